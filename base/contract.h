@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * contract.h: what operator, sidecar, node agent and command line must agree on.
+ *
+ * One row per name; nothing here has behaviour. The operator writes the sidecar's configuration (PT_CONFIG_*)
+ * as JSON into a pod annotation, the pod mounts it through the downward API at PT_PATH_CONFIG, and the sidecar
+ * answers with reports (PT_REPORT_*) over TLS. JSON is a subset of YAML, so a person may write the same file as YAML.
+ */
+#ifndef PT_BASE_CONTRACT_H
+#define PT_BASE_CONTRACT_H
+
+#define PT_VERSION "0.1.0"
+
+/* --- the resource ------------------------------------------------------------------------------------------- */
+#define PT_GROUP "pintle.dev"
+#define PT_API_VERSION "v1alpha1"
+#define PT_GROUP_VERSION PT_GROUP "/" PT_API_VERSION
+#define PT_KIND "ModelDeployment"
+#define PT_PLURAL "modeldeployments"
+#define PT_SHORT_NAME "mdep"
+
+/* --- labels, annotations, conditions ------------------------------------------------------------------------- */
+#define PT_LABEL_MANAGED_BY "app.kubernetes.io/managed-by"      /* = PT_MANAGER; the selector of every watch of ours */
+#define PT_LABEL_INSTANCE "app.kubernetes.io/instance"          /* the ModelDeployment's name */
+#define PT_LABEL_NAME "pintle.dev/model-deployment"             /* the same; status.selector uses this one */
+#define PT_LABEL_REVISION "controller-revision-hash"            /* as StatefulSet and DaemonSet name it */
+#define PT_ANNOTATION_CONFIG "pintle.dev/config"                /* on pods: the sidecar's configuration, JSON */
+#define PT_READINESS_GATE "pintle.dev/model-ready"              /* pod condition, set by the operator from reports */
+#define PT_MANAGER "pintle-operator"                            /* field manager, managed-by, event source */
+
+/* --- the pod --------------------------------------------------------------------------------------------------- */
+#define PT_CONTAINER "sidecar"                                  /* name of our container; user templates merge into it by name */
+#define PT_PORT_HTTP 8080
+#define PT_PORT_GRPC 8081
+#define PT_PORT_METRICS 8082
+#define PT_PORT_REPORT 8443                                     /* operator: reports, TLS */
+#define PT_PORT_OPERATOR_HEALTH 8081                            /* operator: /healthz /readyz /metrics */
+#define PT_PATH_CONFIG_DIR "/etc/pintle"
+#define PT_PATH_CONFIG "/etc/pintle/config.json"
+#define PT_PATH_TOKEN_DIR "/var/run/secrets/pintle.dev"
+#define PT_PATH_TOKEN "/var/run/secrets/pintle.dev/token"
+#define PT_PATH_CACHE "/var/cache/pintle"                       /* emptyDir: downloaded models */
+#define PT_TOKEN_AUDIENCE "pintle.dev"
+
+#define PT_ENV_POD_NAME "PINTLE_POD_NAME"
+#define PT_ENV_POD_NAMESPACE "PINTLE_POD_NAMESPACE"
+#define PT_ENV_POD_UID "PINTLE_POD_UID"
+#define PT_ENV_POD_IP "PINTLE_POD_IP"                           /* set only by the local node agent: the address to bind; else all */
+#define PT_ENV_MOUNTS "PINTLE_MOUNTS"                           /* "/mount=/real/dir:..."; how volumes look to a pod that is a plain
+                                                                   process without a mount namespace. See pt_path_resolve(). */
+
+/* --- the sidecar's configuration (JSON object; unknown members are an error) ----------------------------------- */
+#define PT_CONFIG_MODEL "model"                                 /* {name, version, uri, digest, format} */
+#define PT_CONFIG_SERVING "serving"                             /* {port, metricsPort, timeoutMs} */
+#define PT_CONFIG_RUNTIME "runtime"                             /* {threads, concurrency, queue} */
+#define PT_CONFIG_DRAIN "drain"                                 /* {timeoutMs} */
+#define PT_CONFIG_REPORT "report"                               /* {url, ca (PEM), tokenFile, intervalMs}; absent: no reports */
+
+/* --- a report: POST PT_REPORT_PATH, Authorization: Bearer <projected token> ------------------------------------ */
+#define PT_REPORT_PATH "/v1/report"
+#define PT_REPORT_POD_UID "podUID"
+#define PT_REPORT_POD_NAME "podName"
+#define PT_REPORT_NAMESPACE "namespace"
+#define PT_REPORT_SEQUENCE "sequence"                           /* 1, 2, ... since process start; older ones are dropped */
+#define PT_REPORT_STARTED_MS "startedMs"                        /* wall clock at process start; with sequence orders reports over restarts */
+#define PT_REPORT_STATE "state"                                 /* a PT_MODEL_STATES text */
+#define PT_REPORT_REASON "reason"                               /* CamelCase, a PT_MODEL_REASONS text; only with Failed */
+#define PT_REPORT_MESSAGE "message"
+#define PT_REPORT_DIGEST "digest"                               /* of the bytes that were loaded */
+#define PT_REPORT_VERSION "modelVersion"
+#define PT_REPORT_BYTES_DONE "bytesDone"
+#define PT_REPORT_BYTES_TOTAL "bytesTotal"
+#define PT_REPORT_IN_FLIGHT "inFlight"
+#define PT_REPORT_QUEUED "queued"
+#define PT_REPORT_REQUESTS "requestsTotal"
+#define PT_REPORT_ERRORS "errorsTotal"
+#define PT_REPORT_REJECTED "rejectedTotal"
+#define PT_REPORT_LATENCY "latency"                             /* {boundsSeconds: [..], counts: [..] (one more), sumSeconds} */
+#define PT_REPORT_MEMORY "memoryBytes"
+#define PT_REPORT_CPU "cpuSeconds"
+/* the reply: 200 {"reportAfterMs": N}; 400 bad body, 401 bad token, 403 token of another pod, 404 unknown pod */
+#define PT_REPORT_REPLY_AFTER "reportAfterMs"
+#define PT_REPORT_INTERVAL_MS 1000
+
+/* States of a model in a sidecar. Legal transitions: each to the next, any before Draining to Failed,
+ * any to Draining, Failed to Downloading (retry). */
+#define PT_MODEL_STATES(X) \
+    X(PT_MODEL_DOWNLOADING, "Downloading") \
+    X(PT_MODEL_VERIFYING, "Verifying") \
+    X(PT_MODEL_LOADING, "Loading") \
+    X(PT_MODEL_WARMING, "Warming") \
+    X(PT_MODEL_READY, "Ready") \
+    X(PT_MODEL_FAILED, "Failed") \
+    X(PT_MODEL_DRAINING, "Draining")
+
+/* Why a model failed: the reason of the ModelLoaded condition and of the event. */
+#define PT_MODEL_REASONS(X) \
+    X(PT_REASON_DOWNLOAD_FAILED, "DownloadFailed") \
+    X(PT_REASON_DIGEST_MISMATCH, "DigestMismatch") \
+    X(PT_REASON_MODEL_LOAD_FAILED, "ModelLoadFailed") \
+    X(PT_REASON_WARMUP_FAILED, "WarmupFailed") \
+    X(PT_REASON_RUNTIME_UNHEALTHY, "RuntimeUnhealthy")
+
+#define PT_X(name, text) name,
+enum pt_model_state { PT_MODEL_STATES(PT_X) PT_MODEL_STATE_COUNT };
+enum pt_model_reason { PT_REASON_NONE = -1, PT_MODEL_REASONS(PT_X) PT_MODEL_REASON_COUNT };
+#undef PT_X
+
+/* "Ready" etc.; never NULL. */
+const char *pt_model_state_text(enum pt_model_state state);
+const char *pt_model_reason_text(enum pt_model_reason reason);
+/* The state of that text, or -1. */
+int pt_model_state_parse(const char *text);
+int pt_model_reason_parse(const char *text);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * mem.h: all allocation of Pintle goes through here, so that a test can fail the Nth one; scope cleanup; arenas.
+ *
+ * Every function may return NULL; callers report PT_ENOMEM. Thread-safe, except arenas (one owner).
+ */
+#ifndef PT_BASE_MEM_H
+#define PT_BASE_MEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+void *pt_malloc(size_t size) __attribute__((malloc, alloc_size(1), warn_unused_result));
+void *pt_calloc(size_t count, size_t size) __attribute__((malloc, alloc_size(1, 2), warn_unused_result));
+void *pt_realloc(void *p, size_t size) __attribute__((alloc_size(2), warn_unused_result));
+/* Array form that fails on overflow of count * size. */
+void *pt_reallocarray(void *p, size_t count, size_t size) __attribute__((warn_unused_result));
+/* 64-byte aligned (cache line, AVX-512), freed by pt_free(). size is rounded up to 64. */
+void *pt_alloc_aligned(size_t size) __attribute__((malloc, warn_unused_result));
+void pt_free(void *p); /* NULL is fine */
+char *pt_strdup(const char *s) __attribute__((malloc, warn_unused_result));
+char *pt_strndup(const char *s, size_t len) __attribute__((malloc, warn_unused_result));
+char *pt_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), malloc, warn_unused_result));
+
+/* --- tests: fail allocation number n from now (1 = the next), once or from then on. n = 0 switches it off. ------ */
+void pt_mem_fail_at(int64_t n, int all_after);
+/* Allocations made by this process so far (successful or failed). */
+uint64_t pt_mem_count(void);
+
+/* --- scope cleanup: pt_auto_free char *s = pt_strdup(x); ... return pt_steal(s); --------------------------------- */
+static inline void pt_free_ptr(void *pp)
+{
+    pt_free(*(void **)pp);
+}
+#define pt_auto_free __attribute__((cleanup(pt_free_ptr)))
+#define pt_cleanup(fn) __attribute__((cleanup(fn)))
+#define pt_steal(p) __extension__({ __typeof__(p) stolen_ = (p); (p) = NULL; stolen_; })
+
+/* --- arena: bump allocation, freed at once. cap_bytes bounds the total (0 = none): over it, NULL. ----------------- */
+struct pt_arena {
+    struct pt_arena_chunk *chunks;
+    size_t used_bytes, cap_bytes;
+};
+void pt_arena_init(struct pt_arena *a, size_t cap_bytes);
+void pt_arena_finish(struct pt_arena *a);  /* frees everything; the arena can be used again */
+void *pt_arena_alloc(struct pt_arena *a, size_t size); /* 16-byte aligned, zeroed */
+char *pt_arena_strndup(struct pt_arena *a, const char *s, size_t len);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * metrics.h: counters, gauges and histograms, written as Prometheus text (exposition format 0.0.4).
+ *
+ * A family is a static table row of its owner (name, help, type, label names, buckets); a series is made once per label set
+ * and then updated lock-free from any thread. A registry lists families in registration order.
+ */
+#ifndef PT_BASE_METRICS_H
+#define PT_BASE_METRICS_H
+
+#include "base/buf.h"
+
+#include <stdatomic.h>
+
+enum pt_metric_type { PT_COUNTER, PT_GAUGE, PT_HISTOGRAM };
+
+struct pt_metric_family {
+    const char *name, *help;
+    enum pt_metric_type type;
+    const char *labels;     /* comma-separated label names, "" for none */
+    const double *bounds;   /* histogram: ascending upper bounds without +Inf */
+    size_t bound_count;
+};
+
+struct pt_metric; /* one series */
+struct pt_metrics;
+
+struct pt_metrics *pt_metrics_create(void);
+void pt_metrics_destroy(struct pt_metrics *m);
+/* The series of this family with these label values (as many as the family has labels; then NULL); made on first use,
+ * found afterwards (mutex: keep the pointer on hot paths). NULL only out of memory or past 10,000 series in a family. */
+struct pt_metric *pt_metrics_series(struct pt_metrics *m, const struct pt_metric_family *family, ...) __attribute__((sentinel));
+void pt_metric_add(struct pt_metric *s, double v);  /* counter, gauge; NULL series is ignored */
+void pt_metric_set(struct pt_metric *s, double v);  /* gauge */
+void pt_metric_observe(struct pt_metric *s, double v); /* histogram */
+double pt_metric_value(const struct pt_metric *s);  /* counter, gauge; histogram: sum */
+/* Histogram snapshot: counts has bound_count + 1 places, not cumulative. */
+void pt_metric_histogram(const struct pt_metric *s, uint64_t *counts, double *sum);
+/* Called before each write, to fill gauges that are computed (memory, CPU). */
+void pt_metrics_on_collect(struct pt_metrics *m, void (*fn)(void *arg), void *arg);
+void pt_metrics_write(struct pt_metrics *m, struct pt_buf *out);
+/* process_cpu_seconds_total, process_resident_memory_bytes, process_start_time_seconds, process_open_fds. */
+void pt_metrics_add_process(struct pt_metrics *m);
+/* Resident bytes and CPU seconds of this process. */
+void pt_process_usage(int64_t *rss_bytes, double *cpu_seconds);
+
+#endif

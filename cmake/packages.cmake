@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+# The libraries Pintle stands on; scripts/bootstrap installs them.
+find_package(PkgConfig REQUIRED)
+find_package(Threads REQUIRED)
+pkg_check_modules(libuv REQUIRED IMPORTED_TARGET libuv)
+pkg_check_modules(openssl REQUIRED IMPORTED_TARGET openssl)
+pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(libcjson REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(yaml REQUIRED IMPORTED_TARGET yaml-0.1)
+# llhttp's Debian package brings a CMake config or a .pc file depending on its version
+find_library(LLHTTP_LIBRARY llhttp)
+find_path(LLHTTP_INCLUDE llhttp.h)
+if(NOT LLHTTP_LIBRARY OR NOT LLHTTP_INCLUDE)
+  message(FATAL_ERROR "llhttp not found: run scripts/bootstrap, or install libllhttp-dev (Debian 13+), llhttp-devel (Fedora), llhttp-dev (Alpine), llhttp (Homebrew)")
+endif()
+add_library(pintle_llhttp INTERFACE)
+target_include_directories(pintle_llhttp SYSTEM INTERFACE ${LLHTTP_INCLUDE})
+target_link_libraries(pintle_llhttp INTERFACE ${LLHTTP_LIBRARY})
+if(PINTLE_TESTS)
+  pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
+endif()

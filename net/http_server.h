@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * http_server.h: HTTP/1.1 server (llhttp) over TCP, TLS or a unix socket. HTTP/2 and gRPC join behind the same interface.
+ *
+ * One handler per server gets each request when its body is complete (the body is bounded; Expect: 100-continue and chunked bodies
+ * are handled here) and answers at once or later, from the loop thread, by pt_http_reply(), or by a stream of chunks for
+ * watches. Pipelined requests are answered in order, one at a time. A request's memory lives until its reply is complete or the client
+ * is gone; in the latter case on_close of the request is called first and no further reply is allowed.
+ *
+ * Defences: limits on header bytes, body bytes, connections and time (header, body, idle); 413 is sent and the connection lingers so
+ * that the client can read it; 431, 408, 400 likewise.
+ */
+#ifndef PT_NET_HTTP_SERVER_H
+#define PT_NET_HTTP_SERVER_H
+
+#include "base/buf.h"
+#include "net/loop.h"
+#include "net/tls.h"
+
+struct pt_http_server;
+struct pt_http_request;
+
+struct pt_http_header {
+    struct pt_str name, value;
+};
+
+typedef void (*pt_http_handler_fn)(void *arg, struct pt_http_request *req);
+
+struct pt_http_server_options {
+    const char *address;      /* "0.0.0.0:8080", "[::]:0", "127.0.0.1:8080" or "unix:/path" (mode 0600, stale socket replaced) */
+    struct pt_tls *tls;       /* NULL: plain */
+    size_t max_header_bytes;  /* 0 = 64 KiB */
+    size_t max_body_bytes;    /* 0 = 64 MiB */
+    unsigned max_connections; /* 0 = 4096; over it accepting pauses */
+    int64_t idle_timeout_ms, header_timeout_ms, body_timeout_ms; /* 0 = 120 s, 10 s, 60 s (body: without progress) */
+    pt_http_handler_fn handler;
+    void *arg;
+};
+int pt_http_server_start(struct pt_loop *l, const struct pt_http_server_options *o, struct pt_http_server **out, struct pt_err *err);
+int pt_http_server_port(const struct pt_http_server *s); /* bound TCP port; 0 for unix */
+/* Drain: stop accepting, close idle connections, answer what is under way with Connection: close; then done(arg) once no connection is
+ * left or after timeout_ms (the rest is cut). */
+void pt_http_server_drain(struct pt_http_server *s, int64_t timeout_ms, void (*done)(void *arg), void *arg);
+/* Only the half: from now on each answer says Connection: close but accepting goes on (used while endpoints still point here). */
+void pt_http_server_close_after_reply(struct pt_http_server *s);
+void pt_http_server_destroy(struct pt_http_server *s); /* cuts everything; frees from the loop's close callbacks */
+unsigned pt_http_server_connections(const struct pt_http_server *s);
+
+/* --- the request: valid until replied or closed -------------------------------------------------------------------------- */
+struct pt_str pt_http_method(const struct pt_http_request *r);
+struct pt_str pt_http_path(const struct pt_http_request *r);     /* percent-decoded is the caller's business; without query */
+struct pt_str pt_http_query(const struct pt_http_request *r);    /* without '?' */
+struct pt_str pt_http_body(const struct pt_http_request *r);
+struct pt_str pt_http_header(const struct pt_http_request *r, const char *name); /* case-insensitive; p == NULL when absent */
+/* Parameter of the query string, percent-decoded into buf; NULL when absent or too long. */
+const char *pt_http_query_param(const struct pt_http_request *r, const char *name, char *buf, size_t size);
+/* Called once if the client goes away before the reply is complete. */
+void pt_http_on_close(struct pt_http_request *r, void (*fn)(void *arg), void *arg);
+struct pt_http_server *pt_http_request_server(const struct pt_http_request *r);
+
+/* --- the reply, exactly once per request ------------------------------------------------------------------------------------ */
+/* Headers may be NULL; Content-Length, Date, Connection are added. Body is copied unless empty. */
+void pt_http_reply(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count, struct pt_str body);
+/* The same, taking the buffer's memory (body is empty afterwards): no copy for large tensors. */
+void pt_http_reply_buf(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count, struct pt_buf *body);
+/* {"error": "..."} with the code's HTTP status. */
+void pt_http_reply_error(struct pt_http_request *r, const struct pt_err *e);
+/* Streaming: begin, any number of chunks, end. pt_http_chunk returns PT_EAGAIN when more than 1 MiB is waiting (the data is still queued),
+ * PT_ECANCELED when the client is gone. */
+void pt_http_begin(struct pt_http_request *r, int status, const char *content_type);
+int pt_http_chunk(struct pt_http_request *r, struct pt_str data);
+void pt_http_end(struct pt_http_request *r);
+
+/* Splits "host:port", "[v6]:port", "unix:/path". */
+int pt_http_parse_address(const char *address, char *host, size_t host_size, int *port, struct pt_err *err);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * pintle/runtime.h: run ONNX models from C. The library's one public header; it needs nothing but libc, libm and threads.
+ *
+ *     struct pt_err err;
+ *     struct pt_session *s; struct pt_run *r;
+ *     if (pt_session_open("digits.onnx", NULL, &s, &err) < 0) { fprintf(stderr, "%s\n", err.msg); return 1; }
+ *     if (pt_run_create(s, &r, &err) < 0) ...
+ *     float x[64] = {...};
+ *     struct pt_tensor in = {.dtype = PT_FLOAT, .rank = 4, .dims = {1, 1, 8, 8}, .data = x, .size_bytes = sizeof x};
+ *     if (pt_run_set_input(r, 0, &in, &err) < 0 || pt_run_execute(r, &err) < 0) ...
+ *     const struct pt_tensor *out = pt_run_output(r, 0);
+ *
+ * A session is a model made ready: immutable, safe to share between threads. A run is the state of one execution at a time
+ * (arena, inputs, outputs); make one per thread that executes. The first execution with new input shapes compiles a program for
+ * them (the session keeps a bounded number) and sizes the arena; later ones with the same shapes allocate nothing.
+ *
+ * Every function that can fail returns 0 or a negative code and, if err is not NULL, a one-line message that names the node, the
+ * attribute, the input and the value concerned. No input, model or data, ends the process.
+ */
+#ifndef PINTLE_RUNTIME_H
+#define PINTLE_RUNTIME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PT_API __attribute__((visibility("default")))
+
+#ifndef PT_ERR_STRUCT
+#define PT_ERR_STRUCT
+struct pt_err {
+    int code;      /* 0 or a negative code */
+    char msg[504]; /* one line, no newline, always terminated; cut with "..." when too long */
+};
+#endif
+
+/* Element types, numbered as ONNX's TensorProto.DataType. */
+enum pt_dtype {
+    PT_UNDEFINED = 0, PT_FLOAT = 1, PT_UINT8 = 2, PT_INT8 = 3, PT_UINT16 = 4, PT_INT16 = 5, PT_INT32 = 6, PT_INT64 = 7, PT_STRING = 8,
+    PT_BOOL = 9, PT_FLOAT16 = 10, PT_DOUBLE = 11, PT_UINT32 = 12, PT_UINT64 = 13, PT_COMPLEX64 = 14, PT_COMPLEX128 = 15, PT_BFLOAT16 = 16,
+    PT_FLOAT8E4M3FN = 17, PT_FLOAT8E4M3FNUZ = 18, PT_FLOAT8E5M2 = 19, PT_FLOAT8E5M2FNUZ = 20, PT_UINT4 = 21, PT_INT4 = 22, PT_FLOAT4E2M1 = 23,
+    PT_FLOAT8E8M0 = 24, PT_UINT2 = 25, PT_INT2 = 26,
+    PT_DTYPE_COUNT
+};
+PT_API const char *pt_dtype_name(enum pt_dtype t);        /* "float32", "int64", ...; numpy's names where it has one */
+PT_API unsigned pt_dtype_bits(enum pt_dtype t);           /* 32 for PT_FLOAT, 4 for PT_INT4; 0 for strings and undefined */
+
+#define PT_MAX_RANK 16
+
+/* A view of a dense row-major tensor. Who owns data is said by the function that takes or gives it.
+ * Types under 8 bits are packed, low bits first, as ONNX does. */
+struct pt_tensor {
+    enum pt_dtype dtype;
+    int rank;
+    int64_t dims[PT_MAX_RANK];
+    void *data;        /* PT_STRING: an array of struct pt_string */
+    size_t size_bytes; /* of data; must equal what dtype and dims need */
+};
+struct pt_string {
+    const char *p;
+    size_t len;
+};
+/* Product of the dims; -1 on overflow or a negative dim. */
+PT_API int64_t pt_tensor_count(const struct pt_tensor *t);
+
+/* What a model says of one of its inputs or outputs. */
+struct pt_value_info {
+    const char *name;
+    enum pt_dtype dtype;
+    int rank;                            /* -1: unknown */
+    int64_t dims[PT_MAX_RANK];           /* -1: not fixed */
+    const char *dim_names[PT_MAX_RANK];  /* symbolic name, "batch"; NULL without one */
+};
+
+/* --- threads: one pool can serve many sessions --------------------------------------------------------------------- */
+struct pt_threads;
+/* threads >= 1 counts the calling thread too (1 = no workers); 0 = as many as the CPU limit of this cgroup allows. Idle workers sleep. */
+PT_API int pt_threads_create(int threads, struct pt_threads **out, struct pt_err *err);
+PT_API void pt_threads_destroy(struct pt_threads *t); /* after every session that uses it */
+PT_API int pt_threads_count(const struct pt_threads *t);
+
+/* --- session --------------------------------------------------------------------------------------------------------- */
+struct pt_session;
+struct pt_session_options {
+    struct pt_threads *threads; /* NULL: the session makes its own pool of thread_count */
+    int thread_count;           /* 0 = from the CPU limit; ignored with threads set */
+    int max_programs;           /* compiled programs kept, least recently used leave; 0 = 8 */
+    uint64_t max_arena_bytes;   /* planned memory of one run; over it is an error; 0 = 64 GiB */
+};
+/* Maps the file (weights are not copied) and prepares it. opts may be NULL. The file must not change while the session lives. */
+PT_API int pt_session_open(const char *path, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err);
+/* The same from memory, which must outlive the session. */
+PT_API int pt_session_open_memory(const void *model, size_t len, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err);
+PT_API void pt_session_close(struct pt_session *s); /* after every run of it is destroyed */
+
+PT_API size_t pt_session_input_count(const struct pt_session *s);  /* without initializers */
+PT_API size_t pt_session_output_count(const struct pt_session *s);
+PT_API const struct pt_value_info *pt_session_input(const struct pt_session *s, size_t i); /* owned by the session */
+PT_API const struct pt_value_info *pt_session_output(const struct pt_session *s, size_t i);
+PT_API int pt_session_input_index(const struct pt_session *s, const char *name);  /* or -1 */
+PT_API int pt_session_output_index(const struct pt_session *s, const char *name); /* or -1 */
+
+/* --- run --------------------------------------------------------------------------------------------------------------- */
+struct pt_run;
+PT_API int pt_run_create(struct pt_session *s, struct pt_run **out, struct pt_err *err);
+PT_API void pt_run_destroy(struct pt_run *r);
+/* Borrows t->data until execute returns; checks name-independent facts: dtype, rank, fixed dims, size. */
+PT_API int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err);
+/* Runs the model on the calling thread and the pool. All inputs must be set. */
+PT_API int pt_run_execute(struct pt_run *r, struct pt_err *err);
+/* Valid until the next execute or destroy; NULL before the first successful one. */
+PT_API const struct pt_tensor *pt_run_output(const struct pt_run *r, size_t i);
+/* From any thread: makes the current execution stop between two steps with PT_ECANCELED (a later one is not affected). */
+PT_API void pt_run_cancel(struct pt_run *r);
+
+/* --- inspection ---------------------------------------------------------------------------------------------------------- */
+struct pt_op_count {
+    const char *domain, *op_type; /* "" is ai.onnx */
+    int since_version;            /* of the operator's definition in force; 0 when Pintle lacks it */
+    size_t count;
+    bool supported;
+};
+struct pt_opset {
+    const char *domain;
+    int64_t version;
+};
+struct pt_model_summary {
+    const struct pt_value_info *inputs, *outputs;
+    size_t input_count, output_count;
+    const struct pt_opset *opsets;
+    size_t opset_count;
+    const struct pt_op_count *ops; /* sorted by count, then name */
+    size_t op_count;
+    int64_t ir_version;
+    const char *producer;          /* "" if the file does not say */
+    uint64_t parameters;           /* elements of all initializers */
+    uint64_t weight_bytes;
+    uint64_t macs;                 /* multiply-accumulates of one run with free dims set to 1; 0 if it cannot be planned */
+    uint64_t peak_bytes;           /* planned arena for the same; 0 if it cannot be planned */
+    char plan_error[504];          /* why it cannot be planned, or "" */
+};
+/* Reads a model without needing it to be runnable: unsupported operators are listed, not an error. */
+PT_API int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_err *err);
+PT_API void pt_model_summary_free(struct pt_model_summary *m);
+
+/* "0.1.0" */
+PT_API const char *pt_runtime_version(void);
+/* Instruction set in use: "ref", "avx2", "avx512". */
+PT_API const char *pt_runtime_isa(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
