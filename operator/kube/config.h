@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config.h: where the API server is and who we are: a kubeconfig file, or the service account of the pod we run in.
+ */
+#ifndef PT_KUBE_CONFIG_H
+#define PT_KUBE_CONFIG_H
+
+#include "base/err.h"
+
+#include <stdbool.h>
+
+/* Text fields are owned; NULL when not given. Certificates and keys are PEM text, already read and decoded. Files that rotate are
+ * kept as paths and read again while running (pt_kube_config_refresh). */
+struct pt_kube_config {
+    char *server;          /* https://host:port, no trailing slash */
+    char *tls_server_name; /* name to verify instead of the host's */
+    char *ca_pem, *ca_file;
+    bool insecure;
+    char *cert_pem, *key_pem, *cert_file, *key_file;
+    char *token, *token_file;
+    char *username, *password;
+    char *proxy_url;
+    char *ns;              /* default namespace of the context or service account; "default" */
+};
+
+/* The current context of a kubeconfig file (YAML or JSON), or of `context` if not NULL. Relative paths are below the file's folder. What is not
+ * supported (exec and auth-provider plugins, impersonation) is PT_EUNSUPPORTED by name. */
+int pt_kube_config_load(const char *path, const char *context, struct pt_kube_config *out, struct pt_err *err);
+/* KUBERNETES_SERVICE_HOST/PORT and the mounted service account; PT_ENOTFOUND outside a cluster. */
+int pt_kube_config_in_cluster(struct pt_kube_config *out, struct pt_err *err);
+/* Reads rotating files again. On failure the old values stay and err says why. *changed: CA or client certificate differ. */
+int pt_kube_config_refresh(struct pt_kube_config *c, bool *changed, struct pt_err *err);
+void pt_kube_config_finish(struct pt_kube_config *c);
+
+#endif
