@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * obj.h: small helpers over cJSON for Kubernetes objects: paths, strict parsing, canonical text, and the two merges of the API.
+ *
+ * Only for .c files of ctrl, model, memapi, report and local; no header of ours shows a cJSON type to its users. A path is dotted
+ * member names ("metadata.name"); a member whose name holds a dot is reached with cJSON's own functions.
+ */
+#ifndef PT_CTRL_OBJ_H
+#define PT_CTRL_OBJ_H
+
+#include "base/buf.h"
+
+#include <cjson/cJSON.h>
+
+#define pt_auto_obj __attribute__((cleanup(pt_obj_delete_ptr))) cJSON
+void pt_obj_delete_ptr(cJSON **o);
+
+/* One JSON object and nothing after it, at most 100 levels deep; PT_EPARSE names `what`. */
+int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err);
+/* Compact text, appended. */
+int pt_obj_print(const cJSON *o, struct pt_buf *out, struct pt_err *err);
+/* The same with members sorted by name and null members left out, so that equal values have equal text. */
+int pt_obj_canonical(const cJSON *o, struct pt_buf *out, struct pt_err *err);
+
+const cJSON *pt_obj_get(const cJSON *o, const char *path);          /* or NULL */
+cJSON *pt_obj_mut(cJSON *o, const char *path);                      /* or NULL */
+const char *pt_obj_str(const cJSON *o, const char *path);           /* the string, or NULL */
+int64_t pt_obj_int(const cJSON *o, const char *path, int64_t otherwise);
+bool pt_obj_true(const cJSON *o, const char *path);
+/* The object at path, made (with those on the way) where it is missing. NULL: out of memory. */
+cJSON *pt_obj_ensure(cJSON *o, const char *path);
+/* Sets member `name` of o (takes value, also on failure; NULL value is out of memory, so that calls can be nested). */
+int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err);
+
+/* RFC 7386. patch is not changed. */
+int pt_obj_merge(cJSON *target, const cJSON *patch, struct pt_err *err);
+/* Strategic merge as the API defines it for pods, pod templates and services: maps merge, null deletes, lists merge by the key of their
+ * place (containers by name, volumeMounts by mountPath, ports by containerPort or port, conditions by type ...), other lists are replaced.
+ * The $patch directives "delete" and "replace" are honoured in keyed list elements and objects. */
+int pt_obj_strategic(cJSON *target, const cJSON *patch, struct pt_err *err);
+
+#endif

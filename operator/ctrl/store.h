@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * store.h: the local copy of one resource type: compact structs by "namespace/name", listed by owner.
+ *
+ * An object starts with `struct pt_object`; the rest is its owner's. The store owns what is put into it. Order is by resourceVersion
+ * (one resource type, so comparable): older news never replaces newer. That makes it read-your-writes: whoever has written puts
+ * the server's answer in with pt_store_wrote() and sees it at once, whether the watch is behind or ahead. One thread.
+ */
+#ifndef PT_CTRL_STORE_H
+#define PT_CTRL_STORE_H
+
+#include "base/map.h"
+#include "base/str.h"
+
+struct pt_object {
+    const char *ns, *name, *uid;
+    const char *owner_uid, *owner_name; /* of the controller; NULL: none */
+    uint64_t rv;
+    struct pt_object *next; /* the owner's next; in order of no meaning */
+};
+
+enum pt_change { PT_ADDED, PT_UPDATED, PT_DELETED };
+struct pt_store_type {
+    const char *name;                                                                        /* "pods"; for logs and metrics */
+    int (*decode)(struct pt_str json, struct pt_object **out, struct pt_err *err);           /* JSON -> struct, one allocation or more */
+    void (*free)(struct pt_object *o);
+    /* After the store changed. was: the old one (NULL when added), is: the new one (NULL when deleted); was is freed after the call.
+     * A name that came back with another uid is a deletion and an addition. initial: from the first list. */
+    void (*changed)(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial);
+};
+
+struct pt_store {
+    const struct pt_store_type *type;
+    void *arg;
+    struct pt_map by_name, by_owner;
+    uint64_t rv;     /* the watch has reached this */
+    bool synced;     /* a list has been taken in completely */
+};
+
+void pt_store_init(struct pt_store *s, const struct pt_store_type *type, void *arg);
+void pt_store_finish(struct pt_store *s); /* frees all objects, without calling changed() */
+struct pt_object *pt_store_get(const struct pt_store *s, const char *ns, const char *name);
+struct pt_object *pt_store_owned(const struct pt_store *s, const char *owner_uid); /* first; then ->next */
+static inline size_t pt_store_count(const struct pt_store *s) { return s->by_name.count; }
+
+/* News from the watch; takes o. */
+int pt_store_put(struct pt_store *s, struct pt_object *o, struct pt_err *err);
+void pt_store_delete(struct pt_store *s, const char *ns, const char *name, uint64_t rv);
+/* The answer to a write of ours; takes o. Taken in only when the watch has not reached its version yet. */
+int pt_store_wrote(struct pt_store *s, struct pt_object *o, struct pt_err *err);
+/* A complete list of version rv; takes the objects (not the array). What is not in it was deleted, except what we wrote later. */
+int pt_store_replace(struct pt_store *s, struct pt_object **list, size_t count, uint64_t rv, struct pt_err *err);
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * spec.h: the spec of a ModelDeployment: what is accepted, its defaults, and its compact form.
+ *
+ * One table of fields (spec.c) decides; deploy/crd says the same to an API server in CEL. What Pintle does not honour yet is refused with the
+ * field's path and value, never ignored.
+ */
+#ifndef PT_MODEL_SPEC_H
+#define PT_MODEL_SPEC_H
+
+#include "base/buf.h"
+
+#define PT_NAME_MAX 46 /* "-" revision "-" random must fit in 63 behind it */
+
+enum pt_strategy { PT_STRATEGY_ROLLING, PT_STRATEGY_RECREATE };
+struct pt_amount { /* int or percentage */
+    int value;
+    bool percent;
+};
+
+struct pt_spec {
+    int replicas;
+    enum pt_strategy strategy;
+    struct pt_amount max_surge, max_unavailable;
+    int min_ready_s, progress_deadline_s, history_limit;
+    bool paused;
+    int port;        /* for the Service and the endpoint */
+    char *user_json; /* canonical text of what shapes pods, defaults left out: hashed, kept in the ControllerRevision, pods are built from it */
+};
+
+/* spec: JSON text of the whole object. PT_EINVAL "spec.model.uri: ...: ..." */
+int pt_spec_decode(struct pt_str object, struct pt_spec *out, struct pt_err *err);
+void pt_spec_finish(struct pt_spec *s);
+/* Admission, where no CRD does it: checks the object (also apiVersion, kind, metadata.name) and appends it to out with defaults filled in.
+ * old: the stored object on update, else empty. */
+int pt_spec_admit(struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err);
+
+#endif
