@@ -74,7 +74,7 @@ static int put_secret(struct ca_load *l, struct pt_err *err)
         return rc;
     pt_buf_puts(&body, "{\"apiVersion\":\"v1\",\"kind\":\"Secret\",\"metadata\":{\"name\":\"" PT_CA_SECRET "\",\"namespace\":");
     pt_buf_json_string(&body, pt_str(l->ns));
-    pt_buf_puts(&body, "},\"type\":\"kubernetes.io/tls\",\"stringData\":{\"tls.crt\":");
+    pt_buf_puts(&body, "},\"type\":\"Opaque\",\"stringData\":{\"tls.crt\":");
     pt_buf_json_string(&body, (struct pt_str){cert.data, cert.len});
     pt_buf_puts(&body, ",\"tls.key\":");
     pt_buf_json_string(&body, (struct pt_str){key.data, key.len});
