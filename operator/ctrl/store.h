@@ -17,6 +17,7 @@ struct pt_object {
     const char *owner_uid, *owner_name; /* of the controller; NULL: none */
     uint64_t rv;
     struct pt_object *next; /* the owner's next; in order of no meaning */
+    unsigned mark;          /* the store's: seen by the list of this number */
 };
 
 enum pt_change { PT_ADDED, PT_UPDATED, PT_DELETED };
@@ -34,13 +35,14 @@ struct pt_store {
     void *arg;
     struct pt_map by_name, by_owner;
     uint64_t rv;     /* the watch has reached this */
-    bool synced;     /* a list has been taken in completely */
+    unsigned lists;  /* taken in so far */
 };
 
 void pt_store_init(struct pt_store *s, const struct pt_store_type *type, void *arg);
 void pt_store_finish(struct pt_store *s); /* frees all objects, without calling changed() */
 struct pt_object *pt_store_get(const struct pt_store *s, const char *ns, const char *name);
 struct pt_object *pt_store_owned(const struct pt_store *s, const char *owner_uid); /* first; then ->next */
+static inline bool pt_store_synced(const struct pt_store *s) { return s->lists > 0; }
 static inline size_t pt_store_count(const struct pt_store *s) { return s->by_name.count; }
 
 /* News from the watch; takes o. */

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * events.c: see events.h. What is remembered between events sits in one bounded table (least recently used goes first) under three kinds
+ * of key: an object's bucket "b", a reason's recent number "s", and an event already written "e". One write is under way at a time.
+ */
+#include "operator/ctrl/events.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/rand.h"
+
+#include <stdio.h>
+
+#define TABLE_MAX 4096
+#define QUEUE_MAX 1000
+#define BURST 25
+#define REFILL_MS 300000
+#define SIMILAR_MAX 10
+#define SIMILAR_MS 600000
+#define MESSAGE_MAX 1000
+#define TRIES 12
+#define RETRY_MS 10000
+
+struct memory {
+    struct memory *prev, *next;
+    double tokens;    /* b */
+    int64_t since_ms; /* b: tokens counted at; s: window began; e: wall time of the first */
+    unsigned count;   /* s, e */
+    char name[300];   /* e: of the Event */
+    char key[];
+};
+
+struct post {
+    struct post *next;
+    bool create;
+    unsigned tries;
+    char ns[64], name[300];
+    struct pt_buf body;
+};
+
+struct pt_events {
+    struct pt_api *api;
+    struct pt_sched *sched;
+    struct pt_rand rand;
+    char *component;
+    struct pt_map table;
+    struct memory lru;
+    struct post *first, **last;
+    size_t queued;
+    struct pt_api_call *call; /* of *first */
+    struct pt_timer retry;
+    struct pt_metric *m_sent, *m_dropped;
+};
+
+static const struct pt_metric_family
+    f_sent = {"pintle_events_total", "Kubernetes Events written", PT_COUNTER, "", NULL, 0},
+    f_dropped = {"pintle_events_dropped_total", "Kubernetes Events not written: over the rate, the queue full, or refused", PT_COUNTER, "", NULL, 0};
+
+int pt_events_create(struct pt_api *api, struct pt_sched *sched, struct pt_metrics *metrics, uint64_t seed, const char *component,
+                     struct pt_events **out, struct pt_err *err)
+{
+    struct pt_events *e = pt_calloc(1, sizeof *e);
+    if (!e || !(e->component = pt_strdup(component))) {
+        pt_free(e);
+        return pt_fail(err, PT_ENOMEM, "create events recorder: out of memory");
+    }
+    e->api = api;
+    e->sched = sched;
+    pt_rand_init(&e->rand, seed);
+    e->lru.prev = e->lru.next = &e->lru;
+    e->last = &e->first;
+    if (metrics) {
+        e->m_sent = pt_metrics_series(metrics, &f_sent, NULL);
+        e->m_dropped = pt_metrics_series(metrics, &f_dropped, NULL);
+    }
+    *out = e;
+    return PT_OK;
+}
+
+static void drop_first(struct pt_events *e)
+{
+    struct post *p = e->first;
+    e->first = p->next;
+    if (!e->first)
+        e->last = &e->first;
+    e->queued--;
+    pt_buf_finish(&p->body);
+    pt_free(p);
+}
+
+void pt_events_destroy(struct pt_events *e)
+{
+    if (!e)
+        return;
+    if (e->call)
+        pt_api_cancel(e->api, e->call);
+    pt_timer_stop(e->sched, &e->retry);
+    while (e->first)
+        drop_first(e);
+    void *v;
+    for (size_t i = 0; pt_map_next(&e->table, &i, NULL, &v);)
+        pt_free(v);
+    pt_map_finish(&e->table);
+    pt_free(e->component);
+    pt_free(e);
+}
+
+static void unlink_memory(struct memory *m)
+{
+    m->prev->next = m->next;
+    m->next->prev = m->prev;
+}
+
+/* The memory under this key, new (count 0, since_ms -1) or found, now the most recently used; NULL out of memory. */
+static struct memory *recall(struct pt_events *e, struct pt_str key)
+{
+    struct memory *m = pt_map_get(&e->table, key);
+    if (m) {
+        unlink_memory(m);
+    } else {
+        if (e->table.count >= TABLE_MAX) {
+            struct memory *oldest = e->lru.next;
+            unlink_memory(oldest);
+            pt_map_remove(&e->table, pt_str(oldest->key));
+            pt_free(oldest);
+        }
+        m = pt_calloc(1, sizeof *m + key.len + 1);
+        if (!m)
+            return NULL;
+        memcpy(m->key, key.p, key.len);
+        m->since_ms = -1;
+        if (pt_map_set(&e->table, key, m, NULL, NULL) < 0) {
+            pt_free(m);
+            return NULL;
+        }
+    }
+    m->prev = e->lru.prev;
+    m->next = &e->lru;
+    e->lru.prev->next = m;
+    e->lru.prev = m;
+    return m;
+}
+
+static bool within_rate(struct pt_events *e, const struct pt_event *ev)
+{
+    char key[96];
+    int n = snprintf(key, sizeof key, "b%.64s", ev->uid);
+    struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
+    int64_t now = pt_now_ms(e->sched);
+    if (!m)
+        return false;
+    if (m->since_ms < 0)
+        m->tokens = BURST;
+    else
+        m->tokens += (double)(now - m->since_ms) / REFILL_MS;
+    if (m->tokens > BURST)
+        m->tokens = BURST;
+    m->since_ms = now;
+    if (m->tokens < 1)
+        return false;
+    m->tokens -= 1;
+    return true;
+}
+
+static bool many_similar(struct pt_events *e, const struct pt_event *ev)
+{
+    char key[192];
+    int n = snprintf(key, sizeof key, "s%.64s|%.100s", ev->uid, ev->reason);
+    struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
+    int64_t now = pt_now_ms(e->sched);
+    if (!m)
+        return false;
+    if (m->since_ms < 0 || now - m->since_ms > SIMILAR_MS) {
+        m->since_ms = now;
+        m->count = 0;
+    }
+    return ++m->count > SIMILAR_MAX;
+}
+
+static void write_body(struct pt_events *e, const struct pt_event *ev, const struct memory *m, struct pt_str message, bool combined, struct pt_buf *b)
+{
+    char first[24], now[24];
+    pt_format_time(m->since_ms, first);
+    pt_format_time(pt_wall_ms(e->sched), now);
+    const struct pt_resource *r = ev->resource;
+    pt_buf_printf(b, "{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"},", m->name, ev->ns);
+    pt_buf_printf(b, "\"involvedObject\":{\"apiVersion\":\"%s%s%s\",\"kind\":\"%s\",\"namespace\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\"},", r->group,
+                  *r->group ? "/" : "", r->version, r->kind, ev->ns, ev->name, ev->uid);
+    pt_buf_printf(b, "\"type\":\"%s\",\"reason\":\"%s\",\"count\":%u,\"firstTimestamp\":\"%s\",\"lastTimestamp\":\"%s\",",
+                  ev->warning ? "Warning" : "Normal", ev->reason, m->count, first, now);
+    pt_buf_printf(b, "\"source\":{\"component\":\"%s\"},\"reportingComponent\":\"%s\",\"reportingInstance\":\"\",\"message\":", e->component, e->component);
+    pt_auto_buf text = PT_BUF_INIT(0);
+    pt_buf_puts(&text, combined ? "(combined from similar events): " : "");
+    pt_buf_append(&text, message.p, message.len);
+    pt_buf_json_string(b, (struct pt_str){text.data, text.len});
+    pt_buf_putc(b, '}');
+    if (text.failed)
+        b->failed = text.failed;
+}
+
+static void send_first(struct pt_events *e);
+
+static void retry_now(struct pt_timer *t)
+{
+    send_first((struct pt_events *)((char *)t - offsetof(struct pt_events, retry)));
+}
+
+static void refused(struct pt_events *e, const struct pt_err *err)
+{
+    pt_log(PT_LOG_WARN, "event not written", "namespace", e->first->ns, "event", e->first->name, "error", err->msg, NULL);
+    pt_metric_add(e->m_dropped, 1);
+    drop_first(e);
+    send_first(e);
+}
+
+static void sent(void *arg, const struct pt_api_result *res)
+{
+    struct pt_events *e = arg;
+    struct post *p = e->first;
+    e->call = NULL;
+    switch (res->err.code) {
+    case PT_OK:
+        pt_metric_add(e->m_sent, 1);
+        drop_first(e);
+        send_first(e);
+        return;
+    case PT_ENOTFOUND: /* it outlived its time to live on the server, or its namespace is gone */
+    case PT_EEXIST:    /* written, though the answer was lost */
+        if (p->create == (res->err.code == PT_EEXIST) && ++p->tries < TRIES) {
+            p->create = !p->create;
+            send_first(e);
+            return;
+        }
+        break;
+    case PT_EBUSY:
+    case PT_EUNAVAILABLE:
+    case PT_ETIMEDOUT:
+    case PT_EIO:
+        if (++p->tries < TRIES) {
+            int64_t delay = p->tries == 1 ? (int64_t)(pt_rand_unit(&e->rand) * RETRY_MS) : RETRY_MS;
+            pt_timer_start(e->sched, &e->retry, delay > res->retry_after_ms ? delay : res->retry_after_ms, retry_now);
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    refused(e, &res->err);
+}
+
+static void send_first(struct pt_events *e)
+{
+    struct post *p = e->first;
+    if (!p || e->call || pt_timer_running(&e->retry))
+        return;
+    struct pt_api_request req = {.verb = p->create ? PT_VERB_CREATE : PT_VERB_MERGE_PATCH, .resource = &pt_res_events, .ns = p->ns,
+                                 .name = p->create ? NULL : p->name, .body = {p->body.data, p->body.len}, .grace_seconds = -1};
+    struct pt_err err;
+    if (pt_api_start(e->api, &req, sent, e, &e->call, &err) < 0)
+        pt_timer_start(e->sched, &e->retry, RETRY_MS, retry_now);
+}
+
+/* Finds or names the Event this one counts in. */
+static struct memory *series_of(struct pt_events *e, const struct pt_event *ev, struct pt_str message, bool combined)
+{
+    char key[256];
+    uint64_t hash = combined ? 0 : pt_hash64(message.p, message.len, 0);
+    int n = snprintf(key, sizeof key, "e%.64s|%.100s|%d|%016llx", ev->uid, ev->reason, combined, (unsigned long long)hash);
+    struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
+    if (m && m->count++ == 0) {
+        m->since_ms = pt_wall_ms(e->sched);
+        snprintf(m->name, sizeof m->name, "%.253s.%08x%08x", ev->name, pt_rand_u32(&e->rand), pt_rand_u32(&e->rand));
+    }
+    return m;
+}
+
+void pt_events_emit(struct pt_events *e, const struct pt_event *ev)
+{
+    struct pt_str message = pt_str(ev->message);
+    if (message.len > MESSAGE_MAX)
+        message.len = MESSAGE_MAX;
+    struct memory *m = NULL;
+    struct post *p = NULL;
+    if (e->queued < QUEUE_MAX && within_rate(e, ev)) {
+        bool combined = many_similar(e, ev);
+        m = series_of(e, ev, message, combined);
+        p = m ? pt_calloc(1, sizeof *p) : NULL;
+        if (p) {
+            p->body = PT_BUF_INIT(16384);
+            p->create = m->count == 1;
+            snprintf(p->ns, sizeof p->ns, "%s", ev->ns);
+            snprintf(p->name, sizeof p->name, "%s", m->name);
+            write_body(e, ev, m, message, combined, &p->body);
+        }
+    }
+    if (!p || p->body.failed) {
+        if (p)
+            pt_buf_finish(&p->body);
+        pt_free(p);
+        pt_metric_add(e->m_dropped, 1);
+        return;
+    }
+    *e->last = p;
+    e->last = &p->next;
+    e->queued++;
+    send_first(e);
+}

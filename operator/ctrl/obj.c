@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * obj.c: see obj.h. cJSON allocates through base/mem.h, so that tests can fail any of its allocations.
+ */
+#include "operator/ctrl/obj.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define MAX_DEPTH 100
+
+__attribute__((constructor)) static void use_our_memory(void)
+{
+    cJSON_InitHooks(&(cJSON_Hooks){pt_malloc, pt_free});
+}
+
+void pt_obj_delete_ptr(cJSON **o)
+{
+    cJSON_Delete(*o);
+    *o = NULL;
+}
+
+/* cJSON allows a depth of 1,000; what we walk recursively stays far below that. */
+static bool deeper_than(struct pt_str text, unsigned limit)
+{
+    unsigned depth = 0;
+    bool string = false;
+    for (size_t i = 0; i < text.len; i++) {
+        char c = text.p[i];
+        if (string) {
+            if (c == '\\')
+                i++;
+            else if (c == '"')
+                string = false;
+        } else if (c == '"') {
+            string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > limit)
+                return true;
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return false;
+}
+
+int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err)
+{
+    if (deeper_than(text, MAX_DEPTH))
+        return pt_fail(err, PT_EPARSE, "%s: nested more than %d levels deep", what, MAX_DEPTH);
+    if (text.len && memchr(text.p, 0, text.len))
+        return pt_fail(err, PT_EPARSE, "%s: has a zero byte", what);
+    const char *end = NULL;
+    cJSON *o = cJSON_ParseWithLengthOpts(text.p ? text.p : "", text.len, &end, 0);
+    size_t at = end && text.p ? (size_t)(end - text.p) : 0;
+    if (!o)
+        return pt_fail(err, PT_EPARSE, "%s: not JSON at byte %zu", what, at);
+    struct pt_str rest = pt_str_trim((struct pt_str){text.p + at, text.len - at});
+    if (rest.len || !cJSON_IsObject(o)) {
+        cJSON_Delete(o);
+        return rest.len ? pt_fail(err, PT_EPARSE, "%s: more text after the object at byte %zu", what, at)
+                        : pt_fail(err, PT_EPARSE, "%s: not a JSON object", what);
+    }
+    *out = o;
+    return PT_OK;
+}
+
+static void put_number(const cJSON *o, struct pt_buf *out)
+{
+    double v = o->valuedouble;
+    if (v >= -9007199254740992.0 && v <= 9007199254740992.0 && v == (double)(int64_t)v) {
+        pt_buf_printf(out, "%lld", (long long)v);
+        return;
+    }
+    char text[32];
+    for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back equal */
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v) // NOLINT: equality is meant
+            break;
+    }
+    pt_buf_puts(out, text);
+}
+
+static void put(const cJSON *o, struct pt_buf *out, bool canonical);
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
+}
+
+static void put_object(const cJSON *o, struct pt_buf *out, bool canonical)
+{
+    const cJSON *c;
+    size_t n = 0, i = 0;
+    cJSON_ArrayForEach(c, o) n++;
+    pt_auto_free const cJSON **members = pt_reallocarray(NULL, n ? n : 1, sizeof *members);
+    if (!members) {
+        out->failed = PT_ENOMEM;
+        return;
+    }
+    cJSON_ArrayForEach(c, o) members[i++] = c;
+    if (canonical)
+        qsort(members, n, sizeof *members, by_name);
+    bool first = true;
+    pt_buf_putc(out, '{');
+    for (i = 0; i < n; i++) {
+        if (canonical && cJSON_IsNull(members[i]))
+            continue;
+        if (!first)
+            pt_buf_putc(out, ',');
+        first = false;
+        pt_buf_json_string(out, pt_str(members[i]->string));
+        pt_buf_putc(out, ':');
+        put(members[i], out, canonical);
+    }
+    pt_buf_putc(out, '}');
+}
+
+static void put(const cJSON *o, struct pt_buf *out, bool canonical)
+{
+    switch (o->type & 0xff) {
+    case cJSON_True:
+        pt_buf_puts(out, "true");
+        break;
+    case cJSON_False:
+        pt_buf_puts(out, "false");
+        break;
+    case cJSON_Number:
+        put_number(o, out);
+        break;
+    case cJSON_String:
+        pt_buf_json_string(out, pt_str(o->valuestring));
+        break;
+    case cJSON_Object:
+        put_object(o, out, canonical);
+        break;
+    case cJSON_Array:
+        pt_buf_putc(out, '[');
+        for (const cJSON *c = o->child; c; c = c->next) {
+            put(c, out, canonical);
+            if (c->next)
+                pt_buf_putc(out, ',');
+        }
+        pt_buf_putc(out, ']');
+        break;
+    default:
+        pt_buf_puts(out, "null");
+    }
+}
+
+int pt_obj_print(const cJSON *o, struct pt_buf *out, struct pt_err *err)
+{
+    put(o, out, false);
+    return pt_buf_check(out, "write JSON", err);
+}
+
+int pt_obj_canonical(const cJSON *o, struct pt_buf *out, struct pt_err *err)
+{
+    put(o, out, true);
+    return pt_buf_check(out, "write JSON", err);
+}
+
+/* The member named by the first n bytes of name; an object may repeat a name: the last one counts, as for an API server. */
+static cJSON *member(const cJSON *o, const char *name, size_t n)
+{
+    cJSON *found = NULL;
+    if (cJSON_IsObject(o))
+        for (cJSON *c = o->child; c; c = c->next)
+            if (c->string && !strncmp(c->string, name, n) && !c->string[n])
+                found = c;
+    return found;
+}
+
+cJSON *pt_obj_mut(cJSON *o, const char *path)
+{
+    while (o && *path) {
+        size_t n = strcspn(path, ".");
+        o = member(o, path, n);
+        path += n + (path[n] == '.');
+    }
+    return o;
+}
+
+const cJSON *pt_obj_get(const cJSON *o, const char *path)
+{
+    while (o && *path) {
+        size_t n = strcspn(path, ".");
+        o = member(o, path, n);
+        path += n + (path[n] == '.');
+    }
+    return o;
+}
+
+const char *pt_obj_str(const cJSON *o, const char *path)
+{
+    return cJSON_GetStringValue(pt_obj_get(o, path));
+}
+
+int64_t pt_obj_int(const cJSON *o, const char *path, int64_t otherwise)
+{
+    const cJSON *n = pt_obj_get(o, path);
+    return cJSON_IsNumber(n) && n->valuedouble >= -9e15 && n->valuedouble <= 9e15 ? (int64_t)n->valuedouble : otherwise;
+}
+
+bool pt_obj_true(const cJSON *o, const char *path)
+{
+    return cJSON_IsTrue(pt_obj_get(o, path));
+}
+
+int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err)
+{
+    if (value && o) {
+        cJSON *old = member(o, name, strlen(name));
+        if (old)
+            cJSON_Delete(cJSON_DetachItemViaPointer(o, old));
+        if (cJSON_AddItemToObject(o, name, value))
+            return PT_OK;
+    }
+    cJSON_Delete(value);
+    return pt_fail(err, PT_ENOMEM, "set %s: out of memory", name);
+}
+
+cJSON *pt_obj_ensure(cJSON *o, const char *path)
+{
+    while (o && *path) {
+        size_t n = strcspn(path, ".");
+        cJSON *next = member(o, path, n);
+        if (!cJSON_IsObject(next)) {
+            pt_auto_free char *name = pt_strndup(path, n);
+            cJSON *fresh = name ? cJSON_CreateObject() : NULL;
+            if (!name || pt_obj_set(o, name, fresh, NULL) < 0)
+                return NULL;
+            next = fresh;
+        }
+        o = next;
+        path += n + (path[n] == '.');
+    }
+    return o;
+}
+
+/* --- merges ---------------------------------------------------------------------------------------------------------- */
+
+/* Replaces or adds member p of the target; a new object is merged into an empty one so that its null members go. */
+static int merge_member(cJSON *target, const cJSON *p, int (*merge)(cJSON *, const cJSON *, struct pt_err *), struct pt_err *err)
+{
+    cJSON *t = member(target, p->string, strlen(p->string));
+    if (cJSON_IsNull(p)) {
+        if (t)
+            cJSON_Delete(cJSON_DetachItemViaPointer(target, t));
+        return PT_OK;
+    }
+    if (!cJSON_IsObject(p))
+        return pt_obj_set(target, p->string, cJSON_Duplicate(p, 1), err);
+    if (!cJSON_IsObject(t)) {
+        t = cJSON_CreateObject();
+        if (pt_obj_set(target, p->string, t, err) < 0)
+            return err ? err->code : PT_ENOMEM;
+    }
+    return merge(t, p, err);
+}
+
+int pt_obj_merge(cJSON *target, const cJSON *patch, struct pt_err *err)
+{
+    int rc = PT_OK;
+    for (const cJSON *p = patch->child; p && rc == PT_OK; p = p->next)
+        rc = merge_member(target, p, pt_obj_merge, err);
+    return rc;
+}
+
+/* What names an element of a list; whole: an element that is there is replaced, not merged (a volume has one source). */
+static const struct list_key {
+    const char *list, *key, *other_key;
+    bool whole;
+} list_keys[] = {
+    {"containers", "name", NULL, false},
+    {"initContainers", "name", NULL, false},
+    {"ephemeralContainers", "name", NULL, false},
+    {"volumes", "name", NULL, true},
+    {"env", "name", NULL, true},
+    {"imagePullSecrets", "name", NULL, false},
+    {"volumeMounts", "mountPath", NULL, false},
+    {"volumeDevices", "devicePath", NULL, false},
+    {"ports", "containerPort", "port", false},
+    {"conditions", "type", NULL, false},
+    {"topologySpreadConstraints", "topologyKey", NULL, false},
+    {"hostAliases", "ip", NULL, false},
+    {"ownerReferences", "uid", NULL, false},
+    {"readinessGates", "conditionType", NULL, false},
+    {"containerStatuses", "name", NULL, false},
+    {"initContainerStatuses", "name", NULL, false},
+};
+
+static const struct list_key *key_of(const char *list)
+{
+    for (size_t i = 0; i < sizeof list_keys / sizeof *list_keys; i++)
+        if (!strcmp(list, list_keys[i].list))
+            return &list_keys[i];
+    return NULL;
+}
+
+static cJSON *element(cJSON *list, const char *key, const cJSON *value)
+{
+    for (cJSON *e = list->child; e; e = e->next)
+        if (cJSON_Compare(member(e, key, strlen(key)), value, 1))
+            return e;
+    return NULL;
+}
+
+static const char *directive(const cJSON *o)
+{
+    const char *d = cJSON_GetStringValue(member(o, "$patch", 6));
+    return d ? d : "";
+}
+
+static int append_merged(cJSON *list, const cJSON *p, struct pt_err *err)
+{
+    cJSON *fresh = cJSON_CreateObject();
+    if (!fresh)
+        return pt_fail(err, PT_ENOMEM, "merge: out of memory");
+    if (pt_obj_strategic(fresh, p, err) < 0 || !cJSON_AddItemToArray(list, fresh)) {
+        cJSON_Delete(fresh);
+        return pt_fail(err, PT_ENOMEM, "merge: out of memory");
+    }
+    return PT_OK;
+}
+
+static int merge_element(cJSON *list, const struct list_key *k, const cJSON *p, struct pt_err *err)
+{
+    const char *key = k->key;
+    const cJSON *value = member(p, key, strlen(key));
+    if (!value && k->other_key) {
+        key = k->other_key;
+        value = member(p, key, strlen(key));
+    }
+    if (!value)
+        return pt_fail(err, PT_EINVAL, "%s: an element has no %s", k->list, k->key);
+    cJSON *e = element(list, key, value);
+    if (!strcmp(directive(p), "delete")) {
+        if (e)
+            cJSON_Delete(cJSON_DetachItemViaPointer(list, e));
+        return PT_OK;
+    }
+    if (!e)
+        return append_merged(list, p, err);
+    if (!k->whole)
+        return pt_obj_strategic(e, p, err);
+    cJSON *copy = cJSON_Duplicate(p, 1);
+    if (!copy || !cJSON_ReplaceItemViaPointer(list, e, copy)) {
+        cJSON_Delete(copy);
+        return pt_fail(err, PT_ENOMEM, "merge: out of memory");
+    }
+    return PT_OK;
+}
+
+static int merge_list(cJSON *target, const cJSON *p, const struct list_key *k, struct pt_err *err)
+{
+    cJSON *t = member(target, p->string, strlen(p->string));
+    if (!cJSON_IsArray(t)) {
+        t = cJSON_CreateArray();
+        if (pt_obj_set(target, p->string, t, err) < 0)
+            return PT_ENOMEM;
+    }
+    int rc = PT_OK;
+    for (const cJSON *e = p->child; e && rc == PT_OK; e = e->next)
+        rc = cJSON_IsObject(e) ? merge_element(t, k, e, err) : pt_fail(err, PT_EINVAL, "%s: an element is not an object", k->list);
+    return rc;
+}
+
+int pt_obj_strategic(cJSON *target, const cJSON *patch, struct pt_err *err)
+{
+    int rc = PT_OK;
+    const char *d = directive(patch);
+    if (!strcmp(d, "replace") || !strcmp(d, "delete"))
+        while (target->child)
+            cJSON_Delete(cJSON_DetachItemViaPointer(target, target->child));
+    else if (*d && strcmp(d, "merge") != 0)
+        return pt_fail(err, PT_EINVAL, "$patch: \"%s\" is not known; delete, replace or merge", d);
+    if (!strcmp(d, "delete"))
+        return PT_OK;
+    for (const cJSON *p = patch->child; p && rc == PT_OK; p = p->next) {
+        if (!strcmp(p->string, "$patch"))
+            continue;
+        if (p->string[0] == '$')
+            return pt_fail(err, PT_EUNSUPPORTED, "strategic merge: %s is not supported", p->string);
+        const struct list_key *k = cJSON_IsArray(p) ? key_of(p->string) : NULL;
+        rc = k ? merge_list(target, p, k, err) : merge_member(target, p, pt_obj_strategic, err);
+    }
+    return rc;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * workqueue.c: see workqueue.h. An item exists while its key is queued, worked on, waiting, or has failures to remember. The two
+ * queues are rings of items; keys are handed out from a timer, never from inside an add.
+ */
+#include "operator/ctrl/workqueue.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+#include <stdio.h>
+
+#define BACKOFF_MS 5
+#define BACKOFF_MAX_MS 1000000
+
+struct item {
+    struct item *prev, *next; /* in a ring when queued */
+    struct pt_timer wait;     /* a delayed add */
+    struct pt_workqueue *queue;
+    unsigned failures;
+    bool queued, active, dirty, low;
+    int64_t since_ms; /* queued or active since */
+    char key[];
+};
+
+struct pt_workqueue {
+    struct pt_workqueue_options o;
+    struct pt_map items;
+    struct item high, low; /* heads of the rings */
+    struct pt_timer pump;
+    bool running;
+    unsigned active;
+    size_t depth;
+    struct pt_metric *m_depth, *m_adds, *m_retries, *m_queue_s, *m_work_s;
+};
+
+static const double seconds[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000};
+static const struct pt_metric_family
+    f_depth = {"workqueue_depth", "Current depth of workqueue", PT_GAUGE, "name", NULL, 0},
+    f_adds = {"workqueue_adds_total", "Total number of adds handled by workqueue", PT_COUNTER, "name", NULL, 0},
+    f_retries = {"workqueue_retries_total", "Total number of retries handled by workqueue", PT_COUNTER, "name", NULL, 0},
+    f_queue_s = {"workqueue_queue_duration_seconds", "How long an item stays in workqueue before being requested", PT_HISTOGRAM, "name", seconds, 10},
+    f_work_s = {"workqueue_work_duration_seconds", "How long processing an item from workqueue takes", PT_HISTOGRAM, "name", seconds, 10};
+
+static void ring_init(struct item *head)
+{
+    head->prev = head->next = head;
+}
+
+static void ring_push(struct item *head, struct item *it)
+{
+    it->prev = head->prev;
+    it->next = head;
+    head->prev->next = it;
+    head->prev = it;
+}
+
+static void ring_remove(struct item *it)
+{
+    it->prev->next = it->next;
+    it->next->prev = it->prev;
+}
+
+int pt_workqueue_create(const struct pt_workqueue_options *o, struct pt_workqueue **out, struct pt_err *err)
+{
+    struct pt_workqueue *q = pt_calloc(1, sizeof *q);
+    if (!q)
+        return pt_fail(err, PT_ENOMEM, "create work queue %s: out of memory", o->name);
+    q->o = *o;
+    ring_init(&q->high);
+    ring_init(&q->low);
+    if (o->metrics) {
+        q->m_depth = pt_metrics_series(o->metrics, &f_depth, o->name, NULL);
+        q->m_adds = pt_metrics_series(o->metrics, &f_adds, o->name, NULL);
+        q->m_retries = pt_metrics_series(o->metrics, &f_retries, o->name, NULL);
+        q->m_queue_s = pt_metrics_series(o->metrics, &f_queue_s, o->name, NULL);
+        q->m_work_s = pt_metrics_series(o->metrics, &f_work_s, o->name, NULL);
+    }
+    *out = q;
+    return PT_OK;
+}
+
+void pt_workqueue_destroy(struct pt_workqueue *q)
+{
+    if (!q)
+        return;
+    void *v;
+    for (size_t i = 0; pt_map_next(&q->items, &i, NULL, &v);) {
+        struct item *it = v;
+        pt_timer_stop(q->o.sched, &it->wait);
+        pt_free(it);
+    }
+    pt_map_finish(&q->items);
+    pt_timer_stop(q->o.sched, &q->pump);
+    pt_free(q);
+}
+
+static void set_depth(struct pt_workqueue *q, size_t depth)
+{
+    q->depth = depth;
+    pt_metric_set(q->m_depth, (double)depth);
+}
+
+static void observe_since(struct pt_workqueue *q, struct pt_metric *m, struct item *it)
+{
+    int64_t now = pt_now_ms(q->o.sched);
+    pt_metric_observe(m, (double)(now - it->since_ms) / 1000.0);
+    it->since_ms = now;
+}
+
+static void hand_out(struct pt_timer *t)
+{
+    struct pt_workqueue *q = (struct pt_workqueue *)((char *)t - offsetof(struct pt_workqueue, pump));
+    while (q->running && q->active < q->o.workers && q->depth > 0) {
+        struct item *it = q->high.next != &q->high ? q->high.next : q->low.next;
+        ring_remove(it);
+        set_depth(q, q->depth - 1);
+        it->queued = false;
+        it->active = true;
+        q->active++;
+        observe_since(q, q->m_queue_s, it);
+        q->o.work(q->o.arg, it->key);
+    }
+}
+
+static void pump(struct pt_workqueue *q)
+{
+    if (q->running && q->active < q->o.workers && q->depth > 0 && !pt_timer_running(&q->pump))
+        pt_timer_start(q->o.sched, &q->pump, 0, hand_out);
+}
+
+static struct item *item_of(struct pt_workqueue *q, const char *key)
+{
+    struct item *it = pt_map_get(&q->items, pt_str(key));
+    if (it)
+        return it;
+    size_t n = strlen(key) + 1;
+    it = pt_calloc(1, sizeof *it + n);
+    if (!it || pt_map_set(&q->items, (struct pt_str){key, n - 1}, it, NULL, NULL) < 0) {
+        pt_free(it);
+        pt_log(PT_LOG_ERROR, "work queue: key lost, out of memory", "queue", q->o.name, "key", key, NULL);
+        return NULL;
+    }
+    memcpy(it->key, key, n);
+    it->queue = q;
+    return it;
+}
+
+static void forget_if_idle(struct pt_workqueue *q, struct item *it)
+{
+    if (it->queued || it->active || it->failures || pt_timer_running(&it->wait))
+        return;
+    pt_map_remove(&q->items, pt_str(it->key));
+    pt_free(it);
+}
+
+static void enqueue(struct pt_workqueue *q, struct item *it, bool low)
+{
+    pt_metric_add(q->m_adds, 1);
+    if (it->active) {
+        it->low = it->dirty ? it->low && low : low;
+        it->dirty = true;
+        return;
+    }
+    if (it->queued) {
+        if (low || !it->low)
+            return;
+        ring_remove(it); /* news for a key of the backlog: it goes ahead */
+        q->depth--;
+    } else {
+        it->since_ms = pt_now_ms(q->o.sched);
+    }
+    it->queued = true;
+    it->low = low;
+    ring_push(low ? &q->low : &q->high, it);
+    set_depth(q, q->depth + 1);
+    pump(q);
+}
+
+void pt_workqueue_add(struct pt_workqueue *q, const char *key, bool low)
+{
+    struct item *it = item_of(q, key);
+    if (it)
+        enqueue(q, it, low);
+}
+
+static void waited(struct pt_timer *t)
+{
+    struct item *it = (struct item *)((char *)t - offsetof(struct item, wait));
+    enqueue(it->queue, it, false);
+}
+
+static void wait_for(struct pt_workqueue *q, struct item *it, int64_t delay_ms)
+{
+    if (pt_timer_running(&it->wait) && it->wait.due_ms <= pt_now_ms(q->o.sched) + delay_ms)
+        return;
+    pt_timer_start(q->o.sched, &it->wait, delay_ms, waited);
+}
+
+void pt_workqueue_add_after(struct pt_workqueue *q, const char *key, int64_t delay_ms)
+{
+    struct item *it = item_of(q, key);
+    if (it)
+        wait_for(q, it, delay_ms > 0 ? delay_ms : 0);
+}
+
+void pt_workqueue_done(struct pt_workqueue *q, const char *key, enum pt_work_result result, int64_t requeue_ms)
+{
+    struct item *it = pt_map_get(&q->items, pt_str(key));
+    if (!it || !it->active)
+        return;
+    it->active = false;
+    q->active--;
+    observe_since(q, q->m_work_s, it);
+    if (result == PT_WORK_FAILED) {
+        unsigned n = it->failures < 20 ? it->failures : 20;
+        int64_t delay = (int64_t)BACKOFF_MS << n;
+        it->failures++;
+        pt_metric_add(q->m_retries, 1);
+        wait_for(q, it, delay < BACKOFF_MAX_MS ? delay : BACKOFF_MAX_MS);
+    } else {
+        it->failures = 0;
+        if (requeue_ms >= 0)
+            wait_for(q, it, requeue_ms);
+    }
+    if (it->dirty) {
+        it->dirty = false;
+        enqueue(q, it, it->low);
+    }
+    forget_if_idle(q, it);
+    pump(q);
+}
+
+void pt_workqueue_start(struct pt_workqueue *q)
+{
+    q->running = true;
+    pump(q);
+}
+
+void pt_workqueue_stop(struct pt_workqueue *q)
+{
+    q->running = false;
+}
+
+unsigned pt_workqueue_active(const struct pt_workqueue *q)
+{
+    return q->active;
+}
+
+size_t pt_workqueue_depth(const struct pt_workqueue *q)
+{
+    return q->depth;
+}
