@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ref.c: the reference table. Scalar C straight from the definitions in kernels.h, sums in double, one thread: slow, and what every other
+ * table is held against. Packed weights are plain copies.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "runtime/kernels/tables.h"
+
+/* max and min as ONNX Runtime has them: NaN wins over any number. */
+static float max_nan(float a, float b)
+{
+    return isnan(a) || a > b ? a : b;
+}
+static float min_nan(float a, float b)
+{
+    return isnan(a) || a < b ? a : b;
+}
+static float clip(float x, float lo, float hi)
+{
+    return min_nan(max_nan(x, lo), hi);
+}
+static float gelu(float x)
+{
+    return (float)(0.5 * x * erfc(-x * 0.70710678118654752440));
+}
+static float activate(const struct pt_epilogue *ep, float x)
+{
+    switch (ep->act) {
+    case PT_ACT_RELU:
+        return max_nan(x, 0);
+    case PT_ACT_CLIP:
+        return clip(x, ep->lo, ep->hi);
+    case PT_ACT_GELU:
+        return gelu(x);
+    case PT_ACT_NONE:
+        break;
+    }
+    return x;
+}
+
+/* --- matrix product ------------------------------------------------------------------------------------------------------------------ */
+
+static size_t gemm_pack_size(size_t k, size_t n)
+{
+    return (k * n * sizeof(float) + 63) / 64 * 64;
+}
+static void gemm_pack(size_t k, size_t n, const float *b, size_t ldb, bool trans, float *packed)
+{
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < n; j++)
+            packed[i * n + j] = trans ? b[j * ldb + i] : b[i * ldb + j];
+}
+static size_t gemm_workspace(const struct pt_gemm *g, int threads)
+{
+    (void)g, (void)threads;
+    return 0;
+}
+static void gemm_one(const struct pt_gemm *g, const float *a, const float *b, float *c, const float *residual)
+{
+    for (size_t i = 0; i < g->m; i++)
+        for (size_t j = 0; j < g->n; j++) {
+            double sum = 0;
+            for (size_t p = 0; p < g->k; p++)
+                sum += (double)a[i * g->lda + p] * (g->packed_b ? b[p * g->n + j] : g->trans_b ? b[j * g->ldb + p] : b[p * g->ldb + j]);
+            sum *= g->alpha;
+            sum += g->ep.bias ? g->ep.bias[j] : 0;
+            sum += g->ep.row_bias ? g->ep.row_bias[i] : 0;
+            sum += residual ? residual[i * g->ep.residual_ld + j] : 0;
+            c[i * g->ldc + j] = activate(&g->ep, (float)sum);
+        }
+}
+static void gemm(const struct pt_gemm *g, void *workspace, struct pt_threads *threads)
+{
+    (void)workspace, (void)threads;
+    const size_t outer = g->outer ? g->outer : 1, inner = g->inner ? g->inner : 1;
+    for (size_t o = 0; o < outer; o++)
+        for (size_t i = 0; i < inner; i++) {
+            size_t c = o * g->c_stride[0] + i * g->c_stride[1];
+            gemm_one(g, g->a + o * g->a_stride[0] + i * g->a_stride[1],
+                     (g->packed_b ? g->packed_b : g->b) + o * g->b_stride[0] + i * g->b_stride[1], g->c + c,
+                     g->ep.residual ? g->ep.residual + c : NULL);
+        }
+}
+
+/* --- convolution --------------------------------------------------------------------------------------------------------------------- */
+
+static size_t conv_weights(const struct pt_conv *s)
+{
+    return s->out_c * (s->in_c / s->groups) * s->kernel_h * s->kernel_w;
+}
+static size_t conv_pack_size(const struct pt_conv *s)
+{
+    return (conv_weights(s) * sizeof(float) + 63) / 64 * 64;
+}
+static void conv_pack(const struct pt_conv *s, const float *w, float *packed)
+{
+    if (conv_weights(s))
+        memcpy(packed, w, conv_weights(s) * sizeof *w);
+}
+static size_t conv_workspace(const struct pt_conv *s, int threads)
+{
+    (void)s, (void)threads;
+    return 0;
+}
+/* Output position * stride + tap * dilation - pad, if it lies in [0, size). */
+static bool source(size_t out, size_t stride, size_t tap, size_t dilation, size_t pad, size_t size, size_t *in)
+{
+    *in = out * stride + tap * dilation - pad; /* wraps below 0 to something >= size */
+    return *in < size;
+}
+static double conv_at(const struct pt_conv *s, const float *x, const float *w, size_t n, size_t oy, size_t ox, size_t oc)
+{
+    const size_t icg = s->in_c / s->groups, group = oc / (s->out_c / s->groups);
+    double sum = 0;
+    for (size_t r = 0; r < s->kernel_h; r++)
+        for (size_t q = 0; q < s->kernel_w; q++) {
+            size_t iy, ix;
+            if (!source(oy, s->stride_h, r, s->dilation_h, s->pad_top, s->in_h, &iy) || !source(ox, s->stride_w, q, s->dilation_w, s->pad_left, s->in_w, &ix))
+                continue;
+            const float *px = x + ((n * s->in_h + iy) * s->in_w + ix) * s->x_ld + group * icg;
+            for (size_t c = 0; c < icg; c++)
+                sum += (double)px[c] * w[((oc * icg + c) * s->kernel_h + r) * s->kernel_w + q];
+        }
+    return sum;
+}
+static void conv(const struct pt_conv *s, const float *x, const float *packed, const struct pt_epilogue *ep, float *y, void *workspace,
+                 struct pt_threads *threads)
+{
+    (void)workspace, (void)threads;
+    for (size_t p = 0; p < s->batch * s->out_h * s->out_w; p++)
+        for (size_t o = 0; o < s->out_c; o++) {
+            double sum = conv_at(s, x, packed, p / s->out_w / s->out_h, p / s->out_w % s->out_h, p % s->out_w, o);
+            if (ep && ep->bias)
+                sum += ep->bias[o];
+            if (ep && ep->residual)
+                sum += ep->residual[p * ep->residual_ld + o];
+            y[p * s->y_ld + o] = ep ? activate(ep, (float)sum) : (float)sum;
+        }
+}
+
+/* --- pooling --------------------------------------------------------------------------------------------------------------------------- */
+
+static float pool_at(const struct pt_pool *s, const float *x, size_t n, size_t oy, size_t ox, size_t c)
+{
+    float max = -INFINITY;
+    double sum = 0;
+    size_t inside = 0, padded = 0;
+    for (size_t r = 0; r < s->kernel_h; r++)
+        for (size_t q = 0; q < s->kernel_w; q++) {
+            size_t iy, ix;
+            padded += oy * s->stride_h + r * s->dilation_h < s->in_h + s->pad_top + s->pad_bottom &&
+                      ox * s->stride_w + q * s->dilation_w < s->in_w + s->pad_left + s->pad_right;
+            if (!source(oy, s->stride_h, r, s->dilation_h, s->pad_top, s->in_h, &iy) || !source(ox, s->stride_w, q, s->dilation_w, s->pad_left, s->in_w, &ix))
+                continue;
+            float v = x[((n * s->in_h + iy) * s->in_w + ix) * s->x_ld + c];
+            max = max_nan(v, max);
+            sum += v;
+            inside++;
+        }
+    if (!s->average)
+        return max;
+    size_t count = s->count_include_pad ? padded : inside;
+    return inside ? (float)(sum / (double)count) : 0;
+}
+static void pool(const struct pt_pool *s, const float *x, float *y, struct pt_threads *threads)
+{
+    (void)threads;
+    for (size_t p = 0; p < s->batch * s->out_h * s->out_w; p++)
+        for (size_t c = 0; c < s->c; c++)
+            y[p * s->y_ld + c] = pool_at(s, x, p / s->out_w / s->out_h, p / s->out_w % s->out_h, p % s->out_w, c);
+}
+static void global_average(size_t pixels, size_t c, const float *x, size_t x_ld, float *y)
+{
+    for (size_t i = 0; i < c; i++) {
+        double sum = 0;
+        for (size_t p = 0; p < pixels; p++)
+            sum += x[p * x_ld + i];
+        y[i] = (float)(sum / (double)pixels);
+    }
+}
+
+/* --- elementwise --------------------------------------------------------------------------------------------------------------------------- */
+
+#define UNARY(name, expr) \
+    static void unary_##name(const float *x, float *y, size_t n, float p0, float p1) \
+    { \
+        (void)p0, (void)p1; \
+        for (size_t i = 0; i < n; i++) { \
+            float v = x[i]; \
+            y[i] = (float)(expr); \
+        } \
+    }
+UNARY(relu, max_nan(v, 0))
+UNARY(clip, clip(v, p0, p1))
+UNARY(leaky_relu, v < 0 ? v * p0 : v)
+UNARY(exp, exp((double)v))
+UNARY(erf, erf((double)v))
+UNARY(tanh, tanh((double)v))
+UNARY(sigmoid, 1 / (1 + exp(-(double)v)))
+UNARY(gelu, gelu(v))
+UNARY(silu, v / (1 + exp(-(double)p0 * v)))
+UNARY(hard_sigmoid, clip(v *p0 + p1, 0, 1))
+UNARY(hard_swish, v *clip(v *p0 + p1, 0, 1))
+UNARY(sqrt, sqrtf(v))
+UNARY(reciprocal, 1 / v)
+UNARY(neg, -v)
+UNARY(abs, fabsf(v))
+#undef UNARY
+
+#define BINARY(name, expr) \
+    static void binary_##name(const struct pt_binary_args *s) \
+    { \
+        for (size_t r = 0; r < s->rows; r++) \
+            for (size_t i = 0; i < s->n; i++) { \
+                float a = s->a[r * s->a_ld + i * s->a_step], b = s->b[r * s->b_ld + i * s->b_step]; \
+                s->y[r * s->y_ld + i] = expr; \
+            } \
+    }
+BINARY(add, a + b)
+BINARY(sub, a - b)
+BINARY(mul, a *b)
+BINARY(div, a / b)
+BINARY(max, max_nan(a, b))
+BINARY(min, min_nan(a, b))
+#undef BINARY
+
+/* --- rows -------------------------------------------------------------------------------------------------------------------------------------- */
+
+static void softmax(size_t rows, size_t n, float scale, const float *x, size_t x_ld, const float *mask, size_t mask_ld, float *y, size_t y_ld)
+{
+    for (size_t r = 0; r < rows; r++) {
+        float max = -INFINITY;
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            y[r * y_ld + i] = x[r * x_ld + i] * scale + (mask ? mask[r * mask_ld + i] : 0);
+            max = max_nan(y[r * y_ld + i], max);
+        }
+        for (size_t i = 0; i < n; i++)
+            sum += exp((double)y[r * y_ld + i] - max);
+        for (size_t i = 0; i < n; i++)
+            y[r * y_ld + i] = (float)(exp((double)y[r * y_ld + i] - max) / sum);
+    }
+}
+static void layernorm(size_t rows, size_t n, const float *x, size_t x_ld, const float *residual, size_t residual_ld, const float *gamma,
+                      const float *beta, float eps, float *y, size_t y_ld)
+{
+    for (size_t r = 0; r < rows; r++) {
+        const float *px = x + r * x_ld, *pr = residual ? residual + r * residual_ld : NULL;
+        double mean = 0, var = 0;
+        for (size_t i = 0; i < n; i++)
+            mean += px[i] + (pr ? pr[i] : 0);
+        mean /= (double)n;
+        for (size_t i = 0; i < n; i++) {
+            double d = px[i] + (pr ? pr[i] : 0) - mean;
+            var += d * d;
+        }
+        double inv = 1 / sqrt(var / (double)n + eps);
+        for (size_t i = 0; i < n; i++)
+            y[r * y_ld + i] = (float)((px[i] + (pr ? pr[i] : 0) - mean) * inv * (gamma ? gamma[i] : 1) + (beta ? beta[i] : 0));
+    }
+}
+static void transpose(size_t rows, size_t cols, const float *x, size_t x_ld, float *y, size_t y_ld)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < cols; j++)
+            y[j * y_ld + i] = x[i * x_ld + j];
+}
+
+const struct pt_kernels pt_kernels_ref = {PT_KERNEL_ROW(PT_ISA_REF, "ref")};
