@@ -25,8 +25,8 @@ containerd_socket=/run/containerd/containerd.sock
 
 die() { echo "$*" >&2; exit 1; }
 
-# since START: seconds from START (an $EPOCHREALTIME) to now
-since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }
+# since START [DECIMALS]: seconds from START (an $EPOCHREALTIME) to now
+since() { awk -v a="$1" -v b="$EPOCHREALTIME" -v d="${2:-1}" 'BEGIN { printf "%.*f", d, b - a }'; }
 
 has_all_programs() { # FOLDER
   local p

@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Sourced by run: what is tried on the cluster, one function per step. `node CMD` runs CMD on the node.
+# A step runs in a shell of its own with `set -e`: its first failing command fails it. What one step leaves for the
+# next is in the cluster or in a file of $work.
+
+models=models                    # namespace of what is served
+operator=pintle-system
+endpoint=http://digits.$models.svc.cluster.local:8080/v2/models/digits
+
+k() { node kubectl "$@"; }
+eventually() { # SECONDS CMD...
+  local end=$((SECONDS + $1)); shift
+  until "$@" >/dev/null 2>&1; do
+    [ $SECONDS -lt $end ] || { echo "not within the time given: $*"; "$@"; return 1; }
+    sleep 0.1
+  done
+}
+mdep() { k -n $models get mdep digits -o json; }
+mdep_is() { mdep | jq -e "def condition(t): .status.conditions[] | select(.type == t); $1"; }   # JQ-EXPRESSION
+ready() { mdep_is '.status.observedGeneration == .metadata.generation and condition("Ready").status == "True"'; }
+pods() { k -n $models get pods -l pintle.dev/model-deployment=digits -o json; }
+pods_are() { pods | jq -e "$1"; }
+serving() { mdep_is ".status | .replicas == $1 and .readyReplicas == $1 and .updatedReplicas == $1" && ready && pods_are ".items | length == $1"; }
+patch() { k -n $models patch mdep digits --type merge -p "$1"; }
+operator_restarts() { k -n $operator get pods -l app.kubernetes.io/component=operator -o jsonpath='{.items[*].metadata.name} {.items[*].status.containerStatuses[0].restartCount}'; }
+
+# classify FIRST COUNT: ask the Service about held-out images in one request; prints how many it got right
+classify() {
+  sed -n "$1,$(($1 + $2 - 1))p" "$root/examples/digits/heldout.csv" >"$work/images.csv"
+  jq -Rsc 'split("\n") | map(select(. != "") | split(",") | map(tonumber)) |
+    {inputs: [{name: "x", datatype: "FP32", shape: [length, 1, 8, 8], data: [.[][1:][]]}], outputs: [{name: "probabilities"}]}' \
+    "$work/images.csv" >"$work/request.json"
+  node curl -sS --fail-with-body -m 10 -H 'Content-Type: application/json' --data-binary "@$work/request.json" "$endpoint/infer" >"$work/reply.json" ||
+    { cat "$work/reply.json"; return 1; }
+  jq -r '.outputs[] | select(.name == "probabilities") | .data as $p | range(0; $p | length; 10) as $i | $p[$i:$i + 10] | index(max)' "$work/reply.json" |
+    paste -d, - <(cut -d, -f1 "$work/images.csv") | awk -F, '$1 == $2 { right++ } END { print right + 0 }'
+}
+answers() { [ "$(classify 1 1)" = 1 ]; }
+
+# Requests one after another, each on a connection of its own, until traffic_ends; that fails if one of them did.
+traffic_starts() {
+  classify 1 1 >/dev/null
+  touch "$work/traffic"
+  # shellcheck disable=SC2016
+  node bash -c 'while [ -e "$1/traffic" ]; do
+      curl -s -o /dev/null -m 5 -w "%{http_code} %{errormsg}\n" -H "Content-Type: application/json" --data-binary "@$1/request.json" "$2/infer"
+      sleep 0.01
+    done' traffic "$work" "$endpoint" >"$work/traffic.log" &
+}
+traffic_ends() {
+  rm "$work/traffic"; wait
+  local all failed; all=$(wc -l <"$work/traffic.log"); failed=$(grep -vc '^200 ' "$work/traffic.log" || true)
+  echo "$all requests, $failed failed"
+  if [ "$failed" != 0 ]; then sort "$work/traffic.log" | uniq -c | head -n 20; return 1; fi
+  [ "$all" -gt 10 ]
+}
+
+# --- steps ------------------------------------------------------------------------------------------------------
+
+chart_lint() {
+  local values
+  deploy/generate --check
+  for values in values.yaml ci/all-values.yaml; do
+    helm lint --strict charts/pintle -f charts/pintle/$values
+    helm template pintle charts/pintle -f charts/pintle/$values >/dev/null
+  done
+  if helm template pintle charts/pintle --set replicas=2; then echo "two replicas were accepted"; return 1; fi
+  if helm template pintle charts/pintle --set imgae.tag=1; then echo "an unknown value was accepted"; return 1; fi
+}
+
+helm_install() {
+  k create namespace $operator
+  k label namespace $operator pod-security.kubernetes.io/enforce=restricted
+  node helm install pintle charts/pintle --namespace $operator --wait --timeout 60s
+  k -n $operator rollout status deployment/pintle-operator --timeout 10s
+}
+
+rules() { node "$here/check-crd"; }
+
+explained() {
+  k explain mdep.spec.model.digest | grep -i 'checked before the model is loaded'
+  k get models -A
+}
+
+apply_digits() {
+  k create namespace $models
+  k label namespace $models pod-security.kubernetes.io/enforce=restricted
+  k -n $models apply -f examples/digits/digits.yaml
+  k -n $models wait --for condition=Ready mdep/digits --timeout 60s
+  mdep_is '.status.model.state == "Loaded" and .status.model.digest == .spec.model.digest and .status.endpoint != null and condition("Available").status == "True" and condition("ModelLoaded").status == "True"'
+  pods_are '.items | length == 1 and all(.[]; .metadata.ownerReferences[0].controller)'
+}
+
+columns() {
+  k -n $models get mdep | tee "$work/table"
+  head -n 1 "$work/table" | grep -E '^NAME +DESIRED +READY +UPDATED +MODEL +REVISION +AGE *$'
+  tail -n 1 "$work/table" | grep -E '^digits +1 +1 +1 +Loaded +digits-[a-z0-9]+ +[0-9]+'
+  k -n $models get mdep -o wide | tee "$work/table"
+  head -n 1 "$work/table" | grep -E ' URI +ENDPOINT +REASON *$'
+}
+
+predictions() {
+  local i right=0
+  eventually 10 answers                                  # kube-proxy follows within a second or two
+  for i in {1..20}; do right=$((right + $(classify "$i" 1))); done
+  echo "$right of 20 held-out images right, one request each"
+  [ $right -ge 19 ]
+  right=$(classify 1 360)
+  echo "$right of 360 held-out images right in one request"
+  [ "$right" -ge 350 ]
+}
+
+scale() {
+  k -n $models scale mdep/digits --replicas=3
+  eventually 60 serving 3
+  eventually 10 answers
+  traffic_starts
+  k -n $models scale mdep/digits --replicas=1
+  eventually 90 serving 1
+  traffic_ends
+}
+
+wrong_digest() {
+  local good; good=$(mdep | jq -r .spec.model.digest)
+  pods | jq -r '.items[0].metadata.uid' >"$work/old-pod"
+  traffic_starts
+  patch '{"spec": {"model": {"digest": "sha256:'"$(printf 0%.0s {1..64})"'"}}}'
+  eventually 60 mdep_is 'condition("ModelLoaded") | .status == "False" and .reason == "DigestMismatch"'
+  mdep | jq -r '.status.conditions[] | "\(.type)=\(.status) \(.reason): \(.message)"'
+  pods_are ".items | any(.[]; .metadata.uid == \"$(cat "$work/old-pod")\" and any(.status.conditions[]; .type == \"Ready\" and .status == \"True\"))"
+  classify 1 20
+  patch '{"spec": {"model": {"digest": "'"$good"'"}}}'
+  eventually 60 serving 1
+  mdep_is 'condition("ModelLoaded").status == "True" and .status.model.state == "Loaded"'
+  traffic_ends
+}
+
+template_change() {
+  traffic_starts
+  patch '{"spec": {"template": {"metadata": {"labels": {"team": "digits"}}}}}'
+  eventually 90 serving 1
+  pods_are '.items[0].metadata.labels.team == "digits"'
+  traffic_ends
+}
+
+killed_sidecar() {
+  local uid; uid=$(pods | jq -r '.items[0].metadata.uid')
+  # shellcheck disable=SC2016
+  node bash -c 'kill -9 $(pgrep -x pintle-sidecar)'
+  eventually 30 pods_are ".items | any(.[]; .metadata.uid == \"$uid\" and .status.containerStatuses[0].restartCount == 1)"
+  eventually 30 serving 1
+  eventually 10 answers
+}
+
+lost_pod() {
+  local name; name=$(pods | jq -r '.items[0].metadata.name')
+  k -n $models delete pod "$name" --wait=false
+  eventually 60 pods_are ".items | length == 1 and .[0].metadata.name != \"$name\""
+  eventually 60 serving 1
+  eventually 10 answers
+}
+
+apiserver_restart() {
+  local before; before=$(operator_restarts)
+  "$here/restart" kube-apiserver 5
+  eventually 30 k get --raw /readyz
+  k -n $models scale mdep/digits --replicas=2
+  eventually 60 serving 2
+  k -n $models scale mdep/digits --replicas=1
+  eventually 60 serving 1
+  [ "$(operator_restarts)" = "$before" ]
+}
+
+operator_restart() {
+  local before; before=$(pods | jq -c '[.items[].metadata.uid]')
+  traffic_starts
+  k -n $operator delete pod -l app.kubernetes.io/component=operator --grace-period=0 --force
+  sleep 2
+  k -n $operator rollout status deployment/pintle-operator --timeout 60s
+  k -n $models scale mdep/digits --replicas=2
+  eventually 60 serving 2
+  pods_are "[.items[].metadata.uid] | contains($before)"
+  k -n $models scale mdep/digits --replicas=1
+  eventually 60 serving 1
+  traffic_ends
+}
+
+delete_digits() {
+  k -n $models delete mdep digits --timeout 60s
+  eventually 90 none_left
+}
+none_left() { [ -z "$(k -n $models get pods,services,controllerrevisions,endpointslices -o name)" ]; }
+
+apply_to_ready() {
+  local i begin ours=() bare=()
+  k -n $models apply -f examples/digits/digits.yaml
+  eventually 60 serving 1
+  # The same pod without an owner: no gate to wait for, nobody to report to.
+  pods | jq '.items[0] | {apiVersion: "v1", kind: "Pod", metadata: {name: "bare", annotations: (.metadata.annotations | .["pintle.dev/config"] |= (fromjson | del(.report) | tojson))},
+    spec: (.spec | del(.readinessGates, .nodeName, .hostname, .subdomain))}' >"$work/bare.json"
+  for i in 1 2 3 4 5; do
+    k -n $models delete mdep digits --timeout 60s
+    eventually 60 none_left
+    begin=$EPOCHREALTIME
+    k -n $models create -f "$work/bare.json"
+    k -n $models wait --for condition=Ready pod/bare --timeout 60s
+    bare+=("$(since "$begin" 3)")
+    k -n $models delete pod bare --grace-period=0 --force
+    eventually 60 none_left
+    begin=$EPOCHREALTIME
+    k -n $models apply -f examples/digits/digits.yaml
+    k -n $models wait --for condition=Ready mdep/digits --timeout 60s
+    ours+=("$(since "$begin" 3)")
+  done
+  median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
+  echo "kubectl apply -> Ready: $(median "${ours[@]}") s; a bare pod with the same image and probe: $(median "${bare[@]}") s (medians of 5)" | tee "$work/note"
+}
+
+helm_uninstall() {
+  node helm uninstall pintle --namespace $operator --wait
+  eventually 60 nothing_but_crd
+  k delete crd modeldeployments.pintle.dev --timeout 60s
+  k delete namespace $operator --timeout 60s
+}
+nothing_but_crd() {
+  local left; left=$(k get all,secrets,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,crds -A -o name | grep -i pintle | grep -v pintle-test)
+  echo "$left"
+  [ "$left" = customresourcedefinition.apiextensions.k8s.io/modeldeployments.pintle.dev ]
+}
+
+plain_install() {
+  k apply -f deploy/install.yaml
+  k apply -f deploy/install.yaml | grep -v unchanged | grep -v '^namespace/' && { echo "a second apply changed something"; return 1; }
+  k -n $operator rollout status deployment/pintle-operator --timeout 60s
+  k -n $models apply -f examples/digits/digits.yaml
+  k -n $models wait --for condition=Ready mdep/digits --timeout 60s
+  k kustomize deploy >/dev/null
+  # Everything at once, the operator first: what it owned must still go.
+  k delete -f deploy/install.yaml --timeout 90s
+  eventually 90 none_left
+}
+
+# --- running them -----------------------------------------------------------------------------------------------
+
+failed=0 passed=0
+
+diagnose() {
+  k get mdep,pods -A -o wide
+  k get mdep -A -o json | jq -r '.items[].status.conditions[]? | "\(.type)=\(.status) \(.reason): \(.message)"'
+  echo "--- events"; k get events -A --sort-by=.lastTimestamp | grep -v '^default ' | tail -n 25
+  echo "--- operator"; k -n $operator logs -l app.kubernetes.io/component=operator --tail 60 --prefix
+  echo "--- operator, the container before"; k -n $operator logs -l app.kubernetes.io/component=operator --tail 20 --previous
+  echo "--- sidecars"; k -n $models logs -l pintle.dev/model-deployment=digits --tail 30 --prefix
+}
+
+# Sets ok and returns 0: were it called in a condition, bash would ignore set -e all the way down.
+step() { # WHAT FUNCTION
+  local begin=$EPOCHREALTIME
+  rm -f "$work/note"
+  set +e
+  (set -e; "$2") >"$work/step.log" 2>&1
+  ok=$((! $?))
+  set -e
+  rm -f "$work/traffic"
+  if [ $ok = 1 ]; then
+    passed=$((passed + 1))
+    printf 'PASS %6ss  %s\n' "$(since "$begin")" "$1"
+    if [ -e "$work/note" ]; then sed 's/^/               /' "$work/note"; fi
+  else
+    failed=$((failed + 1))
+    printf 'FAIL %6ss  %s\n' "$(since "$begin")" "$1"
+    (set +e; tail -n 30 "$work/step.log"; diagnose 2>&1) | sed 's/^/    | /'
+  fi
+}
+
+run_steps() {
+  step "chart and generated files" chart_lint
+  step "helm install" helm_install
+  if [ $ok = 1 ]; then
+    step "the API server refuses what is not honoured" rules
+    step "kubectl explain, category models" explained
+    step "kubectl apply -f digits.yaml: Ready" apply_digits
+    if [ $ok = 1 ]; then
+      step "columns of kubectl get mdep" columns
+      step "predictions through the Service" predictions
+      step "scale 1 -> 3 -> 1, no request lost" scale
+      step "wrong digest: reported, old pod serves; mended" wrong_digest
+      step "template change: pod replaced, no request lost" template_change
+      step "sidecar killed: restarted, Ready again" killed_sidecar
+      step "pod deleted: replaced" lost_pod
+      step "API server restarted: operator carries on" apiserver_restart
+      step "operator killed: pods keep serving, no request lost" operator_restart
+      step "kubectl delete: nothing is left" delete_digits
+      step "time from apply to Ready" apply_to_ready
+      k -n $models delete mdep digits --ignore-not-found --timeout 60s >/dev/null || true
+    fi
+    step "helm uninstall: nothing but the CRD is left" helm_uninstall
+    step "kubectl apply -f install.yaml, and its removal" plain_install
+  fi
+  echo "$passed steps passed, $failed failed"
+  [ $failed = 0 ]
+}
