@@ -59,6 +59,9 @@ int pt_vfail(struct pt_err *err, int code, const char *fmt, va_list ap) __attrib
 /* Puts "context: " before the message; returns err->code, or PT_EINTERNAL when err is NULL. */
 int pt_wrap(struct pt_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3), cold));
 
+/* The code for an errno value: PT_ENOTFOUND for ENOENT, PT_EDENIED for EACCES, ...; PT_EIO for the rest. */
+int pt_err_from_errno(int e);
+
 const char *pt_err_name(int code); /* "PT_EINVAL"; "PT_OK" for 0; never NULL */
 const char *pt_err_text(int code);
 int pt_err_http(int code); /* 200 for PT_OK */

@@ -9,6 +9,8 @@
 
 #include "base/err.h"
 
+#include <stddef.h>
+
 /* The real path in out (longest matching mount wins, whole components only); path itself where no mount matches.
  * PT_ELIMIT when it does not fit. Reads the environment once; thread-safe. */
 int pt_path_resolve(const char *path, char *out, size_t out_size, struct pt_err *err);

@@ -65,7 +65,7 @@ struct pt_vsched {
 };
 void pt_vsched_init(struct pt_vsched *v, int64_t wall_start_ms);
 /* Jumps to the next timer's due time and runs what is due; false when no timer is left or it is later than limit_ms
- * (then time stands at limit_ms). */
+ * (then time stands at limit_ms, unless that is INT64_MAX: "until idle"). */
 bool pt_vsched_step(struct pt_vsched *v, int64_t limit_ms);
 
 #endif

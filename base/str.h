@@ -42,6 +42,7 @@ int pt_parse_time(struct pt_str s, int64_t *out_wall_ms, struct pt_err *err); /*
 bool pt_is_dns_label(struct pt_str s);
 bool pt_is_dns_subdomain(struct pt_str s);
 bool pt_utf8_valid(struct pt_str s);
+size_t pt_utf8_sequence(struct pt_str s); /* bytes of the code point at the front; 0 when it is not valid or s is empty */
 /* Standard base64 (RFC 4648, padding required, no blanks). Decode needs len/4*3 bytes at most; *out_len <- bytes. */
 int pt_base64_decode(struct pt_str s, uint8_t *out, size_t cap, size_t *out_len, struct pt_err *err);
 

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * buf.c: growable byte buffers. Doubling growth, one byte of slack for the terminator, the first failure sticks.
+ */
+#include "base/buf.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void pt_buf_finish(struct pt_buf *b)
+{
+    pt_free(b->data);
+    *b = PT_BUF_INIT(b->cap);
+}
+
+void pt_buf_reset(struct pt_buf *b)
+{
+    b->len = 0;
+    b->failed = PT_OK;
+}
+
+char *pt_buf_reserve(struct pt_buf *b, size_t len)
+{
+    if (b->failed)
+        return NULL;
+    if (len > SIZE_MAX / 2 - b->len || (b->cap && len > b->cap - b->len)) {
+        b->failed = PT_ELIMIT;
+        return NULL;
+    }
+    size_t need = b->len + len + 1;
+    if (need > b->room) {
+        size_t room = b->room ? b->room : 64;
+        while (room < need)
+            room *= 2;
+        char *data = pt_realloc(b->data, room);
+        if (!data) {
+            b->failed = PT_ENOMEM;
+            return NULL;
+        }
+        b->data = data;
+        b->room = room;
+    }
+    return b->data + b->len;
+}
+
+bool pt_buf_append(struct pt_buf *b, const void *p, size_t len)
+{
+    char *to = pt_buf_reserve(b, len);
+    if (!to)
+        return false;
+    if (len)
+        memcpy(to, p, len);
+    b->len += len;
+    return true;
+}
+
+bool pt_buf_puts(struct pt_buf *b, const char *s)
+{
+    return pt_buf_append(b, s, strlen(s));
+}
+
+bool pt_buf_putc(struct pt_buf *b, char c)
+{
+    return pt_buf_append(b, &c, 1);
+}
+
+bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    int len = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (len < 0 && !b->failed)
+        b->failed = PT_EINVAL;
+    char *to = len < 0 ? NULL : pt_buf_reserve(b, (size_t)len);
+    if (!to)
+        return false;
+    va_start(ap, fmt);
+    vsnprintf(to, (size_t)len + 1, fmt, ap); /* reserve left room for the terminator */
+    va_end(ap);
+    b->len += (size_t)len;
+    return true;
+}
+
+void pt_buf_consume(struct pt_buf *b, size_t len)
+{
+    if (len >= b->len) {
+        b->len = 0;
+        return;
+    }
+    b->len -= len;
+    memmove(b->data, b->data + len, b->len);
+}
+
+const char *pt_buf_cstr(struct pt_buf *b)
+{
+    if (!pt_buf_reserve(b, 0))
+        return "";
+    b->data[b->len] = '\0';
+    return b->data;
+}
+
+int pt_buf_check(const struct pt_buf *b, const char *what, struct pt_err *err)
+{
+    if (!b->failed)
+        return PT_OK;
+    if (b->failed == PT_ELIMIT && b->cap)
+        return pt_fail(err, PT_ELIMIT, "%s: over the limit of %zu bytes", what, b->cap);
+    return pt_fail(err, b->failed, "%s: %s", what, pt_err_text(b->failed));
+}
+
+static int read_all(struct pt_buf *b, int fd, const char *path, struct pt_err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return pt_fail(err, PT_EIO, "stat %s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return pt_fail(err, PT_EINVAL, "%s is not a regular file", path);
+    size_t chunk = st.st_size > 0 ? (size_t)st.st_size : 4096; /* files of /proc and /sys say 0 */
+    for (ssize_t n = 1; n > 0; chunk = 4096) {
+        char past[1];
+        size_t left = b->cap ? b->cap - b->len : SIZE_MAX;
+        char *to = left ? pt_buf_reserve(b, chunk < left ? chunk : left) : past; /* at the cap: is there one byte more? */
+        if (!to)
+            return pt_buf_check(b, path, err);
+        while ((n = read(fd, to, !left ? 1 : chunk < left ? chunk : left)) < 0 && errno == EINTR) {
+        }
+        if (n < 0)
+            return pt_fail(err, PT_EIO, "read %s: %s", path, strerror(errno));
+        if (n > 0 && !left)
+            return pt_fail(err, b->failed = PT_ELIMIT, "%s: over the limit of %zu bytes", path, b->cap);
+        b->len += (size_t)n;
+    }
+    return PT_OK;
+}
+
+int pt_buf_read_file(struct pt_buf *b, const char *path, struct pt_err *err)
+{
+    char real[PATH_MAX];
+    int rc = pt_path_resolve(path, real, sizeof real, err);
+    if (rc < 0)
+        return rc;
+    int fd = open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a fifo must not hang us; it is refused below */
+    if (fd < 0)
+        return pt_fail(err, pt_err_from_errno(errno), "open %s: %s", path, strerror(errno));
+    rc = read_all(b, fd, path, err);
+    close(fd);
+    return rc;
+}
+
+bool pt_buf_json_string(struct pt_buf *b, struct pt_str s)
+{
+    pt_buf_putc(b, '"');
+    while (s.len) {
+        size_t plain = 0;
+        while (plain < s.len && (unsigned char)s.p[plain] >= ' ' && (unsigned char)s.p[plain] < 0x80 && s.p[plain] != '"' && s.p[plain] != '\\')
+            plain++;
+        pt_buf_append(b, s.p, plain);
+        s.p += plain, s.len -= plain;
+        if (!s.len)
+            break;
+        size_t used = 1;
+        char c = s.p[0];
+        if (c == '"' || c == '\\')
+            pt_buf_append(b, (char[]){'\\', c}, 2);
+        else if (c == '\n' || c == '\r' || c == '\t')
+            pt_buf_append(b, (char[]){'\\', c == '\n' ? 'n' : c == '\r' ? 'r' : 't'}, 2);
+        else if ((unsigned char)c < ' ')
+            pt_buf_printf(b, "\\u%04x", (unsigned)(unsigned char)c);
+        else if ((used = pt_utf8_sequence(s)) > 0)
+            pt_buf_append(b, s.p, used);
+        else {
+            pt_buf_puts(b, "\xef\xbf\xbd");
+            used = 1;
+        }
+        s.p += used, s.len -= used;
+    }
+    return pt_buf_putc(b, '"');
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * str.c: slices and strict parsers. Nothing here allocates or reads past a slice. Any thread.
+ */
+#include "base/str.h"
+
+#include <stdio.h>
+#include <strings.h>
+#include <time.h>
+
+bool pt_str_eq(struct pt_str a, struct pt_str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}
+
+bool pt_str_eq_nocase(struct pt_str a, struct pt_str b)
+{
+    return a.len == b.len && (a.len == 0 || strncasecmp(a.p, b.p, a.len) == 0);
+}
+
+bool pt_str_starts(struct pt_str s, struct pt_str prefix)
+{
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.p, prefix.p, prefix.len) == 0);
+}
+
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+struct pt_str pt_str_trim(struct pt_str s)
+{
+    while (s.len && is_blank(s.p[0]))
+        s.p++, s.len--;
+    while (s.len && is_blank(s.p[s.len - 1]))
+        s.len--;
+    return s;
+}
+
+bool pt_str_split(struct pt_str *rest, char sep, struct pt_str *part)
+{
+    if (!rest->p)
+        return false;
+    const char *at = rest->len ? memchr(rest->p, sep, rest->len) : NULL;
+    if (!at) {
+        *part = *rest;
+        *rest = (struct pt_str){0};
+        return true;
+    }
+    *part = (struct pt_str){rest->p, (size_t)(at - rest->p)};
+    *rest = (struct pt_str){at + 1, rest->len - part->len - 1};
+    return true;
+}
+
+int pt_parse_i64(struct pt_str s, int64_t min, int64_t max, const char *what, int64_t *out, struct pt_err *err)
+{
+    bool negative = s.len > 0 && s.p[0] == '-';
+    int64_t v = 0;
+    size_t i = negative;
+    bool fits = true;
+    if (i == s.len)
+        return pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not a whole number", what, PT_STR_ARG(s));
+    for (; i < s.len; i++) {
+        if (!is_digit(s.p[i]))
+            return pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not a whole number", what, PT_STR_ARG(s));
+        int digit = s.p[i] - '0';
+        fits = fits && !__builtin_mul_overflow(v, 10, &v) && !__builtin_add_overflow(v, negative ? -digit : digit, &v);
+    }
+    if (!fits || v < min || v > max)
+        return pt_fail(err, PT_EPARSE, "%s: " PT_STR_FMT " is not between %lld and %lld", what, PT_STR_ARG(s), (long long)min, (long long)max);
+    *out = v;
+    return PT_OK;
+}
+
+/* Cuts the decimal number at the front of *s: whole + fraction / scale. False when there is none or it has too many digits. */
+static bool cut_decimal(struct pt_str *s, int64_t *whole, int64_t *fraction, int64_t *scale)
+{
+    size_t digits = 0;
+    bool point = false;
+    *whole = *fraction = 0, *scale = 1;
+    for (; s->len && (is_digit(s->p[0]) || (s->p[0] == '.' && !point)); s->p++, s->len--) {
+        if (s->p[0] == '.') {
+            point = true;
+            continue;
+        }
+        int64_t *to = point ? fraction : whole;
+        if (__builtin_mul_overflow(*to, 10, to) || __builtin_add_overflow(*to, s->p[0] - '0', to) || (point && __builtin_mul_overflow(*scale, 10, scale)))
+            return false;
+        digits++;
+    }
+    return digits > 0;
+}
+
+static int64_t cut_unit_ns(struct pt_str *s)
+{
+    static const struct {
+        struct pt_str name;
+        int64_t ns;
+    } units[] = {{PT_STR("ns"), 1},          {PT_STR("us"), 1000},       {PT_STR("\xc2\xb5s"), 1000},    {PT_STR("\xce\xbcs"), 1000},
+                 {PT_STR("ms"), 1000000},    {PT_STR("s"), 1000000000},  {PT_STR("m"), 60000000000},     {PT_STR("h"), 3600000000000}};
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (pt_str_starts(*s, units[i].name)) {
+            s->p += units[i].name.len, s->len -= units[i].name.len;
+            return units[i].ns;
+        }
+    return 0;
+}
+
+int pt_parse_duration_ms(struct pt_str s, const char *what, int64_t *out_ms, struct pt_err *err)
+{
+    struct pt_str rest = s;
+    __int128 total_ns = 0;
+    if (pt_str_eq(s, PT_STR("0"))) {
+        *out_ms = 0;
+        return PT_OK;
+    }
+    do {
+        int64_t whole, fraction, scale, unit;
+        if (!cut_decimal(&rest, &whole, &fraction, &scale) || (unit = cut_unit_ns(&rest)) == 0)
+            return pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not a duration such as 500ms, 1m30s or 2h", what, PT_STR_ARG(s));
+        __int128 part = (__int128)fraction * unit;
+        if (part % scale)
+            return pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is finer than a millisecond", what, PT_STR_ARG(s));
+        total_ns += (__int128)whole * unit + part / scale;
+        if (total_ns > INT64_MAX)
+            return pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is too long a time", what, PT_STR_ARG(s));
+    } while (rest.len);
+    if (total_ns % 1000000)
+        return pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is finer than a millisecond", what, PT_STR_ARG(s));
+    *out_ms = (int64_t)(total_ns / 1000000);
+    return PT_OK;
+}
+
+static int hex_digit(char c)
+{
+    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int pt_parse_digest(struct pt_str s, const char *what, uint8_t out[32], struct pt_err *err)
+{
+    struct pt_str prefix = PT_STR("sha256:");
+    bool good = pt_str_starts(s, prefix) && s.len == prefix.len + 64;
+    for (size_t i = 0; good && i < 32; i++) {
+        int hi = hex_digit(s.p[prefix.len + 2 * i]), lo = hex_digit(s.p[prefix.len + 2 * i + 1]);
+        good = hi >= 0 && lo >= 0;
+        if (good)
+            out[i] = (uint8_t)(hi << 4 | lo);
+    }
+    return good ? PT_OK : pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not \"sha256:\" and 64 lower-case hexadecimal digits", what, PT_STR_ARG(s));
+}
+
+void pt_format_digest(const uint8_t digest[32], char out[72])
+{
+    static const char hex[] = "0123456789abcdef";
+    char *p = out + 7;
+    memcpy(out, "sha256:", 7);
+    for (int i = 0; i < 32; i++) {
+        *p++ = hex[digest[i] >> 4];
+        *p++ = hex[digest[i] & 15];
+    }
+    *p = '\0';
+}
+
+void pt_format_time(int64_t wall_ms, char out[24])
+{
+    const int64_t first = -62135596800, last = 253402300799; /* years 1 to 9999: what RFC 3339 can say */
+    int64_t s = wall_ms / 1000 - (wall_ms % 1000 < 0);
+    time_t t = (time_t)(s < first ? first : s > last ? last : s);
+    struct tm tm;
+    gmtime_r(&t, &tm);
+    snprintf(out, 24, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100,
+             (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+}
+
+/* `count` digits and then `after` (0 = nothing) at the front of *s. */
+static bool cut_digits(struct pt_str *s, int count, char after, int *out)
+{
+    size_t need = (size_t)count + (after != 0);
+    *out = 0;
+    if (s->len < need || (after && s->p[count] != after))
+        return false;
+    for (int i = 0; i < count; i++) {
+        if (!is_digit(s->p[i]))
+            return false;
+        *out = *out * 10 + (s->p[i] - '0');
+    }
+    s->p += need, s->len -= need;
+    return true;
+}
+
+static int days_in_month(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && leap);
+}
+
+/* ".123" -> 123; digits past the third are dropped. */
+static bool cut_fraction_ms(struct pt_str *s, int *ms)
+{
+    *ms = 0;
+    if (!s->len || s->p[0] != '.')
+        return true;
+    int place = 100;
+    const char *start = ++s->p;
+    for (s->len--; s->len && is_digit(s->p[0]); s->p++, s->len--, place /= 10)
+        *ms += (s->p[0] - '0') * place;
+    return s->p > start;
+}
+
+static bool cut_offset_minutes(struct pt_str *s, int *minutes)
+{
+    int hh, mm;
+    *minutes = 0;
+    if (!s->len)
+        return false;
+    char c = *s->p++;
+    s->len--;
+    if (c == 'Z')
+        return true;
+    if ((c != '+' && c != '-') || !cut_digits(s, 2, ':', &hh) || !cut_digits(s, 2, 0, &mm) || hh > 23 || mm > 59)
+        return false;
+    *minutes = (hh * 60 + mm) * (c == '-' ? -1 : 1);
+    return true;
+}
+
+int pt_parse_time(struct pt_str s, int64_t *out_wall_ms, struct pt_err *err)
+{
+    struct pt_str rest = s;
+    struct tm tm = {0};
+    int ms, offset;
+    bool good = cut_digits(&rest, 4, '-', &tm.tm_year) && cut_digits(&rest, 2, '-', &tm.tm_mon) && cut_digits(&rest, 2, 'T', &tm.tm_mday) &&
+                cut_digits(&rest, 2, ':', &tm.tm_hour) && cut_digits(&rest, 2, ':', &tm.tm_min) && cut_digits(&rest, 2, 0, &tm.tm_sec) &&
+                cut_fraction_ms(&rest, &ms) && cut_offset_minutes(&rest, &offset) && rest.len == 0;
+    if (!good || tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > days_in_month(tm.tm_year, tm.tm_mon) ||
+        tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 59)
+        return pt_fail(err, PT_EPARSE, "'" PT_STR_FMT "' is not a time such as 2026-01-31T12:00:00Z", PT_STR_ARG(s));
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    *out_wall_ms = ((int64_t)timegm(&tm) - offset * 60) * 1000 + ms;
+    return PT_OK;
+}
+
+static bool is_dns_part(struct pt_str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_digit(s.p[i]) && !(s.p[i] >= 'a' && s.p[i] <= 'z') && !(s.p[i] == '-' && i > 0 && i + 1 < s.len))
+            return false;
+    return s.len > 0;
+}
+
+bool pt_is_dns_label(struct pt_str s)
+{
+    return s.len <= 63 && is_dns_part(s);
+}
+
+bool pt_is_dns_subdomain(struct pt_str s)
+{
+    struct pt_str part;
+    if (s.len == 0 || s.len > 253)
+        return false;
+    while (pt_str_split(&s, '.', &part)) /* the API server bounds the whole, not each part */
+        if (!is_dns_part(part))
+            return false;
+    return true;
+}
+
+/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
+size_t pt_utf8_sequence(struct pt_str s)
+{
+    const uint8_t *p = (const uint8_t *)s.p;
+    if (s.len == 0 || p[0] < 0x80)
+        return s.len > 0;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    uint8_t low = p[0] == 0xe0 ? 0xa0 : p[0] == 0xf0 ? 0x90 : 0x80;
+    uint8_t high = p[0] == 0xed ? 0x9f : p[0] == 0xf4 ? 0x8f : 0xbf;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || s.len < n || p[1] < low || p[1] > high)
+        return 0;
+    for (size_t i = 2; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
+bool pt_utf8_valid(struct pt_str s)
+{
+    for (size_t n; s.len; s.p += n, s.len -= n)
+        if ((n = pt_utf8_sequence(s)) == 0)
+            return false;
+    return true;
+}
+
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    return is_digit(c) ? c - '0' + 52 : c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
+int pt_base64_decode(struct pt_str s, uint8_t *out, size_t cap, size_t *out_len, struct pt_err *err)
+{
+    size_t n = 0;
+    if (s.len % 4)
+        return pt_fail(err, PT_EPARSE, "base64: %zu characters are not a multiple of 4", s.len);
+    for (size_t i = 0; i < s.len; i += 4) {
+        bool last = i + 4 == s.len;
+        int pad = !last || s.p[i + 3] != '=' ? 0 : s.p[i + 2] != '=' ? 1 : 2;
+        uint32_t bits = 0;
+        for (int k = 0; k < 4 - pad; k++) {
+            int digit = base64_digit(s.p[i + (size_t)k]);
+            if (digit < 0)
+                return pt_fail(err, PT_EPARSE, "base64: byte 0x%02x at %zu", (unsigned char)s.p[i + (size_t)k], i + (size_t)k);
+            bits |= (uint32_t)digit << (18 - 6 * k);
+        }
+        if (pad && (bits & (pad == 1 ? 0xffu : 0xffffu)))
+            return pt_fail(err, PT_EPARSE, "base64: bits are set behind the last byte");
+        for (int k = 0; k < 3 - pad; k++) {
+            if (n == cap)
+                return pt_fail(err, PT_ELIMIT, "base64: more than %zu bytes", cap);
+            out[n++] = (uint8_t)(bits >> (16 - 8 * k));
+        }
+    }
+    *out_len = n;
+    return PT_OK;
+}
+
+uint64_t pt_hash64(const void *p, size_t len, uint64_t seed)
+{
+    uint64_t h = 14695981039346656037u ^ seed;
+    for (const uint8_t *b = p, *end = b + len; b < end; b++)
+        h = (h ^ *b) * 1099511628211u;
+    return h;
+}
+
+uint32_t pt_fnv32a(const void *p, size_t len, uint32_t seed)
+{
+    for (const uint8_t *b = p, *end = b + len; b < end; b++)
+        seed = (seed ^ *b) * 16777619u;
+    return seed;
+}
