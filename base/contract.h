@@ -10,6 +10,7 @@
 #define PT_BASE_CONTRACT_H
 
 #define PT_VERSION "0.1.0"
+#define PT_SIDECAR_IMAGE "ghcr.io/pintle/sidecar:" PT_VERSION
 
 /* --- the resource ------------------------------------------------------------------------------------------- */
 #define PT_GROUP "pintle.dev"

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * apiserver.c: an exchange is one request between the socket's HTTP server and memapi, or a log that is read piece by piece.
+ */
+#include "operator/local/apiserver.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "net/http_server.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { LOG_POLL_MS = 100, LOG_PIECE = 64 << 10 };
+
+struct exchange {
+    struct pt_apiserver *server;
+    struct exchange *next, **link;
+    struct pt_http_request *request;
+    struct pt_memapi_exchange *memapi;
+    bool streaming;
+    int log_fd; /* -1: not a log */
+    bool follow;
+    struct pt_timer timer;
+};
+
+struct pt_apiserver {
+    struct pt_loop *loop;
+    struct pt_memapi *memapi;
+    struct pt_agent *agent;
+    struct pt_http_server *http;
+    struct exchange *exchanges;
+    char *path;
+};
+
+static void end_exchange(struct exchange *x)
+{
+    pt_timer_stop(pt_loop_sched(x->server->loop), &x->timer);
+    if (x->log_fd >= 0)
+        close(x->log_fd);
+    *x->link = x->next;
+    if (x->next)
+        x->next->link = x->link;
+    pt_free(x);
+}
+
+static void on_client_gone(void *arg)
+{
+    struct exchange *x = arg;
+    pt_memapi_http_cancel(x->memapi);
+    end_exchange(x);
+}
+
+/* A Kubernetes Status as the answer. */
+static void reply_status(struct pt_http_request *req, const struct pt_err *err)
+{
+    const char *reason = err->code == PT_ENOTFOUND ? "NotFound" : err->code == PT_EINVAL ? "BadRequest" : "InternalError";
+    pt_auto_buf b = PT_BUF_INIT(4096);
+    pt_buf_puts(&b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":");
+    pt_buf_json_string(&b, pt_str(err->msg));
+    pt_buf_printf(&b, ",\"reason\":\"%s\",\"code\":%d}", reason, pt_err_http(err->code));
+    pt_http_reply(req, pt_err_http(err->code), "application/json", NULL, 0, (struct pt_str){b.data, b.len});
+}
+
+/* --- memapi ------------------------------------------------------------------------------------------------------------------ */
+
+static void on_reply(void *arg, int status, struct pt_str piece, bool more)
+{
+    struct exchange *x = arg;
+    struct pt_http_request *req = x->request;
+    if (!x->streaming && !more) {
+        pt_http_on_close(req, NULL, NULL);
+        end_exchange(x);
+        pt_http_reply(req, status, "application/json", NULL, 0, piece);
+        return;
+    }
+    if (!x->streaming)
+        pt_http_begin(req, status, "application/json");
+    x->streaming = true;
+    if (piece.len)
+        pt_http_chunk(req, piece);
+    if (!more) {
+        pt_http_on_close(req, NULL, NULL);
+        end_exchange(x);
+        pt_http_end(req);
+    }
+}
+
+static int start_memapi(struct exchange *x, struct pt_err *err)
+{
+    struct pt_str path = pt_http_path(x->request), query = pt_http_query(x->request);
+    pt_auto_buf target = PT_BUF_INIT(16 << 10);
+    pt_buf_printf(&target, PT_STR_FMT "%s" PT_STR_FMT, PT_STR_ARG(path), query.len ? "?" : "", PT_STR_ARG(query));
+    int rc = pt_buf_check(&target, "request target", err);
+    struct pt_memapi_http req = {.method = pt_http_method(x->request), .target = {target.data, target.len},
+                                 .content_type = pt_http_header(x->request, "Content-Type"), .body = pt_http_body(x->request)};
+    return rc < 0 ? rc : pt_memapi_http(x->server->memapi, &req, on_reply, x, &x->memapi, err);
+}
+
+/* --- logs -------------------------------------------------------------------------------------------------------------------- */
+
+static void send_log(struct pt_timer *t)
+{
+    struct exchange *x = (struct exchange *)(void *)((char *)t - offsetof(struct exchange, timer));
+    char piece[LOG_PIECE];
+    ssize_t n = read(x->log_fd, piece, sizeof piece);
+    if (n > 0)
+        pt_http_chunk(x->request, (struct pt_str){piece, (size_t)n});
+    if (n > 0 || x->follow) {
+        pt_timer_start(pt_loop_sched(x->server->loop), &x->timer, n > 0 ? 0 : LOG_POLL_MS, send_log);
+        return;
+    }
+    struct pt_http_request *req = x->request;
+    pt_http_on_close(req, NULL, NULL);
+    end_exchange(x);
+    pt_http_end(req);
+}
+
+/* Leaves the file position before the last `lines` lines. */
+static void seek_tail(int fd, int64_t lines)
+{
+    off_t at = lseek(fd, 0, SEEK_END);
+    char c;
+    for (int64_t seen = 0; at > 0; at--)
+        if (pread(fd, &c, 1, at - 1) == 1 && c == '\n' && seen++ == lines)
+            break;
+    lseek(fd, at, SEEK_SET);
+}
+
+/* /api/v1/namespaces/NS/pods/NAME/log -> ns and name */
+static bool is_log_path(struct pt_str path, char ns[64], char name[254])
+{
+    char text[512];
+    int end = 0;
+    snprintf(text, sizeof text, PT_STR_FMT, PT_STR_ARG(path));
+    return sscanf(text, "/api/v1/namespaces/%63[^/]/pods/%253[^/]/log%n", ns, name, &end) == 2 && end > 0 && text[end] == 0;
+}
+
+static int start_log(struct exchange *x, const char *ns, const char *name, struct pt_err *err)
+{
+    char path[512], value[32];
+    int64_t tail = -1;
+    const char *text = pt_http_query_param(x->request, "tailLines", value, sizeof value);
+    int rc = text ? pt_parse_i64(pt_str(text), 0, INT32_MAX, "tailLines", &tail, err) : PT_OK;
+    if (rc == PT_OK)
+        rc = pt_agent_log_path(x->server->agent, ns, name, path, sizeof path, err);
+    if (rc < 0)
+        return rc;
+    x->log_fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (x->log_fd < 0)
+        return pt_fail(err, PT_ENOTFOUND, "the pod \"%s\" has written nothing yet", name);
+    if (tail >= 0)
+        seek_tail(x->log_fd, tail);
+    text = pt_http_query_param(x->request, "follow", value, sizeof value);
+    x->follow = text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0);
+    pt_http_begin(x->request, 200, "text/plain");
+    pt_timer_start(pt_loop_sched(x->server->loop), &x->timer, 0, send_log);
+    return PT_OK;
+}
+
+/* --- the server ---------------------------------------------------------------------------------------------------------------- */
+
+static void handle(void *arg, struct pt_http_request *req)
+{
+    struct pt_apiserver *s = arg;
+    struct exchange *x = pt_calloc(1, sizeof *x);
+    struct pt_err err;
+    char ns[64], name[254];
+    if (!x) {
+        pt_fail(&err, PT_ENOMEM, "out of memory");
+        reply_status(req, &err);
+        return;
+    }
+    *x = (struct exchange){.server = s, .request = req, .next = s->exchanges, .link = &s->exchanges, .log_fd = -1};
+    if (x->next)
+        x->next->link = &x->next;
+    s->exchanges = x;
+    pt_http_on_close(req, on_client_gone, x);
+    int rc = is_log_path(pt_http_path(req), ns, name) ? start_log(x, ns, name, &err) : start_memapi(x, &err);
+    if (rc < 0) {
+        pt_http_on_close(req, NULL, NULL);
+        end_exchange(x);
+        reply_status(req, &err);
+    }
+}
+
+/* Does somebody listen there? A socket file without a listener is a leftover and is replaced. */
+static bool is_alive(const char *path)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || strlen(path) >= sizeof a.sun_path)
+        return false;
+    memcpy(a.sun_path, path, strlen(path) + 1);
+    bool alive = connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    close(fd);
+    return alive;
+}
+
+static int make_folder(const char *socket_path, struct pt_err *err)
+{
+    char dir[512];
+    snprintf(dir, sizeof dir, "%s", socket_path);
+    char *slash = strrchr(dir, '/');
+    if (!slash || slash == dir)
+        return PT_OK;
+    *slash = 0;
+    return pt_path_mkdirs(dir, 0700, err);
+}
+
+int pt_apiserver_create(struct pt_loop *loop, struct pt_memapi *memapi, struct pt_agent *agent, const char *socket_path, struct pt_apiserver **out,
+                        struct pt_err *err)
+{
+    char address[160];
+    if (is_alive(socket_path))
+        return pt_fail(err, PT_EEXIST, "another pintle up answers on %s (choose another --socket)", socket_path);
+    int rc = make_folder(socket_path, err);
+    struct pt_apiserver *s = rc < 0 ? NULL : pt_calloc(1, sizeof *s);
+    if (!s)
+        return rc < 0 ? rc : pt_fail(err, PT_ENOMEM, "API server: out of memory");
+    *s = (struct pt_apiserver){.loop = loop, .memapi = memapi, .agent = agent, .path = pt_strdup(socket_path)};
+    snprintf(address, sizeof address, "unix:%s", socket_path);
+    struct pt_http_server_options o = {.address = address, .max_body_bytes = 16 << 20, .idle_timeout_ms = 3600000, .handler = handle, .arg = s};
+    rc = s->path ? pt_http_server_start(loop, &o, &s->http, err) : pt_fail(err, PT_ENOMEM, "API server: out of memory");
+    if (rc < 0) {
+        pt_free(s->path);
+        pt_free(s);
+        return rc;
+    }
+    *out = s;
+    return PT_OK;
+}
+
+void pt_apiserver_destroy(struct pt_apiserver *s)
+{
+    if (!s)
+        return;
+    while (s->exchanges) {
+        struct exchange *x = s->exchanges;
+        pt_http_on_close(x->request, NULL, NULL);
+        pt_memapi_http_cancel(x->memapi);
+        end_exchange(x);
+    }
+    pt_http_server_destroy(s->http);
+    unlink(s->path);
+    pt_free(s->path);
+    pt_free(s);
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * proxy.c: a listener per Service, an exchange per request.
+ *
+ * A request is tried on up to MAX_TRIES pods. It is repeated when no complete answer came (the pod died, refused, or broke off) and when the pod
+ * said 503 (draining): nothing has been sent to the client by then, because an answer is forwarded only when it is complete. When no pod is
+ * ready the request waits up to WAIT_MS for one, as a client of a restarted Deployment would want, then it gets a 503.
+ */
+#include "operator/local/proxy.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/http_server.h"
+#include "operator/ctrl/jsonpath.h"
+
+#include <stdio.h>
+
+enum { MAX_TRIES = 5, WAIT_MS = 5000, POLL_MS = 20, MAX_ENDPOINTS = 256, PORT_TRIES = 100, REWATCH_MS = 200, CALL_MS = 120000, MAX_HEADERS = 32, MAX_ANSWER = 256 << 20 };
+
+struct service {
+    struct pt_proxy *proxy;
+    struct service *next;
+    char ns[64], name[254], key[128], value[128], port_name[64];
+    int port, target_port, bound;
+    unsigned turn;
+    struct pt_http_server *server;
+};
+
+struct exchange {
+    struct service *service;
+    struct exchange *next, **link;
+    struct pt_http_request *request;
+    struct pt_http_call *call;
+    struct pt_timer retry;
+    unsigned tries;
+    int64_t give_up_ms;
+};
+
+struct pt_proxy {
+    struct pt_proxy_options o;
+    struct service *services;
+    struct exchange *exchanges;
+    struct pt_api_call *watch;
+    struct pt_timer rewatch;
+};
+
+static void try_again(struct pt_timer *t);
+
+/* --- one request ------------------------------------------------------------------------------------------------------------- */
+
+static void end_exchange(struct exchange *x)
+{
+    pt_timer_stop(pt_loop_sched(x->service->proxy->o.loop), &x->retry);
+    *x->link = x->next;
+    if (x->next)
+        x->next->link = x->link;
+    pt_free(x);
+}
+
+static void on_client_gone(void *arg)
+{
+    struct exchange *x = arg;
+    if (x->call)
+        pt_http_call_cancel(x->call);
+    end_exchange(x);
+}
+
+static void give_up(struct exchange *x, const char *why)
+{
+    struct pt_err err;
+    struct pt_http_request *req = x->request;
+    pt_fail(&err, PT_EUNAVAILABLE, "service %s/%s: %s", x->service->ns, x->service->name, why);
+    pt_http_on_close(req, NULL, NULL);
+    end_exchange(x);
+    pt_http_reply_error(req, &err);
+}
+
+static void on_answer(void *arg, const struct pt_http_response *r, const struct pt_err *err)
+{
+    struct exchange *x = arg;
+    struct pt_http_request *req = x->request;
+    struct pt_sched *s = pt_loop_sched(x->service->proxy->o.loop);
+    x->call = NULL;
+    if (err || r->status == 503) {
+        if (x->tries >= MAX_TRIES && pt_now_ms(s) >= x->give_up_ms)
+            give_up(x, err ? err->msg : "no pod is ready to answer");
+        else
+            pt_timer_start(s, &x->retry, x->tries < 2 ? 0 : POLL_MS, try_again);
+        return;
+    }
+    struct pt_http_header headers[2];
+    size_t count = 0;
+    struct pt_str type = pt_http_response_header(r, "Content-Type"), retry = pt_http_response_header(r, "Retry-After");
+    char content_type[128];
+    if (retry.p)
+        headers[count++] = (struct pt_http_header){PT_STR("Retry-After"), retry};
+    snprintf(content_type, sizeof content_type, PT_STR_FMT, PT_STR_ARG(type));
+    pt_http_on_close(req, NULL, NULL);
+    end_exchange(x);
+    pt_http_reply(req, r->status, *content_type ? content_type : "application/octet-stream", headers, count, r->body);
+}
+
+static int forward(struct exchange *x, const char *address, struct pt_err *err)
+{
+    struct pt_str path = pt_http_path(x->request), query = pt_http_query(x->request), method = pt_http_method(x->request);
+    struct pt_str type = pt_http_header(x->request, "Content-Type");
+    char url[4200], verb[16];
+    if (snprintf(url, sizeof url, "http://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, address, x->service->target_port, PT_STR_ARG(path), query.len ? "?" : "",
+                 PT_STR_ARG(query)) >= (int)sizeof url ||
+        snprintf(verb, sizeof verb, PT_STR_FMT, PT_STR_ARG(method)) >= (int)sizeof verb)
+        return pt_fail(err, PT_ELIMIT, "the request line is too long");
+    struct pt_http_header header = {PT_STR("Content-Type"), type};
+    struct pt_http_call_options o = {.method = verb, .url = url, .headers = &header, .header_count = type.p != NULL, .body = pt_http_body(x->request),
+                                     .max_body_bytes = MAX_ANSWER, .connect_timeout_ms = 1000, .timeout_ms = CALL_MS, .on_done = on_answer, .arg = x};
+    return pt_http_call_start(x->service->proxy->o.http, &o, &x->call, err);
+}
+
+static void try_again(struct pt_timer *t)
+{
+    struct exchange *x = (struct exchange *)(void *)((char *)t - offsetof(struct exchange, retry));
+    struct service *s = x->service;
+    struct pt_sched *sched = pt_loop_sched(s->proxy->o.loop);
+    const char *addresses[MAX_ENDPOINTS];
+    struct pt_err err;
+    size_t n = pt_agent_endpoints(s->proxy->o.agent, s->ns, s->key, s->value, addresses, MAX_ENDPOINTS);
+    if (n == 0 && pt_now_ms(sched) >= x->give_up_ms) {
+        give_up(x, "no pod is ready");
+    } else if (n == 0) {
+        pt_timer_start(sched, &x->retry, POLL_MS, try_again);
+    } else {
+        x->tries++;
+        if (forward(x, addresses[s->turn++ % n], &err) < 0)
+            give_up(x, err.msg);
+    }
+}
+
+static void handle(void *arg, struct pt_http_request *req)
+{
+    struct service *s = arg;
+    struct exchange *x = pt_calloc(1, sizeof *x);
+    struct pt_err err;
+    if (!x) {
+        pt_fail(&err, PT_ENOMEM, "out of memory");
+        pt_http_reply_error(req, &err);
+        return;
+    }
+    *x = (struct exchange){.service = s, .request = req, .next = s->proxy->exchanges, .link = &s->proxy->exchanges,
+                           .give_up_ms = pt_now_ms(pt_loop_sched(s->proxy->o.loop)) + WAIT_MS};
+    if (x->next)
+        x->next->link = &x->next;
+    s->proxy->exchanges = x;
+    pt_http_on_close(req, on_client_gone, x);
+    try_again(&x->retry);
+}
+
+/* --- services ------------------------------------------------------------------------------------------------------------------ */
+
+static void drop_service(struct pt_proxy *p, struct service **link)
+{
+    struct service *s = *link;
+    for (struct exchange *x = p->exchanges, *next; x; x = next) {
+        next = x->next;
+        if (x->service != s)
+            continue;
+        if (x->call)
+            pt_http_call_cancel(x->call);
+        give_up(x, "the service was deleted");
+    }
+    *link = s->next;
+    pt_http_server_destroy(s->server);
+    pt_free(s);
+}
+
+static int listen_near(struct service *s, struct pt_err *err)
+{
+    int rc = PT_OK;
+    for (int i = 0; i < PORT_TRIES && s->port + i < 65536; i++) {
+        char address[32];
+        snprintf(address, sizeof address, "127.0.0.1:%d", s->port + i);
+        struct pt_http_server_options o = {.address = address, .max_body_bytes = 256 << 20, .handler = handle, .arg = s};
+        rc = pt_http_server_start(s->proxy->o.loop, &o, &s->server, err);
+        if (rc == PT_OK) {
+            s->bound = pt_http_server_port(s->server);
+            return PT_OK;
+        }
+    }
+    return rc;
+}
+
+static void add_service(struct pt_proxy *p, const cJSON *object, const cJSON *port)
+{
+    const cJSON *selector = pt_json_path(object, "spec.selector");
+    char text[24], url[64];
+    struct pt_err err;
+    struct service *s = pt_calloc(1, sizeof *s);
+    if (!s || !selector || !selector->child) {
+        pt_free(s);
+        return;
+    }
+    s->proxy = p;
+    snprintf(s->ns, sizeof s->ns, "%s", pt_json_text(object, "metadata.namespace"));
+    snprintf(s->name, sizeof s->name, "%s", pt_json_text(object, "metadata.name"));
+    snprintf(s->key, sizeof s->key, "%s", selector->child->string);
+    snprintf(s->value, sizeof s->value, "%s", cJSON_IsString(selector->child) ? selector->child->valuestring : "");
+    snprintf(s->port_name, sizeof s->port_name, "%s", pt_json_text(port, "name"));
+    s->port = (int)pt_json_number(port, "port", 0);
+    s->target_port = (int)pt_json_number(port, "targetPort", s->port);
+    if (listen_near(s, &err) < 0) {
+        pt_log(PT_LOG_ERROR, "service cannot be served", "service", s->name, "error", err.msg, NULL);
+        pt_free(s);
+        return;
+    }
+    s->next = p->services;
+    p->services = s;
+    snprintf(url, sizeof url, "http://127.0.0.1:%d", s->bound);
+    pt_log(s->bound == s->port ? PT_LOG_INFO : PT_LOG_WARN, s->bound == s->port ? "service" : "service on another port, its own is taken", "name", s->name, "url", url,
+           "port", pt_log_int(text, s->port), NULL);
+}
+
+static struct service **find_service(struct pt_proxy *p, const char *ns, const char *name, int port)
+{
+    struct service **link = &p->services;
+    while (*link && (strcmp((*link)->ns, ns) != 0 || strcmp((*link)->name, name) != 0 || (port && (*link)->port != port)))
+        link = &(*link)->next;
+    return link;
+}
+
+/* Level-driven: what the object says now against what is served. */
+static void on_event(void *arg, const struct pt_watch_event *e)
+{
+    struct pt_proxy *p = arg;
+    const cJSON *port;
+    if (e->type == PT_WATCH_BOOKMARK || e->type == PT_WATCH_ERROR)
+        return;
+    cJSON *object = cJSON_ParseWithLength(e->object.p, e->object.len);
+    const char *ns = pt_json_text(object, "metadata.namespace"), *name = pt_json_text(object, "metadata.name");
+    struct service **link;
+    for (link = find_service(p, ns, name, 0); *link; link = find_service(p, ns, name, 0)) {
+        bool wanted = false;
+        cJSON_ArrayForEach(port, pt_json_path(object, "spec.ports")) wanted |= (int)pt_json_number(port, "port", 0) == (*link)->port;
+        if (wanted && e->type != PT_WATCH_DELETED)
+            break;
+        drop_service(p, link);
+    }
+    if (e->type != PT_WATCH_DELETED)
+        cJSON_ArrayForEach(port, pt_json_path(object, "spec.ports")) if (!*find_service(p, ns, name, (int)pt_json_number(port, "port", 0)))
+            add_service(p, object, port);
+    cJSON_Delete(object);
+}
+
+static void on_watch_end(void *arg, const struct pt_api_result *r);
+
+static void start_watch(struct pt_timer *t)
+{
+    struct pt_proxy *p = (struct pt_proxy *)(void *)((char *)t - offsetof(struct pt_proxy, rewatch));
+    struct pt_err err;
+    struct pt_api_request req = {.verb = PT_VERB_LIST, .resource = &pt_res_services, .timeout_ms = 3600000};
+    if (pt_api_watch(pt_memapi_api(p->o.memapi), &req, on_event, on_watch_end, p, &p->watch, &err) < 0) {
+        pt_log(PT_LOG_ERROR, "services cannot be watched", "error", err.msg, NULL);
+        pt_timer_start(pt_loop_sched(p->o.loop), &p->rewatch, REWATCH_MS, start_watch);
+    }
+}
+
+static void on_watch_end(void *arg, const struct pt_api_result *r)
+{
+    struct pt_proxy *p = arg;
+    (void)r;
+    p->watch = NULL;
+    pt_timer_start(pt_loop_sched(p->o.loop), &p->rewatch, REWATCH_MS, start_watch);
+}
+
+int pt_proxy_create(const struct pt_proxy_options *o, struct pt_proxy **out, struct pt_err *err)
+{
+    struct pt_proxy *p = pt_calloc(1, sizeof *p);
+    if (!p)
+        return pt_fail(err, PT_ENOMEM, "service proxy: out of memory");
+    p->o = *o;
+    pt_timer_start(pt_loop_sched(o->loop), &p->rewatch, 0, start_watch);
+    *out = p;
+    return PT_OK;
+}
+
+void pt_proxy_destroy(struct pt_proxy *p)
+{
+    if (!p)
+        return;
+    if (p->watch)
+        pt_api_cancel(pt_memapi_api(p->o.memapi), p->watch);
+    pt_timer_stop(pt_loop_sched(p->o.loop), &p->rewatch);
+    while (p->services)
+        drop_service(p, &p->services);
+    pt_free(p);
+}
+
+int pt_proxy_port(const struct pt_proxy *p, const char *ns, const char *service)
+{
+    for (const struct service *s = p->services; s; s = s->next)
+        if (strcmp(s->ns, ns) == 0 && strcmp(s->name, service) == 0 && strcmp(s->port_name, "http") == 0)
+            return s->bound;
+    return 0;
+}

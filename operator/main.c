@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * main.c: pintle-operator: the controller against a real API server. One loop thread.
+ *
+ * Start: credentials -> health server -> CA Secret -> report intake -> controller. Stop (SIGTERM, SIGINT): the controller takes no new work,
+ * finishes what is under way, then the process ends; a second signal ends it at once.
+ */
+#include "base/contract.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "net/http_server.h"
+#include "operator/kube/client.h"
+#include "operator/model/operator.h"
+#include "operator/report/ca.h"
+#include "operator/report/intake.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { CA_DEADLINE_MS = 120000 };
+
+struct options {
+    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *log_level, *log_format;
+    bool help, version;
+};
+struct program {
+    struct options o;
+    struct pt_loop *loop;
+    struct pt_metrics *metrics;
+    struct pt_kube_client *kube;
+    struct pt_http_server *health;
+    struct pt_intake *intake;
+    struct pt_operator *operator_;
+    char ns[64];
+    int exit_code;
+    bool stopping;
+};
+
+static const char help[] =
+    "usage: pintle-operator [--kubeconfig FILE] [options]\n"
+    "\n"
+    "Runs ModelDeployments (pintle.dev/v1alpha1) on the cluster it is pointed at. Without --kubeconfig it uses the service account of its pod.\n"
+    "\n"
+    "      --kubeconfig FILE       how to reach the API server from outside the cluster\n"
+    "      --context NAME          a context of it other than the current one\n"
+    "      --namespace NS          where the operator keeps its Secret (default: its pod's namespace, POD_NAMESPACE, or the context's)\n"
+    "      --watch-namespace NS    only ModelDeployments of this namespace (default: all)\n"
+    "      --sidecar-image IMAGE   of pods whose spec.runtime.image is empty (default " PT_SIDECAR_IMAGE ")\n"
+    "      --report-url URL        where sidecars reach this operator (default https://pintle-operator.<namespace>.svc:8443/v1/report)\n"
+    "      --report-address ADDR   where it listens for them (default 0.0.0.0:8443)\n"
+    "      --health-address ADDR   /healthz, /readyz and /metrics (default 0.0.0.0:8081)\n"
+    "      --log-level LEVEL       debug, info, warn or error (default info)\n"
+    "      --log-format FORMAT     text or json (default: text on a terminal)\n"
+    "      --version, --help\n";
+
+static const struct {
+    const char *name;
+    size_t field;
+} option_rows[] = {
+    {"--kubeconfig", offsetof(struct options, kubeconfig)},       {"--context", offsetof(struct options, context)},
+    {"--namespace", offsetof(struct options, ns)},                {"--watch-namespace", offsetof(struct options, watch_ns)},
+    {"--sidecar-image", offsetof(struct options, sidecar_image)}, {"--report-url", offsetof(struct options, report_url)},
+    {"--report-address", offsetof(struct options, report_address)}, {"--health-address", offsetof(struct options, health_address)},
+    {"--log-level", offsetof(struct options, log_level)},         {"--log-format", offsetof(struct options, log_format)},
+};
+
+static int parse_option(struct options *o, int argc, char **argv, int *i, struct pt_err *err)
+{
+    for (size_t r = 0; r < sizeof option_rows / sizeof *option_rows; r++) {
+        size_t len = strlen(option_rows[r].name);
+        if (strncmp(argv[*i], option_rows[r].name, len) != 0 || (argv[*i][len] && argv[*i][len] != '='))
+            continue;
+        const char *value = argv[*i][len] ? argv[*i] + len + 1 : *i + 1 < argc ? argv[++*i] : NULL;
+        if (!value || !*value)
+            return pt_fail(err, PT_EINVAL, "%s needs a value", option_rows[r].name);
+        *(const char **)((char *)o + option_rows[r].field) = value;
+        return PT_OK;
+    }
+    return pt_fail(err, PT_EINVAL, "unknown argument \"%s\" (try --help)", argv[*i]);
+}
+
+static int parse_options(struct options *o, int argc, char **argv, struct pt_err *err)
+{
+    *o = (struct options){.sidecar_image = PT_SIDECAR_IMAGE, .report_address = "0.0.0.0:8443", .health_address = "0.0.0.0:8081", .log_level = "info"};
+    for (int i = 1; i < argc; i++) {
+        int rc = PT_OK;
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            o->help = true;
+        else if (strcmp(argv[i], "--version") == 0)
+            o->version = true;
+        else
+            rc = parse_option(o, argc, argv, &i, err);
+        if (rc < 0)
+            return rc;
+    }
+    if (pt_log_level_parse(o->log_level) < 0)
+        return pt_fail(err, PT_EINVAL, "--log-level %s: debug, info, warn or error", o->log_level);
+    if (o->log_format && strcmp(o->log_format, "text") != 0 && strcmp(o->log_format, "json") != 0)
+        return pt_fail(err, PT_EINVAL, "--log-format %s: text or json", o->log_format);
+    return PT_OK;
+}
+
+/* --- health ---------------------------------------------------------------------------------------------------------- */
+
+static void reply_text(struct pt_http_request *req, int status, const char *text)
+{
+    pt_http_reply(req, status, "text/plain; charset=utf-8", NULL, 0, pt_str(text));
+}
+
+static void handle_health(void *arg, struct pt_http_request *req)
+{
+    struct program *p = arg;
+    struct pt_str path = pt_http_path(req);
+    if (pt_str_eq(path, PT_STR("/healthz")) || pt_str_eq(path, PT_STR("/livez"))) {
+        reply_text(req, 200, "ok");
+    } else if (pt_str_eq(path, PT_STR("/readyz"))) {
+        bool ready = p->operator_ && pt_operator_synced(p->operator_) && !p->stopping;
+        reply_text(req, ready ? 200 : 503, ready ? "ok" : p->intake ? "[-]informer-sync failed: not synced yet" : "[-]report-intake failed: not started yet");
+    } else if (pt_str_eq(path, PT_STR("/metrics"))) {
+        struct pt_buf body = PT_BUF_INIT(16 << 20);
+        pt_metrics_write(p->metrics, &body);
+        pt_http_reply_buf(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, &body);
+        pt_buf_finish(&body);
+    } else {
+        reply_text(req, 404, "404 page not found\n");
+    }
+}
+
+/* --- start and stop ----------------------------------------------------------------------------------------------------- */
+
+static void give_up(struct program *p, const char *what, const struct pt_err *err)
+{
+    pt_log(PT_LOG_ERROR, what, "error", err->msg, NULL);
+    p->exit_code = EXIT_FAILURE;
+    pt_loop_stop(p->loop);
+}
+
+static int on_report(void *arg, const struct pt_report *report, int64_t *next_ms, struct pt_err *err)
+{
+    struct program *p = arg;
+    return p->operator_ ? pt_operator_report(p->operator_, report, next_ms, err) : pt_fail(err, PT_EUNAVAILABLE, "the operator is starting");
+}
+
+/* Host of an URL, without port and brackets. */
+static void host_of_url(const char *url, char *out, size_t size)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    size_t len = *host == '[' ? strcspn(++host, "]") : strcspn(host, ":/");
+    snprintf(out, size, "%.*s", (int)len, host);
+}
+
+static void on_ca(void *arg, const char *cert_pem, const char *key_pem, const struct pt_err *failure)
+{
+    struct program *p = arg;
+    struct pt_err err;
+    char default_url[192], names[512], host[256];
+    if (failure) {
+        give_up(p, "no certificate authority", failure);
+        return;
+    }
+    snprintf(default_url, sizeof default_url, "https://pintle-operator.%s.svc:%d" PT_REPORT_PATH, p->ns, PT_PORT_REPORT);
+    const char *url = p->o.report_url ? p->o.report_url : default_url;
+    host_of_url(url, host, sizeof host);
+    snprintf(names, sizeof names, "%s,localhost,127.0.0.1", host);
+    struct pt_intake_options intake = {.loop = p->loop, .api = pt_kube_client_api(p->kube), .metrics = p->metrics, .address = p->o.report_address,
+                                       .ca_cert_pem = cert_pem, .ca_key_pem = key_pem, .names = names, .report = on_report, .arg = p};
+    struct pt_operator_options op = {.api = pt_kube_client_api(p->kube), .sched = pt_loop_sched(p->loop), .metrics = p->metrics,
+                                     .seed = (uint64_t)pt_clock_mono_ns() ^ (uint64_t)pt_clock_wall_ms(), .ns = p->o.watch_ns,
+                                     .sidecar_image = p->o.sidecar_image, .report_url = url, .report_ca_pem = cert_pem};
+    int rc = pt_intake_start(&intake, &p->intake, &err);
+    if (rc == PT_OK)
+        rc = pt_operator_create(&op, &p->operator_, &err);
+    if (rc < 0) {
+        give_up(p, "cannot start", &err);
+        return;
+    }
+    pt_operator_start(p->operator_);
+    pt_log(PT_LOG_INFO, "started", "version", PT_VERSION, "namespace", p->ns, "reports", url, NULL);
+}
+
+static void on_stopped(void *arg)
+{
+    pt_loop_stop(((struct program *)arg)->loop);
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct program *p = arg;
+    (void)signum;
+    if (p->stopping || !p->operator_) {
+        pt_loop_stop(p->loop);
+        return;
+    }
+    p->stopping = true;
+    pt_log(PT_LOG_INFO, "stopping", NULL);
+    pt_operator_stop(p->operator_, on_stopped, p);
+}
+
+static int load_config(struct program *p, struct pt_kube_config *config, struct pt_err *err)
+{
+    int rc = p->o.kubeconfig ? pt_kube_config_load(p->o.kubeconfig, p->o.context, config, err) : pt_kube_config_in_cluster(config, err);
+    if (rc < 0)
+        return rc;
+    const char *env = getenv("POD_NAMESPACE");
+    snprintf(p->ns, sizeof p->ns, "%s", p->o.ns ? p->o.ns : env && *env ? env : config->ns);
+    return PT_OK;
+}
+
+static int start(struct program *p, struct pt_err *err)
+{
+    struct pt_kube_config config = {0};
+    int rc = load_config(p, &config, err);
+    if (rc == PT_OK)
+        rc = pt_loop_create(&p->loop, err);
+    if (rc == PT_OK && !(p->metrics = pt_metrics_create()))
+        rc = pt_fail(err, PT_ENOMEM, "out of memory");
+    if (rc == PT_OK) {
+        pt_metrics_add_process(p->metrics);
+        rc = pt_kube_client_create(p->loop, &config, p->metrics, &p->kube, err);
+    }
+    struct pt_http_server_options health = {.address = p->o.health_address, .max_body_bytes = 4096, .max_connections = 64, .handler = handle_health, .arg = p};
+    if (rc == PT_OK)
+        rc = pt_http_server_start(p->loop, &health, &p->health, err);
+    if (rc == PT_OK)
+        rc = pt_loop_on_signal(p->loop, SIGTERM, on_signal, p, err);
+    if (rc == PT_OK)
+        rc = pt_loop_on_signal(p->loop, SIGINT, on_signal, p, err);
+    if (rc == PT_OK)
+        rc = pt_ca_load(pt_kube_client_api(p->kube), pt_loop_sched(p->loop), p->ns, CA_DEADLINE_MS, on_ca, p, err);
+    pt_kube_config_finish(&config);
+    return rc;
+}
+
+static void finish(struct program *p)
+{
+    pt_operator_destroy(p->operator_);
+    pt_intake_destroy(p->intake);
+    pt_http_server_destroy(p->health);
+    pt_kube_client_destroy(p->kube);
+    pt_metrics_destroy(p->metrics);
+    if (p->loop)
+        pt_loop_destroy(p->loop);
+}
+
+int main(int argc, char **argv)
+{
+    struct program p = {0};
+    struct pt_err err;
+    if (parse_options(&p.o, argc, argv, &err) < 0) {
+        fprintf(stderr, "error: %s\n", err.msg);
+        return 64;
+    }
+    if (p.o.help || p.o.version) {
+        fputs(p.o.help ? help : "pintle-operator " PT_VERSION "\n", stdout);
+        return 0;
+    }
+    enum pt_log_format format = !p.o.log_format ? PT_LOG_AUTO : strcmp(p.o.log_format, "json") == 0 ? PT_LOG_JSON : PT_LOG_TEXT;
+    pt_log_setup("pintle-operator", (enum pt_log_level)pt_log_level_parse(p.o.log_level), format);
+    if (start(&p, &err) < 0) {
+        fprintf(stderr, "error: %s\n", err.msg);
+        p.exit_code = EXIT_FAILURE;
+    } else {
+        pt_loop_run(p.loop);
+    }
+    finish(&p);
+    return p.exit_code;
+}
