@@ -34,7 +34,7 @@ static void print_conditions(const cJSON *conditions)
     {
         char age[32];
         pt_print_age_of(c, "lastTransitionTime", age, sizeof age);
-        printf("  %-26s %-8s %-28s %-8s %s\n", pt_json_text(c, "type"), pt_json_text(c, "status"), pt_json_text(c, "reason"), age, pt_json_text(c, "message"));
+        printf("  %-26s %-8s %-28s %-8s %s\n", pt_obj_text(c, "type"), pt_obj_text(c, "status"), pt_obj_text(c, "reason"), age, pt_obj_text(c, "message"));
     }
 }
 
@@ -51,13 +51,13 @@ static int print_events(const struct pt_cli_options *o, const char *uid, struct 
     cJSON_ArrayForEach(e, cJSON_GetObjectItemCaseSensitive(list, "items"))
     {
         char age[32];
-        if (strcmp(pt_json_text(e, "regarding.uid"), uid) != 0)
+        if (strcmp(pt_obj_text(e, "regarding.uid"), uid) != 0)
             continue;
         if (!any)
             printf("Events:\n  %-8s %-24s %-8s %s\n", "Type", "Reason", "Age", "Message");
         any = true;
         pt_print_age_of(e, "metadata.creationTimestamp", age, sizeof age);
-        printf("  %-8s %-24s %-8s %s\n", pt_json_text(e, "type"), pt_json_text(e, "reason"), age, pt_json_text(e, "note"));
+        printf("  %-8s %-24s %-8s %s\n", pt_obj_text(e, "type"), pt_obj_text(e, "reason"), age, pt_obj_text(e, "note"));
     }
     if (!any)
         printf("Events:       <none>\n");
@@ -85,14 +85,14 @@ static int describe(const struct pt_cli_options *o, const struct pt_cli_kind *k,
     int rc = pt_cli_request_json(o, "GET", pt_buf_cstr(&path), NULL, (struct pt_str){0}, &object, err);
     if (rc < 0)
         return rc;
-    printf("%-14s%s\n%-14s%s\n%-14s%s\n", "Name:", name, "Namespace:", pt_json_text(object, "metadata.namespace"), "Kind:", k->kind);
-    print_map("Labels:", pt_json_path(object, "metadata.labels"));
-    print_map("Annotations:", pt_json_path(object, "metadata.annotations"));
-    printf("%-14s%s\n", "Created:", pt_json_text(object, "metadata.creationTimestamp"));
-    print_section("Spec:", pt_json_path(object, "spec"), NULL);
-    print_section("Status:", pt_json_path(object, "status"), "conditions");
-    print_conditions(pt_json_path(object, "status.conditions"));
-    rc = print_events(o, pt_json_text(object, "metadata.uid"), err);
+    printf("%-14s%s\n%-14s%s\n%-14s%s\n", "Name:", name, "Namespace:", pt_obj_text(object, "metadata.namespace"), "Kind:", k->kind);
+    print_map("Labels:", pt_obj_get(object, "metadata.labels"));
+    print_map("Annotations:", pt_obj_get(object, "metadata.annotations"));
+    printf("%-14s%s\n", "Created:", pt_obj_text(object, "metadata.creationTimestamp"));
+    print_section("Spec:", pt_obj_get(object, "spec"), NULL);
+    print_section("Status:", pt_obj_get(object, "status"), "conditions");
+    print_conditions(pt_obj_get(object, "status.conditions"));
+    rc = print_events(o, pt_obj_text(object, "metadata.uid"), err);
     cJSON_Delete(object);
     return rc;
 }

@@ -43,7 +43,7 @@ static int fetch(const struct pt_cli_options *o, const struct pt_cli_kind *k, co
         for (cJSON *item; items && (item = cJSON_DetachItemFromArray(items, 0));) {
             if (!cJSON_HasObjectItem(item, "kind")) {
                 cJSON_AddStringToObject(item, "kind", k->kind);
-                cJSON_AddStringToObject(item, "apiVersion", pt_json_text(answer, "apiVersion"));
+                cJSON_AddStringToObject(item, "apiVersion", pt_obj_text(answer, "apiVersion"));
             }
             cJSON_AddItemToArray(list, item);
         }
@@ -74,7 +74,7 @@ static int print_list(const struct pt_cli_options *o, const struct pt_cli_kind *
     }
     if (o->output && strcmp(o->output, "name") == 0) {
         pt_cli_kind_label(k, label, sizeof label);
-        cJSON_ArrayForEach(item, list) printf("%s/%s\n", label, pt_json_text(item, "metadata.name"));
+        cJSON_ArrayForEach(item, list) printf("%s/%s\n", label, pt_obj_text(item, "metadata.name"));
         return PT_OK;
     }
     if (o->output && strcmp(o->output, "wide") != 0) {

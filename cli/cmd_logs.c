@@ -44,7 +44,7 @@ static int find_pod(const struct pt_cli_options *o, char *out, size_t size, stru
     rc = pt_cli_request_json(o, "GET", pt_buf_cstr(&path), NULL, (struct pt_str){0}, &list, err);
     if (rc < 0)
         return rc;
-    const char *pod = pt_json_text(list, "items.0.metadata.name");
+    const char *pod = pt_obj_text(list, "items.0.metadata.name");
     snprintf(out, size, "%s", pod);
     rc = *pod ? PT_OK : pt_fail(err, PT_ENOTFOUND, "%s has no pods", o->args[0]);
     cJSON_Delete(list);

@@ -69,14 +69,14 @@ static void on_status(void *arg, const char *ns, const char *name, struct pt_str
     (void)arg;
     snprintf(key, sizeof key, "%s/%s", ns, name);
     *line = 0;
-    cJSON_ArrayForEach(c, pt_json_path(object, "status.conditions"))
+    cJSON_ArrayForEach(c, pt_obj_get(object, "status.conditions"))
     {
-        bool ready = strcmp(pt_json_text(c, "type"), "Ready") == 0, yes = strcmp(pt_json_text(c, "status"), "True") == 0;
+        bool ready = strcmp(pt_obj_text(c, "type"), "Ready") == 0, yes = strcmp(pt_obj_text(c, "status"), "True") == 0;
         if (ready && yes)
-            snprintf(line, sizeof line, "ready, %.0f of %.0f replicas, http://127.0.0.1:%d", pt_json_number(object, "status.readyReplicas", 0),
-                     pt_json_number(object, "spec.replicas", 0), port);
+            snprintf(line, sizeof line, "ready, %d of %d replicas, http://127.0.0.1:%d", (int)pt_obj_int(object, "status.readyReplicas", 0),
+                     (int)pt_obj_int(object, "spec.replicas", 0), port);
         else if (ready)
-            snprintf(line, sizeof line, "not ready (%s): %.400s", pt_json_text(c, "reason"), pt_json_text(c, "message"));
+            snprintf(line, sizeof line, "not ready (%s): %.400s", pt_obj_text(c, "reason"), pt_obj_text(c, "message"));
     }
     cJSON_Delete(object);
     size_t i = 0;

@@ -17,9 +17,9 @@ struct reader {
 
 static int read_object(struct reader *r, cJSON *json, size_t line, struct pt_err *err)
 {
-    const char *kind = pt_json_text(json, "kind"), *version = pt_json_text(json, "apiVersion"), *ns = pt_json_text(json, "metadata.namespace");
+    const char *kind = pt_obj_text(json, "kind"), *version = pt_obj_text(json, "apiVersion"), *ns = pt_obj_text(json, "metadata.namespace");
     char wanted[96];
-    struct pt_cli_object o = {.json = json, .name = pt_json_text(json, "metadata.name"), .ns = *ns ? ns : r->default_ns};
+    struct pt_cli_object o = {.json = json, .name = pt_obj_text(json, "metadata.name"), .ns = *ns ? ns : r->default_ns};
     if (strcmp(kind, "List") == 0) {
         cJSON *item;
         int rc = PT_OK;

@@ -45,7 +45,7 @@ void pt_print_age(int64_t s, char *out, size_t size)
 void pt_print_age_of(const cJSON *object, const char *member, char *out, size_t size)
 {
     int64_t wall;
-    if (pt_parse_time(pt_str(pt_json_text(object, member)), &wall, NULL) < 0)
+    if (pt_parse_time(pt_str(pt_obj_text(object, member)), &wall, NULL) < 0)
         snprintf(out, size, "<unknown>");
     else
         pt_print_age((pt_clock_wall_ms() - wall) / 1000, out, size);
@@ -53,7 +53,7 @@ void pt_print_age_of(const cJSON *object, const char *member, char *out, size_t 
 
 static void cell_value(const cJSON *object, const char *path, char *out)
 {
-    const cJSON *v = pt_json_path(object, path);
+    const cJSON *v = pt_obj_get(object, path);
     if (cJSON_IsString(v))
         snprintf(out, CELL, "%s", v->valuestring);
     else if (cJSON_IsNumber(v))
@@ -64,7 +64,7 @@ static void cell_value(const cJSON *object, const char *path, char *out)
 
 static void cell_count(const cJSON *object, const char *path, char *out)
 {
-    const cJSON *v = pt_json_path(object, path);
+    const cJSON *v = pt_obj_get(object, path);
     snprintf(out, CELL, "%.15g", cJSON_IsNumber(v) ? v->valuedouble : 0);
 }
 
@@ -75,34 +75,34 @@ static void cell_age(const cJSON *object, const char *path, char *out)
 
 static void cell_members(const cJSON *object, const char *path, char *out)
 {
-    snprintf(out, CELL, "%d", cJSON_GetArraySize(pt_json_path(object, path)));
+    snprintf(out, CELL, "%d", cJSON_GetArraySize(pt_obj_get(object, path)));
 }
 
 static void cell_pod_ready(const cJSON *pod, const char *path, char *out)
 {
     int ready = 0;
     const cJSON *c;
-    cJSON_ArrayForEach(c, pt_json_path(pod, path)) ready += cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(c, "ready"));
-    snprintf(out, CELL, "%d/%d", ready, cJSON_GetArraySize(pt_json_path(pod, "spec.containers")));
+    cJSON_ArrayForEach(c, pt_obj_get(pod, path)) ready += cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(c, "ready"));
+    snprintf(out, CELL, "%d/%d", ready, cJSON_GetArraySize(pt_obj_get(pod, "spec.containers")));
 }
 
 static void cell_pod_status(const cJSON *pod, const char *path, char *out)
 {
-    const char *waiting = pt_json_text(pod, "status.containerStatuses.0.state.waiting.reason");
-    const char *reason = pt_json_text(pod, "status.reason");
+    const char *waiting = pt_obj_text(pod, "status.containerStatuses.0.state.waiting.reason");
+    const char *reason = pt_obj_text(pod, "status.reason");
     snprintf(out, CELL, "%s",
-             pt_json_path(pod, "metadata.deletionTimestamp") ? "Terminating" : *reason ? reason : *waiting ? waiting : pt_json_text(pod, path));
+             pt_obj_get(pod, "metadata.deletionTimestamp") ? "Terminating" : *reason ? reason : *waiting ? waiting : pt_obj_text(pod, path));
 }
 
 static void cell_pod_gate(const cJSON *pod, const char *path, char *out)
 {
     int total = 0, met = 0;
     const cJSON *gate, *condition;
-    cJSON_ArrayForEach(gate, pt_json_path(pod, path))
+    cJSON_ArrayForEach(gate, pt_obj_get(pod, path))
     {
         total++;
-        cJSON_ArrayForEach(condition, pt_json_path(pod, "status.conditions")) met +=
-            strcmp(pt_json_text(condition, "type"), pt_json_text(gate, "conditionType")) == 0 && strcmp(pt_json_text(condition, "status"), "True") == 0;
+        cJSON_ArrayForEach(condition, pt_obj_get(pod, "status.conditions")) met +=
+            strcmp(pt_obj_text(condition, "type"), pt_obj_text(gate, "conditionType")) == 0 && strcmp(pt_obj_text(condition, "status"), "True") == 0;
     }
     snprintf(out, CELL, "%d/%d", met, total);
 }
@@ -111,7 +111,7 @@ static void cell_ports(const cJSON *service, const char *path, char *out)
 {
     const cJSON *p;
     size_t n = 0;
-    cJSON_ArrayForEach(p, pt_json_path(service, path))
+    cJSON_ArrayForEach(p, pt_obj_get(service, path))
     {
         const cJSON *port = cJSON_GetObjectItemCaseSensitive(p, "port");
         n += (size_t)snprintf(out + n, CELL - n, "%s%.0f/TCP", n ? "," : "", cJSON_IsNumber(port) ? port->valuedouble : 0);
@@ -123,17 +123,17 @@ static void cell_ports(const cJSON *service, const char *path, char *out)
 static void cell_condition_reason(const cJSON *object, const char *path, char *out)
 {
     const cJSON *c;
-    cJSON_ArrayForEach(c, pt_json_path(object, "status.conditions"))
+    cJSON_ArrayForEach(c, pt_obj_get(object, "status.conditions"))
     {
-        if (strcmp(pt_json_text(c, "type"), path) == 0)
-            snprintf(out, CELL, "%s", pt_json_text(c, "reason"));
+        if (strcmp(pt_obj_text(c, "type"), path) == 0)
+            snprintf(out, CELL, "%s", pt_obj_text(c, "reason"));
     }
 }
 
 static void cell_reference(const cJSON *event, const char *path, char *out)
 {
-    const cJSON *o = pt_json_path(event, path);
-    snprintf(out, CELL, "%s/%s", pt_json_text(o, "kind"), pt_json_text(o, "name"));
+    const cJSON *o = pt_obj_get(event, path);
+    snprintf(out, CELL, "%s/%s", pt_obj_text(o, "kind"), pt_obj_text(o, "name"));
 }
 
 static const struct column columns[] = {

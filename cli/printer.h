@@ -6,7 +6,7 @@
 #define PT_CLI_PRINTER_H
 
 #include "cli/kubeclient.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 
 /* Prints items (objects of kind k, `count` of them) with a header line; wide adds the wide columns, namespaces adds NAMESPACE in front. */
 void pt_print_table(const struct pt_cli_kind *k, const cJSON *const *items, size_t count, bool wide, bool namespaces);

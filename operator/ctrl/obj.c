@@ -186,10 +186,16 @@ const cJSON *pt_obj_get(const cJSON *o, const char *path)
 {
     while (o && *path) {
         size_t n = strcspn(path, ".");
-        o = member(o, path, n);
+        o = cJSON_IsArray(o) ? cJSON_GetArrayItem(o, atoi(path)) : member(o, path, n);
         path += n + (path[n] == '.');
     }
     return o;
+}
+
+const char *pt_obj_text(const cJSON *o, const char *path)
+{
+    const char *s = pt_obj_str(o, path);
+    return s ? s : "";
 }
 
 const char *pt_obj_str(const cJSON *o, const char *path)

@@ -2,7 +2,7 @@
  *
  * obj.h: small helpers over cJSON for Kubernetes objects: paths, strict parsing, canonical text, and the two merges of the API.
  *
- * Only for .c files of ctrl, model, memapi, report and local; no header of ours shows a cJSON type to its users. A path is dotted
+ * Only for .c files of ctrl, model, memapi, report, local and cli; no header of ours shows a cJSON type to its users. A path is dotted
  * member names ("metadata.name"); a member whose name holds a dot is reached with cJSON's own functions.
  */
 #ifndef PT_CTRL_OBJ_H
@@ -22,9 +22,10 @@ int pt_obj_print(const cJSON *o, struct pt_buf *out, struct pt_err *err);
 /* The same with members sorted by name and null members left out, so that equal values have equal text. */
 int pt_obj_canonical(const cJSON *o, struct pt_buf *out, struct pt_err *err);
 
-const cJSON *pt_obj_get(const cJSON *o, const char *path);          /* or NULL */
+const cJSON *pt_obj_get(const cJSON *o, const char *path);          /* or NULL; a number selects from an array */
 cJSON *pt_obj_mut(cJSON *o, const char *path);                      /* or NULL */
 const char *pt_obj_str(const cJSON *o, const char *path);           /* the string, or NULL */
+const char *pt_obj_text(const cJSON *o, const char *path);          /* the string, or "" */
 int64_t pt_obj_int(const cJSON *o, const char *path, int64_t otherwise);
 bool pt_obj_true(const cJSON *o, const char *path);
 /* The object at path, made (with those on the way) where it is missing. NULL: out of memory. */

@@ -9,7 +9,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/path.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 #include "operator/local/pod.h"
 
 #include <stdio.h>
@@ -102,7 +102,7 @@ static void on_event(void *arg, const struct pt_watch_event *e)
     if (e->type == PT_WATCH_BOOKMARK || e->type == PT_WATCH_ERROR)
         return;
     cJSON *object = cJSON_ParseWithLength(e->object.p, e->object.len);
-    size_t i = index_of(a, pt_json_text(object, "metadata.uid"));
+    size_t i = index_of(a, pt_obj_text(object, "metadata.uid"));
     if (e->type == PT_WATCH_DELETED) {
         if (i < a->count)
             remove_pod(a, i); /* deleted without grace */
@@ -189,7 +189,7 @@ size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const char *key, c
     size_t n = 0;
     for (size_t i = 0; i < a->count && n < max; i++) {
         const struct pt_pod *p = a->pods[i];
-        const char *label = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_json_path(p->object, "metadata.labels"), key));
+        const char *label = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(p->object, "metadata.labels"), key));
         if (strcmp(p->ns, ns) == 0 && label && strcmp(label, value) == 0 && pt_pod_is_endpoint(p))
             addresses[n++] = p->address;
     }

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -34,7 +34,7 @@ static struct pt_sched *sched_of(const struct pt_pod *p)
 
 static const cJSON *container_of(const struct pt_pod *p)
 {
-    return pt_json_path(p->object, "spec.containers.0");
+    return pt_obj_get(p->object, "spec.containers.0");
 }
 
 /* --- probes ---------------------------------------------------------------------------------------------------------------- */
@@ -73,18 +73,18 @@ static void send_probe(struct pt_timer *t)
 /* Before the first success a probe is repeated fast, whatever its period: a model is ready in milliseconds. Only failures after it count. */
 static void start_probe(struct pt_pod *p, struct pt_pod_probe *b, const char *member, void (*result)(struct pt_pod *, bool))
 {
-    const cJSON *probe = cJSON_GetObjectItemCaseSensitive(container_of(p), member), *get = pt_json_path(probe, "httpGet"), *port = pt_json_path(get, "port"), *c;
+    const cJSON *probe = cJSON_GetObjectItemCaseSensitive(container_of(p), member), *get = pt_obj_get(probe, "httpGet"), *port = pt_obj_get(get, "port"), *c;
     int number = cJSON_IsNumber(port) ? (int)port->valuedouble : 0;
     if (cJSON_IsString(port))
-        cJSON_ArrayForEach(c, pt_json_path(container_of(p), "ports")) if (strcmp(pt_json_text(c, "name"), port->valuestring) == 0) number =
-            (int)pt_json_number(c, "containerPort", 0);
+        cJSON_ArrayForEach(c, pt_obj_get(container_of(p), "ports")) if (strcmp(pt_obj_text(c, "name"), port->valuestring) == 0) number =
+            (int)pt_obj_int(c, "containerPort", 0);
     *b = (struct pt_pod_probe){.pod = p, .result = result};
-    b->period_ms = (int64_t)(pt_json_number(probe, "periodSeconds", 10) * 1000);
-    b->timeout_ms = (int64_t)(pt_json_number(probe, "timeoutSeconds", 1) * 1000);
-    b->failure_threshold = (int)pt_json_number(probe, "failureThreshold", 3);
+    b->period_ms = pt_obj_int(probe, "periodSeconds", 10) * 1000;
+    b->timeout_ms = pt_obj_int(probe, "timeoutSeconds", 1) * 1000;
+    b->failure_threshold = (int)pt_obj_int(probe, "failureThreshold", 3);
     if (!get || number <= 0)
         return;
-    snprintf(b->url, sizeof b->url, "http://%s:%d%s", p->address, number, pt_json_text(get, "path"));
+    snprintf(b->url, sizeof b->url, "http://%s:%d%s", p->address, number, pt_obj_text(get, "path"));
     pt_timer_start(sched_of(p), &b->timer, 1, send_probe);
 }
 
@@ -167,12 +167,12 @@ static int fill_env(struct pt_pod *p, const cJSON *container, const char *mounts
             rc = add_env(env, count, inherited[i], getenv(inherited[i]), err);
     cJSON_ArrayForEach(e, cJSON_GetObjectItemCaseSensitive(container, "env"))
     {
-        const char *field = pt_json_text(e, "valueFrom.fieldRef.fieldPath"), *value = *field ? pt_pod_field(p, field) : pt_json_text(e, "value");
+        const char *field = pt_obj_text(e, "valueFrom.fieldRef.fieldPath"), *value = *field ? pt_pod_field(p, field) : pt_obj_text(e, "value");
         if (rc < 0)
             return rc;
-        if (!value || (pt_json_path(e, "valueFrom") && !*field))
-            return pt_fail(err, PT_EUNSUPPORTED, "env \"%s\": this valueFrom is not supported by pintle up", pt_json_text(e, "name"));
-        rc = add_env(env, count, pt_json_text(e, "name"), value, err);
+        if (!value || (pt_obj_get(e, "valueFrom") && !*field))
+            return pt_fail(err, PT_EUNSUPPORTED, "env \"%s\": this valueFrom is not supported by pintle up", pt_obj_text(e, "name"));
+        rc = add_env(env, count, pt_obj_text(e, "name"), value, err);
     }
     return rc;
 }
@@ -197,9 +197,9 @@ static int spawn(struct pt_pod *p, const cJSON *container, char **env, struct pt
 
 static int check_containers(const struct pt_pod *p, struct pt_err *err)
 {
-    const cJSON *containers = pt_json_path(p->object, "spec.containers");
-    if (cJSON_GetArraySize(containers) != 1 || cJSON_GetArraySize(pt_json_path(p->object, "spec.initContainers")) != 0 ||
-        strcmp(pt_json_text(containers, "0.name"), PT_CONTAINER) != 0)
+    const cJSON *containers = pt_obj_get(p->object, "spec.containers");
+    if (cJSON_GetArraySize(containers) != 1 || cJSON_GetArraySize(pt_obj_get(p->object, "spec.initContainers")) != 0 ||
+        strcmp(pt_obj_text(containers, "0.name"), PT_CONTAINER) != 0)
         return pt_fail(err, PT_EUNSUPPORTED, "pintle up runs only the container \"" PT_CONTAINER "\"; pods with others need a cluster");
     return PT_OK;
 }
@@ -273,9 +273,9 @@ int pt_pod_create(struct pt_agent *a, const struct pt_agent_options *o, cJSON *o
     }
     *p = (struct pt_pod){.agent = a, .o = o, .object = object, .phase = PT_POD_PREPARING, .created_wall_ms = pt_wall_ms(pt_loop_sched(o->loop))};
     p->readiness.pod = p->liveness.pod = p;
-    snprintf(p->ns, sizeof p->ns, "%s", pt_json_text(object, "metadata.namespace"));
-    snprintf(p->name, sizeof p->name, "%s", pt_json_text(object, "metadata.name"));
-    snprintf(p->uid, sizeof p->uid, "%s", pt_json_text(object, "metadata.uid"));
+    snprintf(p->ns, sizeof p->ns, "%s", pt_obj_text(object, "metadata.namespace"));
+    snprintf(p->name, sizeof p->name, "%s", pt_obj_text(object, "metadata.name"));
+    snprintf(p->uid, sizeof p->uid, "%s", pt_obj_text(object, "metadata.uid"));
     snprintf(p->address, sizeof p->address, "%s", address);
     if (snprintf(p->dir, sizeof p->dir, "%s/pods/%s", o->state_dir, p->uid) >= (int)sizeof p->dir ||
         snprintf(p->log, sizeof p->log, "%s/logs/%s_%s.log", o->state_dir, p->ns, p->name) >= (int)sizeof p->log) {
@@ -291,8 +291,8 @@ void pt_pod_update(struct pt_pod *p, cJSON *object)
 {
     cJSON_Delete(p->object);
     p->object = object;
-    if (pt_json_path(object, "metadata.deletionTimestamp"))
-        pt_pod_stop(p, (int64_t)(pt_json_number(object, "metadata.deletionGracePeriodSeconds", 30) * 1000));
+    if (pt_obj_get(object, "metadata.deletionTimestamp"))
+        pt_pod_stop(p, pt_obj_int(object, "metadata.deletionGracePeriodSeconds", 30) * 1000);
     else
         pt_pod_write_status(p);
 }
@@ -319,5 +319,5 @@ void pt_pod_destroy(struct pt_pod *p)
 
 bool pt_pod_is_endpoint(const struct pt_pod *p)
 {
-    return p->pod_ready && p->process && !pt_json_path(p->object, "metadata.deletionTimestamp");
+    return p->pod_ready && p->process && !pt_obj_get(p->object, "metadata.deletionTimestamp");
 }

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/http_server.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 
 #include <stdio.h>
 
@@ -189,7 +189,7 @@ static int listen_near(struct service *s, struct pt_err *err)
 
 static void add_service(struct pt_proxy *p, const cJSON *object, const cJSON *port)
 {
-    const cJSON *selector = pt_json_path(object, "spec.selector");
+    const cJSON *selector = pt_obj_get(object, "spec.selector");
     char text[24], url[64];
     struct pt_err err;
     struct service *s = pt_calloc(1, sizeof *s);
@@ -198,13 +198,13 @@ static void add_service(struct pt_proxy *p, const cJSON *object, const cJSON *po
         return;
     }
     s->proxy = p;
-    snprintf(s->ns, sizeof s->ns, "%s", pt_json_text(object, "metadata.namespace"));
-    snprintf(s->name, sizeof s->name, "%s", pt_json_text(object, "metadata.name"));
+    snprintf(s->ns, sizeof s->ns, "%s", pt_obj_text(object, "metadata.namespace"));
+    snprintf(s->name, sizeof s->name, "%s", pt_obj_text(object, "metadata.name"));
     snprintf(s->key, sizeof s->key, "%s", selector->child->string);
     snprintf(s->value, sizeof s->value, "%s", cJSON_IsString(selector->child) ? selector->child->valuestring : "");
-    snprintf(s->port_name, sizeof s->port_name, "%s", pt_json_text(port, "name"));
-    s->port = (int)pt_json_number(port, "port", 0);
-    s->target_port = (int)pt_json_number(port, "targetPort", s->port);
+    snprintf(s->port_name, sizeof s->port_name, "%s", pt_obj_text(port, "name"));
+    s->port = (int)pt_obj_int(port, "port", 0);
+    s->target_port = (int)pt_obj_int(port, "targetPort", s->port);
     if (listen_near(s, &err) < 0) {
         pt_log(PT_LOG_ERROR, "service cannot be served", "service", s->name, "error", err.msg, NULL);
         pt_free(s);
@@ -233,17 +233,17 @@ static void on_event(void *arg, const struct pt_watch_event *e)
     if (e->type == PT_WATCH_BOOKMARK || e->type == PT_WATCH_ERROR)
         return;
     cJSON *object = cJSON_ParseWithLength(e->object.p, e->object.len);
-    const char *ns = pt_json_text(object, "metadata.namespace"), *name = pt_json_text(object, "metadata.name");
+    const char *ns = pt_obj_text(object, "metadata.namespace"), *name = pt_obj_text(object, "metadata.name");
     struct service **link;
     for (link = find_service(p, ns, name, 0); *link; link = find_service(p, ns, name, 0)) {
         bool wanted = false;
-        cJSON_ArrayForEach(port, pt_json_path(object, "spec.ports")) wanted |= (int)pt_json_number(port, "port", 0) == (*link)->port;
+        cJSON_ArrayForEach(port, pt_obj_get(object, "spec.ports")) wanted |= (int)pt_obj_int(port, "port", 0) == (*link)->port;
         if (wanted && e->type != PT_WATCH_DELETED)
             break;
         drop_service(p, link);
     }
     if (e->type != PT_WATCH_DELETED)
-        cJSON_ArrayForEach(port, pt_json_path(object, "spec.ports")) if (!*find_service(p, ns, name, (int)pt_json_number(port, "port", 0)))
+        cJSON_ArrayForEach(port, pt_obj_get(object, "spec.ports")) if (!*find_service(p, ns, name, (int)pt_obj_int(port, "port", 0)))
             add_service(p, object, port);
     cJSON_Delete(object);
 }

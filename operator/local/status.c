@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 
 #include <stdio.h>
 
@@ -40,9 +40,9 @@ static void put_terminated(struct pt_buf *b, const struct pt_pod *p)
 
 static void put_container(struct pt_buf *b, const struct pt_pod *p)
 {
-    const char *image = pt_json_text(p->object, "spec.containers.0.image");
+    const char *image = pt_obj_text(p->object, "spec.containers.0.image");
     pt_buf_puts(b, "{\"name\":");
-    pt_buf_json_string(b, pt_str(pt_json_text(p->object, "spec.containers.0.name")));
+    pt_buf_json_string(b, pt_str(pt_obj_text(p->object, "spec.containers.0.name")));
     pt_buf_puts(b, ",\"image\":");
     pt_buf_json_string(b, pt_str(image));
     pt_buf_printf(b, ",\"imageID\":\"\",\"ready\":%s,\"started\":%s,\"restartCount\":%d,\"state\":", p->ready ? "true" : "false",
@@ -70,13 +70,13 @@ static void put_container(struct pt_buf *b, const struct pt_pod *p)
 static bool gates_are_open(const struct pt_pod *p)
 {
     const cJSON *gate, *condition;
-    cJSON_ArrayForEach(gate, pt_json_path(p->object, "spec.readinessGates"))
+    cJSON_ArrayForEach(gate, pt_obj_get(p->object, "spec.readinessGates"))
     {
         bool open = false;
-        cJSON_ArrayForEach(condition, pt_json_path(p->object, "status.conditions"))
+        cJSON_ArrayForEach(condition, pt_obj_get(p->object, "status.conditions"))
         {
-            if (strcmp(pt_json_text(condition, "type"), pt_json_text(gate, "conditionType")) == 0)
-                open = strcmp(pt_json_text(condition, "status"), "True") == 0;
+            if (strcmp(pt_obj_text(condition, "type"), pt_obj_text(gate, "conditionType")) == 0)
+                open = strcmp(pt_obj_text(condition, "status"), "True") == 0;
         }
         if (!open)
             return false;
@@ -96,8 +96,8 @@ static void track(bool was, bool is, int64_t now, int64_t created, int64_t *sinc
 static bool was_true(const struct pt_pod *p, const char *type)
 {
     const cJSON *condition;
-    cJSON_ArrayForEach(condition, pt_json_path(p->object, "status.conditions")) if (strcmp(pt_json_text(condition, "type"), type) == 0) return strcmp(
-        pt_json_text(condition, "status"), "True") == 0;
+    cJSON_ArrayForEach(condition, pt_obj_get(p->object, "status.conditions")) if (strcmp(pt_obj_text(condition, "type"), type) == 0) return strcmp(
+        pt_obj_text(condition, "status"), "True") == 0;
     return false;
 }
 

@@ -10,7 +10,7 @@
 #include "base/path.h"
 #include "net/http_client.h"
 #include "net/tls.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 #include "operator/local/agent.h"
 #include "operator/local/apiserver.h"
 #include "operator/local/pod.h"
@@ -65,7 +65,7 @@ static void on_deployment(void *arg, const struct pt_watch_event *e)
     if (!u->o->on_status || (e->type != PT_WATCH_ADDED && e->type != PT_WATCH_MODIFIED))
         return;
     cJSON *object = cJSON_ParseWithLength(e->object.p, e->object.len);
-    const char *ns = pt_json_text(object, "metadata.namespace"), *name = pt_json_text(object, "metadata.name");
+    const char *ns = pt_obj_text(object, "metadata.namespace"), *name = pt_obj_text(object, "metadata.name");
     u->o->on_status(u->o->arg, ns, name, e->object, u->proxy ? pt_proxy_port(u->proxy, ns, name) : 0);
     cJSON_Delete(object);
 }
@@ -158,7 +158,7 @@ static const struct pt_resource *resource_of(const char *kind)
 static int create_object(struct up *u, struct pt_str json, struct pt_err *err)
 {
     cJSON *object = cJSON_ParseWithLength(json.p, json.len);
-    const char *kind = pt_json_text(object, "kind"), *ns = pt_json_text(object, "metadata.namespace"), *name = pt_json_text(object, "metadata.name");
+    const char *kind = pt_obj_text(object, "kind"), *ns = pt_obj_text(object, "metadata.namespace"), *name = pt_obj_text(object, "metadata.name");
     const struct pt_resource *res = resource_of(kind);
     struct pt_api_request req = {.verb = PT_VERB_APPLY, .resource = res, .ns = *ns ? ns : "default", .name = name, .body = json, .field_manager = "pintle"};
     int rc = res ? PT_OK : pt_fail(err, PT_EUNSUPPORTED, "objects of kind \"%s\" cannot be created by pintle up", kind);

@@ -7,7 +7,7 @@
 #include "base/contract.h"
 #include "base/mem.h"
 #include "base/path.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -27,14 +27,14 @@ const char *pt_pod_field(const struct pt_pod *p, const char *path)
         if (!end || strcmp(end, "']") != 0)
             return NULL;
         snprintf(key, sizeof key, "%.*s", (int)(end - start), start);
-        const char *v = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_json_path(p->object, map), key));
+        const char *v = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(p->object, map), key));
         return v ? v : "";
     }
     if (strcmp(path, "status.podIP") == 0)
         return p->address;
     if (strcmp(path, "metadata.name") == 0 || strcmp(path, "metadata.namespace") == 0 || strcmp(path, "metadata.uid") == 0 ||
         strcmp(path, "spec.serviceAccountName") == 0 || strcmp(path, "spec.nodeName") == 0)
-        return pt_json_text(p->object, path);
+        return pt_obj_text(p->object, path);
     return NULL;
 }
 
@@ -71,7 +71,7 @@ static int write_map(const char *dir, const cJSON *map, const cJSON *items, bool
     cJSON_ArrayForEach(v, map)
     {
         const char *name = items ? NULL : v->string;
-        cJSON_ArrayForEach(item, items) if (strcmp(pt_json_text(item, "key"), v->string) == 0) name = pt_json_text(item, "path");
+        cJSON_ArrayForEach(item, items) if (strcmp(pt_obj_text(item, "key"), v->string) == 0) name = pt_obj_text(item, "path");
         if (!name || !cJSON_IsString(v))
             continue;
         size_t len = strlen(v->valuestring), n = len;
@@ -92,12 +92,12 @@ static int write_object(struct pt_pod *p, const char *dir, const struct pt_resou
     struct pt_str text = pt_memapi_peek(p->o->memapi, res, p->ns, name);
     const cJSON *items = cJSON_GetObjectItemCaseSensitive(source, "items");
     if (text.len == 0)
-        return cJSON_IsTrue(pt_json_path(source, "optional")) ? PT_OK : pt_fail(err, PT_ENOTFOUND, "%s \"%s\" not found", res->plural, name);
+        return cJSON_IsTrue(pt_obj_get(source, "optional")) ? PT_OK : pt_fail(err, PT_ENOTFOUND, "%s \"%s\" not found", res->plural, name);
     cJSON *object = cJSON_ParseWithLength(text.p, text.len);
     bool secret = res == &pt_res_secrets;
-    int rc = write_map(dir, pt_json_path(object, "data"), items, secret, err);
+    int rc = write_map(dir, pt_obj_get(object, "data"), items, secret, err);
     if (rc == PT_OK)
-        rc = write_map(dir, pt_json_path(object, secret ? "stringData" : "binaryData"), items, !secret, err);
+        rc = write_map(dir, pt_obj_get(object, secret ? "stringData" : "binaryData"), items, !secret, err);
     cJSON_Delete(object);
     return rc;
 }
@@ -107,10 +107,10 @@ static int write_fields(struct pt_pod *p, const char *dir, const cJSON *items, s
     const cJSON *item;
     cJSON_ArrayForEach(item, items)
     {
-        const char *field = pt_json_text(item, "fieldRef.fieldPath"), *value = pt_pod_field(p, field);
+        const char *field = pt_obj_text(item, "fieldRef.fieldPath"), *value = pt_pod_field(p, field);
         if (!value)
             return pt_fail(err, PT_EUNSUPPORTED, "downwardAPI field \"%s\" is not supported by pintle up", field);
-        int rc = write_file(dir, pt_json_text(item, "path"), value, strlen(value), err);
+        int rc = write_file(dir, pt_obj_text(item, "path"), value, strlen(value), err);
         if (rc < 0)
             return rc;
     }
@@ -131,8 +131,8 @@ static int write_token(struct pt_pod *p, const char *dir, const cJSON *source, s
     for (size_t i = 0; i < sizeof random; i++)
         snprintf(p->token + 2 * i, 3, "%02x", random[i]);
     int64_t expires = pt_wall_ms(pt_loop_sched(p->o->loop)) + TOKEN_SECONDS * 1000LL;
-    int rc = pt_memapi_add_token(p->o->memapi, p->token, pt_json_text(source, "audience"), p->ns, p->name, p->uid, expires, err);
-    return rc < 0 ? rc : write_file(dir, pt_json_text(source, "path"), p->token, strlen(p->token), err);
+    int rc = pt_memapi_add_token(p->o->memapi, p->token, pt_obj_text(source, "audience"), p->ns, p->name, p->uid, expires, err);
+    return rc < 0 ? rc : write_file(dir, pt_obj_text(source, "path"), p->token, strlen(p->token), err);
 }
 
 static int write_projected(struct pt_pod *p, const char *dir, const cJSON *sources, struct pt_err *err)
@@ -148,9 +148,9 @@ static int write_projected(struct pt_pod *p, const char *dir, const cJSON *sourc
         else if (strcmp(name, "downwardAPI") == 0)
             rc = write_fields(p, dir, cJSON_GetObjectItemCaseSensitive(kind, "items"), err);
         else if (strcmp(name, "configMap") == 0)
-            rc = write_object(p, dir, &pt_res_configmaps, pt_json_text(kind, "name"), kind, err);
+            rc = write_object(p, dir, &pt_res_configmaps, pt_obj_text(kind, "name"), kind, err);
         else if (strcmp(name, "secret") == 0)
-            rc = write_object(p, dir, &pt_res_secrets, pt_json_text(kind, "name"), kind, err);
+            rc = write_object(p, dir, &pt_res_secrets, pt_obj_text(kind, "name"), kind, err);
         else
             rc = pt_fail(err, PT_EUNSUPPORTED, "projected source \"%s\" is not supported by pintle up", name);
         if (rc < 0)
@@ -167,16 +167,16 @@ static int lay_out(struct pt_pod *p, const cJSON *volume, char *dir, size_t size
         kind = kind->next;
     const char *type = kind ? kind->string : "emptyDir";
     if (strcmp(type, "hostPath") == 0) {
-        snprintf(dir, size, "%s", pt_json_text(kind, "path"));
+        snprintf(dir, size, "%s", pt_obj_text(kind, "path"));
         return PT_OK;
     }
     int rc = pt_path_mkdirs(dir, 0700, err);
     if (rc < 0 || strcmp(type, "emptyDir") == 0)
         return rc;
     if (strcmp(type, "configMap") == 0)
-        return write_object(p, dir, &pt_res_configmaps, pt_json_text(kind, "name"), kind, err);
+        return write_object(p, dir, &pt_res_configmaps, pt_obj_text(kind, "name"), kind, err);
     if (strcmp(type, "secret") == 0)
-        return write_object(p, dir, &pt_res_secrets, pt_json_text(kind, "secretName"), kind, err);
+        return write_object(p, dir, &pt_res_secrets, pt_obj_text(kind, "secretName"), kind, err);
     if (strcmp(type, "downwardAPI") == 0)
         return write_fields(p, dir, cJSON_GetObjectItemCaseSensitive(kind, "items"), err);
     if (strcmp(type, "projected") == 0)
@@ -189,17 +189,17 @@ int pt_pod_volumes(struct pt_pod *p, const cJSON *container, struct pt_buf *moun
     const cJSON *mount, *v;
     cJSON_ArrayForEach(mount, cJSON_GetObjectItemCaseSensitive(container, "volumeMounts"))
     {
-        const char *name = pt_json_text(mount, "name"), *sub = pt_json_text(mount, "subPath");
+        const char *name = pt_obj_text(mount, "name"), *sub = pt_obj_text(mount, "subPath");
         const cJSON *volume = NULL;
         char dir[900];
-        cJSON_ArrayForEach(v, pt_json_path(p->object, "spec.volumes")) if (strcmp(pt_json_text(v, "name"), name) == 0) volume = v;
+        cJSON_ArrayForEach(v, pt_obj_get(p->object, "spec.volumes")) if (strcmp(pt_obj_text(v, "name"), name) == 0) volume = v;
         if (!volume)
             return pt_fail(err, PT_EINVAL, "volumeMounts: there is no volume \"%s\"", name);
         snprintf(dir, sizeof dir, "%s/volumes/%s", p->dir, name);
         int rc = lay_out(p, volume, dir, sizeof dir, err);
         if (rc < 0)
             return pt_wrap(err, "volume \"%s\"", name);
-        pt_buf_printf(mounts, "%s%s=%s%s%s", mounts->len ? ":" : "", pt_json_text(mount, "mountPath"), dir, *sub ? "/" : "", sub);
+        pt_buf_printf(mounts, "%s%s=%s%s%s", mounts->len ? ":" : "", pt_obj_text(mount, "mountPath"), dir, *sub ? "/" : "", sub);
     }
     return pt_buf_check(mounts, PT_ENV_MOUNTS, err);
 }

@@ -9,7 +9,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "net/http_server.h"
-#include "operator/ctrl/jsonpath.h"
+#include "operator/ctrl/obj.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -114,13 +114,13 @@ static void free_review(struct review *v)
 /* The UID of the pod that an accepted review names, or "". */
 static const char *reviewed_uid(const cJSON *review)
 {
-    const cJSON *status = pt_json_path(review, "status"), *audience, *extra = pt_json_path(status, "user.extra");
+    const cJSON *status = pt_obj_get(review, "status"), *audience, *extra = pt_obj_get(status, "user.extra");
     bool ours = false;
-    cJSON_ArrayForEach(audience, pt_json_path(status, "audiences")) ours |= cJSON_IsString(audience) && strcmp(audience->valuestring, PT_TOKEN_AUDIENCE) == 0;
-    if (!ours || !cJSON_IsTrue(pt_json_path(status, "authenticated")))
+    cJSON_ArrayForEach(audience, pt_obj_get(status, "audiences")) ours |= cJSON_IsString(audience) && strcmp(audience->valuestring, PT_TOKEN_AUDIENCE) == 0;
+    if (!ours || !cJSON_IsTrue(pt_obj_get(status, "authenticated")))
         return "";
     /* the member's name has dots */
-    return pt_json_text(cJSON_GetObjectItemCaseSensitive(extra, "authentication.kubernetes.io/pod-uid"), "0");
+    return pt_obj_text(cJSON_GetObjectItemCaseSensitive(extra, "authentication.kubernetes.io/pod-uid"), "0");
 }
 
 static void on_reviewed(void *arg, const struct pt_api_result *r)
