@@ -184,14 +184,26 @@ void pt_agent_destroy(struct pt_agent *a)
     pt_free(a);
 }
 
-size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const char *key, const char *value, const char **addresses, size_t max)
+static bool matches(const struct pt_pod *p, const cJSON *selector)
+{
+    const cJSON *wanted;
+    cJSON_ArrayForEach(wanted, selector)
+    {
+        const char *label = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(p->object, "metadata.labels"), wanted->string));
+        if (!label || !cJSON_IsString(wanted) || strcmp(label, wanted->valuestring) != 0)
+            return false;
+    }
+    return true;
+}
+
+size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const cJSON *selector, const cJSON *target_port, struct pt_endpoint *out, size_t max)
 {
     size_t n = 0;
     for (size_t i = 0; i < a->count && n < max; i++) {
         const struct pt_pod *p = a->pods[i];
-        const char *label = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(p->object, "metadata.labels"), key));
-        if (strcmp(p->ns, ns) == 0 && label && strcmp(label, value) == 0 && pt_pod_is_endpoint(p))
-            addresses[n++] = p->address;
+        int port = pt_pod_port(p, target_port);
+        if (port && strcmp(p->ns, ns) == 0 && pt_pod_is_endpoint(p) && matches(p, selector))
+            out[n++] = (struct pt_endpoint){p->address, port};
     }
     return n;
 }

@@ -28,8 +28,6 @@ void pt_agent_stop(struct pt_agent *a, int64_t grace_ms, void (*done)(void *arg)
 /* Kills what still runs. */
 void pt_agent_destroy(struct pt_agent *a);
 
-/* Addresses of the ready pods of namespace ns that carry label key=value, oldest first; their number (at most max). Valid until the loop turns. */
-size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const char *key, const char *value, const char **addresses, size_t max);
 /* The log file of a pod, or PT_ENOTFOUND. */
 int pt_agent_log_path(struct pt_agent *a, const char *ns, const char *pod, char *out, size_t size, struct pt_err *err);
 

@@ -37,6 +37,19 @@ static const cJSON *container_of(const struct pt_pod *p)
     return pt_obj_get(p->object, "spec.containers.0");
 }
 
+int pt_pod_port(const struct pt_pod *p, const cJSON *port)
+{
+    const cJSON *c;
+    if (cJSON_IsNumber(port))
+        return (int)port->valuedouble;
+    cJSON_ArrayForEach(c, pt_obj_get(container_of(p), "ports"))
+    {
+        if (cJSON_IsString(port) && strcmp(pt_obj_text(c, "name"), port->valuestring) == 0)
+            return (int)pt_obj_int(c, "containerPort", 0);
+    }
+    return 0;
+}
+
 /* --- probes ---------------------------------------------------------------------------------------------------------------- */
 
 static void send_probe(struct pt_timer *t);
@@ -73,11 +86,8 @@ static void send_probe(struct pt_timer *t)
 /* Before the first success a probe is repeated fast, whatever its period: a model is ready in milliseconds. Only failures after it count. */
 static void start_probe(struct pt_pod *p, struct pt_pod_probe *b, const char *member, void (*result)(struct pt_pod *, bool))
 {
-    const cJSON *probe = cJSON_GetObjectItemCaseSensitive(container_of(p), member), *get = pt_obj_get(probe, "httpGet"), *port = pt_obj_get(get, "port"), *c;
-    int number = cJSON_IsNumber(port) ? (int)port->valuedouble : 0;
-    if (cJSON_IsString(port))
-        cJSON_ArrayForEach(c, pt_obj_get(container_of(p), "ports")) if (strcmp(pt_obj_text(c, "name"), port->valuestring) == 0) number =
-            (int)pt_obj_int(c, "containerPort", 0);
+    const cJSON *probe = cJSON_GetObjectItemCaseSensitive(container_of(p), member), *get = pt_obj_get(probe, "httpGet");
+    int number = pt_pod_port(p, pt_obj_get(get, "port"));
     *b = (struct pt_pod_probe){.pod = p, .result = result};
     b->period_ms = pt_obj_int(probe, "periodSeconds", 10) * 1000;
     b->timeout_ms = pt_obj_int(probe, "timeoutSeconds", 1) * 1000;

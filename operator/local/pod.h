@@ -50,6 +50,8 @@ void pt_pod_update(struct pt_pod *p, cJSON *object);
 void pt_pod_stop(struct pt_pod *p, int64_t grace_ms);
 /* Kills the process if it still runs, removes the pod's folder and frees. */
 void pt_pod_destroy(struct pt_pod *p);
+/* The container's port of that number or name; 0 when it has none. */
+int pt_pod_port(const struct pt_pod *p, const cJSON *port);
 /* May a Service send requests here? */
 bool pt_pod_is_endpoint(const struct pt_pod *p);
 /* Status to the API, if it differs from what was written last (status.c). */
@@ -62,6 +64,14 @@ int pt_pod_volumes(struct pt_pod *p, const cJSON *container, struct pt_buf *moun
 const char *pt_pod_field(const struct pt_pod *p, const char *path);
 /* rm -r. */
 void pt_pod_remove_dir(const char *path);
+
+struct pt_endpoint {
+    const char *address;
+    int port;
+};
+/* Ready pods of namespace ns that carry all labels of selector, oldest first, with the number that target_port (a number or a port's name) has in each;
+ * their count, at most max. Valid until the loop turns. */
+size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const cJSON *selector, const cJSON *target_port, struct pt_endpoint *out, size_t max);
 
 /* The agent's part: the process of a stopped pod is gone, and p with it after this call. */
 void pt_agent_pod_ended(struct pt_agent *a, struct pt_pod *p);

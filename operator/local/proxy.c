@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "net/http_server.h"
 #include "operator/ctrl/obj.h"
+#include "operator/local/pod.h"
 
 #include <stdio.h>
 
@@ -20,8 +21,9 @@ enum { MAX_TRIES = 5, WAIT_MS = 5000, POLL_MS = 20, MAX_ENDPOINTS = 256, PORT_TR
 struct service {
     struct pt_proxy *proxy;
     struct service *next;
-    char ns[64], name[254], key[128], value[128], port_name[64];
-    int port, target_port, bound;
+    char ns[64], name[254], port_name[64];
+    cJSON *selector, *target_port;
+    int port, bound;
     unsigned turn;
     struct pt_http_server *server;
 };
@@ -100,12 +102,12 @@ static void on_answer(void *arg, const struct pt_http_response *r, const struct 
     pt_http_reply(req, r->status, *content_type ? content_type : "application/octet-stream", headers, count, r->body);
 }
 
-static int forward(struct exchange *x, const char *address, struct pt_err *err)
+static int forward(struct exchange *x, const struct pt_endpoint *to, struct pt_err *err)
 {
     struct pt_str path = pt_http_path(x->request), query = pt_http_query(x->request), method = pt_http_method(x->request);
     struct pt_str type = pt_http_header(x->request, "Content-Type");
     char url[4200], verb[16];
-    if (snprintf(url, sizeof url, "http://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, address, x->service->target_port, PT_STR_ARG(path), query.len ? "?" : "",
+    if (snprintf(url, sizeof url, "http://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, to->address, to->port, PT_STR_ARG(path), query.len ? "?" : "",
                  PT_STR_ARG(query)) >= (int)sizeof url ||
         snprintf(verb, sizeof verb, PT_STR_FMT, PT_STR_ARG(method)) >= (int)sizeof verb)
         return pt_fail(err, PT_ELIMIT, "the request line is too long");
@@ -120,16 +122,16 @@ static void try_again(struct pt_timer *t)
     struct exchange *x = (struct exchange *)(void *)((char *)t - offsetof(struct exchange, retry));
     struct service *s = x->service;
     struct pt_sched *sched = pt_loop_sched(s->proxy->o.loop);
-    const char *addresses[MAX_ENDPOINTS];
+    struct pt_endpoint endpoints[MAX_ENDPOINTS];
     struct pt_err err;
-    size_t n = pt_agent_endpoints(s->proxy->o.agent, s->ns, s->key, s->value, addresses, MAX_ENDPOINTS);
+    size_t n = pt_agent_endpoints(s->proxy->o.agent, s->ns, s->selector, s->target_port, endpoints, MAX_ENDPOINTS);
     if (n == 0 && pt_now_ms(sched) >= x->give_up_ms) {
         give_up(x, "no pod is ready");
     } else if (n == 0) {
         pt_timer_start(sched, &x->retry, POLL_MS, try_again);
     } else {
         x->tries++;
-        if (forward(x, addresses[s->turn++ % n], &err) < 0)
+        if (forward(x, &endpoints[s->turn++ % n], &err) < 0)
             give_up(x, err.msg);
     }
 }
@@ -155,6 +157,14 @@ static void handle(void *arg, struct pt_http_request *req)
 
 /* --- services ------------------------------------------------------------------------------------------------------------------ */
 
+static void free_service(struct service *s)
+{
+    pt_http_server_destroy(s->server);
+    cJSON_Delete(s->selector);
+    cJSON_Delete(s->target_port);
+    pt_free(s);
+}
+
 static void drop_service(struct pt_proxy *p, struct service **link)
 {
     struct service *s = *link;
@@ -167,8 +177,7 @@ static void drop_service(struct pt_proxy *p, struct service **link)
         give_up(x, "the service was deleted");
     }
     *link = s->next;
-    pt_http_server_destroy(s->server);
-    pt_free(s);
+    free_service(s);
 }
 
 static int listen_near(struct service *s, struct pt_err *err)
@@ -200,14 +209,15 @@ static void add_service(struct pt_proxy *p, const cJSON *object, const cJSON *po
     s->proxy = p;
     snprintf(s->ns, sizeof s->ns, "%s", pt_obj_text(object, "metadata.namespace"));
     snprintf(s->name, sizeof s->name, "%s", pt_obj_text(object, "metadata.name"));
-    snprintf(s->key, sizeof s->key, "%s", selector->child->string);
-    snprintf(s->value, sizeof s->value, "%s", cJSON_IsString(selector->child) ? selector->child->valuestring : "");
     snprintf(s->port_name, sizeof s->port_name, "%s", pt_obj_text(port, "name"));
     s->port = (int)pt_obj_int(port, "port", 0);
-    s->target_port = (int)pt_obj_int(port, "targetPort", s->port);
-    if (listen_near(s, &err) < 0) {
+    const cJSON *target = cJSON_GetObjectItemCaseSensitive(port, "targetPort");
+    s->selector = cJSON_Duplicate(selector, 1);
+    s->target_port = target ? cJSON_Duplicate(target, 1) : cJSON_CreateNumber(s->port);
+    int rc = s->selector && s->target_port ? listen_near(s, &err) : pt_fail(&err, PT_ENOMEM, "out of memory");
+    if (rc < 0) {
         pt_log(PT_LOG_ERROR, "service cannot be served", "service", s->name, "error", err.msg, NULL);
-        pt_free(s);
+        free_service(s);
         return;
     }
     s->next = p->services;
