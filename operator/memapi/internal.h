@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * internal.h: what the files of memapi share. state.c keeps objects, versions and history; verbs.c carries out one request; patch.c makes
+ * the new object of an update; watch.c streams; calls.c is the asynchronous face with its faults; gc.c follows owners; http.c maps paths.
+ */
+#ifndef PT_MEMAPI_INTERNAL_H
+#define PT_MEMAPI_INTERNAL_H
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "operator/ctrl/obj.h"
+#include "operator/memapi/memapi.h"
+
+/* One state of one object, immutable, shared by the store, the history and whoever reads. */
+struct pt_mem_version {
+    unsigned refs;
+    uint64_t rv;
+    const char *ns, *name, *uid;
+    const char *labels; /* "key=value\n" ... */
+    const char *owners; /* "uid\n" ... */
+    struct pt_str text;
+    char data[];
+};
+struct pt_mem_object {
+    struct pt_mem_version *now;
+    char *applied; /* JSON {manager: what it applied last}; NULL: nothing was */
+};
+struct pt_mem_change {
+    uint64_t rv;
+    struct pt_mem_version *was, *now; /* now of a deletion: the last state, with the version of the deletion */
+    bool deleted;
+};
+struct pt_mem_type {
+    const struct pt_resource *res;
+    bool has_status;
+    struct pt_map objects; /* "ns/name" -> pt_mem_object */
+    struct pt_mem_change *ring;
+    uint64_t head; /* changes so far; the ring holds the last `history` of them */
+    uint64_t lost_rv; /* the newest change that fell out of the ring */
+    struct pt_mem_watch *watches;
+    struct pt_mem_type *next;
+};
+
+struct pt_memapi {
+    struct pt_api api; /* first */
+    struct pt_memapi_options o;
+    struct pt_rand rand;
+    struct pt_mem_type *types;
+    struct pt_map uids;   /* uid -> pt_mem_object */
+    struct pt_map tokens;
+    uint64_t rv, writes;
+    struct pt_api_call *calls; /* under way */
+    struct pt_timer gc;
+    struct pt_buf orphans_of; /* "uid\n" ...: owners that are gone */
+};
+
+/* The answer to one request. */
+struct pt_mem_answer {
+    int http;
+    char reason[64];
+    struct pt_err err;
+    struct pt_buf body;
+};
+
+/* state.c */
+struct pt_mem_type *pt_mem_type_of(struct pt_memapi *m, const struct pt_resource *res);
+struct pt_mem_object *pt_mem_find(struct pt_mem_type *t, const char *ns, const char *name);
+void pt_mem_version_release(struct pt_mem_version *v);
+/* Stores tree as the next version of (new or existing) o and tells the watches; sets metadata.resourceVersion in it. */
+int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err);
+/* Removes o, with tree as its last state. */
+int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err);
+void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24]);
+bool pt_mem_selected(const struct pt_mem_version *v, const char *ns, const char *label_selector, const char *field_selector);
+int pt_mem_check_selectors(const char *label_selector, const char *field_selector, struct pt_err *err);
+
+/* verbs.c */
+void pt_mem_execute(struct pt_memapi *m, const struct pt_api_request *req, struct pt_mem_answer *a);
+/* Writes a Status into a->body and fills the rest. */
+void pt_mem_fail(struct pt_mem_answer *a, int http, const char *reason, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+int pt_mem_list(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, struct pt_mem_answer *a);
+
+/* patch.c: the object after this update, patch or apply; *out is the caller's. http status of a failure in *a. was NULL: apply creates. */
+int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
+                struct pt_mem_answer *a);
+int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const cJSON *was, struct pt_mem_answer *a);
+void pt_mem_defaults(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree);
+int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const struct pt_api_request *req, struct pt_mem_answer *a);
+int pt_mem_token_review(struct pt_memapi *m, const struct pt_api_request *req, struct pt_mem_answer *a);
+
+/* watch.c */
+struct pt_mem_watch;
+int pt_mem_watch_start(struct pt_memapi *m, const struct pt_api_request *req, struct pt_api_call *call, pt_watch_event_fn event, void *arg,
+                       void (*ended)(struct pt_api_call *call, const struct pt_api_result *res), struct pt_mem_watch **out, struct pt_err *err);
+void pt_mem_watch_stop(struct pt_mem_watch *w);
+void pt_mem_watch_wake(struct pt_mem_type *t); /* something was committed */
+
+/* gc.c */
+void pt_mem_owner_gone(struct pt_memapi *m, const char *uid);
+void pt_mem_gc_now(struct pt_timer *t);
+/* Removes the references to owner from its dependents (deletion with Orphan). */
+void pt_mem_orphan(struct pt_memapi *m, const char *owner_uid);
+/* Is some object with blockOwnerDeletion left? Starts their deletion. */
+bool pt_mem_delete_dependents(struct pt_memapi *m, const char *owner_uid);
+
+#endif

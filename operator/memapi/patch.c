@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * patch.c: what an object is after an update, a patch or an apply; admission and the few defaults that our controllers would see from a server.
+ */
+#include "operator/memapi/internal.h"
+
+#include <stdio.h>
+
+#define MAX_OBJECT (1536 * 1024) /* as etcd's limit */
+
+static int bad(struct pt_mem_answer *a, const struct pt_err *err)
+{
+    if (err->code == PT_ENOMEM)
+        pt_mem_fail(a, 500, "InternalError", "%s", err->msg);
+    else
+        pt_mem_fail(a, 400, "BadRequest", "%s", err->msg);
+    return a->err.code;
+}
+
+/* metadata.uid and resourceVersion in a body are preconditions. */
+static int check_preconditions(const struct pt_api_request *req, const cJSON *body, const cJSON *was, struct pt_mem_answer *a)
+{
+    const char *uid = pt_obj_str(body, "metadata.uid"), *rv = pt_obj_str(body, "metadata.resourceVersion");
+    const char *was_uid = pt_obj_str(was, "metadata.uid"), *was_rv = pt_obj_str(was, "metadata.resourceVersion");
+    if (uid && *uid && strcmp(uid, was_uid ? was_uid : "") != 0)
+        pt_mem_fail(a, 409, "Conflict", "%s \"%s\": the uid in the precondition (%s) is not that of the object (%s)", req->resource->plural, req->name, uid,
+                    was_uid ? was_uid : "");
+    else if (rv && *rv && strcmp(rv, was_rv ? was_rv : "") != 0)
+        pt_mem_fail(a, 409, "Conflict", "Operation cannot be fulfilled on %s \"%s\": the object has been modified", req->resource->plural, req->name);
+    return a->err.code;
+}
+
+/* Removes from target what `before` has and `after` has not. Lists count as one value. */
+static void remove_dropped(cJSON *target, const cJSON *before, const cJSON *after)
+{
+    const cJSON *b;
+    cJSON_ArrayForEach(b, before)
+    {
+        cJSON *t = cJSON_GetObjectItemCaseSensitive(target, b->string);
+        const cJSON *n = cJSON_GetObjectItemCaseSensitive(after, b->string);
+        if (!t)
+            continue;
+        if (!n)
+            cJSON_Delete(cJSON_DetachItemViaPointer(target, t));
+        else if (cJSON_IsObject(t) && cJSON_IsObject(b) && cJSON_IsObject(n))
+            remove_dropped(t, b, n);
+    }
+}
+
+/* Apply: what this manager applied before and now leaves out goes; the rest is merged in. *applied is replaced. */
+static int apply(const struct pt_api_request *req, cJSON *next, const cJSON *body, char **applied, struct pt_err *err)
+{
+    const char *manager = req->field_manager && *req->field_manager ? req->field_manager : "unknown";
+    pt_auto_obj *all = NULL;
+    if (*applied && pt_obj_parse(pt_str(*applied), "applied state", &all, err) < 0)
+        return err->code;
+    if (!all && !(all = cJSON_CreateObject()))
+        return pt_fail(err, PT_ENOMEM, "apply: out of memory");
+    remove_dropped(next, cJSON_GetObjectItemCaseSensitive(all, manager), body);
+    if (pt_obj_merge(next, body, err) < 0 || pt_obj_set(all, manager, cJSON_Duplicate(body, 1), err) < 0)
+        return err->code;
+    pt_auto_buf text = PT_BUF_INIT(0);
+    if (pt_obj_print(all, &text, err) < 0)
+        return err->code;
+    char *s = pt_strndup(text.data, text.len);
+    if (!s)
+        return pt_fail(err, PT_ENOMEM, "apply: out of memory");
+    pt_free(*applied);
+    *applied = s;
+    return PT_OK;
+}
+
+/* Moves member `name` of from to `to`, or removes it there when from has none. */
+static int take_member(cJSON *to, const cJSON *from, const char *name, struct pt_err *err)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(from, name);
+    if (v)
+        return pt_obj_set(to, name, cJSON_Duplicate(v, 1), err);
+    cJSON_DeleteItemFromObjectCaseSensitive(to, name);
+    return PT_OK;
+}
+
+/* What the server keeps whatever the client sent. */
+static int keep_system_fields(struct pt_mem_type *t, const struct pt_api_request *req, cJSON *next, const cJSON *was, struct pt_err *err)
+{
+    static const char *const kept[] = {"name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds",
+                                       "resourceVersion"};
+    cJSON *meta = pt_obj_ensure(next, "metadata");
+    const cJSON *was_meta = pt_obj_get(was, "metadata");
+    int rc = meta ? PT_OK : pt_fail(err, PT_ENOMEM, "update: out of memory");
+    for (size_t i = 0; i < sizeof kept / sizeof *kept && rc == PT_OK; i++)
+        rc = take_member(meta, was_meta, kept[i], err);
+    if (rc == PT_OK)
+        rc = take_member(next, was, "apiVersion", err);
+    if (rc == PT_OK)
+        rc = take_member(next, was, "kind", err);
+    if (meta)
+        cJSON_DeleteItemFromObjectCaseSensitive(meta, "managedFields");
+    if (rc == PT_OK && t->has_status && !req->subresource)
+        rc = take_member(next, was, "status", err);
+    return rc;
+}
+
+int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
+                struct pt_mem_answer *a)
+{
+    (void)m;
+    struct pt_err err = {0};
+    pt_auto_obj *body = NULL;
+    bool status = req->subresource != NULL;
+    if (req->body.len > MAX_OBJECT) {
+        pt_mem_fail(a, 413, "RequestEntityTooLarge", "the body has %zu bytes, the limit is %d", req->body.len, MAX_OBJECT);
+        return a->err.code;
+    }
+    if (pt_obj_parse(req->body, "request body", &body, &err) < 0)
+        return bad(a, &err);
+    if (check_preconditions(req, body, was, a) < 0)
+        return a->err.code;
+    pt_auto_obj *next = cJSON_Duplicate(req->verb == PT_VERB_UPDATE ? body : was, 1);
+    int rc = next ? PT_OK : pt_fail(&err, PT_ENOMEM, "update: out of memory");
+    if (rc == PT_OK && req->verb == PT_VERB_STRATEGIC)
+        rc = pt_obj_strategic(next, body, &err);
+    else if (rc == PT_OK && req->verb == PT_VERB_MERGE_PATCH)
+        rc = pt_obj_merge(next, body, &err);
+    else if (rc == PT_OK && req->verb == PT_VERB_APPLY)
+        rc = apply(req, next, body, applied, &err);
+    if (rc == PT_OK && status) { /* only the status counts */
+        cJSON *whole = cJSON_Duplicate(was, 1);
+        rc = whole ? take_member(whole, next, "status", &err) : pt_fail(&err, PT_ENOMEM, "update: out of memory");
+        cJSON_Delete(next);
+        next = whole;
+    }
+    if (rc == PT_OK)
+        rc = keep_system_fields(t, req, next, was, &err);
+    if (rc < 0)
+        return bad(a, &err);
+    *out = pt_steal(next);
+    return PT_OK;
+}
+
+int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const cJSON *was, struct pt_mem_answer *a)
+{
+    struct pt_err err = {0};
+    pt_auto_buf text = PT_BUF_INIT(0), old = PT_BUF_INIT(0), out = PT_BUF_INIT(0);
+    if (!m->o.admit)
+        return PT_OK;
+    if (pt_obj_print(*tree, &text, &err) < 0 || (was && pt_obj_print(was, &old, &err) < 0))
+        return bad(a, &err);
+    if (m->o.admit(m->o.admit_arg, t->res, (struct pt_str){text.data, text.len}, (struct pt_str){old.data, old.len}, &out, &err) < 0) {
+        const char *name = pt_obj_str(*tree, "metadata.name");
+        if (err.code == PT_ENOMEM)
+            return bad(a, &err);
+        if (err.code == PT_EDENIED)
+            pt_mem_fail(a, 403, "Forbidden", "%s \"%s\" is forbidden: %s", t->res->plural, name ? name : "", err.msg);
+        else
+            pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: %s", t->res->kind, name ? name : "", err.msg);
+        return a->err.code;
+    }
+    if (!out.len)
+        return PT_OK;
+    cJSON *admitted = NULL;
+    if (pt_obj_parse((struct pt_str){out.data, out.len}, "admitted object", &admitted, &err) < 0)
+        return bad(a, &err);
+    cJSON_Delete(*tree);
+    *tree = admitted;
+    return PT_OK;
+}
+
+/* --- defaults ------------------------------------------------------------------------------------------------------------ */
+
+static void set_default(cJSON *o, const char *name, cJSON *value)
+{
+    if (o && !cJSON_HasObjectItem(o, name))
+        (void)pt_obj_set(o, name, value, NULL);
+    else
+        cJSON_Delete(value);
+}
+
+static void pod_defaults(cJSON *tree)
+{
+    cJSON *spec = pt_obj_ensure(tree, "spec"), *status = pt_obj_ensure(tree, "status");
+    set_default(spec, "restartPolicy", cJSON_CreateString("Always"));
+    set_default(spec, "dnsPolicy", cJSON_CreateString("ClusterFirst"));
+    set_default(spec, "terminationGracePeriodSeconds", cJSON_CreateNumber(30));
+    set_default(status, "phase", cJSON_CreateString("Pending"));
+}
+
+static void service_defaults(struct pt_memapi *m, cJSON *tree)
+{
+    char ip[32];
+    snprintf(ip, sizeof ip, "10.96.%u.%u", pt_rand_below(&m->rand, 256), 1 + pt_rand_below(&m->rand, 254));
+    cJSON *spec = pt_obj_ensure(tree, "spec"), *port;
+    set_default(spec, "type", cJSON_CreateString("ClusterIP"));
+    set_default(spec, "clusterIP", cJSON_CreateString(ip));
+    set_default(spec, "sessionAffinity", cJSON_CreateString("None"));
+    cJSON_ArrayForEach(port, cJSON_GetObjectItemCaseSensitive(spec, "ports"))
+    {
+        set_default(port, "protocol", cJSON_CreateString("TCP"));
+        set_default(port, "targetPort", cJSON_CreateNumber((double)pt_obj_int(port, "port", 0)));
+    }
+}
+
+void pt_mem_defaults(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree)
+{
+    if (t->res == &pt_res_pods)
+        pod_defaults(tree);
+    else if (t->res == &pt_res_services)
+        service_defaults(m, tree);
+}

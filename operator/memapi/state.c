@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * state.c: objects, their versions and the history of each resource type.
+ */
+#include "operator/memapi/internal.h"
+
+#include <stdio.h>
+
+#define KEY_MAX 352
+
+static struct pt_str key_of(char key[KEY_MAX], const char *ns, const char *name)
+{
+    int n = snprintf(key, KEY_MAX, "%s/%s", ns ? ns : "", name);
+    return (struct pt_str){key, n < KEY_MAX ? (size_t)n : KEY_MAX - 1};
+}
+
+struct pt_mem_type *pt_mem_type_of(struct pt_memapi *m, const struct pt_resource *res)
+{
+    struct pt_mem_type *t = m->types;
+    while (t && t->res != res)
+        t = t->next;
+    return t;
+}
+
+struct pt_mem_object *pt_mem_find(struct pt_mem_type *t, const char *ns, const char *name)
+{
+    char key[KEY_MAX];
+    return pt_map_get(&t->objects, key_of(key, t->res->namespaced ? ns : "", name));
+}
+
+void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24])
+{
+    pt_format_time(pt_wall_ms(m->o.sched) + plus_ms, out);
+}
+
+void pt_mem_version_release(struct pt_mem_version *v)
+{
+    if (v && --v->refs == 0)
+        pt_free(v);
+}
+
+/* Packs the text and the fields that selectors and garbage collection look at into one allocation. */
+static struct pt_mem_version *version_of(const cJSON *tree, uint64_t rv, struct pt_err *err)
+{
+    pt_auto_buf b = PT_BUF_INIT(0);
+    const char *ns = pt_obj_str(tree, "metadata.namespace"), *name = pt_obj_str(tree, "metadata.name"), *uid = pt_obj_str(tree, "metadata.uid");
+    size_t at[6];
+    const cJSON *e;
+    at[0] = b.len, pt_buf_puts(&b, ns ? ns : ""), pt_buf_putc(&b, 0);
+    at[1] = b.len, pt_buf_puts(&b, name ? name : ""), pt_buf_putc(&b, 0);
+    at[2] = b.len, pt_buf_puts(&b, uid ? uid : ""), pt_buf_putc(&b, 0);
+    at[3] = b.len;
+    cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.labels")) if (cJSON_IsString(e)) pt_buf_printf(&b, "%s=%s\n", e->string, e->valuestring);
+    pt_buf_putc(&b, 0);
+    at[4] = b.len;
+    cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.ownerReferences"))
+    {
+        const char *owner = pt_obj_str(e, "uid");
+        pt_buf_printf(&b, "%s\n", owner ? owner : "");
+    }
+    pt_buf_putc(&b, 0);
+    at[5] = b.len;
+    if (pt_obj_print(tree, &b, err) < 0)
+        return NULL;
+    struct pt_mem_version *v = pt_malloc(sizeof *v + b.len);
+    if (!v) {
+        pt_fail(err, PT_ENOMEM, "store object: out of memory");
+        return NULL;
+    }
+    memcpy(v->data, b.data, b.len);
+    *v = (struct pt_mem_version){.refs = 1, .rv = rv, .ns = v->data + at[0], .name = v->data + at[1], .uid = v->data + at[2],
+                                 .labels = v->data + at[3], .owners = v->data + at[4], .text = {v->data + at[5], b.len - at[5]}};
+    return v;
+}
+
+static struct pt_mem_version *next_version(struct pt_memapi *m, cJSON *tree, struct pt_err *err)
+{
+    char rv[24];
+    snprintf(rv, sizeof rv, "%llu", (unsigned long long)m->rv + 1);
+    cJSON *meta = pt_obj_mut(tree, "metadata");
+    if (!meta || pt_obj_set(meta, "resourceVersion", cJSON_CreateString(rv), err) < 0)
+        return NULL;
+    struct pt_mem_version *v = version_of(tree, m->rv + 1, err);
+    if (v) {
+        m->rv++;
+        m->writes++;
+    }
+    return v;
+}
+
+static void record(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_version *was, struct pt_mem_version *now, bool deleted)
+{
+    struct pt_mem_change *c = &t->ring[t->head % m->o.history];
+    if (t->head >= m->o.history) {
+        t->lost_rv = c->rv;
+        pt_mem_version_release(c->was);
+        pt_mem_version_release(c->now);
+    }
+    *c = (struct pt_mem_change){now->rv, was, now, deleted};
+    if (was)
+        was->refs++;
+    now->refs++;
+    t->head++;
+    pt_mem_watch_wake(t);
+}
+
+int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err)
+{
+    char key[KEY_MAX];
+    struct pt_mem_version *v = next_version(m, tree, err), *was = o->now;
+    if (!v)
+        return err ? err->code : PT_ENOMEM;
+    if (!was) {
+        struct pt_str k = key_of(key, v->ns, v->name);
+        if (pt_map_set(&t->objects, k, o, NULL, err) < 0) {
+            pt_mem_version_release(v);
+            return PT_ENOMEM;
+        }
+        if (pt_map_set(&m->uids, pt_str(v->uid), o, NULL, err) < 0) {
+            pt_map_remove(&t->objects, k);
+            pt_mem_version_release(v);
+            return PT_ENOMEM;
+        }
+    }
+    o->now = v;
+    record(m, t, was, v, false);
+    pt_mem_version_release(was);
+    return PT_OK;
+}
+
+int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err)
+{
+    char key[KEY_MAX];
+    struct pt_mem_version *v = next_version(m, tree, err);
+    if (!v)
+        return err ? err->code : PT_ENOMEM;
+    pt_map_remove(&t->objects, key_of(key, v->ns, v->name));
+    pt_map_remove(&m->uids, pt_str(v->uid));
+    record(m, t, o->now, v, true);
+    pt_mem_version_release(o->now);
+    pt_free(o->applied);
+    pt_free(o);
+    pt_mem_owner_gone(m, v->uid);
+    pt_mem_version_release(v);
+    return PT_OK;
+}
+
+/* --- selectors ----------------------------------------------------------------------------------------------------------- */
+
+static bool has_label(const char *labels, struct pt_str key, struct pt_str *value)
+{
+    for (const char *p = labels; *p; p = strchr(p, '\n') + 1) {
+        size_t n = strcspn(p, "\n");
+        if (n > key.len && p[key.len] == '=' && !memcmp(p, key.p, key.len)) {
+            *value = (struct pt_str){p + key.len + 1, n - key.len - 1};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One requirement: key, !key, key=value, key==value, key!=value. Sets are not supported. */
+struct requirement {
+    struct pt_str key, value;
+    bool has_value, negated;
+};
+
+static struct requirement requirement_of(struct pt_str part)
+{
+    struct requirement r = {.key = pt_str_trim(part)};
+    const char *eq = memchr(r.key.p, '=', r.key.len);
+    if (eq) {
+        const char *end = r.key.p + r.key.len;
+        r.has_value = true;
+        r.negated = eq > r.key.p && eq[-1] == '!';
+        const char *value = eq + 1 < end && eq[1] == '=' ? eq + 2 : eq + 1;
+        r.value = pt_str_trim((struct pt_str){value, (size_t)(end - value)});
+        r.key.len = (size_t)(eq - r.key.p) - r.negated;
+        r.key = pt_str_trim(r.key);
+    } else if (r.key.len && r.key.p[0] == '!') {
+        r.negated = true;
+        r.key.p++;
+        r.key.len--;
+    }
+    return r;
+}
+
+int pt_mem_check_selectors(const char *label_selector, const char *field_selector, struct pt_err *err)
+{
+    const char *all[] = {label_selector, field_selector};
+    for (int i = 0; i < 2; i++) {
+        if (all[i] && strpbrk(all[i], "()<>"))
+            return pt_fail(err, PT_EUNSUPPORTED, "selector \"%s\": only =, ==, != and (for labels) key and !key are supported", all[i]);
+        struct pt_str rest = pt_str(all[i]), part;
+        while (rest.len && pt_str_split(&rest, ',', &part)) {
+            struct requirement r = requirement_of(part);
+            if (!r.key.len || (i == 1 && !r.has_value) || memchr(r.key.p, ' ', r.key.len))
+                return pt_fail(err, PT_EINVAL, "selector \"%s\": \"" PT_STR_FMT "\" is not a requirement", all[i], PT_STR_ARG(part));
+        }
+    }
+    return PT_OK;
+}
+
+static bool labels_match(const char *labels, const char *selector)
+{
+    struct pt_str rest = pt_str(selector), part, value;
+    while (rest.len && pt_str_split(&rest, ',', &part)) {
+        struct requirement r = requirement_of(part);
+        bool hit = has_label(labels, r.key, &value) && (!r.has_value || pt_str_eq(value, r.value));
+        if (hit == r.negated)
+            return false;
+    }
+    return true;
+}
+
+static bool fields_match(const struct pt_mem_version *v, const char *selector)
+{
+    pt_auto_obj *tree = NULL;
+    if (pt_obj_parse(v->text, "stored object", &tree, NULL) < 0)
+        return false;
+    struct pt_str rest = pt_str(selector), part;
+    while (rest.len && pt_str_split(&rest, ',', &part)) {
+        struct requirement r = requirement_of(part);
+        pt_auto_free char *path = pt_strndup(r.key.p, r.key.len);
+        const char *value = path ? pt_obj_str(tree, path) : NULL;
+        if (pt_str_eq(pt_str(value ? value : ""), r.value) == r.negated)
+            return false;
+    }
+    return true;
+}
+
+bool pt_mem_selected(const struct pt_mem_version *v, const char *ns, const char *label_selector, const char *field_selector)
+{
+    return (!ns || !*ns || !strcmp(ns, v->ns)) && (!label_selector || labels_match(v->labels, label_selector)) &&
+           (!field_selector || !*field_selector || fields_match(v, field_selector));
+}
