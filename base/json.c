@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * json.c: the pull reader of json.h. One position, one bit pair per open level; every read leaves the position behind what it read.
+ */
+#include "base/json.h"
+
+#include "base/num.h"
+
+/* j->first[level]: */
+#define FIRST 1  /* no element of this level was read yet */
+#define OBJECT 2 /* it is an object, not an array */
+
+void pt_json_init(struct pt_json *j, const void *text, size_t len)
+{
+    *j = (struct pt_json){.start = text, .p = text, .end = (const char *)text + len};
+}
+
+__attribute__((cold)) static int fail_at(struct pt_json *j, struct pt_err *err, const char *what)
+{
+    size_t at = (size_t)(j->p - j->start);
+    if (j->p == j->end)
+        return pt_fail(err, PT_EPARSE, "JSON: the text ends at byte %zu, %s", at, what);
+    unsigned char c = (unsigned char)*j->p;
+    if (c > ' ' && c < 0x7f)
+        return pt_fail(err, PT_EPARSE, "JSON: '%c' at byte %zu, %s", c, at, what);
+    return pt_fail(err, PT_EPARSE, "JSON: byte 0x%02x at %zu, %s", c, at, what);
+}
+
+static void skip_blanks(struct pt_json *j)
+{
+    while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))
+        j->p++;
+}
+
+int pt_json_kind(struct pt_json *j, struct pt_err *err)
+{
+    skip_blanks(j);
+    switch (j->p < j->end ? *j->p : '\0') {
+    case '{':
+        return PT_JSON_OBJECT;
+    case '[':
+        return PT_JSON_ARRAY;
+    case '"':
+        return PT_JSON_STRING;
+    case 't':
+    case 'f':
+        return PT_JSON_BOOL;
+    case 'n':
+        return PT_JSON_NULL;
+    case '-':
+    case '0' ... '9':
+        return PT_JSON_NUMBER;
+    default:
+        return fail_at(j, err, "a value is expected");
+    }
+}
+
+static int enter(struct pt_json *j, char bracket, uint8_t level, const char *what, struct pt_err *err)
+{
+    skip_blanks(j);
+    if (j->p == j->end || *j->p != bracket)
+        return fail_at(j, err, what);
+    if (j->depth == PT_JSON_MAX_DEPTH)
+        return pt_fail(err, PT_EPARSE, "JSON: nested deeper than %d levels at byte %zu", PT_JSON_MAX_DEPTH, (size_t)(j->p - j->start));
+    j->first[j->depth++] = level;
+    j->p++;
+    return PT_OK;
+}
+
+int pt_json_object(struct pt_json *j, struct pt_err *err)
+{
+    return enter(j, '{', FIRST | OBJECT, "an object is expected", err);
+}
+
+int pt_json_array(struct pt_json *j, struct pt_err *err)
+{
+    return enter(j, '[', FIRST, "an array is expected", err);
+}
+
+/* 1 when another element follows, 0 when the level was closed and left. */
+static int next(struct pt_json *j, char bracket, const char *what, struct pt_err *err)
+{
+    uint8_t *level = &j->first[j->depth - 1];
+    skip_blanks(j);
+    if (j->p < j->end && *j->p == bracket) {
+        j->p++;
+        j->depth--;
+        return 0;
+    }
+    if (!(*level & FIRST)) {
+        if (j->p == j->end || *j->p != ',')
+            return fail_at(j, err, what);
+        j->p++;
+    }
+    *level &= (uint8_t)~FIRST;
+    return 1;
+}
+
+int pt_json_element(struct pt_json *j, struct pt_err *err)
+{
+    return next(j, ']', "',' or ']' is expected", err);
+}
+
+static int hex4(const char *p, const char *end)
+{
+    int v = 0;
+    for (int i = 0; i < 4; i++, p++) {
+        int digit = p == end ? -1 : *p >= '0' && *p <= '9' ? *p - '0' : (*p | 32) >= 'a' && (*p | 32) <= 'f' ? (*p | 32) - 'a' + 10 : -1;
+        if (digit < 0)
+            return -1;
+        v = v << 4 | digit;
+    }
+    return v;
+}
+
+/* The code point of the escape behind the backslash at p; *end_of_it behind it. -1 when there is no such escape or half a surrogate pair. */
+static int32_t escape(const char *p, const char *end, const char **end_of_it)
+{
+    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
+    const char *known = p + 1 < end && p[1] ? strchr(letters, p[1]) : NULL;
+    *end_of_it = p + 2;
+    if (known)
+        return meanings[known - letters];
+    int32_t c = p + 1 < end && p[1] == 'u' ? hex4(p + 2, end) : -1;
+    if (c < 0 || (c >= 0xdc00 && c < 0xe000))
+        return -1;
+    *end_of_it = p + 6;
+    if (c < 0xd800 || c >= 0xe000)
+        return c;
+    int32_t low = end - p >= 12 && p[6] == '\\' && p[7] == 'u' ? hex4(p + 8, end) : -1;
+    *end_of_it = p + 12;
+    return low >= 0xdc00 && low < 0xe000 ? 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00) : -1;
+}
+
+/* Cuts the string at j->p into what is between the quotes, checked: escapes, UTF-8, no control characters. */
+static int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+{
+    skip_blanks(j);
+    if (j->p == j->end || *j->p != '"')
+        return fail_at(j, err, "a string is expected");
+    const char *start = ++j->p;
+    while (j->p < j->end && *j->p != '"') {
+        unsigned char c = (unsigned char)*j->p;
+        size_t n = 1;
+        const char *after;
+        if (c == '\\') {
+            if (escape(j->p, j->end, &after) < 0)
+                return fail_at(j, err, "the escape is not valid");
+            j->p = after;
+            continue;
+        }
+        if (c < ' ')
+            return fail_at(j, err, "control characters in strings must be escaped");
+        if (c >= 0x80 && (n = pt_utf8_sequence((struct pt_str){j->p, (size_t)(j->end - j->p)})) == 0)
+            return fail_at(j, err, "the string is not UTF-8");
+        j->p += n;
+    }
+    if (j->p == j->end)
+        return fail_at(j, err, "inside a string");
+    *raw = (struct pt_str){start, (size_t)(j->p++ - start)};
+    return PT_OK;
+}
+
+int pt_json_member(struct pt_json *j, struct pt_str *raw_key, struct pt_err *err)
+{
+    int rc = next(j, '}', "',' or '}' is expected", err);
+    if (rc <= 0)
+        return rc;
+    if ((rc = cut_string(j, raw_key, err)) < 0)
+        return rc;
+    skip_blanks(j);
+    if (j->p == j->end || *j->p != ':')
+        return fail_at(j, err, "':' is expected");
+    j->p++;
+    return 1;
+}
+
+static size_t put_utf8(uint32_t c, char out[4])
+{
+    if (c < 0x80) {
+        out[0] = (char)c;
+        return 1;
+    }
+    size_t n = c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    for (size_t i = n - 1; i > 0; i--, c >>= 6)
+        out[i] = (char)(0x80 | (c & 0x3f));
+    out[0] = (char)((n == 2 ? 0xc0 : n == 3 ? 0xe0 : 0xf0) | c);
+    return n;
+}
+
+/* The next piece of a checked raw string: a run without escapes, or one escape decoded into tmp. */
+static struct pt_str piece(struct pt_str *raw, char tmp[4])
+{
+    const char *slash = memchr(raw->p, '\\', raw->len), *after = slash;
+    struct pt_str out = {raw->p, slash ? (size_t)(slash - raw->p) : raw->len};
+    if (slash == raw->p) {
+        int32_t c = escape(slash, raw->p + raw->len, &after);
+        out = (struct pt_str){tmp, c < 0 ? 0 : put_utf8((uint32_t)c, tmp)};
+    } else {
+        after = raw->p + out.len;
+    }
+    raw->len -= (size_t)(after - raw->p);
+    raw->p = after;
+    return out;
+}
+
+bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
+{
+    struct pt_str rest = *raw_key, wanted = pt_str(name);
+    char tmp[4];
+    while (rest.len) {
+        struct pt_str part = piece(&rest, tmp);
+        if (!pt_str_starts(wanted, part))
+            return false;
+        wanted.p += part.len, wanted.len -= part.len;
+    }
+    return wanted.len == 0;
+}
+
+int pt_json_string(struct pt_json *j, struct pt_buf *out, struct pt_err *err)
+{
+    struct pt_str raw;
+    char tmp[4];
+    int rc = cut_string(j, &raw, err);
+    if (rc < 0)
+        return rc;
+    while (raw.len) {
+        struct pt_str part = piece(&raw, tmp);
+        pt_buf_append(out, part.p, part.len);
+    }
+    return pt_buf_check(out, "string", err);
+}
+
+static int word(struct pt_json *j, struct pt_str text, const char *what, struct pt_err *err)
+{
+    if (!pt_str_starts((struct pt_str){j->p, (size_t)(j->end - j->p)}, text))
+        return fail_at(j, err, what);
+    j->p += text.len;
+    return PT_OK;
+}
+
+int pt_json_bool(struct pt_json *j, bool *v, struct pt_err *err)
+{
+    skip_blanks(j);
+    *v = j->p < j->end && *j->p == 't';
+    return word(j, *v ? PT_STR("true") : PT_STR("false"), "true or false is expected", err);
+}
+
+int pt_json_null(struct pt_json *j, struct pt_err *err)
+{
+    skip_blanks(j);
+    return word(j, PT_STR("null"), "null is expected", err);
+}
+
+static int cut_number(struct pt_json *j, struct pt_num *n, struct pt_err *err)
+{
+    skip_blanks(j);
+    const char *end = pt_num_scan(j->p, j->end, n);
+    if (!end)
+        return fail_at(j, err, "a number is expected");
+    j->p = end;
+    return PT_OK;
+}
+
+int pt_json_i64(struct pt_json *j, int64_t *v, struct pt_err *err)
+{
+    struct pt_num n;
+    uint64_t m;
+    int rc = cut_number(j, &n, err);
+    if (rc < 0)
+        return rc;
+    if (!pt_num_to_u64(&n, &m) || m > (uint64_t)INT64_MAX + n.negative)
+        return pt_fail(err, PT_EPARSE, "JSON: %s%.*s is not a whole number that fits in 64 bits", n.negative ? "-" : "", (int)(n.end - n.start), n.start);
+    *v = n.negative ? (int64_t)(0 - m) : (int64_t)m;
+    return PT_OK;
+}
+
+int pt_json_double(struct pt_json *j, double *v, struct pt_err *err)
+{
+    struct pt_num n;
+    int rc = cut_number(j, &n, err);
+    if (rc == PT_OK && (*v = pt_num_to_f64(&n)) * 0 != 0)
+        return pt_fail(err, PT_EPARSE, "JSON: %s%.*s is too large", n.negative ? "-" : "", (int)(n.end - n.start), n.start);
+    return rc;
+}
+
+static int skip_scalar(struct pt_json *j, int kind, struct pt_err *err)
+{
+    struct pt_str raw;
+    struct pt_num n;
+    bool b;
+    switch (kind) {
+    case PT_JSON_STRING:
+        return cut_string(j, &raw, err);
+    case PT_JSON_NUMBER:
+        return cut_number(j, &n, err);
+    case PT_JSON_BOOL:
+        return pt_json_bool(j, &b, err);
+    default:
+        return pt_json_null(j, err);
+    }
+}
+
+int pt_json_skip(struct pt_json *j, struct pt_err *err)
+{
+    unsigned base = j->depth;
+    int rc;
+    do {
+        int kind = pt_json_kind(j, err);
+        if (kind < 0)
+            return kind;
+        rc = kind == PT_JSON_OBJECT ? pt_json_object(j, err) : kind == PT_JSON_ARRAY ? pt_json_array(j, err) : skip_scalar(j, kind, err);
+        while (rc == 0 && j->depth > base) { /* to the next element of the innermost level that has one */
+            struct pt_str key;
+            rc = j->first[j->depth - 1] & OBJECT ? pt_json_member(j, &key, err) : pt_json_element(j, err);
+        }
+    } while (rc == 1);
+    return rc;
+}
+
+int pt_json_value(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+{
+    skip_blanks(j);
+    const char *start = j->p;
+    int rc = pt_json_skip(j, err);
+    if (rc == PT_OK)
+        *raw = (struct pt_str){start, (size_t)(j->p - start)};
+    return rc;
+}
+
+int pt_json_end(struct pt_json *j, struct pt_err *err)
+{
+    skip_blanks(j);
+    return j->p == j->end ? PT_OK : fail_at(j, err, "nothing more is expected");
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * json_numbers.c: arrays of numbers between JSON text and typed buffers: the hot path of REST inference. One loop walks the brackets;
+ * one switch per number stores it.
+ */
+#include "base/json.h"
+
+#include "base/num.h"
+
+#include <math.h>
+
+/* --- 16-bit floats: `bits` of mantissa, least exponent `least` ---------------------------------------------------------- */
+
+struct half {
+    int bits, least;
+    unsigned infinity;
+};
+static const struct half f16 = {10, -14, 0x7c00}, bf16 = {7, -126, 0x7f80};
+
+/* The nearest one, ties to even; its infinity when v is too large. */
+static uint16_t to_half(double v, struct half t)
+{
+    double a = fabs(v);
+    unsigned sign = signbit(v) ? 0x8000 : 0, out = 0;
+    if (isinf(a))
+        return (uint16_t)(sign | t.infinity);
+    if (a > 0) {
+        int e = ilogb(a);
+        e = e < t.least ? t.least : e;
+        if (e > 1 - t.least)
+            return (uint16_t)(sign | t.infinity);
+        double steps = nearbyint(ldexp(a, t.bits - e)); /* steps of the last place; 2^bits of them make the next exponent */
+        out = (unsigned)(e - t.least) * (1u << t.bits) + (unsigned)steps;
+    }
+    return (uint16_t)(sign | out);
+}
+
+static float from_half(uint16_t h, struct half t)
+{
+    unsigned rest = h & 0x7fffu, mantissa = rest & ((1u << t.bits) - 1), e = rest >> t.bits;
+    double a;
+    if (rest >= t.infinity)
+        a = rest == t.infinity ? (double)INFINITY : (double)NAN;
+    else
+        a = e ? ldexp((double)(mantissa + (1u << t.bits)), (int)e - 1 + t.least - t.bits) : ldexp((double)mantissa, t.least - t.bits);
+    return (float)(h & 0x8000 ? -a : a);
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    uint64_t max;
+    bool is_signed;
+    uint8_t size;
+} elems[] = {
+    [PT_JE_BOOL] = {"BOOL", 1, false, 1},          [PT_JE_U8] = {"UINT8", UINT8_MAX, false, 1},    [PT_JE_U16] = {"UINT16", UINT16_MAX, false, 2},
+    [PT_JE_U32] = {"UINT32", UINT32_MAX, false, 4}, [PT_JE_U64] = {"UINT64", UINT64_MAX, false, 8}, [PT_JE_I8] = {"INT8", INT8_MAX, true, 1},
+    [PT_JE_I16] = {"INT16", INT16_MAX, true, 2},    [PT_JE_I32] = {"INT32", INT32_MAX, true, 4},    [PT_JE_I64] = {"INT64", INT64_MAX, true, 8},
+    [PT_JE_F16] = {"FP16", 0, true, 2},             [PT_JE_BF16] = {"BF16", 0, true, 2},            [PT_JE_F32] = {"FP32", 0, true, 4},
+    [PT_JE_F64] = {"FP64", 0, true, 8},
+};
+
+__attribute__((cold)) static int not_fitting(const struct pt_num *n, enum pt_json_elem type, size_t i, struct pt_err *err)
+{
+    return pt_fail(err, PT_EINVAL, "element %zu: %s%.*s does not fit %s", i, n->negative ? "-" : "", (int)(n->end - n->start), n->start, elems[type].name);
+}
+
+static int store_integer(const struct pt_num *n, enum pt_json_elem type, void *out, size_t i, struct pt_err *err)
+{
+    uint64_t m;
+    if (!pt_num_to_u64(n, &m) || m > elems[type].max + (n->negative && elems[type].is_signed) || (n->negative && m && !elems[type].is_signed))
+        return not_fitting(n, type, i, err);
+    if (n->negative)
+        m = 0 - m;
+    memcpy((char *)out + i * elems[type].size, &m, elems[type].size);
+    return PT_OK;
+}
+
+static int store(const struct pt_num *n, enum pt_json_elem type, void *out, size_t i, struct pt_err *err)
+{
+    bool finite;
+    switch (type) {
+    case PT_JE_F32:
+        finite = isfinite(((float *)out)[i] = pt_num_to_f32(n));
+        break;
+    case PT_JE_F64:
+        finite = isfinite(((double *)out)[i] = pt_num_to_f64(n));
+        break;
+    case PT_JE_F16:
+    case PT_JE_BF16: {
+        struct half t = type == PT_JE_F16 ? f16 : bf16;
+        uint16_t h = to_half(pt_num_to_f64(n), t);
+        finite = (h & 0x7fff) < t.infinity;
+        ((uint16_t *)out)[i] = h;
+        break;
+    }
+    default:
+        return store_integer(n, type, out, i, err);
+    }
+    return finite ? PT_OK : not_fitting(n, type, i, err);
+}
+
+/* One element; past count it is only counted. */
+static int read_element(struct pt_json *j, enum pt_json_elem type, void *out, size_t i, size_t count, struct pt_err *err)
+{
+    struct pt_num n;
+    if (type == PT_JE_BOOL && j->p < j->end && (*j->p == 't' || *j->p == 'f')) {
+        bool v;
+        int rc = pt_json_bool(j, &v, err);
+        if (rc == PT_OK && i < count)
+            ((uint8_t *)out)[i] = v;
+        return rc;
+    }
+    const char *end = pt_num_scan(j->p, j->end, &n);
+    if (!end) {
+        int rc = pt_json_kind(j, err); /* says what is wrong when it is no value at all */
+        return rc < 0 ? rc : pt_fail(err, PT_EINVAL, "element %zu, at byte %zu: %s is expected", i, (size_t)(j->p - j->start), elems[type].name);
+    }
+    j->p = end;
+    return i < count ? store(&n, type, out, i, err) : PT_OK;
+}
+
+int pt_json_numbers(struct pt_json *j, enum pt_json_elem type, void *out, size_t count, struct pt_err *err)
+{
+    unsigned base = j->depth;
+    size_t n = 0;
+    int rc = pt_json_array(j, err);
+    while (rc == PT_OK && j->depth > base) {
+        if ((rc = pt_json_element(j, err)) <= 0)
+            continue; /* this level is closed */
+        while (j->p < j->end && (unsigned char)*j->p <= ' ')
+            j->p++;
+        if (j->p < j->end && *j->p == '[')
+            rc = pt_json_array(j, err);
+        else
+            rc = read_element(j, type, out, n++, count, err);
+    }
+    if (rc < 0)
+        return rc;
+    return n == count ? PT_OK : pt_fail(err, PT_EINVAL, "%zu elements, %zu are expected", n, count);
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------------------------- */
+
+/* Floats always look like floats ("1.0"), so that readers with typed numbers do not take them for integers; "-0" would lose its sign there. */
+static size_t put_float(char *out, double v, bool is_f32)
+{
+    if (!isfinite(v)) {
+        memcpy(out, "null", 4);
+        return 4;
+    }
+    size_t n = is_f32 ? pt_num_put_f32(out, (float)v) : pt_num_put_f64(out, v);
+    for (size_t i = 0; i < n; i++)
+        if (out[i] == '.' || out[i] == 'e')
+            return n;
+    memcpy(out + n, ".0", 2);
+    return n + 2;
+}
+
+static size_t put_element(char *out, enum pt_json_elem type, const void *data, size_t i)
+{
+    switch (type) {
+    case PT_JE_BOOL: {
+        bool v = ((const uint8_t *)data)[i];
+        memcpy(out, v ? "true" : "false", 5);
+        return v ? 4 : 5;
+    }
+    case PT_JE_U8:
+        return pt_num_put_u64(out, ((const uint8_t *)data)[i]);
+    case PT_JE_U16:
+        return pt_num_put_u64(out, ((const uint16_t *)data)[i]);
+    case PT_JE_U32:
+        return pt_num_put_u64(out, ((const uint32_t *)data)[i]);
+    case PT_JE_U64:
+        return pt_num_put_u64(out, ((const uint64_t *)data)[i]);
+    case PT_JE_I8:
+        return pt_num_put_i64(out, ((const int8_t *)data)[i]);
+    case PT_JE_I16:
+        return pt_num_put_i64(out, ((const int16_t *)data)[i]);
+    case PT_JE_I32:
+        return pt_num_put_i64(out, ((const int32_t *)data)[i]);
+    case PT_JE_I64:
+        return pt_num_put_i64(out, ((const int64_t *)data)[i]);
+    case PT_JE_F16:
+    case PT_JE_BF16:
+        return put_float(out, (double)from_half(((const uint16_t *)data)[i], type == PT_JE_F16 ? f16 : bf16), true);
+    case PT_JE_F32:
+        return put_float(out, (double)((const float *)data)[i], true);
+    case PT_JE_F64:
+        return put_float(out, ((const double *)data)[i], false);
+    }
+    return 0;
+}
+
+bool pt_json_put_numbers(struct pt_buf *b, enum pt_json_elem type, const void *data, size_t count)
+{
+    char text[2048];
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            text[len++] = ',';
+        len += put_element(text + len, type, data, i);
+        if (len > sizeof text - PT_NUM_MAX - 4) {
+            if (!pt_buf_append(b, text, len))
+                return false;
+            len = 0;
+        }
+    }
+    return pt_buf_append(b, text, len);
+}
+
+bool pt_json_put_double(struct pt_buf *b, double v)
+{
+    char text[PT_NUM_MAX + 4];
+    return pt_buf_append(b, text, put_float(text, v, false));
+}

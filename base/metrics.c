@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * metrics.c: series live as long as their registry, so updates are plain atomics; the mutex guards only the lists. A series keeps its
+ * labels as the text that is written (`model="digits",code="200"`), which is also the key it is found by.
+ */
+#include "base/metrics.h"
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "base/sched.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SERIES_MAX 10000
+#define COLLECTORS_MAX 16
+#define LABELS_MAX ((size_t)4096)
+
+struct pt_metric {
+    const struct pt_metric_family *family;
+    struct pt_metric *next; /* in order of creation */
+    char *labels;
+    _Atomic double value;   /* histogram: the sum */
+    _Atomic uint64_t counts[]; /* histogram: per bucket, +Inf last */
+};
+
+struct family {
+    const struct pt_metric_family *row;
+    struct pt_map by_labels;
+    struct pt_metric *first, **last;
+    struct family *next;
+};
+
+struct collector {
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+struct pt_metrics {
+    pthread_mutex_t lock;
+    struct family *first, **last;
+    struct collector collectors[COLLECTORS_MAX];
+    size_t collector_count;
+    struct {
+        struct pt_metric *cpu, *rss, *start, *fds;
+    } process;
+};
+
+struct pt_metrics *pt_metrics_create(void)
+{
+    struct pt_metrics *m = pt_calloc(1, sizeof *m);
+    if (m) {
+        pthread_mutex_init(&m->lock, NULL);
+        m->last = &m->first;
+    }
+    return m;
+}
+
+void pt_metrics_destroy(struct pt_metrics *m)
+{
+    if (!m)
+        return;
+    for (struct family *f = m->first, *next_family; f; f = next_family) {
+        next_family = f->next;
+        for (struct pt_metric *s = f->first, *next; s; s = next) {
+            next = s->next;
+            pt_free(s->labels);
+            pt_free(s);
+        }
+        pt_map_finish(&f->by_labels);
+        pt_free(f);
+    }
+    pthread_mutex_destroy(&m->lock);
+    pt_free(m);
+}
+
+static struct family *family_of(struct pt_metrics *m, const struct pt_metric_family *row)
+{
+    for (struct family *f = m->first; f; f = f->next)
+        if (f->row == row || strcmp(f->row->name, row->name) == 0)
+            return f;
+    struct family *f = pt_calloc(1, sizeof *f);
+    if (f) {
+        f->row = row;
+        f->last = &f->first;
+        *m->last = f;
+        m->last = &f->next;
+    }
+    return f;
+}
+
+/* Label values may be anything: quotes, backslashes and newlines are escaped, what is not UTF-8 is replaced. */
+static void put_label(struct pt_buf *b, struct pt_str name, const char *value)
+{
+    pt_buf_printf(b, "%s" PT_STR_FMT "=\"", b->len ? "," : "", PT_STR_ARG(name));
+    for (struct pt_str s = pt_str(value); s.len;) {
+        size_t n = pt_utf8_sequence(s);
+        if (n == 0)
+            pt_buf_puts(b, "\xef\xbf\xbd");
+        else if (*s.p == '\n')
+            pt_buf_puts(b, "\\n");
+        else {
+            if (*s.p == '"' || *s.p == '\\')
+                pt_buf_putc(b, '\\');
+            pt_buf_append(b, s.p, n);
+        }
+        n += n == 0;
+        s.p += n, s.len -= n;
+    }
+    pt_buf_putc(b, '"');
+}
+
+static struct pt_metric *add_series(struct family *f, struct pt_buf *labels)
+{
+    size_t buckets = f->row->type == PT_HISTOGRAM ? f->row->bound_count + 1 : 0;
+    if (f->by_labels.count >= SERIES_MAX)
+        return NULL;
+    struct pt_metric *s = pt_calloc(1, sizeof *s + buckets * sizeof *s->counts);
+    char *text = pt_strdup(pt_buf_cstr(labels));
+    if (!s || !text || pt_map_set(&f->by_labels, pt_str(text), s, NULL, NULL) < 0) {
+        pt_free(s);
+        pt_free(text);
+        return NULL;
+    }
+    s->family = f->row;
+    s->labels = text;
+    *f->last = s;
+    f->last = &s->next;
+    return s;
+}
+
+struct pt_metric *pt_metrics_series(struct pt_metrics *m, const struct pt_metric_family *row, ...)
+{
+    pt_auto_buf labels = PT_BUF_INIT(LABELS_MAX);
+    struct pt_str names = pt_str(row->labels), label;
+    struct pt_metric *s = NULL;
+    va_list values;
+    va_start(values, row);
+    for (const char *value; names.len && pt_str_split(&names, ',', &label) && (value = va_arg(values, const char *));)
+        put_label(&labels, label, value);
+    va_end(values);
+    pt_buf_cstr(&labels);
+    if (labels.failed)
+        return NULL;
+    pthread_mutex_lock(&m->lock);
+    struct family *f = family_of(m, row);
+    if (f && !(s = pt_map_get(&f->by_labels, (struct pt_str){labels.data, labels.len})))
+        s = add_series(f, &labels);
+    pthread_mutex_unlock(&m->lock);
+    return s;
+}
+
+void pt_metric_add(struct pt_metric *s, double v)
+{
+    if (!s)
+        return;
+    double old = atomic_load_explicit(&s->value, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak_explicit(&s->value, &old, old + v, memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+void pt_metric_set(struct pt_metric *s, double v)
+{
+    if (s)
+        atomic_store_explicit(&s->value, v, memory_order_relaxed);
+}
+
+void pt_metric_observe(struct pt_metric *s, double v)
+{
+    if (!s || isnan(v))
+        return;
+    size_t i = 0;
+    while (i < s->family->bound_count && v > s->family->bounds[i])
+        i++;
+    atomic_fetch_add_explicit(&s->counts[i], 1, memory_order_relaxed);
+    pt_metric_add(s, v);
+}
+
+double pt_metric_value(const struct pt_metric *s)
+{
+    return s ? atomic_load_explicit(&s->value, memory_order_relaxed) : 0;
+}
+
+void pt_metric_histogram(const struct pt_metric *s, uint64_t *counts, double *sum)
+{
+    for (size_t i = 0; s && i <= s->family->bound_count; i++)
+        counts[i] = atomic_load_explicit(&s->counts[i], memory_order_relaxed);
+    *sum = pt_metric_value(s);
+}
+
+void pt_metrics_on_collect(struct pt_metrics *m, void (*fn)(void *arg), void *arg)
+{
+    pthread_mutex_lock(&m->lock);
+    bool room = m->collector_count < COLLECTORS_MAX;
+    if (room)
+        m->collectors[m->collector_count++] = (struct collector){fn, arg};
+    pthread_mutex_unlock(&m->lock);
+    if (!room)
+        pt_log(PT_LOG_ERROR, "too many metric collectors: one is left out", NULL);
+}
+
+/* name_suffix{labels,le="bound"} value */
+static void put_sample(struct pt_buf *out, const struct pt_metric *s, const char *suffix, const double *bound, double value)
+{
+    char number[PT_NUM_MAX];
+    pt_buf_puts(out, s->family->name);
+    pt_buf_puts(out, suffix);
+    if (*s->labels || bound) {
+        pt_buf_putc(out, '{');
+        pt_buf_puts(out, s->labels);
+        if (bound) {
+            pt_buf_puts(out, *s->labels ? ",le=\"" : "le=\"");
+            pt_buf_append(out, number, pt_num_put_f64(number, *bound));
+            pt_buf_putc(out, '"');
+        }
+        pt_buf_putc(out, '}');
+    }
+    pt_buf_putc(out, ' ');
+    pt_buf_append(out, number, pt_num_put_f64(number, value));
+    pt_buf_putc(out, '\n');
+}
+
+static void put_histogram(struct pt_buf *out, const struct pt_metric *s)
+{
+    const double infinity = INFINITY;
+    uint64_t total = 0; /* the count is that of the buckets, so a scrape never contradicts itself */
+    for (size_t i = 0; i <= s->family->bound_count; i++) {
+        total += atomic_load_explicit(&s->counts[i], memory_order_relaxed);
+        put_sample(out, s, "_bucket", i < s->family->bound_count ? &s->family->bounds[i] : &infinity, (double)total);
+    }
+    put_sample(out, s, "_sum", NULL, pt_metric_value(s));
+    put_sample(out, s, "_count", NULL, (double)total);
+}
+
+void pt_metrics_write(struct pt_metrics *m, struct pt_buf *out)
+{
+    static const char *const types[] = {"counter", "gauge", "histogram"};
+    struct collector collectors[COLLECTORS_MAX];
+    pthread_mutex_lock(&m->lock);
+    size_t count = m->collector_count;
+    memcpy(collectors, m->collectors, sizeof collectors);
+    pthread_mutex_unlock(&m->lock);
+    for (size_t i = 0; i < count; i++) /* unlocked: they may add series */
+        collectors[i].fn(collectors[i].arg);
+    pthread_mutex_lock(&m->lock);
+    for (struct family *f = m->first; f; f = f->next) {
+        if (f->first)
+            pt_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", f->row->name, f->row->help, f->row->name, types[f->row->type]);
+        for (const struct pt_metric *s = f->first; s; s = s->next)
+            if (f->row->type == PT_HISTOGRAM)
+                put_histogram(out, s);
+            else
+                put_sample(out, s, "", NULL, pt_metric_value(s));
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* --- the process ------------------------------------------------------------------------------------------------------------- */
+
+static bool read_proc(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, size - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = '\0';
+    return n > 0;
+}
+
+void pt_process_usage(int64_t *rss_bytes, double *cpu_seconds)
+{
+    char text[256];
+    long long pages = 0;
+    struct timespec cpu = {0};
+    if (read_proc("/proc/self/statm", text, sizeof text))
+        sscanf(text, "%*s %lld", &pages);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    *rss_bytes = pages * sysconf(_SC_PAGESIZE);
+    *cpu_seconds = (double)cpu.tv_sec + (double)cpu.tv_nsec * 1e-9;
+}
+
+/* Seconds since the epoch: field 22 of /proc/self/stat counts ticks since boot; the command name before may hold blanks and brackets. */
+static double process_start(void)
+{
+    char text[1024];
+    unsigned long long ticks;
+    struct timespec boot;
+    const char *p = read_proc("/proc/self/stat", text, sizeof text) ? strrchr(text, ')') : NULL;
+    if (!p || sscanf(p + 1, " %*c%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%*s%llu", &ticks) != 1)
+        return 0;
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    double age = (double)boot.tv_sec + (double)boot.tv_nsec * 1e-9 - (double)ticks / (double)sysconf(_SC_CLK_TCK);
+    return (double)pt_clock_wall_ms() / 1000 - age;
+}
+
+static int open_fds(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int n = -3; /* ".", ".." and the one that reads */
+    if (!d)
+        return 0;
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void collect_process(void *arg)
+{
+    struct pt_metrics *m = arg;
+    int64_t rss;
+    double cpu;
+    pt_process_usage(&rss, &cpu);
+    pt_metric_set(m->process.cpu, cpu);
+    pt_metric_set(m->process.rss, (double)rss);
+    pt_metric_set(m->process.fds, open_fds());
+}
+
+void pt_metrics_add_process(struct pt_metrics *m)
+{
+    static const struct pt_metric_family cpu = {"process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", PT_COUNTER, "", NULL, 0};
+    static const struct pt_metric_family rss = {"process_resident_memory_bytes", "Resident memory size in bytes.", PT_GAUGE, "", NULL, 0};
+    static const struct pt_metric_family start = {"process_start_time_seconds", "Start time of the process since unix epoch in seconds.", PT_GAUGE, "", NULL, 0};
+    static const struct pt_metric_family fds = {"process_open_fds", "Number of open file descriptors.", PT_GAUGE, "", NULL, 0};
+    m->process.cpu = pt_metrics_series(m, &cpu, NULL);
+    m->process.rss = pt_metrics_series(m, &rss, NULL);
+    m->process.start = pt_metrics_series(m, &start, NULL);
+    m->process.fds = pt_metrics_series(m, &fds, NULL);
+    pt_metric_set(m->process.start, process_start());
+    pt_metrics_on_collect(m, collect_process, m);
+}
