@@ -32,7 +32,8 @@ struct pt_http_server_options {
     size_t max_header_bytes;  /* 0 = 64 KiB */
     size_t max_body_bytes;    /* 0 = 64 MiB */
     unsigned max_connections; /* 0 = 4096; over it accepting pauses */
-    int64_t idle_timeout_ms, header_timeout_ms, body_timeout_ms; /* 0 = 120 s, 10 s, 60 s (body: without progress) */
+    /* 0 = 120 s, 10 s, 60 s. Body: without progress, in either direction; besides, a request's body must come at 1 KB/s after that time. */
+    int64_t idle_timeout_ms, header_timeout_ms, body_timeout_ms;
     pt_http_handler_fn handler;
     void *arg;
 };
@@ -69,9 +70,11 @@ void pt_http_reply_error(struct pt_http_request *r, const struct pt_err *e);
  * PT_ECANCELED when the client is gone. */
 void pt_http_begin(struct pt_http_request *r, int status, const char *content_type);
 int pt_http_chunk(struct pt_http_request *r, struct pt_str data);
+/* fn is called each time all that was queued has been sent: after PT_EAGAIN, go on there. A client 64 MiB behind is cut off. */
+void pt_http_on_drain(struct pt_http_request *r, void (*fn)(void *arg), void *arg);
 void pt_http_end(struct pt_http_request *r);
 
-/* Splits "host:port", "[v6]:port", "unix:/path". */
+/* Splits "host:port", "[v6]:port" (host without brackets), "unix:/path" (host is the path, port -1). */
 int pt_http_parse_address(const char *address, char *host, size_t host_size, int *port, struct pt_err *err);
 
 #endif
