@@ -9,43 +9,6 @@
 
 #include <math.h>
 
-/* --- 16-bit floats: `bits` of mantissa, least exponent `least` ---------------------------------------------------------- */
-
-struct half {
-    int bits, least;
-    unsigned infinity;
-};
-static const struct half f16 = {10, -14, 0x7c00}, bf16 = {7, -126, 0x7f80};
-
-/* The nearest one, ties to even; its infinity when v is too large. */
-static uint16_t to_half(double v, struct half t)
-{
-    double a = fabs(v);
-    unsigned sign = signbit(v) ? 0x8000 : 0, out = 0;
-    if (isinf(a))
-        return (uint16_t)(sign | t.infinity);
-    if (a > 0) {
-        int e = ilogb(a);
-        e = e < t.least ? t.least : e;
-        if (e > 1 - t.least)
-            return (uint16_t)(sign | t.infinity);
-        double steps = nearbyint(ldexp(a, t.bits - e)); /* steps of the last place; 2^bits of them make the next exponent */
-        out = (unsigned)(e - t.least) * (1u << t.bits) + (unsigned)steps;
-    }
-    return (uint16_t)(sign | out);
-}
-
-static float from_half(uint16_t h, struct half t)
-{
-    unsigned rest = h & 0x7fffu, mantissa = rest & ((1u << t.bits) - 1), e = rest >> t.bits;
-    double a;
-    if (rest >= t.infinity)
-        a = rest == t.infinity ? (double)INFINITY : (double)NAN;
-    else
-        a = e ? ldexp((double)(mantissa + (1u << t.bits)), (int)e - 1 + t.least - t.bits) : ldexp((double)mantissa, t.least - t.bits);
-    return (float)(h & 0x8000 ? -a : a);
-}
-
 /* --- reading ---------------------------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -89,9 +52,9 @@ static int store(const struct pt_num *n, enum pt_json_elem type, void *out, size
         break;
     case PT_JE_F16:
     case PT_JE_BF16: {
-        struct half t = type == PT_JE_F16 ? f16 : bf16;
-        uint16_t h = to_half(pt_num_to_f64(n), t);
-        finite = (h & 0x7fff) < t.infinity;
+        double v = pt_num_to_f64(n);
+        uint16_t h = type == PT_JE_F16 ? pt_num_f16_bits(v) : pt_num_bf16_bits(v);
+        finite = (h & 0x7fff) < (type == PT_JE_F16 ? 0x7c00 : 0x7f80);
         ((uint16_t *)out)[i] = h;
         break;
     }
@@ -183,8 +146,9 @@ static size_t put_element(char *out, enum pt_json_elem type, const void *data, s
     case PT_JE_I64:
         return pt_num_put_i64(out, ((const int64_t *)data)[i]);
     case PT_JE_F16:
+        return put_float(out, pt_num_f16_value(((const uint16_t *)data)[i]), true);
     case PT_JE_BF16:
-        return put_float(out, (double)from_half(((const uint16_t *)data)[i], type == PT_JE_F16 ? f16 : bf16), true);
+        return put_float(out, pt_num_bf16_value(((const uint16_t *)data)[i]), true);
     case PT_JE_F32:
         return put_float(out, (double)((const float *)data)[i], true);
     case PT_JE_F64:

@@ -401,3 +401,47 @@ size_t pt_num_put_f32(char *out, float v)
         *out = '-';
     return negative + put_decimal(out + negative, shortest_f32(bits & 0x7fffff, (int)(bits >> 23 & 0xff)));
 }
+
+/* --- 16-bit floats: `bits` of mantissa, least exponent `least` ------------------------------------------------------------ */
+
+struct half {
+    int bits, least;
+    unsigned infinity;
+};
+static const struct half f16 = {10, -14, 0x7c00}, bf16 = {7, -126, 0x7f80};
+
+/* The nearest one, ties to even; its infinity when v is too large. */
+static uint16_t to_half(double v, struct half t)
+{
+    double a = fabs(v);
+    unsigned sign = signbit(v) ? 0x8000 : 0, out = 0;
+    if (isnan(a))
+        return (uint16_t)(sign | t.infinity | 1u << (t.bits - 1));
+    if (isinf(a))
+        return (uint16_t)(sign | t.infinity);
+    if (a > 0) {
+        int e = ilogb(a);
+        e = e < t.least ? t.least : e;
+        if (e > 1 - t.least)
+            return (uint16_t)(sign | t.infinity);
+        double steps = nearbyint(ldexp(a, t.bits - e)); /* steps of the last place; 2^bits of them make the next exponent */
+        out = (unsigned)(e - t.least) * (1u << t.bits) + (unsigned)steps;
+    }
+    return (uint16_t)(sign | out);
+}
+
+static double from_half(uint16_t h, struct half t)
+{
+    unsigned rest = h & 0x7fffu, mantissa = rest & ((1u << t.bits) - 1), e = rest >> t.bits;
+    double a;
+    if (rest >= t.infinity)
+        a = rest == t.infinity ? (double)INFINITY : (double)NAN;
+    else
+        a = e ? ldexp((double)(mantissa + (1u << t.bits)), (int)e - 1 + t.least - t.bits) : ldexp((double)mantissa, t.least - t.bits);
+    return h & 0x8000 ? -a : a;
+}
+
+uint16_t pt_num_f16_bits(double v) { return to_half(v, f16); }
+uint16_t pt_num_bf16_bits(double v) { return to_half(v, bf16); }
+double pt_num_f16_value(uint16_t bits) { return from_half(bits, f16); }
+double pt_num_bf16_value(uint16_t bits) { return from_half(bits, bf16); }

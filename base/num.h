@@ -33,4 +33,11 @@ size_t pt_num_put_i64(char *out, int64_t v);
 size_t pt_num_put_f64(char *out, double v);
 size_t pt_num_put_f32(char *out, float v);
 
+
+/* float16 and bfloat16: the nearest one, ties to even, infinity when v is too large; and back, exactly. */
+uint16_t pt_num_f16_bits(double v);
+uint16_t pt_num_bf16_bits(double v);
+double pt_num_f16_value(uint16_t bits);
+double pt_num_bf16_value(uint16_t bits);
+
 #endif

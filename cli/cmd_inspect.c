@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cmd_inspect.c: pintle inspect MODEL.onnx: what a model is made of, for people as tables, for programs as JSON.
+ */
+#include "cli/commands.h"
+
+#include "base/buf.h"
+#include "pintle/runtime.h"
+
+#include <stdio.h>
+
+static const char help[] = "usage: pintle inspect MODEL.onnx [--json]\n"
+                           "\n"
+                           "Shows inputs, outputs, operator sets, operators with their counts, parameters, multiply-accumulates, planned memory, and the operators\n"
+                           "that Pintle lacks. Multiply-accumulates and memory are those of one run with free dimensions set to 1.\n"
+                           "\n"
+                           "      --json  one JSON object\n";
+
+static const char *domain_of(const char *domain)
+{
+    return *domain ? domain : "ai.onnx";
+}
+
+/* --- tables ------------------------------------------------------------------------------------------------------------------ */
+
+enum { COLUMNS_MAX = 5 };
+
+/* Cells are rows of `columns` strings, each ended by a zero byte; prints them aligned. */
+static void print_table(const struct pt_buf *cells, int columns)
+{
+    int width[COLUMNS_MAX] = {0}, c = 0;
+    for (const char *p = cells->data, *end = p + cells->len; p < end; p += strlen(p) + 1, c = (c + 1) % columns)
+        width[c] = (int)strlen(p) > width[c] ? (int)strlen(p) : width[c];
+    c = 0;
+    for (const char *p = cells->data, *end = p + cells->len; p < end; p += strlen(p) + 1, c = (c + 1) % columns)
+        printf("%s%-*s%s", c ? "   " : "  ", c + 1 < columns ? width[c] : 0, p, c + 1 < columns ? "" : "\n");
+}
+
+static void put_cell(struct pt_buf *cells, const char *text)
+{
+    pt_buf_append(cells, text, strlen(text) + 1);
+}
+
+static void put_shape(struct pt_buf *out, const struct pt_value_info *v)
+{
+    if (v->rank < 0) {
+        pt_buf_puts(out, "unknown shape");
+        return;
+    }
+    pt_buf_putc(out, '[');
+    for (int i = 0; i < v->rank; i++) {
+        if (i)
+            pt_buf_puts(out, ", ");
+        if (v->dims[i] >= 0)
+            pt_buf_printf(out, "%lld", (long long)v->dims[i]);
+        else
+            pt_buf_puts(out, v->dim_names[i] ? v->dim_names[i] : "?");
+    }
+    pt_buf_putc(out, ']');
+}
+
+static void print_values(const char *title, const struct pt_value_info *values, size_t count)
+{
+    pt_auto_buf cells = PT_BUF_INIT(0);
+    for (size_t i = 0; i < count; i++) {
+        put_cell(&cells, values[i].name);
+        put_cell(&cells, pt_dtype_name(values[i].dtype));
+        put_shape(&cells, &values[i]);
+        pt_buf_putc(&cells, '\0');
+    }
+    printf("\n%s (%zu)\n", title, count);
+    if (count && !cells.failed)
+        print_table(&cells, 3);
+}
+
+static void print_ops(const struct pt_model_summary *m)
+{
+    pt_auto_buf cells = PT_BUF_INIT(0);
+    for (size_t i = 0; i < m->op_count; i++) {
+        const struct pt_op_count *op = &m->ops[i];
+        char text[32];
+        snprintf(text, sizeof text, "%zu", op->count);
+        put_cell(&cells, text);
+        put_cell(&cells, op->op_type);
+        put_cell(&cells, domain_of(op->domain));
+        snprintf(text, sizeof text, "since %d", op->since_version);
+        put_cell(&cells, op->supported ? text : "NOT SUPPORTED");
+    }
+    printf("\noperators (%zu)\n", m->op_count);
+    if (m->op_count && !cells.failed)
+        print_table(&cells, 4);
+}
+
+/* "11.7 M" */
+static void print_scaled(const char *what, uint64_t v, const char *unit)
+{
+    static const char prefixes[] = " kMGTPE";
+    double scaled = (double)v;
+    size_t i = 0;
+    while (scaled >= 1000 && i + 2 < sizeof prefixes)
+        scaled /= 1000, i++;
+    if (i == 0)
+        printf("%-12s %llu%s%s\n", what, (unsigned long long)v, *unit ? " " : "", unit);
+    else
+        printf("%-12s %.3g %c%s (%llu)\n", what, scaled, prefixes[i], unit, (unsigned long long)v);
+}
+
+static void print_text(const char *path, const struct pt_model_summary *m)
+{
+    printf("%-12s %s\n", "model", path);
+    if (*m->producer)
+        printf("%-12s %s\n", "producer", m->producer);
+    printf("%-12s %lld\n%-12s", "ir version", (long long)m->ir_version, "opsets");
+    for (size_t i = 0; i < m->opset_count; i++)
+        printf("%s %s %lld", i ? "," : "", domain_of(m->opsets[i].domain), (long long)m->opsets[i].version);
+    putchar('\n');
+    print_scaled("parameters", m->parameters, "");
+    print_scaled("weights", m->weight_bytes, "B");
+    if (*m->plan_error) {
+        printf("%-12s cannot be planned: %s\n", "run", m->plan_error);
+    } else {
+        print_scaled("MACs", m->macs, "");
+        print_scaled("peak memory", m->peak_bytes, "B");
+    }
+    print_values("inputs", m->inputs, m->input_count);
+    print_values("outputs", m->outputs, m->output_count);
+    print_ops(m);
+}
+
+/* --- JSON ---------------------------------------------------------------------------------------------------------------------- */
+
+static void put_values(struct pt_buf *b, const char *key, const struct pt_value_info *values, size_t count)
+{
+    pt_buf_printf(b, ",\"%s\":[", key);
+    for (size_t i = 0; i < count; i++) {
+        const struct pt_value_info *v = &values[i];
+        pt_buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
+        pt_buf_json_string(b, pt_str(v->name));
+        pt_buf_printf(b, ",\"dtype\":\"%s\",\"shape\":%s", pt_dtype_name(v->dtype), v->rank < 0 ? "null}" : "[");
+        for (int d = 0; d < v->rank; d++) {
+            if (d)
+                pt_buf_putc(b, ',');
+            if (v->dims[d] >= 0)
+                pt_buf_printf(b, "%lld", (long long)v->dims[d]);
+            else if (v->dim_names[d])
+                pt_buf_json_string(b, pt_str(v->dim_names[d]));
+            else
+                pt_buf_puts(b, "null");
+        }
+        pt_buf_puts(b, v->rank < 0 ? "" : "]}");
+    }
+    pt_buf_putc(b, ']');
+}
+
+static void put_ops(struct pt_buf *b, const struct pt_model_summary *m)
+{
+    pt_buf_puts(b, ",\"operators\":[");
+    for (size_t i = 0; i < m->op_count; i++) {
+        const struct pt_op_count *op = &m->ops[i];
+        pt_buf_puts(b, i ? ",{\"domain\":" : "{\"domain\":");
+        pt_buf_json_string(b, pt_str(domain_of(op->domain)));
+        pt_buf_puts(b, ",\"op_type\":");
+        pt_buf_json_string(b, pt_str(op->op_type));
+        pt_buf_printf(b, ",\"since_version\":%d,\"count\":%zu,\"supported\":%s}", op->since_version, op->count, op->supported ? "true" : "false");
+    }
+    pt_buf_putc(b, ']');
+}
+
+static int print_json(const char *path, const struct pt_model_summary *m)
+{
+    struct pt_err err;
+    pt_auto_buf b = PT_BUF_INIT(0);
+    pt_buf_puts(&b, "{\"model\":");
+    pt_buf_json_string(&b, pt_str(path));
+    pt_buf_puts(&b, ",\"producer\":");
+    pt_buf_json_string(&b, pt_str(m->producer));
+    pt_buf_printf(&b, ",\"ir_version\":%lld,\"opsets\":[", (long long)m->ir_version);
+    for (size_t i = 0; i < m->opset_count; i++) {
+        pt_buf_puts(&b, i ? ",{\"domain\":" : "{\"domain\":");
+        pt_buf_json_string(&b, pt_str(domain_of(m->opsets[i].domain)));
+        pt_buf_printf(&b, ",\"version\":%lld}", (long long)m->opsets[i].version);
+    }
+    pt_buf_putc(&b, ']');
+    put_values(&b, "inputs", m->inputs, m->input_count);
+    put_values(&b, "outputs", m->outputs, m->output_count);
+    put_ops(&b, m);
+    pt_buf_printf(&b, ",\"parameters\":%llu,\"weight_bytes\":%llu", (unsigned long long)m->parameters, (unsigned long long)m->weight_bytes);
+    if (*m->plan_error) {
+        pt_buf_puts(&b, ",\"macs\":null,\"peak_bytes\":null,\"plan_error\":");
+        pt_buf_json_string(&b, pt_str(m->plan_error));
+    } else {
+        pt_buf_printf(&b, ",\"macs\":%llu,\"peak_bytes\":%llu", (unsigned long long)m->macs, (unsigned long long)m->peak_bytes);
+    }
+    pt_buf_puts(&b, "}\n");
+    if (pt_buf_check(&b, "JSON", &err) < 0)
+        return pt_cmd_fail(&err);
+    fwrite(b.data, 1, b.len, stdout);
+    return 0;
+}
+
+int pt_cmd_inspect(int argc, char **argv)
+{
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    struct pt_model_summary *m;
+    struct pt_err err;
+    bool json = false;
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
+        if (c == '?' || c == ':')
+            return pt_cmd_bad_option(argv, c);
+        if (c == 'h') {
+            fputs(help, stdout);
+            return pt_cmd_finish();
+        }
+        json = true;
+    }
+    if (argc - optind != 1)
+        return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
+    const char *path = argv[optind];
+    if (pt_model_inspect(path, &m, &err) < 0)
+        return pt_cmd_fail(&err);
+    int status = 0;
+    if (json)
+        status = print_json(path, m);
+    else
+        print_text(path, m);
+    pt_model_summary_free(m);
+    return status ? status : pt_cmd_finish();
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * commands.h: the subcommands of `pintle`: one row, one file cmd_NAME.c and one manual page each. Also what they share: how a command
+ * ends. A command gets its own name in argv[0], prints its result on stdout and at most one line "error: ..." on stderr, and returns
+ * the exit status: 0, a code of sysexits(3) for commands that read files, 1 where kubectl would.
+ */
+#ifndef PT_CLI_COMMANDS_H
+#define PT_CLI_COMMANDS_H
+
+#include "base/err.h"
+
+#include <getopt.h>
+
+#define PT_COMMANDS_OF_MODELS(X) \
+    X(run, "run a model on inputs from files") \
+    X(bench, "measure load time, latency and memory of a model") \
+    X(inspect, "show what a model is made of")
+
+#ifdef PT_CLI_LOCAL /* their libraries are part of this build */
+#define PT_COMMANDS_OF_LOCAL(X) \
+    X(up, "run ModelDeployments on this machine, without a cluster") \
+    X(get, "list objects of a running `pintle up`") \
+    X(describe, "show an object and its events") \
+    X(apply, "create or change objects from a file") \
+    X(scale, "set the number of replicas") \
+    X(delete, "delete objects") \
+    X(logs, "print the log of a pod")
+#else
+#define PT_COMMANDS_OF_LOCAL(X)
+#endif
+
+#define PT_COMMANDS(X) PT_COMMANDS_OF_MODELS(X) PT_COMMANDS_OF_LOCAL(X)
+
+#define PT_X(name, summary) int pt_cmd_##name(int argc, char **argv);
+PT_COMMANDS(PT_X)
+#undef PT_X
+
+/* Prints "error: ..." and returns the exit status: 66 for what is not there, 65 for bad data, 74 for input and output, 77 for permissions, ... */
+int pt_cmd_fail(const struct pt_err *err);
+/* Prints "error: ... (see `pintle CMD --help`)" and returns 64. */
+int pt_cmd_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* For getopt_long() with opterr = 0 and an option string that starts with "+:" or ":": says which argument it did not like. */
+int pt_cmd_bad_option(char **argv, int result);
+/* Flushes stdout; a full disk is a failure like any other. */
+int pt_cmd_finish(void);
+
+#endif

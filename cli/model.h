@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * model.h: what run and bench share: a model opened with its threads, and its inputs from files or made up.
+ */
+#ifndef PT_CLI_MODEL_H
+#define PT_CLI_MODEL_H
+
+#include "cli/tensor_file.h"
+
+/* Repeated options of the form NAME=VALUE; point into argv. */
+struct pt_cli_pairs {
+    struct pt_cli_pair {
+        struct pt_str name;
+        const char *value;
+    } list[256];
+    size_t count;
+};
+/* Adds "NAME=VALUE"; PT_EINVAL without '=', for a name that is there already, or when there are too many. */
+int pt_cli_pairs_add(struct pt_cli_pairs *pairs, const char *text, struct pt_err *err);
+
+struct pt_cli_model {
+    struct pt_threads *threads;
+    struct pt_session *session;
+    struct pt_run *run;
+    struct pt_tensor_file *inputs;
+    size_t input_count;
+};
+/* threads 0 = from the CPU limit. On failure there is nothing to close. */
+int pt_cli_model_open(struct pt_cli_model *m, const char *path, int threads, struct pt_err *err);
+void pt_cli_model_close(struct pt_cli_model *m); /* zeroed is fine */
+/* Reads every input named in files and hands it to the run. One that has no file is an error when shapes is NULL; else it is made up, with the shape
+ * of its row in shapes ("1x3x224x224") or the model's, where free dimensions are 1. */
+int pt_cli_model_load_inputs(struct pt_cli_model *m, const struct pt_cli_pairs *files, const struct pt_cli_pairs *shapes, struct pt_err *err);
+
+#endif
