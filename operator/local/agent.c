@@ -20,7 +20,7 @@ enum { MAX_PODS = 4096, REWATCH_MS = 200 };
 struct pt_agent {
     struct pt_agent_options o;
     char *sidecar, *state_dir;
-    struct pt_pod **pods; /* in order of arrival */
+    struct pt_local_pod **pods; /* in order of arrival */
     size_t count;
     unsigned next_address;
     struct pt_api_call *watch;
@@ -50,14 +50,14 @@ static void tell_stopped(struct pt_agent *a)
 
 static void remove_pod(struct pt_agent *a, size_t i)
 {
-    pt_pod_destroy(a->pods[i]);
+    pt_local_pod_destroy(a->pods[i]);
     memmove(a->pods + i, a->pods + i + 1, (a->count - i - 1) * sizeof *a->pods);
     a->count--;
     if (a->stopping && a->count == 0)
         tell_stopped(a);
 }
 
-void pt_agent_pod_ended(struct pt_agent *a, struct pt_pod *p)
+void pt_agent_pod_ended(struct pt_agent *a, struct pt_local_pod *p)
 {
     struct pt_err err;
     struct pt_api_request req = {.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = p->ns, .name = p->name, .uid = p->uid, .grace_seconds = 0};
@@ -83,14 +83,14 @@ static void add_pod(struct pt_agent *a, cJSON *object)
 {
     char address[16];
     struct pt_err err;
-    struct pt_pod **grown = a->count < MAX_PODS && !a->stopping ? pt_reallocarray(a->pods, a->count + 1, sizeof *a->pods) : NULL;
+    struct pt_local_pod **grown = a->count < MAX_PODS && !a->stopping ? pt_reallocarray(a->pods, a->count + 1, sizeof *a->pods) : NULL;
     if (!grown) {
         cJSON_Delete(object);
         return;
     }
     a->pods = grown;
     next_address(a, address);
-    if (pt_pod_create(a, &a->o, object, address, &a->pods[a->count], &err) < 0)
+    if (pt_local_pod_create(a, &a->o, object, address, &a->pods[a->count], &err) < 0)
         pt_log(PT_LOG_ERROR, "pod cannot be run", "error", err.msg, NULL);
     else
         a->count++;
@@ -108,7 +108,7 @@ static void on_event(void *arg, const struct pt_watch_event *e)
             remove_pod(a, i); /* deleted without grace */
         cJSON_Delete(object);
     } else if (i < a->count) {
-        pt_pod_update(a->pods[i], object);
+        pt_local_pod_update(a->pods[i], object);
     } else {
         add_pod(a, object);
     }
@@ -163,7 +163,7 @@ void pt_agent_stop(struct pt_agent *a, int64_t grace_ms, void (*done)(void *arg)
     a->stopped = done;
     a->stopped_arg = arg;
     for (size_t i = a->count; i-- > 0;)
-        pt_pod_stop(a->pods[i], grace_ms); /* a pod without process leaves the list here */
+        pt_local_pod_stop(a->pods[i], grace_ms); /* a pod without process leaves the list here */
     if (a->count == 0)
         tell_stopped(a);
 }
@@ -184,7 +184,7 @@ void pt_agent_destroy(struct pt_agent *a)
     pt_free(a);
 }
 
-static bool matches(const struct pt_pod *p, const cJSON *selector)
+static bool matches(const struct pt_local_pod *p, const cJSON *selector)
 {
     const cJSON *wanted;
     cJSON_ArrayForEach(wanted, selector)
@@ -200,9 +200,9 @@ size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const cJSON *selec
 {
     size_t n = 0;
     for (size_t i = 0; i < a->count && n < max; i++) {
-        const struct pt_pod *p = a->pods[i];
-        int port = pt_pod_port(p, target_port);
-        if (port && strcmp(p->ns, ns) == 0 && pt_pod_is_endpoint(p) && matches(p, selector))
+        const struct pt_local_pod *p = a->pods[i];
+        int port = pt_local_pod_port(p, target_port);
+        if (port && strcmp(p->ns, ns) == 0 && pt_local_pod_is_endpoint(p) && matches(p, selector))
             out[n++] = (struct pt_endpoint){p->address, port};
     }
     return n;

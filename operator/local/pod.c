@@ -22,22 +22,22 @@
 
 enum { RETRY_MS = 1000, MAX_BACKOFF_MS = 60000, STEADY_MS = 600000, FAST_PROBE_MS = 20, MAX_LOG = 16 << 20, MAX_ENV = 64, MAX_ARGS = 64 };
 
-#define POD_OF(t, member) ((struct pt_pod *)(void *)((char *)(t) - offsetof(struct pt_pod, member)))
+#define POD_OF(t, member) ((struct pt_local_pod *)(void *)((char *)(t) - offsetof(struct pt_local_pod, member)))
 
 static void start_process(struct pt_timer *t);
-static void restart_later(struct pt_pod *p, int64_t delay_ms, const char *reason, const char *message);
+static void restart_later(struct pt_local_pod *p, int64_t delay_ms, const char *reason, const char *message);
 
-static struct pt_sched *sched_of(const struct pt_pod *p)
+static struct pt_sched *sched_of(const struct pt_local_pod *p)
 {
     return pt_loop_sched(p->o->loop);
 }
 
-static const cJSON *container_of(const struct pt_pod *p)
+static const cJSON *container_of(const struct pt_local_pod *p)
 {
     return pt_obj_get(p->object, "spec.containers.0");
 }
 
-int pt_pod_port(const struct pt_pod *p, const cJSON *port)
+int pt_local_pod_port(const struct pt_local_pod *p, const cJSON *port)
 {
     const cJSON *c;
     if (cJSON_IsNumber(port))
@@ -54,7 +54,7 @@ int pt_pod_port(const struct pt_pod *p, const cJSON *port)
 
 static void send_probe(struct pt_timer *t);
 
-static void stop_probe(struct pt_pod_probe *b)
+static void stop_probe(struct pt_local_probe *b)
 {
     pt_timer_stop(sched_of(b->pod), &b->timer);
     if (b->call)
@@ -64,7 +64,7 @@ static void stop_probe(struct pt_pod_probe *b)
 
 static void probe_done(void *arg, const struct pt_http_response *r, const struct pt_err *err)
 {
-    struct pt_pod_probe *b = arg;
+    struct pt_local_probe *b = arg;
     bool good = !err && r->status >= 200 && r->status < 400;
     b->call = NULL;
     b->failures = good ? 0 : b->failures + 1;
@@ -76,7 +76,7 @@ static void probe_done(void *arg, const struct pt_http_response *r, const struct
 
 static void send_probe(struct pt_timer *t)
 {
-    struct pt_pod_probe *b = (struct pt_pod_probe *)(void *)((char *)t - offsetof(struct pt_pod_probe, timer));
+    struct pt_local_probe *b = (struct pt_local_probe *)(void *)((char *)t - offsetof(struct pt_local_probe, timer));
     struct pt_http_call_options o = {.method = "GET", .url = b->url, .timeout_ms = b->timeout_ms, .on_done = probe_done, .arg = b};
     struct pt_err err;
     if (pt_http_call_start(b->pod->o->http, &o, &b->call, &err) < 0)
@@ -84,11 +84,11 @@ static void send_probe(struct pt_timer *t)
 }
 
 /* Before the first success a probe is repeated fast, whatever its period: a model is ready in milliseconds. Only failures after it count. */
-static void start_probe(struct pt_pod *p, struct pt_pod_probe *b, const char *member, void (*result)(struct pt_pod *, bool))
+static void start_probe(struct pt_local_pod *p, struct pt_local_probe *b, const char *member, void (*result)(struct pt_local_pod *, bool))
 {
     const cJSON *probe = cJSON_GetObjectItemCaseSensitive(container_of(p), member), *get = pt_obj_get(probe, "httpGet");
-    int number = pt_pod_port(p, pt_obj_get(get, "port"));
-    *b = (struct pt_pod_probe){.pod = p, .result = result};
+    int number = pt_local_pod_port(p, pt_obj_get(get, "port"));
+    *b = (struct pt_local_probe){.pod = p, .result = result};
     b->period_ms = pt_obj_int(probe, "periodSeconds", 10) * 1000;
     b->timeout_ms = pt_obj_int(probe, "timeoutSeconds", 1) * 1000;
     b->failure_threshold = (int)pt_obj_int(probe, "failureThreshold", 3);
@@ -98,20 +98,20 @@ static void start_probe(struct pt_pod *p, struct pt_pod_probe *b, const char *me
     pt_timer_start(sched_of(p), &b->timer, 1, send_probe);
 }
 
-static void on_readiness(struct pt_pod *p, bool good)
+static void on_readiness(struct pt_local_pod *p, bool good)
 {
-    if (p->phase != PT_POD_RUNNING || (!good && !p->readiness.succeeded))
+    if (p->phase != PT_LOCAL_POD_RUNNING || (!good && !p->readiness.succeeded))
         return;
     p->ready = good;
-    pt_pod_write_status(p);
+    pt_local_pod_write_status(p);
 }
 
-static void on_liveness(struct pt_pod *p, bool good)
+static void on_liveness(struct pt_local_pod *p, bool good)
 {
     struct stat st;
     if (stat(p->log, &st) == 0 && st.st_size > MAX_LOG && truncate(p->log, 0) != 0)
         pt_log(PT_LOG_WARN, "log could not be cut", "pod", p->name, NULL);
-    if (good || p->phase != PT_POD_RUNNING || !p->liveness.succeeded || !p->process)
+    if (good || p->phase != PT_LOCAL_POD_RUNNING || !p->liveness.succeeded || !p->process)
         return;
     pt_log(PT_LOG_WARN, "liveness probe failed, restarting", "pod", p->name, NULL);
     pt_process_signal(p->process, SIGKILL);
@@ -121,7 +121,7 @@ static void on_liveness(struct pt_pod *p, bool good)
 
 static void on_process_exit(void *arg, int status, int term_signal)
 {
-    struct pt_pod *p = arg;
+    struct pt_local_pod *p = arg;
     struct pt_sched *s = sched_of(p);
     pt_process_release(p->process);
     p->process = NULL;
@@ -132,8 +132,8 @@ static void on_process_exit(void *arg, int status, int term_signal)
     p->exit_code = term_signal ? 128 + term_signal : status;
     p->exit_signal = term_signal;
     p->finished_wall_ms = pt_wall_ms(s);
-    if (p->phase == PT_POD_STOPPING) {
-        p->phase = PT_POD_ENDED;
+    if (p->phase == PT_LOCAL_POD_STOPPING) {
+        p->phase = PT_LOCAL_POD_ENDED;
         pt_timer_stop(s, &p->timer);
         pt_agent_pod_ended(p->agent, p);
         return;
@@ -148,13 +148,13 @@ static void on_process_exit(void *arg, int status, int term_signal)
     restart_later(p, delay, "CrashLoopBackOff", message);
 }
 
-static void restart_later(struct pt_pod *p, int64_t delay_ms, const char *reason, const char *message)
+static void restart_later(struct pt_local_pod *p, int64_t delay_ms, const char *reason, const char *message)
 {
-    p->phase = PT_POD_WAITING;
+    p->phase = PT_LOCAL_POD_WAITING;
     snprintf(p->waiting_reason, sizeof p->waiting_reason, "%s", reason);
     snprintf(p->waiting_message, sizeof p->waiting_message, "%s", message);
     pt_timer_start(sched_of(p), &p->timer, delay_ms, start_process);
-    pt_pod_write_status(p);
+    pt_local_pod_write_status(p);
 }
 
 static int add_env(char **env, size_t *count, const char *name, const char *value, struct pt_err *err)
@@ -165,7 +165,7 @@ static int add_env(char **env, size_t *count, const char *name, const char *valu
     return env[*count] ? ((*count)++, PT_OK) : pt_fail(err, PT_ENOMEM, "out of memory");
 }
 
-static int fill_env(struct pt_pod *p, const cJSON *container, const char *mounts, char **env, size_t *count, struct pt_err *err)
+static int fill_env(struct pt_local_pod *p, const cJSON *container, const char *mounts, char **env, size_t *count, struct pt_err *err)
 {
     static const char *const inherited[] = {"PATH", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "PINTLE_ISA"};
     const cJSON *e;
@@ -177,7 +177,7 @@ static int fill_env(struct pt_pod *p, const cJSON *container, const char *mounts
             rc = add_env(env, count, inherited[i], getenv(inherited[i]), err);
     cJSON_ArrayForEach(e, cJSON_GetObjectItemCaseSensitive(container, "env"))
     {
-        const char *field = pt_obj_text(e, "valueFrom.fieldRef.fieldPath"), *value = *field ? pt_pod_field(p, field) : pt_obj_text(e, "value");
+        const char *field = pt_obj_text(e, "valueFrom.fieldRef.fieldPath"), *value = *field ? pt_local_pod_field(p, field) : pt_obj_text(e, "value");
         if (rc < 0)
             return rc;
         if (!value || (pt_obj_get(e, "valueFrom") && !*field))
@@ -187,7 +187,7 @@ static int fill_env(struct pt_pod *p, const cJSON *container, const char *mounts
     return rc;
 }
 
-static int spawn(struct pt_pod *p, const cJSON *container, char **env, struct pt_err *err)
+static int spawn(struct pt_local_pod *p, const cJSON *container, char **env, struct pt_err *err)
 {
     static const char *const default_args[] = {"--config", PT_PATH_CONFIG, NULL};
     const char *argv[MAX_ARGS] = {p->o->sidecar};
@@ -205,7 +205,7 @@ static int spawn(struct pt_pod *p, const cJSON *container, char **env, struct pt
     return rc;
 }
 
-static int check_containers(const struct pt_pod *p, struct pt_err *err)
+static int check_containers(const struct pt_local_pod *p, struct pt_err *err)
 {
     const cJSON *containers = pt_obj_get(p->object, "spec.containers");
     if (cJSON_GetArraySize(containers) != 1 || cJSON_GetArraySize(pt_obj_get(p->object, "spec.initContainers")) != 0 ||
@@ -214,7 +214,7 @@ static int check_containers(const struct pt_pod *p, struct pt_err *err)
     return PT_OK;
 }
 
-static int try_start(struct pt_pod *p, struct pt_err *err)
+static int try_start(struct pt_local_pod *p, struct pt_err *err)
 {
     const cJSON *container = container_of(p);
     char *env[MAX_ENV] = {0};
@@ -222,7 +222,7 @@ static int try_start(struct pt_pod *p, struct pt_err *err)
     pt_auto_buf mounts = PT_BUF_INIT(64 << 10);
     int rc = check_containers(p, err);
     if (rc == PT_OK)
-        rc = pt_pod_volumes(p, container, &mounts, err);
+        rc = pt_local_pod_volumes(p, container, &mounts, err);
     if (rc == PT_OK)
         rc = fill_env(p, container, pt_buf_cstr(&mounts), env, &count, err);
     if (rc == PT_OK)
@@ -234,54 +234,54 @@ static int try_start(struct pt_pod *p, struct pt_err *err)
 
 static void start_process(struct pt_timer *t)
 {
-    struct pt_pod *p = POD_OF(t, timer);
+    struct pt_local_pod *p = POD_OF(t, timer);
     struct pt_err err;
     if (try_start(p, &err) < 0) {
         restart_later(p, RETRY_MS, err.code == PT_EUNSUPPORTED ? "CreateContainerError" : "CreateContainerConfigError", err.msg);
         return;
     }
-    p->phase = PT_POD_RUNNING;
+    p->phase = PT_LOCAL_POD_RUNNING;
     p->started_ms = pt_now_ms(sched_of(p));
     p->started_wall_ms = pt_wall_ms(sched_of(p));
     start_probe(p, &p->readiness, "readinessProbe", on_readiness);
     start_probe(p, &p->liveness, "livenessProbe", on_liveness);
     if (!*p->readiness.url)
         p->ready = true;
-    pt_pod_write_status(p);
+    pt_local_pod_write_status(p);
 }
 
 static void kill_process(struct pt_timer *t)
 {
-    struct pt_pod *p = POD_OF(t, timer);
+    struct pt_local_pod *p = POD_OF(t, timer);
     if (p->process)
         pt_process_signal(p->process, SIGKILL);
 }
 
-void pt_pod_stop(struct pt_pod *p, int64_t grace_ms)
+void pt_local_pod_stop(struct pt_local_pod *p, int64_t grace_ms)
 {
-    if (p->phase == PT_POD_STOPPING || p->phase == PT_POD_ENDED)
+    if (p->phase == PT_LOCAL_POD_STOPPING || p->phase == PT_LOCAL_POD_ENDED)
         return;
     pt_timer_stop(sched_of(p), &p->timer);
     if (!p->process) {
-        p->phase = PT_POD_ENDED;
+        p->phase = PT_LOCAL_POD_ENDED;
         pt_agent_pod_ended(p->agent, p);
         return;
     }
-    p->phase = PT_POD_STOPPING;
+    p->phase = PT_LOCAL_POD_STOPPING;
     pt_process_signal(p->process, grace_ms > 0 ? SIGTERM : SIGKILL);
     pt_timer_start(sched_of(p), &p->timer, grace_ms, kill_process);
 }
 
 /* --- the pod ----------------------------------------------------------------------------------------------------------------- */
 
-int pt_pod_create(struct pt_agent *a, const struct pt_agent_options *o, cJSON *object, const char *address, struct pt_pod **out, struct pt_err *err)
+int pt_local_pod_create(struct pt_agent *a, const struct pt_agent_options *o, cJSON *object, const char *address, struct pt_local_pod **out, struct pt_err *err)
 {
-    struct pt_pod *p = pt_calloc(1, sizeof *p);
+    struct pt_local_pod *p = pt_calloc(1, sizeof *p);
     if (!p) {
         cJSON_Delete(object);
         return pt_fail(err, PT_ENOMEM, "pod: out of memory");
     }
-    *p = (struct pt_pod){.agent = a, .o = o, .object = object, .phase = PT_POD_PREPARING, .created_wall_ms = pt_wall_ms(pt_loop_sched(o->loop))};
+    *p = (struct pt_local_pod){.agent = a, .o = o, .object = object, .phase = PT_LOCAL_POD_PREPARING, .created_wall_ms = pt_wall_ms(pt_loop_sched(o->loop))};
     p->readiness.pod = p->liveness.pod = p;
     snprintf(p->ns, sizeof p->ns, "%s", pt_obj_text(object, "metadata.namespace"));
     snprintf(p->name, sizeof p->name, "%s", pt_obj_text(object, "metadata.name"));
@@ -289,7 +289,7 @@ int pt_pod_create(struct pt_agent *a, const struct pt_agent_options *o, cJSON *o
     snprintf(p->address, sizeof p->address, "%s", address);
     if (snprintf(p->dir, sizeof p->dir, "%s/pods/%s", o->state_dir, p->uid) >= (int)sizeof p->dir ||
         snprintf(p->log, sizeof p->log, "%s/logs/%s_%s.log", o->state_dir, p->ns, p->name) >= (int)sizeof p->log) {
-        pt_pod_destroy(p);
+        pt_local_pod_destroy(p);
         return pt_fail(err, PT_ELIMIT, "pod: the state folder's path is too long");
     }
     pt_timer_start(sched_of(p), &p->timer, 0, start_process);
@@ -297,17 +297,17 @@ int pt_pod_create(struct pt_agent *a, const struct pt_agent_options *o, cJSON *o
     return PT_OK;
 }
 
-void pt_pod_update(struct pt_pod *p, cJSON *object)
+void pt_local_pod_update(struct pt_local_pod *p, cJSON *object)
 {
     cJSON_Delete(p->object);
     p->object = object;
     if (pt_obj_get(object, "metadata.deletionTimestamp"))
-        pt_pod_stop(p, pt_obj_int(object, "metadata.deletionGracePeriodSeconds", 30) * 1000);
+        pt_local_pod_stop(p, pt_obj_int(object, "metadata.deletionGracePeriodSeconds", 30) * 1000);
     else
-        pt_pod_write_status(p);
+        pt_local_pod_write_status(p);
 }
 
-void pt_pod_destroy(struct pt_pod *p)
+void pt_local_pod_destroy(struct pt_local_pod *p)
 {
     if (!p)
         return;
@@ -321,13 +321,13 @@ void pt_pod_destroy(struct pt_pod *p)
     pt_timer_stop(s, &p->timer);
     if (*p->token)
         pt_memapi_remove_token(p->o->memapi, p->token);
-    pt_pod_remove_dir(p->dir);
+    pt_local_pod_remove_dir(p->dir);
     cJSON_Delete(p->object);
     pt_free(p->written);
     pt_free(p);
 }
 
-bool pt_pod_is_endpoint(const struct pt_pod *p)
+bool pt_local_pod_is_endpoint(const struct pt_local_pod *p)
 {
     return p->pod_ready && p->process && !pt_obj_get(p->object, "metadata.deletionTimestamp");
 }

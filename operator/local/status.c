@@ -29,7 +29,7 @@ static void put_condition(struct pt_buf *b, const char *type, bool status, int64
     pt_buf_putc(b, '}');
 }
 
-static void put_terminated(struct pt_buf *b, const struct pt_pod *p)
+static void put_terminated(struct pt_buf *b, const struct pt_local_pod *p)
 {
     pt_buf_printf(b, "{\"terminated\":{\"exitCode\":%d,\"signal\":%d,\"reason\":\"%s\",", p->exit_code, p->exit_signal, p->exit_code ? "Error" : "Completed");
     put_time(b, "startedAt", p->started_wall_ms);
@@ -38,7 +38,7 @@ static void put_terminated(struct pt_buf *b, const struct pt_pod *p)
     pt_buf_puts(b, "}}");
 }
 
-static void put_container(struct pt_buf *b, const struct pt_pod *p)
+static void put_container(struct pt_buf *b, const struct pt_local_pod *p)
 {
     const char *image = pt_obj_text(p->object, "spec.containers.0.image");
     pt_buf_puts(b, "{\"name\":");
@@ -51,7 +51,7 @@ static void put_container(struct pt_buf *b, const struct pt_pod *p)
         pt_buf_puts(b, "{\"running\":{");
         put_time(b, "startedAt", p->started_wall_ms);
         pt_buf_puts(b, "}}");
-    } else if (p->phase == PT_POD_STOPPING || p->phase == PT_POD_ENDED) {
+    } else if (p->phase == PT_LOCAL_POD_STOPPING || p->phase == PT_LOCAL_POD_ENDED) {
         put_terminated(b, p);
     } else {
         pt_buf_puts(b, "{\"waiting\":{\"reason\":");
@@ -67,7 +67,7 @@ static void put_container(struct pt_buf *b, const struct pt_pod *p)
     pt_buf_putc(b, '}');
 }
 
-static bool gates_are_open(const struct pt_pod *p)
+static bool gates_are_open(const struct pt_local_pod *p)
 {
     const cJSON *gate, *condition;
     cJSON_ArrayForEach(gate, pt_obj_get(p->object, "spec.readinessGates"))
@@ -93,7 +93,7 @@ static void track(bool was, bool is, int64_t now, int64_t created, int64_t *sinc
         *since = now;
 }
 
-static bool was_true(const struct pt_pod *p, const char *type)
+static bool was_true(const struct pt_local_pod *p, const char *type)
 {
     const cJSON *condition;
     cJSON_ArrayForEach(condition, pt_obj_get(p->object, "status.conditions")) if (strcmp(pt_obj_text(condition, "type"), type) == 0) return strcmp(
@@ -101,7 +101,7 @@ static bool was_true(const struct pt_pod *p, const char *type)
     return false;
 }
 
-void pt_pod_write_status(struct pt_pod *p)
+void pt_local_pod_write_status(struct pt_local_pod *p)
 {
     int64_t now = pt_wall_ms(pt_loop_sched(p->o->loop));
     bool gates = gates_are_open(p), ready = p->ready && gates;
@@ -110,7 +110,7 @@ void pt_pod_write_status(struct pt_pod *p)
     p->pod_ready = ready;
     pt_auto_buf b = PT_BUF_INIT(64 << 10);
     pt_buf_printf(&b, "{\"status\":{\"phase\":\"%s\",\"hostIP\":\"127.0.0.1\",\"podIP\":\"%s\",\"podIPs\":[{\"ip\":\"%s\"}],",
-                  p->phase == PT_POD_PREPARING || (!p->process && !p->ended) ? "Pending" : "Running", p->address, p->address);
+                  p->phase == PT_LOCAL_POD_PREPARING || (!p->process && !p->ended) ? "Pending" : "Running", p->address, p->address);
     put_time(&b, "startTime", p->created_wall_ms);
     pt_buf_puts(&b, ",\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"True\",");
     put_time(&b, "lastTransitionTime", p->created_wall_ms);

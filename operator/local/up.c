@@ -224,7 +224,7 @@ static void finish(struct up *u)
     if (u->loop)
         pt_loop_destroy(u->loop);
     if (u->own_state_dir)
-        pt_pod_remove_dir(u->state_dir);
+        pt_local_pod_remove_dir(u->state_dir);
 }
 
 int pt_up_run(const struct pt_up_options *o, struct pt_err *err)

@@ -17,7 +17,7 @@
 
 enum { TOKEN_SECONDS = 365 * 86400 };
 
-const char *pt_pod_field(const struct pt_pod *p, const char *path)
+const char *pt_local_pod_field(const struct pt_local_pod *p, const char *path)
 {
     static const char annotations[] = "metadata.annotations['", labels[] = "metadata.labels['";
     const char *map = strncmp(path, annotations, sizeof annotations - 1) == 0 ? "metadata.annotations" : strncmp(path, labels, sizeof labels - 1) == 0 ? "metadata.labels" : NULL;
@@ -38,7 +38,7 @@ const char *pt_pod_field(const struct pt_pod *p, const char *path)
     return NULL;
 }
 
-void pt_pod_remove_dir(const char *path)
+void pt_local_pod_remove_dir(const char *path)
 {
     DIR *d = opendir(path);
     for (struct dirent *e; d && (e = readdir(d));) {
@@ -46,7 +46,7 @@ void pt_pod_remove_dir(const char *path)
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0 || snprintf(child, sizeof child, "%s/%s", path, e->d_name) >= (int)sizeof child)
             continue;
         if (unlink(child) != 0)
-            pt_pod_remove_dir(child);
+            pt_local_pod_remove_dir(child);
     }
     if (d)
         closedir(d);
@@ -87,7 +87,7 @@ static int write_map(const char *dir, const cJSON *map, const cJSON *items, bool
     return PT_OK;
 }
 
-static int write_object(struct pt_pod *p, const char *dir, const struct pt_resource *res, const char *name, const cJSON *source, struct pt_err *err)
+static int write_object(struct pt_local_pod *p, const char *dir, const struct pt_resource *res, const char *name, const cJSON *source, struct pt_err *err)
 {
     struct pt_str text = pt_memapi_peek(p->o->memapi, res, p->ns, name);
     const cJSON *items = cJSON_GetObjectItemCaseSensitive(source, "items");
@@ -102,12 +102,12 @@ static int write_object(struct pt_pod *p, const char *dir, const struct pt_resou
     return rc;
 }
 
-static int write_fields(struct pt_pod *p, const char *dir, const cJSON *items, struct pt_err *err)
+static int write_fields(struct pt_local_pod *p, const char *dir, const cJSON *items, struct pt_err *err)
 {
     const cJSON *item;
     cJSON_ArrayForEach(item, items)
     {
-        const char *field = pt_obj_text(item, "fieldRef.fieldPath"), *value = pt_pod_field(p, field);
+        const char *field = pt_obj_text(item, "fieldRef.fieldPath"), *value = pt_local_pod_field(p, field);
         if (!value)
             return pt_fail(err, PT_EUNSUPPORTED, "downwardAPI field \"%s\" is not supported by pintle up", field);
         int rc = write_file(dir, pt_obj_text(item, "path"), value, strlen(value), err);
@@ -117,7 +117,7 @@ static int write_fields(struct pt_pod *p, const char *dir, const cJSON *items, s
     return PT_OK;
 }
 
-static int write_token(struct pt_pod *p, const char *dir, const cJSON *source, struct pt_err *err)
+static int write_token(struct pt_local_pod *p, const char *dir, const cJSON *source, struct pt_err *err)
 {
     uint8_t random[32];
     int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
@@ -135,7 +135,7 @@ static int write_token(struct pt_pod *p, const char *dir, const cJSON *source, s
     return rc < 0 ? rc : write_file(dir, pt_obj_text(source, "path"), p->token, strlen(p->token), err);
 }
 
-static int write_projected(struct pt_pod *p, const char *dir, const cJSON *sources, struct pt_err *err)
+static int write_projected(struct pt_local_pod *p, const char *dir, const cJSON *sources, struct pt_err *err)
 {
     const cJSON *source;
     int rc = PT_OK;
@@ -160,7 +160,7 @@ static int write_projected(struct pt_pod *p, const char *dir, const cJSON *sourc
 }
 
 /* Fills dir (made here) with the volume, or sets it to the host's own folder. */
-static int lay_out(struct pt_pod *p, const cJSON *volume, char *dir, size_t size, struct pt_err *err)
+static int lay_out(struct pt_local_pod *p, const cJSON *volume, char *dir, size_t size, struct pt_err *err)
 {
     const cJSON *kind = volume->child;
     while (kind && strcmp(kind->string, "name") == 0)
@@ -184,7 +184,7 @@ static int lay_out(struct pt_pod *p, const cJSON *volume, char *dir, size_t size
     return pt_fail(err, PT_EUNSUPPORTED, "volumes of type \"%s\" are not supported by pintle up", type);
 }
 
-int pt_pod_volumes(struct pt_pod *p, const cJSON *container, struct pt_buf *mounts, struct pt_err *err)
+int pt_local_pod_volumes(struct pt_local_pod *p, const cJSON *container, struct pt_buf *mounts, struct pt_err *err)
 {
     const cJSON *mount, *v;
     cJSON_ArrayForEach(mount, cJSON_GetObjectItemCaseSensitive(container, "volumeMounts"))
