@@ -2,6 +2,7 @@
  *
  * http_client.h: a small HTTP/1.1 client (llhttp) on the loop for the sidecar's downloads and reports, the local Service proxy and the
  * command line: http, https and unix sockets, kept-alive connections in a bounded pool, deadlines, streaming bodies.
+ * Proxies are not supported (proxy variables of the environment are not read) and compressed bodies are not asked for.
  * The Kubernetes client uses libcurl (operator/kube) instead: it needs HTTP/2, proxies and the rest.
  */
 #ifndef PT_NET_HTTP_CLIENT_H
@@ -31,7 +32,7 @@ struct pt_http_response {
 };
 struct pt_http_call_options {
     const char *method, *url;
-    const struct pt_http_header *headers;     /* copied */
+    const struct pt_http_header *headers;     /* copied; Content-Length, Connection and the like are refused: the client sets them */
     size_t header_count;
     struct pt_str body;                       /* copied */
     size_t max_body_bytes;                    /* of the response when collected; 0 = 16 MiB */
@@ -47,7 +48,9 @@ struct pt_http_call_options {
     void *arg;
 };
 int pt_http_call_start(struct pt_http_client *c, const struct pt_http_call_options *o, struct pt_http_call **out, struct pt_err *err);
-void pt_http_call_cancel(struct pt_http_call *call); /* no callback afterwards */
+void pt_http_call_cancel(struct pt_http_call *call); /* no callback afterwards; not after on_done was called */
+void pt_http_call_pause(struct pt_http_call *call, bool pause); /* stops and goes on reading the response (what was
+                                                                 read already may still come); the stall limit stands still meanwhile */
 struct pt_str pt_http_response_header(const struct pt_http_response *r, const char *name);
 
 #endif

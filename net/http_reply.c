@@ -300,7 +300,7 @@ void pt_http_begin(struct pt_http_request *r, int status, const char *content_ty
 int pt_http_chunk(struct pt_http_request *r, struct pt_str data)
 {
     struct pt_http_conn *c = pt_conn_of(r);
-    if (c->state != PT_CONN_STREAMING || c->stream.broken)
+    if (c->state != PT_CONN_STREAMING || c->stream.broken || c->stream.unwritable)
         return PT_ECANCELED;
     if (data.len == 0 || r->head_only)
         return PT_OK;
@@ -311,7 +311,7 @@ int pt_http_chunk(struct pt_http_request *r, struct pt_str data)
     pt_conn_watch_output(c);
     if (pt_stream_pending(&c->stream) > STREAM_CUT_BYTES)
         pt_stream_fail(&c->stream, 0, "the client does not read");
-    if (c->stream.broken)
+    if (c->stream.broken || c->stream.unwritable)
         return PT_ECANCELED;
     return pt_stream_pending(&c->stream) > STREAM_FULL_BYTES ? PT_EAGAIN : PT_OK;
 }

@@ -169,6 +169,13 @@ bool pt_stream_readable(const struct pt_stream *s)
     return (s->ssl && SSL_has_pending(s->ssl)) || recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
+bool pt_stream_is_stale(const struct pt_stream *s)
+{
+    char c;
+    ssize_t n = recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT);
+    return n == 0 || (n < 0 && errno != EAGAIN);
+}
+
 void pt_stream_pause(struct pt_stream *s, bool pause)
 {
     if (s->paused == pause || s->closed)
@@ -192,7 +199,12 @@ static ssize_t send_plain(struct pt_stream *s, const struct iovec *iov, size_t c
         return n;
     if (errno == EAGAIN)
         return 0;
-    pt_stream_fail(s, errno, NULL);
+    if (s->ended || s->paused) {
+        pt_stream_fail(s, errno, NULL);
+    } else { /* the peer may have said why before it hung up: reading finds that, and then the end */
+        s->unwritable = true;
+        forget_output(s);
+    }
     return -1;
 }
 
@@ -217,8 +229,10 @@ static void pump(struct pt_stream *s)
         struct iovec v[2] = {{s->out.data + s->out_off, s->out.len - s->out_off}, {s->big.data + s->big_off, s->big.len - s->big_off}};
         size_t first = v[0].iov_len == 0; /* never an empty vector in front: TLS sends one at a time */
         ssize_t n = s->ssl ? send_tls(s, v + first) : send_plain(s, v + first, 2 - first);
-        if (n < 0)
+        if (n < 0) {
+            watch(s);
             return;
+        }
         if (n == 0) {
             s->want_write = true;
             watch(s);
@@ -255,7 +269,7 @@ static bool keep(struct pt_stream *s, struct pt_str part, struct pt_buf *own)
 
 void pt_stream_write(struct pt_stream *s, const struct pt_str *parts, size_t count, struct pt_buf *own)
 {
-    if (s->closed || s->broken)
+    if (s->closed || s->broken || s->unwritable)
         return;
     bool idle = pt_stream_pending(s) == 0 && s->phase == PT_STREAM_OPEN;
     size_t sent = 0;
@@ -346,7 +360,7 @@ static void writable(struct pt_stream *s)
     bool had = pt_stream_pending(s) > 0;
     s->want_write = false;
     pump(s);
-    if (had && !s->broken && pt_stream_pending(s) == 0)
+    if (had && !s->broken && !s->unwritable && pt_stream_pending(s) == 0)
         s->ops->on_drain(s);
 }
 

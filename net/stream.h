@@ -39,7 +39,7 @@ struct pt_stream {
     int fd;
     int events; /* what uv_poll watches now */
     enum pt_stream_phase phase;
-    bool paused, want_write, ended, broken, closed;
+    bool paused, want_write, ended, unwritable, broken, closed;
     int fail_errno;          /* why it is broken, for the kick that reports it */
     const char *fail_reason; /* static text, or NULL: strerror(fail_errno) */
     struct pt_buf out, big;  /* kept: out first, then big, each from its offset */
@@ -58,6 +58,7 @@ size_t pt_stream_pending(const struct pt_stream *s);
 void pt_stream_pause(struct pt_stream *s, bool pause); /* reading; what the peer does meanwhile, leaving included, is not noticed */
 void pt_stream_shutdown(struct pt_stream *s);          /* no more writes: the peer sees the end after what is sent */
 bool pt_stream_readable(const struct pt_stream *s);    /* are there bytes that were not read yet? */
+bool pt_stream_is_stale(const struct pt_stream *s);    /* has the peer closed an idle connection, though we were not told yet? */
 void pt_stream_fail(struct pt_stream *s, int error, const char *reason); /* gives up: on_end with errno or the static text from the loop */
 void pt_stream_close(struct pt_stream *s);             /* at once; then on_closed from the loop. Fine when already closed */
 
