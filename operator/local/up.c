@@ -47,8 +47,9 @@ struct up {
 static int admit(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err)
 {
     (void)arg;
+    (void)old;
     if (res == &pt_res_modeldeployments)
-        return pt_spec_admit(object, old, out, err);
+        return pt_spec_admit(object, out, err);
     pt_buf_append(out, object.p, object.len);
     return pt_buf_check(out, "object", err);
 }
