@@ -182,11 +182,10 @@ void pt_loop_destroy(struct pt_loop *l)
 {
     if (!l)
         return;
-    uv_walk(&l->uv, close_left, NULL);
-    uv_run(&l->uv, UV_RUN_DEFAULT); /* close callbacks, and blocking work that is still under way */
-    uv_walk(&l->uv, close_left, NULL); /* what the callbacks of that work may have opened */
-    uv_run(&l->uv, UV_RUN_DEFAULT);
-    uv_loop_close(&l->uv);
+    while (uv_loop_close(&l->uv) == UV_EBUSY) {
+        uv_walk(&l->uv, close_left, NULL);
+        uv_run(&l->uv, UV_RUN_DEFAULT); /* close callbacks, and blocking work that is still under way */
+    }
     pt_processes_finish(&l->processes);
     for (struct signal_watch *s = l->signals, *next; s; s = next) {
         next = s->next;
