@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config.h: the sidecar's configuration file (base/contract.h names its members), YAML or JSON, as a plain struct.
+ *
+ * The operator writes it into a pod annotation; a person may write the same by hand. What is not honoured is refused: an unknown or
+ * repeated member, a wrong type and a value out of range are errors that name file, line, member and value.
+ */
+#ifndef PT_SIDECAR_CONFIG_H
+#define PT_SIDECAR_CONFIG_H
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct pt_config {
+    struct {
+        char *name, *version, *uri, *format; /* never NULL after a successful load */
+        bool has_digest;
+        uint8_t digest[32]; /* SHA-256 that the model's bytes must have */
+    } model;
+    struct {
+        int64_t port, metrics_port; /* 0: any free one */
+        int64_t timeout_ms;         /* of one request, waiting included */
+    } serving;
+    struct {
+        int64_t threads;     /* 0: from the CPU limit */
+        int64_t concurrency; /* requests in flight */
+        int64_t queue;       /* requests that may wait beyond those */
+    } runtime;
+    struct {
+        int64_t timeout_ms; /* SIGTERM to exit at the latest */
+    } drain;
+    struct {
+        char *url; /* NULL: no reports */
+        char *ca;  /* PEM; NULL: the system's roots */
+        char *token_file;
+        int64_t interval_ms;
+    } report;
+};
+
+/* Defaults everywhere, model.name and model.uri missing. */
+int pt_config_init(struct pt_config *c, struct pt_err *err);
+void pt_config_finish(struct pt_config *c); /* zeroed memory is fine */
+/* Initialises c from a text; `file` names it in messages. On failure c holds nothing. */
+int pt_config_parse(struct pt_config *c, const char *file, struct pt_str text, struct pt_err *err);
+int pt_config_load(struct pt_config *c, const char *path, struct pt_err *err);
+/* What pt_config_parse checks of a model's URI: "file", "http" or "https". */
+int pt_config_check_uri(struct pt_str uri, struct pt_err *err);
+
+#endif

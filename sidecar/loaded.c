@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * loaded.c: see loaded.h. The session reads the same mapping that was hashed, so a file that is replaced by another in between changes
+ * nothing. Writing into the file in place is what the runtime's contract forbids.
+ */
+#include "sidecar/loaded.h"
+
+#include "base/mem.h"
+#include "net/tls.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+enum { HASH_CHUNK = 1 << 20 };
+
+int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, struct pt_err *err)
+{
+    struct stat st;
+    *l = (struct pt_loaded){0};
+    if (fstat(fd, &st) != 0)
+        return pt_fail(err, PT_EIO, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return pt_fail(err, PT_EINVAL, "%s: is not a regular file", path);
+    if (st.st_size == 0)
+        return pt_fail(err, PT_EINVAL, "%s: is empty", path);
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        return pt_fail(err, errno == ENOMEM ? PT_ENOMEM : PT_EIO, "map %s: %s", path, strerror(errno));
+    l->data = p;
+    l->len = (size_t)st.st_size;
+    return PT_OK;
+}
+
+int pt_loaded_hash(struct pt_loaded *l, const atomic_bool *stop, struct pt_err *err)
+{
+    struct pt_sha256 *h = pt_sha256_create();
+    if (!h)
+        return pt_fail(err, PT_ENOMEM, "SHA-256: out of memory");
+    for (size_t at = 0; at < l->len; at += HASH_CHUNK) {
+        if (atomic_load(stop)) {
+            pt_sha256_abort(h);
+            return pt_fail(err, PT_ECANCELED, "stopped");
+        }
+        size_t left = l->len - at;
+        pt_sha256_update(h, (const char *)l->data + at, left < HASH_CHUNK ? left : HASH_CHUNK);
+    }
+    pt_sha256_finish(h, l->digest);
+    return PT_OK;
+}
+
+static int open_slots(struct pt_loaded *l, int slots, struct pt_err *err)
+{
+    l->slots = pt_calloc((size_t)slots, sizeof *l->slots);
+    if (!l->slots)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    for (; l->slot_count < slots; l->slot_count++) {
+        struct pt_loaded_slot *slot = &l->slots[l->slot_count];
+        slot->outputs = pt_calloc(l->oip.output_count + 1, sizeof *slot->outputs);
+        if (!slot->outputs)
+            return pt_fail(err, PT_ENOMEM, "out of memory");
+        int rc = pt_oip_request_init(&slot->request, &l->oip, err);
+        if (rc == PT_OK)
+            rc = pt_run_create(l->session, &slot->run, err);
+        if (rc < 0) {
+            pt_oip_request_finish(&slot->request);
+            pt_free(slot->outputs);
+            return rc;
+        }
+    }
+    return PT_OK;
+}
+
+int pt_loaded_open(struct pt_loaded *l, const char *name, const char *version, struct pt_threads *threads, int slots, struct pt_err *err)
+{
+    struct pt_session_options o = {.threads = threads};
+    int rc = pt_session_open_memory(l->data, l->len, &o, &l->session, err);
+    if (rc < 0)
+        return rc;
+    size_t inputs = pt_session_input_count(l->session), outputs = pt_session_output_count(l->session);
+    l->values = pt_calloc(inputs + outputs + 1, sizeof *l->values);
+    if (!l->values)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    for (size_t i = 0; i < inputs; i++)
+        l->values[i] = pt_session_input(l->session, i);
+    for (size_t i = 0; i < outputs; i++)
+        l->values[inputs + i] = pt_session_output(l->session, i);
+    l->oip = (struct pt_oip_model){.name = name, .version = version, .inputs = l->values, .outputs = l->values + inputs,
+                                   .input_count = inputs, .output_count = outputs};
+    rc = pt_oip_check_model(&l->oip, err);
+    return rc < 0 ? rc : open_slots(l, slots, err);
+}
+
+/* --- warm-up ----------------------------------------------------------------------------------------------------------------- */
+
+/* A tensor of the declared shape with every byte 0, or every element 1. */
+static int make_input(const struct pt_value_info *v, bool ones, struct pt_tensor *t, struct pt_err *err)
+{
+    *t = (struct pt_tensor){.dtype = v->dtype, .rank = v->rank < 0 ? 1 : v->rank};
+    for (int i = 0; i < t->rank; i++)
+        t->dims[i] = v->rank >= 0 && v->dims[i] >= 0 ? v->dims[i] : 1;
+    int64_t count = pt_tensor_count(t);
+    unsigned width = pt_dtype_bits(v->dtype) / 8;
+    if (count < 0 || (uint64_t)count > SIZE_MAX / 16)
+        return pt_fail(err, PT_EINVAL, "input \"%s\": its declared shape has too many elements", v->name);
+    t->size_bytes = (size_t)count * width;
+    char *p = pt_calloc(t->size_bytes ? t->size_bytes : 1, 1);
+    if (!p)
+        return pt_fail(err, PT_ENOMEM, "input \"%s\": out of memory for %zu bytes", v->name, t->size_bytes);
+    t->data = p;
+    const float f = 1;
+    const double d = 1;
+    const uint64_t one = v->dtype == PT_FLOAT16 ? 0x3c00 : v->dtype == PT_BFLOAT16 ? 0x3f80 : 1; /* little-endian, as everything here */
+    const void *src = v->dtype == PT_FLOAT ? (const void *)&f : v->dtype == PT_DOUBLE ? (const void *)&d : (const void *)&one;
+    for (int64_t i = 0; ones && i < count; i++)
+        memcpy(p + (size_t)i * width, src, width);
+    return PT_OK;
+}
+
+static int run_with(struct pt_loaded *l, struct pt_run *run, bool ones, struct pt_err *err)
+{
+    size_t n = l->oip.input_count;
+    struct pt_tensor *inputs = pt_calloc(n + 1, sizeof *inputs);
+    int rc = inputs ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory");
+    for (size_t i = 0; rc == PT_OK && i < n; i++) {
+        rc = make_input(l->oip.inputs[i], ones, &inputs[i], err);
+        if (rc == PT_OK)
+            rc = pt_run_set_input(run, i, &inputs[i], err);
+    }
+    if (rc == PT_OK)
+        rc = pt_run_execute(run, err);
+    for (size_t i = 0; inputs && i < n; i++)
+        pt_free(inputs[i].data);
+    pt_free(inputs);
+    return rc;
+}
+
+int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err)
+{
+    for (int i = 0; i < l->slot_count; i++) {
+        struct pt_run *run = l->slots[i].run;
+        struct pt_err zeros;
+        if (run_with(l, run, false, &zeros) < 0 && run_with(l, run, true, err) < 0)
+            return pt_fail(err, zeros.code, "warm-up with zeros: %s", zeros.msg);
+    }
+    return PT_OK;
+}
+
+void pt_loaded_close(struct pt_loaded *l)
+{
+    for (int i = 0; i < l->slot_count; i++) {
+        pt_run_destroy(l->slots[i].run);
+        pt_oip_request_finish(&l->slots[i].request);
+        pt_free(l->slots[i].outputs);
+    }
+    pt_free(l->slots);
+    pt_session_close(l->session);
+    pt_free(l->values);
+    if (l->data)
+        munmap(l->data, l->len);
+    *l = (struct pt_loaded){0};
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * loaded.h: a model in memory, ready to run: its mapped file, the session over exactly those bytes, and one run per scheduler slot.
+ *
+ * Each step may take long and runs on a pool thread, one after the other; afterwards everything is read-only but the slots, of which
+ * each belongs to one running job at a time.
+ */
+#ifndef PT_SIDECAR_LOADED_H
+#define PT_SIDECAR_LOADED_H
+
+#include "base/err.h"
+#include "sidecar/oip.h"
+
+#include <pintle/runtime.h>
+#include <stdatomic.h>
+
+struct pt_loaded_slot {
+    struct pt_run *run;
+    struct pt_oip_request request;
+    const struct pt_tensor **outputs; /* one per output of the model */
+};
+
+struct pt_loaded {
+    void *data; /* the file, mapped */
+    size_t len;
+    uint8_t digest[32];
+    struct pt_session *session;
+    struct pt_oip_model oip;
+    const struct pt_value_info **values; /* inputs, then outputs */
+    struct pt_loaded_slot *slots;
+    int slot_count;
+};
+
+/* Maps the file; fd may be closed afterwards. */
+int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, struct pt_err *err);
+/* SHA-256 of the mapped bytes into l->digest; PT_ECANCELED soon after *stop is set. */
+int pt_loaded_hash(struct pt_loaded *l, const atomic_bool *stop, struct pt_err *err);
+/* Session and slots. threads, name and version are borrowed. */
+int pt_loaded_open(struct pt_loaded *l, const char *name, const char *version, struct pt_threads *threads, int slots, struct pt_err *err);
+/* Runs the model once in every slot with zeros, or with ones if it does not take zeros; free dimensions are 1. So the first requests find
+ * compiled programs and sized memory. */
+int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err);
+void pt_loaded_close(struct pt_loaded *l); /* zeroed memory is fine */
+
+#endif

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * metrics.h: what the sidecar counts. Series exist with 0 from the start; updates are lock-free.
+ */
+#ifndef PT_SIDECAR_METRICS_H
+#define PT_SIDECAR_METRICS_H
+
+#include "base/metrics.h"
+#include "sidecar/scheduler.h"
+#include "sidecar/servable.h"
+
+struct pt_serving_metrics {
+    struct pt_metrics *registry;
+    const char *model, *version;
+    struct pt_metric *ok; /* requests with code 200, the hot path */
+    struct pt_metric *duration, *queue_time, *inference_time;
+    struct pt_metric *in_flight, *queued, *load_seconds, *downloaded;
+    struct pt_metric *states[PT_MODEL_STATE_COUNT];
+    const struct pt_servable *servable; /* read when metrics are written: on the loop thread */
+    struct pt_scheduler *scheduler;
+    uint64_t requests, errors, rejected; /* totals for reports; errors: 5xx answers */
+};
+int pt_serving_metrics_init(struct pt_serving_metrics *m, const char *model, const char *version, struct pt_err *err);
+void pt_serving_metrics_finish(struct pt_serving_metrics *m);
+/* One inference request was answered: its HTTP status and what its job measured. ended_ns - started_ns is the time since it was received. */
+void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const struct pt_job *job, int64_t received_ns);
+const double *pt_serving_latency_bounds(size_t *count);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * reporter.h: tells the operator how the model is: every so often as the operator's last answer said, and at once when the state changes.
+ *
+ * One call at a time on one kept-alive connection. The token is read anew for each report, since the kubelet renews it. When the operator
+ * cannot be reached reports are tried again with growing, jittered pauses; serving never depends on it. Loop thread.
+ */
+#ifndef PT_SIDECAR_REPORTER_H
+#define PT_SIDECAR_REPORTER_H
+
+#include "sidecar/metrics.h"
+
+struct pt_reporter;
+
+/* config->report.url must be set. All pointers outlive the reporter. */
+int pt_reporter_create(struct pt_loop *l, const struct pt_config *config, const struct pt_servable *servable, struct pt_scheduler *scheduler,
+                       struct pt_serving_metrics *metrics, struct pt_reporter **out, struct pt_err *err);
+/* The state changed: report as soon as the report under way, if any, is done. */
+void pt_reporter_now(struct pt_reporter *r);
+bool pt_reporter_idle(const struct pt_reporter *r); /* no report is under way or due at once */
+void pt_reporter_destroy(struct pt_reporter *r);
+
+#endif

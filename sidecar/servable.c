@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * servable.c: fetching is the source's, the rest are three steps on the pool. A failure is shown as the state Failed and tried again: a
+ * download soon and for ever, wrong bytes or a model that does not load rarely, since only a change from outside can help. A download
+ * that breaks off after some progress is no failure yet: it goes on where it stopped.
+ */
+#include "sidecar/servable.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { RESUME_MS = 500 };
+
+/* state -> states that may follow */
+#define TO(state) (1u << (state))
+static const unsigned followers[PT_MODEL_STATE_COUNT] = {
+    [PT_MODEL_DOWNLOADING] = TO(PT_MODEL_VERIFYING) | TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
+    [PT_MODEL_VERIFYING] = TO(PT_MODEL_LOADING) | TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
+    [PT_MODEL_LOADING] = TO(PT_MODEL_WARMING) | TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
+    [PT_MODEL_WARMING] = TO(PT_MODEL_READY) | TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
+    [PT_MODEL_READY] = TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
+    [PT_MODEL_FAILED] = TO(PT_MODEL_DOWNLOADING) | TO(PT_MODEL_DRAINING),
+};
+
+/* Pauses before trying again: first, and at most after doubling. */
+static const struct {
+    int64_t first_ms, most_ms;
+} pauses[PT_MODEL_REASON_COUNT] = {
+    [PT_REASON_DOWNLOAD_FAILED] = {1000, 60000},      [PT_REASON_DIGEST_MISMATCH] = {30000, 600000},   [PT_REASON_MODEL_LOAD_FAILED] = {60000, 600000},
+    [PT_REASON_WARMUP_FAILED] = {60000, 600000},      [PT_REASON_RUNTIME_UNHEALTHY] = {60000, 600000},
+};
+
+/* The one place that changes the state. */
+static void set_state(struct pt_servable *s, enum pt_model_state state, enum pt_model_reason reason, const char *message)
+{
+    assert(followers[s->state] & TO(state));
+    s->state = state;
+    s->reason = reason;
+    snprintf(s->message, sizeof s->message, "%s", message);
+    s->serving = state == PT_MODEL_READY || (s->serving && state == PT_MODEL_DRAINING);
+    if (state == PT_MODEL_FAILED)
+        pt_log(PT_LOG_ERROR, "model failed", "model", s->o.config->model.name, "reason", pt_model_reason_text(reason), "error", message, NULL);
+    else
+        pt_log(PT_LOG_INFO, "model", "model", s->o.config->model.name, "state", pt_model_state_text(state), NULL);
+    s->o.changed(s->o.arg);
+}
+
+static struct pt_sched *clock_of(struct pt_servable *s)
+{
+    return pt_loop_sched(s->o.loop);
+}
+
+/* --- trying, and trying again ----------------------------------------------------------------------------------------------- */
+
+static void fetch(struct pt_servable *s)
+{
+    s->attempt_bytes = s->bytes_done;
+    pt_source_fetch(s->source);
+}
+
+static void try_again(struct pt_timer *t)
+{
+    struct pt_servable *s = (struct pt_servable *)((char *)t - offsetof(struct pt_servable, timer));
+    if (s->state == PT_MODEL_FAILED)
+        set_state(s, PT_MODEL_DOWNLOADING, PT_REASON_NONE, "");
+    fetch(s);
+}
+
+/* Doubling, with a fifth more or less so that pods of one rollout do not ask at once. */
+static int64_t pause_ms(struct pt_servable *s, enum pt_model_reason reason)
+{
+    int64_t ms = pauses[reason].first_ms;
+    for (unsigned i = 0; i < s->failures && ms < pauses[reason].most_ms; i++)
+        ms *= 2;
+    if (ms > pauses[reason].most_ms)
+        ms = pauses[reason].most_ms;
+    return ms * 4 / 5 + pt_rand_below(&s->jitter, (uint32_t)(ms * 2 / 5));
+}
+
+static void fail(struct pt_servable *s, enum pt_model_reason reason, const struct pt_err *err)
+{
+    char message[sizeof err->msg];
+    snprintf(message, sizeof message, "%s", err->msg);
+    pt_loaded_close(&s->loaded);
+    int64_t ms = pause_ms(s, reason);
+    s->failures++;
+    pt_timer_start(clock_of(s), &s->timer, ms, try_again);
+    set_state(s, PT_MODEL_FAILED, reason, message);
+}
+
+/* --- the steps on the pool -------------------------------------------------------------------------------------------------- */
+
+static int verify(struct pt_servable *s, struct pt_err *err)
+{
+    const uint8_t *want = s->o.config->model.digest;
+    char want_text[72], got_text[72];
+    int rc = pt_loaded_map(&s->loaded, s->fd, s->path, err);
+    if (rc < 0)
+        return rc;
+    if (s->hashed)
+        memcpy(s->loaded.digest, s->digest, sizeof s->digest);
+    else if ((rc = pt_loaded_hash(&s->loaded, &s->stop, err)) < 0)
+        return rc;
+    if (!s->o.config->model.has_digest || memcmp(want, s->loaded.digest, 32) == 0)
+        return PT_OK;
+    pt_format_digest(want, want_text);
+    pt_format_digest(s->loaded.digest, got_text);
+    return pt_fail(err, PT_ECONFLICT, "%s: digest: want %s, got %s", s->path, want_text, got_text);
+}
+
+static int load(struct pt_servable *s, struct pt_err *err)
+{
+    return pt_loaded_open(&s->loaded, s->o.config->model.name, s->o.config->model.version, s->o.threads, s->o.slots, err);
+}
+
+static int warm(struct pt_servable *s, struct pt_err *err)
+{
+    return pt_loaded_warm(&s->loaded, err);
+}
+
+static const struct step {
+    enum pt_model_state state;
+    enum pt_model_reason reason; /* of a failure */
+    int (*run)(struct pt_servable *s, struct pt_err *err);
+} steps[] = {
+    {PT_MODEL_VERIFYING, PT_REASON_DOWNLOAD_FAILED, verify},
+    {PT_MODEL_LOADING, PT_REASON_MODEL_LOAD_FAILED, load},
+    {PT_MODEL_WARMING, PT_REASON_WARMUP_FAILED, warm},
+};
+enum { STEPS = sizeof steps / sizeof steps[0] };
+
+static struct pt_servable *of_work(struct pt_work *w)
+{
+    return (struct pt_servable *)((char *)w - offsetof(struct pt_servable, work));
+}
+
+static void run_step(struct pt_work *w)
+{
+    struct pt_servable *s = of_work(w);
+    s->work_err.code = PT_OK;
+    int rc = steps[s->step].run(s, &s->work_err);
+    assert(rc == s->work_err.code);
+    (void)rc;
+}
+
+static void start_step(struct pt_servable *s, size_t step);
+
+/* Back on the loop: what the step did is ours again. */
+static void end_step(struct pt_work *w)
+{
+    struct pt_servable *s = of_work(w);
+    const struct step *step = &steps[s->step];
+    s->working = false;
+    if (step->run == verify) {
+        close(s->fd);
+        s->fd = -1;
+        s->has_digest = s->loaded.data != NULL && s->work_err.code != PT_ECANCELED;
+        memcpy(s->digest, s->loaded.digest, sizeof s->digest);
+    }
+    if (s->state == PT_MODEL_DRAINING) {
+        pt_loaded_close(&s->loaded);
+        s->o.changed(s->o.arg);
+    } else if (s->work_err.code) {
+        bool wrong = s->work_err.code == PT_ECONFLICT;
+        if (wrong)
+            pt_source_discard(s->source);
+        fail(s, wrong ? PT_REASON_DIGEST_MISMATCH : step->reason, &s->work_err);
+    } else if (s->step + 1 < STEPS) {
+        start_step(s, s->step + 1);
+    } else {
+        s->failures = 0;
+        s->load_ms = pt_now_ms(clock_of(s)) - s->loading_since_ms;
+        set_state(s, PT_MODEL_READY, PT_REASON_NONE, "");
+    }
+}
+
+static void start_step(struct pt_servable *s, size_t step)
+{
+    struct pt_err err;
+    s->step = step;
+    s->work = (struct pt_work){.run = run_step, .done = end_step};
+    set_state(s, steps[step].state, PT_REASON_NONE, "");
+    if (pt_loop_work(s->o.loop, &s->work, &err) < 0)
+        fail(s, steps[step].reason, &err);
+    else
+        s->working = true;
+}
+
+/* --- the source's words ------------------------------------------------------------------------------------------------------- */
+
+static void on_progress(void *arg, int64_t done_bytes, int64_t total_bytes)
+{
+    struct pt_servable *s = arg;
+    s->bytes_done = done_bytes;
+    s->bytes_total = total_bytes;
+}
+
+static bool may_resume(const struct pt_servable *s, const struct pt_err *err)
+{
+    bool passing = err->code == PT_EIO || err->code == PT_ETIMEDOUT || err->code == PT_EUNAVAILABLE;
+    return passing && s->bytes_done > s->attempt_bytes;
+}
+
+static void on_fetched(void *arg, const struct pt_source_file *file, const struct pt_err *err)
+{
+    struct pt_servable *s = arg;
+    if (!file && may_resume(s, err)) {
+        pt_log(PT_LOG_WARN, "download interrupted", "model", s->o.config->model.name, "error", err->msg, NULL);
+        pt_timer_start(clock_of(s), &s->timer, RESUME_MS, try_again);
+        return;
+    }
+    if (!file) {
+        fail(s, err->code == PT_ECONFLICT ? PT_REASON_DIGEST_MISMATCH : PT_REASON_DOWNLOAD_FAILED, err);
+        return;
+    }
+    s->fd = file->fd;
+    s->hashed = file->hashed;
+    if (file->hashed)
+        memcpy(s->digest, file->digest, sizeof s->digest);
+    snprintf(s->path, sizeof s->path, "%s", file->path);
+    s->loading_since_ms = pt_now_ms(clock_of(s));
+    start_step(s, 0);
+}
+
+/* --- from outside --------------------------------------------------------------------------------------------------------------- */
+
+int pt_servable_start(struct pt_servable *s, const struct pt_servable_options *o, struct pt_err *err)
+{
+    *s = (struct pt_servable){.o = *o, .state = PT_MODEL_DOWNLOADING, .reason = PT_REASON_NONE, .fd = -1, .load_ms = -1, .bytes_total = -1};
+    pt_rand_init(&s->jitter, (uint64_t)pt_clock_mono_ns() ^ (uint64_t)getpid() << 32);
+    const struct pt_config *c = o->config;
+    struct pt_source_options so = {.loop = o->loop, .uri = c->model.uri, .digest = c->model.has_digest ? c->model.digest : NULL, .cache_dir = o->cache_dir,
+                                   .tls = o->tls, .progress = on_progress, .done = on_fetched, .arg = s};
+    int rc = pt_source_create(&so, &s->source, err);
+    if (rc < 0)
+        return pt_wrap(err, "model %s", c->model.name);
+    fetch(s);
+    return PT_OK;
+}
+
+struct pt_loaded *pt_servable_serving(struct pt_servable *s)
+{
+    return s->serving ? &s->loaded : NULL;
+}
+
+void pt_servable_drain(struct pt_servable *s)
+{
+    if (s->state == PT_MODEL_DRAINING)
+        return;
+    atomic_store(&s->stop, true);
+    pt_timer_stop(clock_of(s), &s->timer);
+    pt_source_destroy(s->source);
+    s->source = NULL;
+    set_state(s, PT_MODEL_DRAINING, PT_REASON_NONE, "");
+}
+
+bool pt_servable_busy(const struct pt_servable *s)
+{
+    return s->working;
+}
+
+void pt_servable_finish(struct pt_servable *s)
+{
+    if (!s->o.loop)
+        return;
+    pt_timer_stop(clock_of(s), &s->timer);
+    pt_source_destroy(s->source);
+    if (s->fd >= 0)
+        close(s->fd);
+    pt_loaded_close(&s->loaded);
+    *s = (struct pt_servable){0};
+}

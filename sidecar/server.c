@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * server.c: puts the parts together and takes them apart.
+ *
+ * Start: both ports listen at once (readiness is off), the model is fetched, verified, loaded and warmed on the pool, readiness goes on.
+ * SIGTERM: readiness goes off and the operator is told; new connections are still taken for SETTLE_MS, since endpoints follow with a delay, each answer
+ * says Connection: close; then listening stops, what is under way is finished, and the call returns, all within drain.timeoutMs.
+ * SIGINT, which no endpoint waits for, skips the pause. A second signal cuts everything.
+ */
+#include "sidecar/server.h"
+
+#include "base/contract.h"
+#include "base/cpu.h"
+#include "base/log.h"
+#include "sidecar/reporter.h"
+#include "sidecar/rest.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SETTLE_MS = 2000, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20 };
+
+struct sidecar {
+    const struct pt_sidecar_options *o;
+    struct pt_loop *loop;
+    struct pt_threads *threads;
+    struct pt_scheduler *scheduler;
+    struct pt_servable servable;
+    struct pt_serving_metrics metrics;
+    struct pt_rest rest;
+    struct pt_reporter *reporter;
+    struct pt_http_server *http, *metrics_http;
+    struct pt_timer settle, limit;
+    int64_t drain_until_ms;
+    bool draining, http_drained;
+    struct pt_err *err;
+    int rc;
+};
+
+static void stop(struct sidecar *s, int rc)
+{
+    if (s->rc == PT_OK)
+        s->rc = rc;
+    pt_loop_stop(s->loop);
+}
+
+/* --- metrics port ---------------------------------------------------------------------------------------------------------- */
+
+static void handle_metrics(void *arg, struct pt_http_request *req)
+{
+    struct sidecar *s = arg;
+    struct pt_err err;
+    struct pt_str path = pt_http_path(req), method = pt_http_method(req);
+    if (!pt_str_eq(method, PT_STR("GET")) && !pt_str_eq(method, PT_STR("HEAD"))) {
+        pt_fail(&err, PT_EMETHOD, "only GET is served here");
+        pt_http_reply_error(req, &err);
+    } else if (pt_str_eq(path, PT_STR("/metrics"))) {
+        pt_auto_buf b = PT_BUF_INIT(MAX_METRICS);
+        pt_metrics_write(s->metrics.registry, &b);
+        pt_http_reply_buf(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, &b);
+    } else if (pt_str_eq(path, PT_STR("/healthz"))) {
+        pt_http_reply(req, 200, "text/plain", NULL, 0, PT_STR("ok\n"));
+    } else {
+        pt_fail(&err, PT_ENOTFOUND, "no such path: " PT_STR_FMT "; there are /metrics and /healthz", (int)(path.len < 256 ? path.len : 256), path.p);
+        pt_http_reply_error(req, &err);
+    }
+}
+
+/* --- the end ----------------------------------------------------------------------------------------------------------------- */
+
+static void stop_if_drained(struct sidecar *s)
+{
+    if (s->http_drained && !pt_servable_busy(&s->servable))
+        stop(s, PT_OK);
+}
+
+static void on_http_drained(void *arg)
+{
+    struct sidecar *s = arg;
+    s->http_drained = true;
+    stop_if_drained(s);
+}
+
+static void on_settled(struct pt_timer *t)
+{
+    struct sidecar *s = (struct sidecar *)((char *)t - offsetof(struct sidecar, settle));
+    int64_t left_ms = s->drain_until_ms - pt_now_ms(pt_loop_sched(s->loop));
+    pt_http_server_drain(s->http, left_ms > 0 ? left_ms : 0, on_http_drained, s);
+}
+
+static void on_limit(struct pt_timer *t)
+{
+    stop((struct sidecar *)((char *)t - offsetof(struct sidecar, limit)), PT_OK); /* what is left is counted by clean_up() */
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct sidecar *s = arg;
+    if (s->draining) {
+        pt_log(PT_LOG_WARN, "second signal: stopping at once", NULL);
+        stop(s, PT_OK);
+        return;
+    }
+    struct pt_sched *clock = pt_loop_sched(s->loop);
+    int64_t timeout_ms = s->o->config->drain.timeout_ms, settle_ms = timeout_ms / 4 < SETTLE_MS ? timeout_ms / 4 : SETTLE_MS;
+    if (signum == SIGINT || !pt_servable_serving(&s->servable))
+        settle_ms = 0;
+    pt_log(PT_LOG_INFO, "draining", "signal", signum == SIGINT ? "SIGINT" : "SIGTERM", NULL);
+    s->draining = true;
+    s->drain_until_ms = pt_now_ms(clock) + timeout_ms;
+    pt_servable_drain(&s->servable);
+    pt_http_server_close_after_reply(s->http);
+    pt_timer_start(clock, &s->settle, settle_ms, on_settled);
+    pt_timer_start(clock, &s->limit, timeout_ms + 100, on_limit); /* after the HTTP server's own limit */
+}
+
+static void on_changed(void *arg)
+{
+    struct sidecar *s = arg;
+    if (s->reporter)
+        pt_reporter_now(s->reporter);
+    if (s->servable.state == PT_MODEL_FAILED && s->o->fail_fast)
+        stop(s, pt_fail(s->err, PT_EUNAVAILABLE, "%s", s->servable.message));
+    if (s->draining)
+        stop_if_drained(s);
+}
+
+/* --- the beginning ------------------------------------------------------------------------------------------------------------- */
+
+/* As many requests run at once as there are CPUs. They share one pool for work inside a request: it serves one of them at a time and the
+ * others go on alone, so that a lone request has all CPUs and many requests have one each. */
+static int start_threads(struct sidecar *s, struct pt_err *err)
+{
+    const struct pt_config *c = s->o->config;
+    int cpus = c->runtime.threads ? (int)c->runtime.threads : pt_cpu_limit("");
+    struct pt_scheduler_options so = {.workers = c->runtime.concurrency < cpus ? (int)c->runtime.concurrency : cpus,
+                                      .concurrency = (int)c->runtime.concurrency,
+                                      .queue = (int)c->runtime.queue,
+                                      .run_here_ns = RUN_HERE_NS};
+    int rc = pt_threads_create(cpus, &s->threads, err);
+    return rc < 0 ? rc : pt_scheduler_create(s->loop, &so, &s->scheduler, err);
+}
+
+static int listen_on(struct sidecar *s, int64_t port, size_t max_body, pt_http_handler_fn handler, void *arg, struct pt_http_server **out,
+                     struct pt_err *err)
+{
+    char address[128];
+    const char *ip = getenv(PT_ENV_POD_IP);
+    if (!ip || !*ip)
+        ip = "::"; /* IPv4 too */
+    snprintf(address, sizeof address, strchr(ip, ':') ? "[%s]:%lld" : "%s:%lld", ip, (long long)port);
+    struct pt_http_server_options o = {.address = address, .max_body_bytes = max_body, .handler = handler, .arg = arg};
+    return pt_http_server_start(s->loop, &o, out, err);
+}
+
+static int start_servers(struct sidecar *s, struct pt_err *err)
+{
+    const struct pt_config *c = s->o->config;
+    s->rest = (struct pt_rest){.loop = s->loop, .config = c, .servable = &s->servable, .scheduler = s->scheduler, .metrics = &s->metrics};
+    int rc = listen_on(s, c->serving.port, 0, pt_rest_handle, &s->rest, &s->http, err);
+    return rc < 0 ? rc : listen_on(s, c->serving.metrics_port, MAX_METRICS_BODY, handle_metrics, s, &s->metrics_http, err);
+}
+
+static int start(struct sidecar *s, struct pt_err *err)
+{
+    const struct pt_config *c = s->o->config;
+    int rc = pt_loop_create(&s->loop, err);
+    if (rc < 0 || (rc = pt_loop_on_signal(s->loop, SIGTERM, on_signal, s, err)) < 0 || (rc = pt_loop_on_signal(s->loop, SIGINT, on_signal, s, err)) < 0)
+        return rc;
+    if ((rc = pt_serving_metrics_init(&s->metrics, c->model.name, c->model.version, err)) < 0 || (rc = start_threads(s, err)) < 0)
+        return rc;
+    struct pt_servable_options so = {.loop = s->loop, .config = c, .cache_dir = s->o->cache_dir, .threads = s->threads,
+                                     .slots = pt_scheduler_slots(s->scheduler), .changed = on_changed, .arg = s};
+    if ((rc = pt_servable_start(&s->servable, &so, err)) < 0 || (rc = start_servers(s, err)) < 0)
+        return rc;
+    s->metrics.servable = &s->servable;
+    s->metrics.scheduler = s->scheduler;
+    if (c->report.url && (rc = pt_reporter_create(s->loop, c, &s->servable, s->scheduler, &s->metrics, &s->reporter, err)) < 0)
+        return rc;
+    if (s->reporter)
+        pt_reporter_now(s->reporter);
+    char port[24], metrics_port[24];
+    pt_log(PT_LOG_INFO, "listening", "model", c->model.name, "version", PT_VERSION, "port", pt_log_int(port, pt_http_server_port(s->http)), "metrics_port",
+           pt_log_int(metrics_port, pt_http_server_port(s->metrics_http)), NULL);
+    return PT_OK;
+}
+
+/* Threads first: nothing runs a model afterwards. */
+static int clean_up(struct sidecar *s)
+{
+    pt_scheduler_destroy(s->scheduler);
+    int lost = pt_rest_finish(&s->rest);
+    pt_reporter_destroy(s->reporter);
+    if (s->http)
+        pt_http_server_destroy(s->http);
+    if (s->metrics_http)
+        pt_http_server_destroy(s->metrics_http);
+    if (s->loop) {
+        pt_timer_stop(pt_loop_sched(s->loop), &s->settle);
+        pt_timer_stop(pt_loop_sched(s->loop), &s->limit);
+    }
+    return lost;
+}
+
+int pt_sidecar_run(const struct pt_sidecar_options *o, struct pt_err *err)
+{
+    struct sidecar s = {.o = o, .err = err};
+    int rc = start(&s, err);
+    if (rc == PT_OK) {
+        pt_loop_run(s.loop);
+        rc = s.rc;
+    }
+    int lost = clean_up(&s);
+    if (rc == PT_OK && lost > 0)
+        rc = pt_fail(err, PT_ETIMEDOUT, "%d requests were cut off: they took longer than drain.timeoutMs, or a second signal came", lost);
+    pt_servable_finish(&s.servable);
+    pt_loop_destroy(s.loop);
+    pt_threads_destroy(s.threads);
+    pt_serving_metrics_finish(&s.metrics);
+    return rc;
+}

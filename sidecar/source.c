@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * source.c: one attempt is  attempt -> (what is there already is hashed) -> call -> complete -> publish  and ends in finish() or give_up().
+ * Where a server names a version of the file (ETag, or Last-Modified), the next attempt asks for the rest of that version only.
+ */
+#include "sidecar/source.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+enum { STALL_MS = 30000, HASH_CHUNK = 256 << 10, MAX_REDIRECTS = 5 };
+
+struct pt_source {
+    struct pt_source_options o;
+    char *uri;
+    bool is_file, has_digest, hashed;
+    uint8_t digest[32], got[32];
+    char shown[256]; /* the URI for messages: without the query, which may hold a signature */
+    char dir[PATH_MAX - 96], part[PATH_MAX], path[PATH_MAX];
+    struct pt_http_client *client;
+    struct pt_http_call *call;
+    struct pt_timer timer;
+    struct pt_work work;
+    bool working, destroyed;
+    atomic_bool stop;
+    struct pt_err err; /* of this attempt; code 0: none yet */
+    /* the download so far; kept between attempts */
+    int fd;
+    int64_t done, total;
+    char validator[256];
+    struct pt_sha256 *sha; /* of done bytes; NULL: start from the beginning */
+};
+
+static void give_up(struct pt_source *s, const struct pt_err *err)
+{
+    struct pt_err copy = *err;
+    s->o.done(s->o.arg, NULL, &copy);
+}
+
+static void finish(struct pt_source *s, int fd, bool hashed)
+{
+    struct pt_source_file f = {.fd = fd, .path = s->path, .hashed = hashed};
+    memcpy(f.digest, s->got, sizeof f.digest);
+    s->o.done(s->o.arg, &f, NULL);
+}
+
+/* The descriptor or a code. A pipe must not block the loop; what is no regular file is refused when it is mapped. */
+static int open_file(const char *path, struct pt_err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return pt_fail(err, errno == ENOENT ? PT_ENOTFOUND : PT_EIO, "open %s: %s", path, strerror(errno));
+    return fd;
+}
+
+static void final_path(struct pt_source *s, const uint8_t digest[32])
+{
+    char text[72];
+    pt_format_digest(digest, text);
+    snprintf(s->path, sizeof s->path, "%s/sha256-%s", s->dir, text + sizeof "sha256:" - 1);
+}
+
+static int start_work(struct pt_source *s, void (*run)(struct pt_work *), void (*done)(struct pt_work *), struct pt_err *err)
+{
+    s->work = (struct pt_work){.run = run, .done = done};
+    int rc = pt_loop_work(s->o.loop, &s->work, err);
+    s->working = rc == PT_OK;
+    return rc;
+}
+
+static struct pt_source *of_work(struct pt_work *w)
+{
+    return (struct pt_source *)((char *)w - offsetof(struct pt_source, work));
+}
+
+/* In done of a work: false when the source was destroyed meanwhile. */
+static bool end_work(struct pt_source *s)
+{
+    bool wanted = !s->destroyed;
+    s->working = false;
+    if (!wanted)
+        pt_source_destroy(s);
+    return wanted;
+}
+
+/* --- the file being downloaded --------------------------------------------------------------------------------------------- */
+
+/* Nothing of what was downloaded counts any more. */
+static int restart(struct pt_source *s, struct pt_err *err)
+{
+    pt_sha256_abort(s->sha);
+    s->done = 0;
+    s->validator[0] = 0;
+    s->sha = pt_sha256_create();
+    if (!s->sha)
+        return pt_fail(err, PT_ENOMEM, "SHA-256: out of memory");
+    if (ftruncate(s->fd, 0) != 0)
+        return pt_fail(err, PT_EIO, "%s: %s", s->part, strerror(errno));
+    return PT_OK;
+}
+
+/* Opens NAME.part, alone; what an earlier process left in it is in s->done. */
+static int open_part(struct pt_source *s, struct pt_err *err)
+{
+    struct stat st;
+    int rc = pt_path_mkdirs(s->dir, 0755, err);
+    if (rc < 0)
+        return pt_wrap(err, "cache");
+    snprintf(s->part, sizeof s->part, "%s/%016llx.part", s->dir, (unsigned long long)pt_hash64(s->uri, strlen(s->uri), 0));
+    int fd = open(s->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    if (fd < 0)
+        return pt_fail(err, PT_EIO, "open %s: %s", s->part, strerror(errno));
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &st) != 0) {
+        rc = errno == EWOULDBLOCK ? pt_fail(err, PT_EBUSY, "%s: another process is downloading it", s->part)
+                                  : pt_fail(err, PT_EIO, "%s: %s", s->part, strerror(errno));
+        close(fd);
+        return rc;
+    }
+    s->fd = fd;
+    s->done = st.st_size;
+    return PT_OK;
+}
+
+static int no_space(struct pt_source *s, struct pt_err *err)
+{
+    struct statvfs v = {0};
+    (void)fstatvfs(s->fd, &v);
+    return pt_fail(err, PT_EIO, "write %s: %s: the model has %lld bytes, %lld more fit", s->part, strerror(ENOSPC), (long long)s->total,
+                   (long long)(v.f_bavail * v.f_frsize));
+}
+
+/* A full disk is found before the download rather than at its end. */
+static int reserve(struct pt_source *s, struct pt_err *err)
+{
+    if (s->total > 0 && fallocate(s->fd, FALLOC_FL_KEEP_SIZE, 0, s->total) != 0 && errno == ENOSPC)
+        return no_space(s, err);
+    return PT_OK;
+}
+
+static int write_part(struct pt_source *s, const char *p, size_t len, struct pt_err *err)
+{
+    if (s->total >= 0 && (int64_t)len > s->total - s->done)
+        return pt_fail(err, PT_EIO, "GET %s: more than the announced %lld bytes", s->shown, (long long)s->total);
+    pt_sha256_update(s->sha, p, len);
+    while (len > 0) {
+        ssize_t n = pwrite(s->fd, p, len, s->done);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0) {
+            int rc = errno == ENOSPC ? no_space(s, err) : pt_fail(err, PT_EIO, "write %s: %s", s->part, strerror(errno));
+            pt_sha256_abort(s->sha); /* it is ahead of the file now */
+            s->sha = NULL;
+            return rc;
+        }
+        p += n;
+        len -= (size_t)n;
+        s->done += n;
+    }
+    return PT_OK;
+}
+
+/* --- the response ------------------------------------------------------------------------------------------------------------ */
+
+static int64_t header_number(struct pt_str s)
+{
+    int64_t v;
+    return s.p && pt_parse_i64(s, 0, INT64_MAX, "length", &v, NULL) == PT_OK ? v : -1;
+}
+
+/* "bytes 100-199/200": the first byte must be the one that is missing. */
+static int accept_rest(struct pt_source *s, const struct pt_http_response *r, struct pt_err *err)
+{
+    struct pt_str rest = pt_http_response_header(r, "Content-Range"), range = {0}, first = {0};
+    int64_t begin = -1;
+    if (rest.p && pt_str_starts(rest, PT_STR("bytes "))) {
+        rest = (struct pt_str){rest.p + 6, rest.len - 6};
+        if (pt_str_split(&rest, '/', &range) && pt_str_split(&range, '-', &first))
+            begin = header_number(first);
+    }
+    if (begin != s->done) {
+        pt_sha256_abort(s->sha);
+        s->sha = NULL; /* from the beginning next time */
+        return pt_fail(err, PT_EIO, "GET %s: asked for the bytes from %lld on, got those from %lld on", s->shown, (long long)s->done, (long long)begin);
+    }
+    s->total = header_number(rest);
+    return PT_OK;
+}
+
+static int refused(struct pt_source *s, int status, struct pt_err *err)
+{
+    static const struct {
+        int status, code;
+        const char *text;
+    } known[] = {{401, PT_EDENIED, " (not authenticated)"}, {403, PT_EDENIED, " (forbidden)"},          {404, PT_ENOTFOUND, " (not found)"},
+                 {410, PT_ENOTFOUND, " (gone)"},             {429, PT_EUNAVAILABLE, " (too many requests)"}, {503, PT_EUNAVAILABLE, " (unavailable)"}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].status == status)
+            return pt_fail(err, known[i].code, "GET %s: the server answered %d%s", s->shown, status, known[i].text);
+    return pt_fail(err, PT_EUNAVAILABLE, "GET %s: the server answered %d", s->shown, status);
+}
+
+static void remember_validator(struct pt_source *s, const struct pt_http_response *r)
+{
+    struct pt_str v = pt_http_response_header(r, "ETag");
+    if (!v.p || pt_str_starts(v, PT_STR("W/"))) /* a weak one does not promise equal bytes */
+        v = pt_http_response_header(r, "Last-Modified");
+    snprintf(s->validator, sizeof s->validator, PT_STR_FMT, v.p && v.len < sizeof s->validator ? (int)v.len : 0, v.p ? v.p : "");
+}
+
+static int accept_response(struct pt_source *s, const struct pt_http_response *r, struct pt_err *err)
+{
+    int rc;
+    if (r->status == 206 && s->done > 0) {
+        rc = accept_rest(s, r, err);
+    } else if (r->status == 200) {
+        s->total = header_number(pt_http_response_header(r, "Content-Length"));
+        rc = s->done > 0 ? restart(s, err) : PT_OK;
+        remember_validator(s, r);
+    } else {
+        if (r->status == 416) { /* what is here is longer than the file there */
+            pt_sha256_abort(s->sha);
+            s->sha = NULL;
+        }
+        rc = refused(s, r->status, err);
+    }
+    return rc < 0 ? rc : reserve(s, err);
+}
+
+static int on_headers(void *arg, const struct pt_http_response *r)
+{
+    struct pt_source *s = arg;
+    int rc = accept_response(s, r, &s->err);
+    if (rc == PT_OK)
+        s->o.progress(s->o.arg, s->done, s->total);
+    return rc;
+}
+
+static int on_data(void *arg, const void *p, size_t len)
+{
+    struct pt_source *s = arg;
+    int rc = write_part(s, p, len, &s->err);
+    if (rc == PT_OK)
+        s->o.progress(s->o.arg, s->done, s->total);
+    return rc;
+}
+
+/* --- the end of a download ----------------------------------------------------------------------------------------------------- */
+
+static void run_publish(struct pt_work *w)
+{
+    struct pt_source *s = of_work(w);
+    if (fsync(s->fd) != 0)
+        pt_fail(&s->err, PT_EIO, "write %s: %s", s->part, strerror(errno));
+    else if (rename(s->part, s->path) != 0)
+        pt_fail(&s->err, PT_EIO, "rename %s to %s: %s", s->part, s->path, strerror(errno));
+    int dir = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir >= 0) {
+        (void)fsync(dir); /* best effort: without it the download may have to be repeated */
+        close(dir);
+    }
+}
+
+static void on_published(struct pt_work *w)
+{
+    struct pt_source *s = of_work(w);
+    if (!end_work(s))
+        return;
+    if (s->err.code) {
+        give_up(s, &s->err);
+        return;
+    }
+    int fd = s->fd;
+    s->fd = -1;
+    finish(s, fd, true);
+}
+
+static int complete(struct pt_source *s, struct pt_err *err)
+{
+    if (s->total >= 0 && s->done < s->total)
+        return pt_fail(err, PT_EIO, "GET %s: it ended after %lld of %lld bytes", s->shown, (long long)s->done, (long long)s->total);
+    pt_sha256_finish(s->sha, s->got);
+    s->sha = NULL;
+    if (s->has_digest && memcmp(s->got, s->digest, 32) != 0) {
+        char want[72], got[72];
+        pt_format_digest(s->digest, want);
+        pt_format_digest(s->got, got);
+        return pt_fail(err, PT_ECONFLICT, "GET %s: digest: want %s, got %s", s->shown, want, got);
+    }
+    final_path(s, s->got);
+    return start_work(s, run_publish, on_published, err);
+}
+
+static void on_call_done(void *arg, const struct pt_http_response *r, const struct pt_err *err)
+{
+    struct pt_source *s = arg;
+    (void)r;
+    s->call = NULL;
+    if (s->err.code == 0 && err)
+        s->err = *err;
+    if (s->err.code == 0)
+        complete(s, &s->err);
+    if (s->err.code)
+        give_up(s, &s->err);
+}
+
+/* --- an attempt ------------------------------------------------------------------------------------------------------------------ */
+
+static int start_call(struct pt_source *s, struct pt_err *err)
+{
+    char range[48];
+    struct pt_http_header headers[3] = {{PT_STR("Accept-Encoding"), PT_STR("identity")}};
+    size_t count = 1;
+    bool resume = s->sha && s->done > 0 && (s->validator[0] || s->has_digest);
+    if (!resume && restart(s, err) < 0)
+        return err->code;
+    if (resume) {
+        snprintf(range, sizeof range, "bytes=%lld-", (long long)s->done);
+        headers[count++] = (struct pt_http_header){PT_STR("Range"), pt_str(range)};
+        if (s->validator[0])
+            headers[count++] = (struct pt_http_header){PT_STR("If-Range"), pt_str(s->validator)};
+    }
+    struct pt_http_client_options co = {.tls = s->o.tls, .max_idle = 1};
+    if (!s->client && pt_http_client_create(s->o.loop, &co, &s->client, err) < 0)
+        return err->code;
+    s->total = -1;
+    struct pt_http_call_options call = {.method = "GET", .url = s->uri, .headers = headers, .header_count = count, .stall_timeout_ms = STALL_MS,
+                                        .max_redirects = MAX_REDIRECTS, .on_headers = on_headers, .on_data = on_data, .on_done = on_call_done, .arg = s};
+    return pt_http_call_start(s->client, &call, &s->call, err);
+}
+
+/* Brings s->sha to what an earlier process left. */
+static void run_hash_part(struct pt_work *w)
+{
+    struct pt_source *s = of_work(w);
+    char *buf = pt_malloc(HASH_CHUNK);
+    s->sha = buf ? pt_sha256_create() : NULL;
+    for (int64_t at = 0; s->sha && at < s->done && !atomic_load(&s->stop);) {
+        int64_t left = s->done - at;
+        ssize_t n = pread(s->fd, buf, left < HASH_CHUNK ? (size_t)left : HASH_CHUNK, at);
+        if (n <= 0) {
+            pt_sha256_abort(s->sha);
+            s->sha = NULL;
+            break;
+        }
+        pt_sha256_update(s->sha, buf, (size_t)n);
+        at += n;
+    }
+    pt_free(buf);
+}
+
+static void on_part_hashed(struct pt_work *w)
+{
+    struct pt_source *s = of_work(w);
+    if (end_work(s) && start_call(s, &s->err) < 0)
+        give_up(s, &s->err);
+}
+
+static int download(struct pt_source *s, struct pt_err *err)
+{
+    int rc;
+    if (s->has_digest) {
+        final_path(s, s->digest);
+        int fd = open_file(s->path, NULL);
+        if (fd >= 0) {
+            finish(s, fd, false);
+            return PT_OK;
+        }
+    }
+    if (s->fd < 0) {
+        if ((rc = open_part(s, err)) < 0)
+            return rc;
+        if (s->has_digest && s->done > 0)
+            return start_work(s, run_hash_part, on_part_hashed, err);
+    }
+    return start_call(s, err);
+}
+
+static void attempt(struct pt_timer *t)
+{
+    struct pt_source *s = (struct pt_source *)((char *)t - offsetof(struct pt_source, timer));
+    s->err.code = 0;
+    if (!s->is_file) {
+        if (download(s, &s->err) < 0)
+            give_up(s, &s->err);
+        return;
+    }
+    int fd = open_file(s->path, &s->err);
+    if (fd < 0)
+        give_up(s, &s->err);
+    else
+        finish(s, fd, false);
+}
+
+void pt_source_fetch(struct pt_source *s)
+{
+    pt_timer_start(pt_loop_sched(s->o.loop), &s->timer, 0, attempt);
+}
+
+void pt_source_discard(struct pt_source *s)
+{
+    if (!s->is_file && s->path[0])
+        (void)unlink(s->path);
+}
+
+int pt_source_create(const struct pt_source_options *o, struct pt_source **out, struct pt_err *err)
+{
+    struct pt_source *s = pt_calloc(1, sizeof *s);
+    if (!s)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    *s = (struct pt_source){.o = *o, .fd = -1, .total = -1, .has_digest = o->digest != NULL};
+    if (o->digest)
+        memcpy(s->digest, o->digest, 32);
+    int rc = (s->uri = pt_strdup(o->uri)) ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory");
+    if (rc == PT_OK) {
+        snprintf(s->shown, sizeof s->shown, "%.*s", (int)strcspn(o->uri, "?"), o->uri);
+        s->is_file = pt_str_starts(pt_str(o->uri), PT_STR("file://"));
+        rc = s->is_file ? pt_path_resolve(o->uri + 7, s->path, sizeof s->path, err) : pt_path_resolve(o->cache_dir, s->dir, sizeof s->dir, err);
+    }
+    if (rc < 0) {
+        pt_source_destroy(s);
+        return rc;
+    }
+    *out = s;
+    return PT_OK;
+}
+
+void pt_source_destroy(struct pt_source *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->stop, true);
+    s->destroyed = true;
+    pt_timer_stop(pt_loop_sched(s->o.loop), &s->timer);
+    if (s->call)
+        pt_http_call_cancel(s->call);
+    s->call = NULL;
+    if (s->working)
+        return;
+    pt_http_client_destroy(s->client);
+    pt_sha256_abort(s->sha);
+    if (s->fd >= 0)
+        close(s->fd);
+    pt_free(s->uri);
+    pt_free(s);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * config.c: the configuration: defaults, both notations, and every refusal with its words.
+ */
+#include "base/mem.h"
+#include "sidecar/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define MODEL "model: {name: digits, uri: 'file:///m.onnx'}\n"
+#define ZEROS "0000000000000000000000000000000000000000000000000000000000000000"
+
+static void defaults(void **state)
+{
+    (void)state;
+    struct pt_config c;
+    assert_int_equal(pt_config_parse(&c, "f", PT_STR(MODEL), NULL), PT_OK);
+    assert_string_equal(c.model.name, "digits");
+    assert_string_equal(c.model.version, "1");
+    assert_string_equal(c.model.format, "onnx");
+    assert_false(c.model.has_digest);
+    assert_int_equal(c.serving.port, 8080);
+    assert_int_equal(c.serving.metrics_port, 8082);
+    assert_int_equal(c.serving.timeout_ms, 60000);
+    assert_int_equal(c.runtime.threads, 0);
+    assert_int_equal(c.runtime.concurrency, 8);
+    assert_int_equal(c.drain.timeout_ms, 30000);
+    assert_null(c.report.url);
+    pt_config_finish(&c);
+}
+
+/* As the operator writes it. */
+static void json(void **state)
+{
+    (void)state;
+    struct pt_config c;
+    static const char text[] =
+        "{\"model\":{\"name\":\"digits\",\"version\":\"2\",\"uri\":\"https://h/m.onnx\",\"digest\":\"sha256:" ZEROS "\",\"format\":\"onnx\"},"
+        "\"serving\":{\"port\":9000,\"metricsPort\":9001,\"timeoutMs\":2500},\"runtime\":{\"threads\":2,\"concurrency\":4,\"queue\":0},\"drain\":{\"timeoutMs\":5000},"
+        "\"report\":{\"url\":\"https://op:8443/v1/report\",\"ca\":\"-----BEGIN\\nX\\n\",\"tokenFile\":\"/t\",\"intervalMs\":500}}";
+    assert_int_equal(pt_config_parse(&c, "f", pt_str(text), NULL), PT_OK);
+    assert_string_equal(c.model.version, "2");
+    assert_true(c.model.has_digest);
+    assert_int_equal(c.serving.port, 9000);
+    assert_int_equal(c.serving.timeout_ms, 2500);
+    assert_int_equal(c.runtime.threads, 2);
+    assert_int_equal(c.runtime.concurrency, 4);
+    assert_int_equal(c.runtime.queue, 0);
+    assert_int_equal(c.drain.timeout_ms, 5000);
+    assert_string_equal(c.report.url, "https://op:8443/v1/report");
+    assert_string_equal(c.report.ca, "-----BEGIN\nX\n");
+    assert_string_equal(c.report.token_file, "/t");
+    assert_int_equal(c.report.interval_ms, 500);
+    pt_config_finish(&c);
+}
+
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"", "f: want an object with model, serving, ..., got nothing"},
+        {"[]", "f: want an object with model, serving, ..., got a list"},
+        {"model: 7\n", "f: line 1: model: want an object, got a scalar"},
+        {"serving: {port: 80}\n", "f: model.name is missing"},
+        {"model: {name: digits}\n", "f: model.uri is missing"},
+        {MODEL "modle: {}\n", "f: line 2: modle: unknown member"},
+        {MODEL MODEL, "f: line 2: model: given twice"},
+        {"model:\n  name: a\n  name: b\n", "f: line 3: model.name: given twice"},
+        {MODEL "serving:\n  prot: 1\n", "f: line 3: serving.prot: unknown member"},
+        {MODEL "serving: {[1]: 1}\n", "f: line 2: serving.a list: unknown member"},
+        {MODEL "serving: {port: \"80\"}\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got \"80\""},
+        {MODEL "serving: {port: 70000}\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got 70000"},
+        {MODEL "serving: {port: 1.5}\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got 1.5"},
+        {MODEL "serving: {port: [1]}\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got a list"},
+        {MODEL "serving: {port: }\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got "},
+        {MODEL "serving: {port: 8082}\n", "f: serving.port and serving.metricsPort are both 8082"},
+        {MODEL "runtime: {concurrency: 0}\n", "f: line 2: runtime.concurrency: want a whole number from 1 to 4096, got 0"},
+        {"model: {name: 7, uri: 'file:///m'}\n", "f: line 1: model.name: want a string (quote it), got 7"},
+        {"model: {name: true, uri: 'file:///m'}\n", "f: line 1: model.name: want a string (quote it), got true"},
+        {"model: {name: {}, uri: 'file:///m'}\n", "f: line 1: model.name: want a string, got an object"},
+        {"model: {name: '', uri: 'file:///m'}\n", "f: line 1: model.name: want 1 to 253 characters, got \"\""},
+        {"model: {name: a/b, uri: 'file:///m'}\n", "f: model.name and model.version may not contain \"/\": \"a/b\", \"1\""},
+        {"model: {name: a, uri: 's3://b/k'}\n", "f: model.uri: want file:///PATH, https://... or http://..., got \"s3://b/k\""},
+        {"model: {name: a, uri: 'file:///m', format: pmml}\n", "f: model.format: \"pmml\" is not supported (onnx is)"},
+        {"model: {name: a, uri: 'file:///m', digest: 'sha256:12'}\n",
+         "f: line 1: model.digest: want sha256: and 64 lower-case hexadecimal digits, got \"sha256:12\""},
+        {MODEL "report: {intervalMs: 1000}\n", "f: report.url is missing"},
+        {MODEL "report: {url: 'op:8443'}\n", "f: report.url: want https://..., got \"op:8443\""},
+        {MODEL "---\n" MODEL, "f: more than one YAML document"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pt_config c;
+        struct pt_err err = {0};
+        int rc = pt_config_parse(&c, "f", pt_str(cases[i].text), &err);
+        if (rc == PT_OK || strcmp(err.msg, cases[i].message) != 0)
+            fail_msg("%s\nwant %s\ngot  %s", cases[i].text, cases[i].message, rc == PT_OK ? "no error" : err.msg);
+        assert_int_equal(rc, err.code);
+    }
+}
+
+static void syntax_errors_name_the_line(void **state)
+{
+    (void)state;
+    struct pt_config c;
+    struct pt_err err;
+    assert_int_equal(pt_config_parse(&c, "f", PT_STR("model:\n  name: a\n bad: [\n"), &err), PT_EPARSE);
+    assert_non_null(strstr(err.msg, "f: line 3: "));
+    assert_int_equal(pt_config_load(&c, "/nonexistent/config.json", &err), PT_ENOTFOUND);
+    assert_non_null(strstr(err.msg, "/nonexistent/config.json"));
+}
+
+static void out_of_memory(void **state)
+{
+    (void)state;
+    int failed = 0;
+    for (int n = 1;; n++) {
+        struct pt_config c;
+        struct pt_err err = {0};
+        pt_mem_fail_at(n, 0);
+        int rc = pt_config_parse(&c, "f", PT_STR(MODEL), &err);
+        pt_mem_fail_at(0, 0);
+        pt_config_finish(&c);
+        if (rc == PT_OK)
+            break;
+        assert_int_equal(err.code, PT_ENOMEM);
+        failed++;
+    }
+    assert_true(failed >= 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(json), cmocka_unit_test(refusals),
+                                       cmocka_unit_test(syntax_errors_name_the_line), cmocka_unit_test(out_of_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
