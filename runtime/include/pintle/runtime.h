@@ -91,6 +91,7 @@ struct pt_session_options {
     int thread_count;           /* 0 = from the CPU limit; ignored with threads set */
     int max_programs;           /* compiled programs kept, least recently used leave; 0 = 8 */
     uint64_t max_arena_bytes;   /* planned memory of one run; over it is an error; 0 = 64 GiB */
+    bool no_opt;                /* run each node as its reference operator: no rewrites, no kernels; for comparisons */
 };
 /* Maps the file (weights are not copied) and prepares it. opts may be NULL. The file must not change while the session lives. */
 PT_API int pt_session_open(const char *path, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err);
@@ -109,7 +110,7 @@ PT_API int pt_session_output_index(const struct pt_session *s, const char *name)
 struct pt_run;
 PT_API int pt_run_create(struct pt_session *s, struct pt_run **out, struct pt_err *err);
 PT_API void pt_run_destroy(struct pt_run *r);
-/* Borrows t->data until execute returns; checks name-independent facts: dtype, rank, fixed dims, size. */
+/* Borrows t->data until execute returns; checks dtype, rank, fixed dims, size, and that data is aligned for its type. */
 PT_API int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err);
 /* Runs the model on the calling thread and the pool. All inputs must be set. */
 PT_API int pt_run_execute(struct pt_run *r, struct pt_err *err);

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lower.h: from nodes with known shapes to steps: which kernel, which layout, which weights packed.
+ *
+ * A lowering function looks at one node and either emits steps for it (1), leaves it to the reference operator (0), or fails (< 0).
+ */
+#ifndef PT_RUNTIME_LOWER_H
+#define PT_RUNTIME_LOWER_H
+
+#include "runtime/compile/program.h"
+
+/* A node that is left after folding: shapes are known, params filled. */
+struct pt_item {
+    const struct pt_node *node;
+    void *params;
+    size_t scratch_bytes;
+};
+
+struct pt_lower {
+    struct pt_program *p;
+    const struct pt_compile_options *o;
+    const struct pt_kernels *k;
+    const struct pt_item *item;
+    struct pt_err *err;
+};
+
+typedef int (*pt_lower_fn)(struct pt_lower *l);
+int pt_lower_conv(struct pt_lower *l);
+int pt_lower_pool(struct pt_lower *l);
+int pt_lower_global_average(struct pt_lower *l);
+int pt_lower_reduce_mean(struct pt_lower *l);
+int pt_lower_gemm(struct pt_lower *l);
+int pt_lower_matmul(struct pt_lower *l);
+int pt_lower_unary(struct pt_lower *l);
+int pt_lower_binary(struct pt_lower *l);
+int pt_lower_clip(struct pt_lower *l);
+int pt_lower_pow(struct pt_lower *l);
+int pt_lower_softmax(struct pt_lower *l);
+int pt_lower_layernorm(struct pt_lower *l);
+int pt_lower_transpose(struct pt_lower *l);
+int pt_lower_concat(struct pt_lower *l);
+int pt_lower_batchnorm(struct pt_lower *l);
+
+/* All items, then reorders and copies for the outputs. */
+int pt_lower_all(struct pt_lower *l, const struct pt_item *items, int count);
+
+/* --- for lowering functions ----------------------------------------------------------------------------------------------------- */
+/* Slot of the node's operand, -1 when not given. */
+int pt_lower_in(const struct pt_lower *l, int i);
+int pt_lower_out(const struct pt_lower *l, int i);
+static inline struct pt_slot *pt_lower_slot(const struct pt_lower *l, int slot)
+{
+    return &l->p->slots[slot];
+}
+static inline struct pt_slot *pt_lower_given(const struct pt_lower *l, int slot) /* NULL for an operand that is not given */
+{
+    return slot < 0 ? NULL : &l->p->slots[slot];
+}
+/* The slot with the same value in that layout; emits a reorder when there is none yet. Negative code on failure. */
+int pt_lower_to(struct pt_lower *l, int slot, enum pt_layout layout);
+/* Channels-last and plain order are the same memory for this tensor. */
+bool pt_same_order(const struct pt_tensor *t);
+/* Zeroed memory that lives with the program. */
+void *pt_lower_alloc(struct pt_lower *l, size_t bytes);
+/* Emits a step; out is the node's output 0 whose layout is set. in: slots. */
+struct pt_step_desc {
+    pt_op_fn run;
+    void *params;
+    const int *in;
+    int in_count, out;
+    unsigned inplace;
+    size_t scratch_bytes;
+};
+int pt_lower_emit(struct pt_lower *l, const struct pt_step_desc *d, enum pt_layout out_layout);
+/* Memory derived from constant slot: of the session when the constant is the graph's, else of the program. */
+void *pt_lower_pack(struct pt_lower *l, const struct pt_slot *s, uint64_t kind, size_t bytes, pt_pack_fn fill, void *arg);
+
+#endif

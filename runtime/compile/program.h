@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * program.h: a graph compiled for one set of input shapes: an array of steps over numbered slots, with all memory planned.
+ *
+ * A slot is a tensor: an input of the run, a constant, a place in the arena, or another slot seen with other dims. Slots below the
+ * graph's value_count are the graph's values; the rest are made by lowering (other layouts, copies). A step is a function with its operands;
+ * executing a program is calling them in order (exec/). Nothing in a program changes after it is compiled; runs share it.
+ */
+#ifndef PT_RUNTIME_PROGRAM_H
+#define PT_RUNTIME_PROGRAM_H
+
+#include "runtime/ops/op.h"
+
+/* How the elements of a tensor lie. Dims are always in the model's order. */
+enum pt_layout {
+    PT_LAYOUT_PLAIN,        /* row-major */
+    PT_LAYOUT_CHANNELS_LAST /* axis 1 innermost; rank >= 3 */
+};
+
+enum pt_place { PT_PLACE_NONE, PT_PLACE_CONST, PT_PLACE_INPUT, PT_PLACE_ARENA, PT_PLACE_ALIAS };
+
+struct pt_slot {
+    struct pt_tensor t; /* data: constants only */
+    enum pt_place place;
+    enum pt_layout layout;
+    int index;          /* INPUT: which; ALIAS: of which slot */
+    int twin;           /* the same value in the other layout, or -1 */
+    bool shared;        /* CONST that belongs to the graph, not to this program */
+    int first, last;    /* ARENA: steps between which it is alive */
+    size_t offset;      /* ARENA */
+};
+
+struct pt_step {
+    const struct pt_node *node;
+    pt_op_fn run;
+    void *params;
+    int operands;            /* index in program->operands: inputs, then outputs */
+    int in_count, out_count;
+    unsigned inplace;        /* bit i: output 0 may be written over input i, if that has its shape */
+    bool view;               /* output 0 may share input 0's memory */
+    size_t scratch_bytes;
+};
+
+struct pt_program {
+    struct pt_arena mem;
+    struct pt_consts consts;
+    struct pt_slot *slots;
+    struct pt_step *steps;
+    int *operands;            /* slot or -1 */
+    int slot_count, slot_room, step_count, step_room, operand_count, operand_room;
+    const int *inputs;        /* slots, as the graph's inputs */
+    int *outputs;
+    int input_count, output_count;
+    size_t arena_bytes, scratch_offset;
+    uint64_t macs;
+    int refs;                 /* runs that hold it, plus one for the cache */
+    uint64_t used;            /* for least recently used */
+};
+
+struct pt_packs;
+
+struct pt_compile_options {
+    uint64_t max_arena_bytes;
+    int threads;            /* kernels size their workspaces by it */
+    struct pt_packs *packs; /* weights packed once for all programs of a session */
+    bool no_opt;            /* reference operators only */
+};
+
+/* inputs: dtype and dims of each graph input. */
+int pt_program_create(const struct pt_graph *g, const struct pt_tensor *inputs, const struct pt_compile_options *o, struct pt_program **out,
+                      struct pt_err *err);
+void pt_program_destroy(struct pt_program *p);
+
+/* Gives every arena slot its offset. steps and operands are final. */
+int pt_program_plan(struct pt_program *p, uint64_t max_arena_bytes, struct pt_err *err);
+
+/* --- evaluation of single nodes (folding and inference share it) --------------------------------------------------------------- */
+/* Checks types, calls infer and computes the outputs' sizes. c->in, c->out, c->node, c->err are set; params come from mem. */
+int pt_eval_infer(struct pt_op_ctx *c, struct pt_arena *mem);
+/* After pt_eval_infer: allocates the outputs in consts and runs the reference. Inputs may be unaligned. */
+int pt_eval_run(struct pt_op_ctx *c, struct pt_consts *consts);
+
+/* --- packed weights ------------------------------------------------------------------------------------------------------------------- */
+/* Memory derived from constants of the graph, made on first use and kept for the session. */
+struct pt_pack_key {
+    const void *data;
+    uint64_t kind; /* hash of what was made of it */
+};
+typedef int (*pt_pack_fn)(void *arg, void *out, struct pt_err *err);
+struct pt_packs *pt_packs_create(void);
+void pt_packs_destroy(struct pt_packs *p);
+/* The packed bytes for key; fill is called once to make them. NULL on failure. Not thread-safe: compilation is serialised. */
+void *pt_packs_get(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, void *arg, struct pt_err *err);
+
+#endif

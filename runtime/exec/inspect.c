@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * inspect.c: what is in a model, whether Pintle can run it or not. The summary is one block that owns the graph it points into.
+ */
+#include "runtime/exec/session.h"
+
+#include "base/contract.h"
+#include "runtime/compile/rewrite.h"
+
+#include <stdlib.h>
+
+struct summary {
+    struct pt_model_summary pub; /* first member */
+    struct pt_map_file file;
+    struct pt_graph graph;
+    struct pt_op_count *ops;
+    struct pt_opset *opsets;
+};
+
+const char *pt_runtime_version(void)
+{
+    return PT_VERSION;
+}
+
+const char *pt_runtime_isa(void)
+{
+    return pt_kernels()->name;
+}
+
+static int by_count(const void *a, const void *b)
+{
+    const struct pt_op_count *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count < y->count ? 1 : -1;
+    int c = strcmp(x->op_type, y->op_type);
+    return c ? c : strcmp(x->domain, y->domain);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct pt_node *x = *(const struct pt_node *const *)a, *y = *(const struct pt_node *const *)b;
+    size_t n = x->op_type.len < y->op_type.len ? x->op_type.len : y->op_type.len;
+    int c = n ? memcmp(x->op_type.p, y->op_type.p, n) : 0;
+    if (c == 0)
+        c = (x->op_type.len > y->op_type.len) - (x->op_type.len < y->op_type.len);
+    if (c == 0 && !pt_str_eq(x->domain, y->domain))
+        c = x->domain.len < y->domain.len || (x->domain.len == y->domain.len && memcmp(x->domain.p, y->domain.p, x->domain.len) < 0) ? -1 : 1;
+    return c;
+}
+
+static int add_op(struct summary *s, const struct pt_node *n, size_t count, struct pt_err *err)
+{
+    struct pt_op_count *o = &s->ops[s->pub.op_count++];
+    o->domain = pt_arena_strndup(&s->graph.arena, n->domain.p, n->domain.len);
+    o->op_type = pt_arena_strndup(&s->graph.arena, n->op_type.p, n->op_type.len);
+    if (!o->domain || !o->op_type)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    const struct pt_op *op = pt_op_find(n->domain, n->op_type, n->version, &o->since_version);
+    o->supported = op && (n->domain.len || n->version <= PT_MAX_OPSET);
+    o->count = count;
+    return PT_OK;
+}
+
+static int count_ops(struct summary *s, struct pt_err *err)
+{
+    size_t n = (size_t)s->graph.node_count;
+    pt_auto_free const struct pt_node **nodes = pt_calloc(n + 1, sizeof *nodes);
+    s->ops = pt_calloc(n + 1, sizeof *s->ops);
+    if (!nodes || !s->ops)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    for (size_t i = 0; i < n; i++)
+        nodes[i] = &s->graph.nodes[i];
+    qsort(nodes, n, sizeof *nodes, by_name);
+    for (size_t i = 0, from = 0; i < n; i++)
+        if (i + 1 == n || by_name(&nodes[from], &nodes[i + 1]) != 0) {
+            int rc = add_op(s, nodes[from], i + 1 - from, err);
+            if (rc < 0)
+                return rc;
+            from = i + 1;
+        }
+    qsort(s->ops, s->pub.op_count, sizeof *s->ops, by_count);
+    s->pub.ops = s->ops;
+    return PT_OK;
+}
+
+static int describe(struct summary *s, struct pt_err *err)
+{
+    const struct pt_onnx_model *m = &s->graph.model;
+    struct pt_model_summary *pub = &s->pub;
+    if (!(s->opsets = pt_calloc(m->opset_count + 1, sizeof *s->opsets)))
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    for (size_t i = 0; i < m->opset_count; i++) {
+        s->opsets[i].version = m->opsets[i].version;
+        if (!(s->opsets[i].domain = pt_arena_strndup(&s->graph.arena, m->opsets[i].domain.p, m->opsets[i].domain.len)))
+            return pt_fail(err, PT_ENOMEM, "out of memory");
+    }
+    if (!(pub->producer = pt_arena_strndup(&s->graph.arena, m->producer.p, m->producer.len)))
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    for (size_t i = 0; i < m->graph.initializer_count; i++) {
+        pub->parameters += (uint64_t)pt_tensor_count(&m->graph.initializers[i].t);
+        pub->weight_bytes += m->graph.initializers[i].t.size_bytes;
+    }
+    pub->opsets = s->opsets;
+    pub->opset_count = m->opset_count;
+    pub->inputs = s->graph.input_info;
+    pub->outputs = s->graph.output_info;
+    pub->input_count = (size_t)s->graph.input_count;
+    pub->output_count = (size_t)s->graph.output_count;
+    pub->ir_version = m->ir_version;
+    return count_ops(s, err);
+}
+
+/* Compiles with every free dim set to 1. What stands in the way goes into plan_error; it is no failure of inspecting. */
+static void try_plan(struct summary *s)
+{
+    struct pt_graph *g = &s->graph;
+    struct pt_err err = {0};
+    pt_auto_free struct pt_tensor *in = pt_calloc((size_t)g->input_count + 1, sizeof *in);
+    struct pt_packs *packs = pt_packs_create();
+    struct pt_program *p = NULL;
+    int rc = in && packs ? PT_OK : pt_fail(&err, PT_ENOMEM, "out of memory");
+    for (int i = 0; rc == PT_OK && i < g->input_count; i++) {
+        const struct pt_value_info *vi = &g->input_info[i];
+        in[i] = (struct pt_tensor){.dtype = vi->dtype, .rank = vi->rank};
+        for (int k = 0; k < vi->rank; k++)
+            in[i].dims[k] = vi->dims[k] < 0 ? 1 : vi->dims[k];
+        if (vi->rank < 0)
+            rc = pt_fail(&err, PT_EINVAL, "input '%s' has no shape", vi->name);
+        else if (!pt_tensor_need(in[i].dtype, in[i].rank, in[i].dims, &in[i].size_bytes))
+            rc = pt_fail(&err, PT_EUNSUPPORTED, "input '%s' is not a tensor of a known type and size", vi->name);
+    }
+    if (rc == PT_OK)
+        rc = pt_graph_prune(g, &err);
+    if (rc == PT_OK)
+        rc = pt_graph_check_supported(g, &err);
+    if (rc == PT_OK)
+        rc = pt_graph_rewrite(g, false, &err);
+    struct pt_compile_options o = {.max_arena_bytes = PT_DEFAULT_ARENA, .threads = 1, .packs = packs};
+    if (rc == PT_OK)
+        rc = pt_program_create(g, in, &o, &p, &err);
+    if (p) {
+        s->pub.macs = p->macs;
+        s->pub.peak_bytes = p->arena_bytes;
+    } else {
+        memcpy(s->pub.plan_error, err.msg, sizeof s->pub.plan_error);
+    }
+    pt_program_destroy(p);
+    pt_packs_destroy(packs);
+}
+
+int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_err *err)
+{
+    struct summary *s = pt_calloc(1, sizeof *s);
+    struct pt_err local = {0};
+    err = err ? err : &local;
+    *out = NULL;
+    if (!s)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    int rc = pt_map_file_open(path, &s->file, err);
+    if (rc == PT_OK && (rc = pt_graph_init(&s->graph, s->file.data, s->file.len, PT_DEFAULT_ARENA, err)) < 0)
+        pt_wrap(err, "%s", path);
+    if (rc == PT_OK)
+        rc = describe(s, err);
+    if (rc < 0) {
+        pt_model_summary_free(&s->pub);
+        return rc;
+    }
+    try_plan(s);
+    *out = &s->pub;
+    return PT_OK;
+}
+
+void pt_model_summary_free(struct pt_model_summary *m)
+{
+    struct summary *s = (struct summary *)m;
+    if (!s)
+        return;
+    pt_free(s->ops);
+    pt_free(s->opsets);
+    pt_graph_finish(&s->graph);
+    pt_map_file_close(&s->file);
+    pt_free(s);
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph.h: a model as nodes over numbered values, every name resolved.
+ *
+ * Values and nodes are indices; -1 is an operand that is not given. Nodes stand in topological order. A value that is known before any
+ * run (initializer, folded constant) has `constant` set; its data are a view of the file or memory of the graph. Rewrites (compile/) change
+ * the graph in place: they mark nodes dead and append values, and compile/ drops the dead ones.
+ *
+ * A graph owns its arena and its constants; it is changed only while a session is being opened and read-only afterwards.
+ */
+#ifndef PT_RUNTIME_GRAPH_H
+#define PT_RUNTIME_GRAPH_H
+
+#include "runtime/kernels/kernels.h"
+#include "runtime/onnx/onnx.h"
+
+#include <pthread.h>
+
+struct pt_op;
+
+/* What compile/ has merged into a node. All zero: nothing (an alpha of 0 means 1). */
+struct pt_fusion {
+    enum pt_act act;        /* Conv, Gemm, MatMul: after bias and residual */
+    float lo, hi;           /* PT_ACT_CLIP */
+    float alpha;            /* MatMul: factor of the product; Softmax: of the input */
+    const int *in_perm[2];  /* MatMul: operands are read through a transposition */
+    const int *out_perm;    /* MatMul: the result is written transposed */
+};
+
+struct pt_node {
+    const struct pt_op *op; /* NULL: Pintle has no such operator */
+    int version;            /* opset version of the node's domain */
+    struct pt_str name, op_type, domain;
+    int *inputs, *outputs;  /* value ids or -1 */
+    int input_count, output_count;
+    const struct pt_onnx_attr *attrs;
+    size_t attr_count;
+    struct pt_fusion fusion;
+    bool dead;
+};
+
+struct pt_value {
+    struct pt_str name;
+    int producer;                    /* node, or -1: input or constant */
+    const struct pt_tensor *constant; /* or NULL */
+};
+
+/* Memory of folded constants and aligned copies; freed with its owner. */
+struct pt_consts {
+    pthread_mutex_t lock;
+    struct pt_const_block *blocks;
+    uint64_t bytes, cap_bytes;
+};
+
+struct pt_graph {
+    struct pt_arena arena;
+    struct pt_consts consts;
+    struct pt_onnx_model model;
+    struct pt_value *values;
+    struct pt_node *nodes;
+    int value_count, value_room, node_count;
+    int *inputs, *outputs;                        /* value ids; inputs without those that have an initializer */
+    struct pt_value_info *input_info, *output_info;
+    int input_count, output_count;
+};
+
+/* Reads the model into *g (caller's memory; finish it also after a failure). const_cap bounds folded constants. */
+int pt_graph_init(struct pt_graph *g, const void *model, size_t len, uint64_t const_cap, struct pt_err *err);
+void pt_graph_finish(struct pt_graph *g);
+
+/* Every node's operator must be one we have, in a version we know; names the first that is not. */
+int pt_graph_check_supported(const struct pt_graph *g, struct pt_err *err);
+
+/* --- building blocks for rewrites --------------------------------------------------------------------------------------- */
+int pt_graph_add_value(struct pt_graph *g, struct pt_err *err); /* id or negative code */
+/* A constant tensor with its own memory (data to be filled by the caller). */
+struct pt_tensor *pt_graph_new_tensor(struct pt_graph *g, enum pt_dtype dtype, int rank, const int64_t *dims, struct pt_err *err);
+void *pt_graph_alloc(struct pt_graph *g, size_t bytes, struct pt_err *err); /* from the arena, zeroed */
+
+/* 64-byte aligned memory that lives as long as the owner; PT_ELIMIT over the cap. Thread-safe. */
+void *pt_consts_alloc(struct pt_consts *c, size_t bytes, struct pt_err *err);
+void pt_consts_init(struct pt_consts *c, uint64_t cap_bytes);
+void pt_consts_finish(struct pt_consts *c);
+
+/* "node 'conv1' (Conv)" for messages. */
+struct pt_node_text {
+    char s[200];
+};
+struct pt_node_text pt_node_text(const struct pt_node *n);
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * constant.c: operators that make values out of attributes or of a few scalars: Constant, ConstantOfShape, Range, EyeLike.
+ */
+#include "runtime/ops/op.h"
+
+#include <math.h>
+
+/* --- Constant: exactly one of the value attributes -------------------------------------------------------------------------- */
+
+static const struct pt_onnx_attr *value_attr(const struct pt_node *n)
+{
+    static const char *const names[] = {"value", "value_float", "value_floats", "value_int", "value_ints"};
+    const struct pt_onnx_attr *found = NULL;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++)
+        found = pt_node_attr(n, names[i]);
+    return found;
+}
+
+static int constant_infer(struct pt_op_ctx *c)
+{
+    const struct pt_onnx_attr *a = value_attr(c->node);
+    int64_t n = a ? (int64_t)a->count : 0;
+    switch (a ? a->type : PT_ATTR_NONE) {
+    case PT_ATTR_TENSOR:
+        pt_op_like(c, 0, &a->t->t);
+        return PT_OK;
+    case PT_ATTR_FLOAT:
+    case PT_ATTR_INT:
+        pt_op_set_out(c, 0, a->type == PT_ATTR_INT ? PT_INT64 : PT_FLOAT, 0, NULL);
+        return PT_OK;
+    case PT_ATTR_FLOATS:
+    case PT_ATTR_INTS:
+        pt_op_set_out(c, 0, a->type == PT_ATTR_INTS ? PT_INT64 : PT_FLOAT, 1, &n);
+        return PT_OK;
+    default:
+        return pt_op_fail(c, PT_EUNSUPPORTED, "needs one of the attributes value, value_float(s), value_int(s)");
+    }
+}
+
+static int constant_run(struct pt_op_ctx *c)
+{
+    const struct pt_onnx_attr *a = value_attr(c->node);
+    struct pt_tensor *y = c->out[0];
+    const void *src = a->type == PT_ATTR_TENSOR   ? a->t->t.data
+                      : a->type == PT_ATTR_FLOATS ? (const void *)a->floats
+                      : a->type == PT_ATTR_INTS   ? (const void *)a->ints
+                                                  : (const void *)&a->i; /* .i and .f share their place */
+    if (y->size_bytes)
+        memcpy(y->data, src, y->size_bytes);
+    return PT_OK;
+}
+
+const struct pt_op pt_op_constant = {.type = "Constant", .since = {1, 9, 11, 12, 13, 19, 21, 23, 24, 25}, .min_in = 0, .max_in = 0, .max_out = 1,
+                                     .infer = constant_infer, .run = constant_run};
+
+/* --- ConstantOfShape ---------------------------------------------------------------------------------------------------------- */
+
+static int of_shape_infer(struct pt_op_ctx *c)
+{
+    const struct pt_onnx_attr *a = pt_node_attr(c->node, "value");
+    int64_t dims[PT_MAX_RANK];
+    int n, rc = pt_op_const_ints(c, 0, "shape", dims, PT_MAX_RANK, &n);
+    if (rc < 0)
+        return rc;
+    if (a && (a->type != PT_ATTR_TENSOR || pt_tensor_count(&a->t->t) != 1 || !(PT_TS_FIXED & PT_T(a->t->t.dtype))))
+        return pt_op_fail(c, PT_EINVAL, "attribute 'value' is not a tensor of one number");
+    for (int i = 0; i < n; i++)
+        if (dims[i] < 0)
+            return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld", i, (long long)dims[i]);
+    pt_op_set_out(c, 0, a ? a->t->t.dtype : PT_FLOAT, n, dims);
+    return PT_OK;
+}
+
+static int of_shape_run(struct pt_op_ctx *c)
+{
+    const struct pt_onnx_attr *a = pt_node_attr(c->node, "value");
+    struct pt_tensor *y = c->out[0];
+    size_t size = pt_dtype_size(y->dtype);
+    int64_t n = pt_tensor_count(y);
+    static const char zero[16];
+    for (int64_t i = 0; i < n; i++)
+        memcpy((char *)y->data + (size_t)i * size, a ? a->t->t.data : (const void *)zero, size);
+    return PT_OK;
+}
+
+const struct pt_op pt_op_constant_of_shape = {.type = "ConstantOfShape", .since = {9, 20, 21, 23, 24, 25}, .min_in = 1, .max_in = 1, .max_out = 1,
+                                              .types = {PT_TS_INDEX}, .infer = of_shape_infer, .run = of_shape_run};
+
+/* --- Range --------------------------------------------------------------------------------------------------------------------------- */
+
+static int range_infer(struct pt_op_ctx *c)
+{
+    double start = 0, limit = 0, delta = 0;
+    int rc;
+    if ((rc = pt_op_const_float(c, 0, "start", &start)) < 0 || (rc = pt_op_const_float(c, 1, "limit", &limit)) < 0 ||
+        (rc = pt_op_const_float(c, 2, "delta", &delta)) < 0)
+        return rc;
+    double n = ceil((limit - start) / delta);
+    if (delta == 0 || n != n || n > 0x1p40)
+        return pt_op_fail(c, PT_EINVAL, "start %g, limit %g and delta %g make no finite range", start, limit, delta);
+    pt_op_set_out(c, 0, c->in[0]->dtype, 1, (const int64_t[]){n < 0 ? 0 : (int64_t)n});
+    return PT_OK;
+}
+
+#define FILL(id, T, U, s) \
+    case id: { \
+        U start, delta; \
+        memcpy(&start, c->in[0]->data, sizeof start); \
+        memcpy(&delta, c->in[2]->data, sizeof delta); \
+        for (int64_t i = 0; i < n; i++) \
+            ((U *)y->data)[i] = (U)(start + (U)i * delta); \
+        break; \
+    }
+
+static int range_run(struct pt_op_ctx *c)
+{
+    struct pt_tensor *y = c->out[0];
+    int64_t n = y->dims[0];
+    switch (y->dtype) {
+        FILL(PT_INT16, int16_t, uint16_t, )
+        FILL(PT_INT32, int32_t, uint32_t, )
+        FILL(PT_INT64, int64_t, uint64_t, )
+        FILL(PT_FLOAT, float, float, )
+        FILL(PT_DOUBLE, double, double, )
+    default:
+        break;
+    }
+    return PT_OK;
+}
+
+const struct pt_op pt_op_range = {.type = "Range", .since = {11, 27}, .min_in = 3, .max_in = 3, .max_out = 1,
+                                  .types = {PT_T(PT_INT16) | PT_TS_INDEX | PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .infer = range_infer,
+                                  .run = range_run};
+
+/* --- EyeLike --------------------------------------------------------------------------------------------------------------------------- */
+
+static int eye_infer(struct pt_op_ctx *c)
+{
+    int64_t dtype;
+    int rc = pt_attr_int(c, "dtype", c->in[0]->dtype, 1, PT_DTYPE_COUNT - 1, &dtype);
+    if (rc < 0)
+        return rc;
+    if (c->in[0]->rank != 2)
+        return pt_op_fail(c, PT_EINVAL, "input %s is not a matrix", PT_SHAPE(c->in[0]));
+    if (!((PT_TS_NUM | PT_TS_BOOL) & PT_T(dtype)))
+        return pt_op_fail(c, PT_EUNSUPPORTED, "attribute 'dtype' %s is not supported", pt_dtype_name((enum pt_dtype)dtype));
+    pt_op_set_out(c, 0, (enum pt_dtype)dtype, 2, c->in[0]->dims);
+    return PT_OK;
+}
+
+static int eye_run(struct pt_op_ctx *c)
+{
+    struct pt_tensor *y = c->out[0];
+    const struct pt_onnx_attr *a = pt_node_attr(c->node, "k");
+    int64_t k = a && a->type == PT_ATTR_INT ? a->i : 0;
+    size_t size = pt_dtype_size(y->dtype);
+    memset(y->data, 0, y->size_bytes);
+    for (int64_t i = 0; i < y->dims[0]; i++) {
+        int64_t j;
+        if (__builtin_add_overflow(i, k, &j) || j < 0 || j >= y->dims[1])
+            continue;
+        char *p = (char *)y->data + (size_t)(i * y->dims[1] + j) * size;
+        if (y->dtype == PT_FLOAT)
+            memcpy(p, &(float){1}, sizeof(float));
+        else if (y->dtype == PT_DOUBLE)
+            memcpy(p, &(double){1}, sizeof(double));
+        else
+            *p = 1; /* little endian */
+    }
+    return PT_OK;
+}
+
+const struct pt_op pt_op_eye_like = {.type = "EyeLike", .since = {9, 22}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_NUM | PT_TS_BOOL},
+                                     .infer = eye_infer, .run = eye_run};

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * norm.c: BatchNormalization (inference), InstanceNormalization, GroupNormalization and LRN: normalisations per channel.
+ */
+#include "runtime/ops/op.h"
+
+#include <math.h>
+
+static double get(const struct pt_tensor *t, int64_t i)
+{
+    return t->dtype == PT_FLOAT ? (double)((const float *)t->data)[i] : ((const double *)t->data)[i];
+}
+
+static void put(struct pt_tensor *t, int64_t i, double v)
+{
+    if (t->dtype == PT_FLOAT)
+        ((float *)t->data)[i] = (float)v;
+    else
+        ((double *)t->data)[i] = v;
+}
+
+struct norm {
+    float epsilon;
+    int64_t groups, size;
+    float alpha, beta, bias;
+};
+
+static int per_channel(struct pt_op_ctx *c, int first, int last, int64_t channels)
+{
+    for (int i = first; i <= last; i++)
+        if (c->in[i]->rank != 1 || c->in[i]->dims[0] != channels)
+            return pt_op_fail(c, PT_EINVAL, "input %d is %s, must be one value for each of %lld channels", i, PT_SHAPE(c->in[i]), (long long)channels);
+    return PT_OK;
+}
+
+/* --- BatchNormalization ---------------------------------------------------------------------------------------------------- */
+
+static int batch_infer(struct pt_op_ctx *c)
+{
+    struct norm *p = c->params;
+    int64_t training = 0, spatial = 1, is_test = 1;
+    int rc = pt_attr_float(c, "epsilon", 1e-5f, &p->epsilon);
+    if (rc == PT_OK && c->node->version >= 14)
+        rc = pt_attr_int(c, "training_mode", 0, 0, 1, &training);
+    if (rc == PT_OK && c->node->version < 9)
+        rc = pt_attr_int(c, "spatial", 1, 0, 1, &spatial);
+    if (rc == PT_OK && c->node->version < 7)
+        rc = pt_attr_int(c, "is_test", 0, 0, 1, &is_test);
+    if (rc < 0)
+        return rc;
+    if (training || c->out_count > 1)
+        return pt_op_fail(c, PT_EUNSUPPORTED, "training mode is not supported");
+    if (!spatial)
+        return pt_op_fail(c, PT_EUNSUPPORTED, "attribute 'spatial' = 0 is not supported");
+    if (c->in[0]->rank < 1)
+        return pt_op_fail(c, PT_EINVAL, "input %s has no channels", PT_SHAPE(c->in[0]));
+    pt_infer_same(c);
+    return per_channel(c, 1, 4, c->in[0]->rank > 1 ? c->in[0]->dims[1] : 1);
+}
+
+static int batch_run(struct pt_op_ctx *c)
+{
+    const struct norm *p = c->params;
+    const struct pt_tensor *x = c->in[0];
+    int64_t channels = x->rank > 1 ? x->dims[1] : 1, images = x->dims[0];
+    int64_t n = pt_tensor_count(x), pixels = n ? n / (images * channels) : 0;
+    for (int64_t i = 0, at = 0; n && i < images * channels; i++) {
+        int64_t ch = i % channels;
+        double scale = get(c->in[1], ch) / sqrt(get(c->in[4], ch) + (double)p->epsilon);
+        double shift = get(c->in[2], ch) - get(c->in[3], ch) * scale;
+        for (int64_t k = 0; k < pixels; k++, at++)
+            put(c->out[0], at, get(x, at) * scale + shift);
+    }
+    return PT_OK;
+}
+
+const struct pt_op pt_op_batch_normalization = {.type = "BatchNormalization", .since = {1, 6, 7, 9, 14, 15}, .min_in = 5, .max_in = 5, .max_out = 5,
+                                                .types = {PT_TS_FLOAT}, .flags = PT_OP_INPLACE | PT_OP_SAME_TYPE, .params_size = sizeof(struct norm),
+                                                .infer = batch_infer, .run = batch_run};
+
+/* --- InstanceNormalization and GroupNormalization ------------------------------------------------------------------------------- */
+
+static int instance_infer(struct pt_op_ctx *c)
+{
+    struct norm *p = c->params;
+    const struct pt_tensor *x = c->in[0];
+    int rc = pt_attr_float(c, "epsilon", 1e-5f, &p->epsilon);
+    if (rc < 0)
+        return rc;
+    if (x->rank < 2)
+        return pt_op_fail(c, PT_EINVAL, "input %s has no channels", PT_SHAPE(x));
+    p->groups = x->dims[1];
+    pt_infer_same(c);
+    return per_channel(c, 1, 2, x->dims[1]);
+}
+
+/* Until opset 20 scale and bias are per group, from 21 on per channel. */
+static int group_infer(struct pt_op_ctx *c)
+{
+    struct norm *p = c->params;
+    const struct pt_tensor *x = c->in[0];
+    int rc = pt_attr_float(c, "epsilon", 1e-5f, &p->epsilon);
+    if (rc == PT_OK)
+        rc = pt_attr_int(c, "num_groups", 0, 1, INT32_MAX, &p->groups);
+    if (rc < 0)
+        return rc;
+    if (x->rank < 2 || p->groups < 1 || x->dims[1] % p->groups)
+        return pt_op_fail(c, PT_EINVAL, "input %s does not divide into %lld groups", PT_SHAPE(x), (long long)p->groups);
+    pt_infer_same(c);
+    return per_channel(c, 1, 2, c->node->version < 21 ? p->groups : x->dims[1]);
+}
+
+static int group_run(struct pt_op_ctx *c)
+{
+    const struct norm *p = c->params;
+    const struct pt_tensor *x = c->in[0];
+    int64_t n = pt_tensor_count(x);
+    if (n == 0)
+        return PT_OK;
+    int64_t blocks = x->dims[0] * p->groups, size = n / blocks, channels = x->dims[1], pixels = n / (x->dims[0] * channels);
+    bool per_group = c->in[1]->dims[0] == p->groups && p->groups != channels;
+    for (int64_t b = 0; b < blocks; b++) {
+        double mean = 0, var = 0;
+        for (int64_t i = 0; i < size; i++)
+            mean += get(x, b * size + i);
+        mean /= (double)size;
+        for (int64_t i = 0; i < size; i++) {
+            double d = get(x, b * size + i) - mean;
+            var += d * d;
+        }
+        double inv = 1 / sqrt(var / (double)size + (double)p->epsilon);
+        for (int64_t i = 0; i < size; i++) {
+            int64_t at = b * size + i, k = per_group ? b % p->groups : at / pixels % channels;
+            put(c->out[0], at, (get(x, at) - mean) * inv * get(c->in[1], k) + get(c->in[2], k));
+        }
+    }
+    return PT_OK;
+}
+
+const struct pt_op pt_op_instance_normalization = {.type = "InstanceNormalization", .since = {1, 6, 22}, .min_in = 3, .max_in = 3, .max_out = 1,
+                                                   .types = {PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct norm),
+                                                   .infer = instance_infer, .run = group_run};
+const struct pt_op pt_op_group_normalization = {.type = "GroupNormalization", .since = {18, 21}, .min_in = 3, .max_in = 3, .max_out = 1,
+                                                .types = {PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct norm),
+                                                .infer = group_infer, .run = group_run};
+
+/* --- LRN ------------------------------------------------------------------------------------------------------------------------------ */
+
+static int lrn_infer(struct pt_op_ctx *c)
+{
+    struct norm *p = c->params;
+    int rc;
+    if ((rc = pt_attr_float(c, "alpha", 1e-4f, &p->alpha)) < 0 || (rc = pt_attr_float(c, "beta", 0.75f, &p->beta)) < 0 ||
+        (rc = pt_attr_float(c, "bias", 1, &p->bias)) < 0 || (rc = pt_attr_int(c, "size", 0, 1, INT32_MAX, &p->size)) < 0)
+        return rc;
+    if (p->size < 1 || c->in[0]->rank < 2)
+        return pt_op_fail(c, PT_EINVAL, "attribute 'size' is missing or input %s has no channels", PT_SHAPE(c->in[0]));
+    return pt_infer_same(c);
+}
+
+static int lrn_run(struct pt_op_ctx *c)
+{
+    const struct norm *p = c->params;
+    const struct pt_tensor *x = c->in[0];
+    int64_t n = pt_tensor_count(x), channels = x->dims[1], pixels = n ? n / (x->dims[0] * channels) : 0;
+    for (int64_t at = 0; at < n; at++) {
+        int64_t ch = at / pixels % channels, first = ch - (p->size - 1) / 2, last = ch + p->size / 2;
+        double sum = 0;
+        first = first < 0 ? 0 : first;
+        last = last >= channels ? channels - 1 : last;
+        for (int64_t k = first; k <= last; k++) {
+            double v = get(x, at + (k - ch) * pixels);
+            sum += v * v;
+        }
+        put(c->out[0], at, get(x, at) / pow((double)p->bias + (double)p->alpha / (double)p->size * sum, (double)p->beta));
+    }
+    return PT_OK;
+}
+
+const struct pt_op pt_op_lrn = {.type = "LRN", .since = {1, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_FLOAT},
+                                .params_size = sizeof(struct norm), .infer = lrn_infer, .run = lrn_run};

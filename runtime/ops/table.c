@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * table.c: looks operators up by name and version.
+ */
+#include "runtime/ops/table.h"
+
+#define PT_X(name) &pt_op_##name,
+static const struct pt_op *const table[] = {PT_OPS(PT_X)};
+#undef PT_X
+
+const struct pt_op *pt_op_find(struct pt_str domain, struct pt_str type, int64_t version, int *since)
+{
+    if (since)
+        *since = 0;
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        const struct pt_op *op = table[i];
+        if (!pt_str_eq(type, pt_str(op->type)) || !pt_str_eq(domain, pt_str(op->domain ? op->domain : "")))
+            continue;
+        int best = 0;
+        for (int k = 0; k < 16 && op->since[k]; k++)
+            if (op->since[k] <= version)
+                best = op->since[k];
+        if (since)
+            *since = best;
+        return best ? op : NULL;
+    }
+    return NULL;
+}
