@@ -23,16 +23,14 @@ struct pt_spec {
     enum pt_strategy strategy;
     struct pt_amount max_surge, max_unavailable;
     int min_ready_s, progress_deadline_s, history_limit;
-    bool paused;
-    int port;        /* for the Service and the endpoint */
+    int port, metrics_port; /* for the Service and the endpoint */
     char *user_json; /* canonical text of what shapes pods, defaults left out: hashed, kept in the ControllerRevision, pods are built from it */
 };
 
-/* spec: JSON text of the whole object. PT_EINVAL "spec.model.uri: ...: ..." */
+/* object: JSON text of the whole resource. PT_EINVAL "spec.model.uri: ...: ..." */
 int pt_spec_decode(struct pt_str object, struct pt_spec *out, struct pt_err *err);
 void pt_spec_finish(struct pt_spec *s);
-/* Admission, where no CRD does it: checks the object (also apiVersion, kind, metadata.name) and appends it to out with defaults filled in.
- * old: the stored object on update, else empty. */
-int pt_spec_admit(struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err);
+/* Admission, where no CRD does it: checks the object (also apiVersion, kind, metadata.name) and appends it to out with spec.replicas filled in. */
+int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err);
 
 #endif

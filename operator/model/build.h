@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * build.h: the objects we create, as JSON text. Pure functions of user input and the operator's own settings.
+ */
+#ifndef PT_MODEL_BUILD_H
+#define PT_MODEL_BUILD_H
+
+#include "base/buf.h"
+#include "operator/model/objects.h"
+
+/* The operator's part of a pod: not part of a revision, so that upgrading the operator replaces no pod. */
+struct pt_settings {
+    const char *sidecar_image, *report_url, *report_ca_pem;
+    int64_t drain_settle_ms;
+};
+
+/* "<name>-<hash>", hash = FNV-32a over the versioned canonical user input (and the number of collisions, when there were any). */
+void pt_revision_name(const struct pt_md *md, const char *user_json, int collisions, char out[64]);
+/* Appends five random letters to "<revision>-". */
+void pt_pod_name(const char *revision, uint64_t *seed, char out[80]);
+
+int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, struct pt_buf *out, struct pt_err *err);
+/* uid: of the one to patch, as its precondition; NULL to create. */
+int pt_build_service(const struct pt_md *md, const char *uid, struct pt_buf *out, struct pt_err *err);
+/* What pt_service_decode() would say of it. */
+int pt_build_service_shape(const struct pt_md *md, struct pt_buf *out, struct pt_err *err);
+/* The user's template is merged last. PT_EINVAL: it does not fit. */
+int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const char *name, struct pt_buf *out,
+                 struct pt_err *err);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * internal.h: the controller's insides: operator.c keeps stores and queue and takes snapshots, run.c carries out plans. Within model/ only.
+ */
+#ifndef PT_MODEL_INTERNAL_H
+#define PT_MODEL_INTERNAL_H
+
+#include "base/rand.h"
+#include "operator/ctrl/events.h"
+#include "operator/ctrl/reflector.h"
+#include "operator/ctrl/workqueue.h"
+#include "operator/model/operator.h"
+#include "operator/model/plan.h"
+
+#define PT_RESERVED_MAX 64
+#define PT_TAKEN_MS 30000 /* how long a name found taken is not tried again */
+
+/* What is remembered of a ModelDeployment between reconciles. It goes with the object. */
+struct pt_deployment {
+    char uid[64];
+    struct pt_progress progress;
+    int64_t progress_ms;
+    int64_t service_taken_ms; /* -1: not */
+    bool revision_taken;
+    bool has_trouble;
+    char trouble[64], trouble_message[320];
+    struct pt_reserved *reserved;
+    size_t reserved_count;
+    struct pt_run *run; /* under way */
+};
+
+enum pt_kind_index { PT_STORE_MD, PT_STORE_POD, PT_STORE_REVISION, PT_STORE_SERVICE, PT_STORE_COUNT };
+
+struct pt_operator {
+    struct pt_operator_options o;
+    char *ns, *image, *url, *ca;
+    struct pt_rand rand;
+    struct pt_store stores[PT_STORE_COUNT];
+    struct pt_reflector *reflectors[PT_STORE_COUNT];
+    struct pt_workqueue *queue;
+    struct pt_events *events;
+    struct pt_map deployments; /* key -> pt_deployment */
+    unsigned synced;
+    bool stopping;
+    struct pt_timer stop_timer;
+    int64_t stop_by_ms;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+    uint64_t reconciles, failures, writes;
+    struct pt_metric *m_success, *m_error, *m_requeue, *m_errors, *m_seconds, *m_active, *m_reports;
+};
+
+/* Carries out the plan (taken over, also on failure), then tells the queue. key and md's uid are copied. */
+void pt_run_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan);
+void pt_run_cancel(struct pt_run *run); /* calls under way are cancelled; NULL is fine */
+/* Called by run.c when a run has ended. */
+void pt_operator_ran(struct pt_operator *op, const char *key, bool failed, int64_t requeue_ms, int64_t started_ms);
+
+#endif

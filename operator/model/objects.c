@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * objects.c: see objects.h.
+ */
+#include "operator/model/objects.h"
+#include "base/mem.h"
+#include "operator/ctrl/obj.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+/* Collects the strings of a struct that is still on the stack, then moves both into one allocation. */
+struct packer {
+    struct {
+        const char *text;
+        const char **where;
+    } item[16];
+    size_t count, bytes;
+};
+
+static void put(struct packer *p, const char **where, const char *text)
+{
+    text = text ? text : "";
+    p->item[p->count].text = text;
+    p->item[p->count++].where = where;
+    p->bytes += strlen(text) + 1;
+}
+
+static void *pack(struct packer *p, void *draft, size_t size)
+{
+    char *memory = pt_malloc(size + p->bytes), *at = memory ? memory + size : NULL;
+    if (!memory)
+        return NULL;
+    for (size_t i = 0; i < p->count; i++) {
+        size_t n = strlen(p->item[i].text) + 1;
+        memcpy(at, p->item[i].text, n);
+        *p->item[i].where = at;
+        at += n;
+    }
+    memcpy(memory, draft, size);
+    return memory;
+}
+
+void pt_packed_free(struct pt_object *o)
+{
+    pt_free(o);
+}
+
+void pt_pod_free(struct pt_object *o)
+{
+    if (o)
+        pt_free(((struct pt_pod *)o)->state.message);
+    pt_free(o);
+}
+
+static const cJSON *controller_of(const cJSON *tree)
+{
+    const cJSON *e;
+    cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.ownerReferences")) if (pt_obj_true(e, "controller")) return e;
+    return NULL;
+}
+
+static int put_meta(struct packer *p, struct pt_object *o, const cJSON *tree, struct pt_err *err)
+{
+    const char *name = pt_obj_str(tree, "metadata.name"), *uid = pt_obj_str(tree, "metadata.uid"), *rv = pt_obj_str(tree, "metadata.resourceVersion");
+    const cJSON *owner = controller_of(tree);
+    const char *owner_uid = owner ? pt_obj_str(owner, "uid") : NULL, *owner_name = owner ? pt_obj_str(owner, "name") : NULL;
+    int64_t n = 0;
+    if (!name || !uid || !rv || pt_parse_i64(pt_str(rv), 0, INT64_MAX, "resourceVersion", &n, NULL) < 0)
+        return pt_fail(err, PT_EPARSE, "object %s: no usable name, uid or resourceVersion", name ? name : "(unnamed)");
+    o->rv = (uint64_t)n;
+    put(p, &o->ns, pt_obj_str(tree, "metadata.namespace"));
+    put(p, &o->name, name);
+    put(p, &o->uid, uid);
+    if (owner_uid && owner_name) {
+        put(p, &o->owner_uid, owner_uid);
+        put(p, &o->owner_name, owner_name);
+    }
+    return PT_OK;
+}
+
+static const char *map_str(const cJSON *tree, const char *path, const char *key)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(tree, path), key));
+}
+
+static int64_t time_of(const cJSON *o, const char *path)
+{
+    const char *text = pt_obj_str(o, path);
+    int64_t ms = 0;
+    return text && pt_parse_time(pt_str(text), &ms, NULL) == PT_OK ? ms : 0;
+}
+
+static enum pt_truth truth_of(const cJSON *condition)
+{
+    const char *s = pt_obj_str(condition, "status");
+    return s && !strcmp(s, "True") ? PT_TRUE : s && !strcmp(s, "False") ? PT_FALSE : PT_UNKNOWN;
+}
+
+/* --- pod ----------------------------------------------------------------------------------------------------------------- */
+
+static void pod_conditions(struct packer *p, struct pt_pod *pod, const cJSON *tree)
+{
+    const cJSON *c, *gate = NULL, *scheduled = NULL;
+    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.conditions"))
+    {
+        const char *type = pt_obj_str(c, "type");
+        if (!type)
+            continue;
+        if (!strcmp(type, PT_READINESS_GATE))
+            gate = c;
+        else if (!strcmp(type, "PodScheduled"))
+            scheduled = c;
+        else if (!strcmp(type, "Ready") && truth_of(c) == PT_TRUE) {
+            pod->ready = true;
+            pod->ready_wall_ms = time_of(c, "lastTransitionTime");
+        }
+    }
+    pod->gate = gate ? truth_of(gate) : PT_UNKNOWN;
+    put(p, &pod->gate_reason, pt_obj_str(gate, "reason"));
+    put(p, &pod->gate_message, pt_obj_str(gate, "message"));
+    put(p, &pod->unschedulable, scheduled && truth_of(scheduled) == PT_FALSE ? pt_obj_str(scheduled, "message") : NULL);
+}
+
+/* Our container's, or that of whichever container has trouble first. */
+static void pod_containers(struct packer *p, struct pt_pod *pod, const cJSON *tree)
+{
+    const cJSON *c;
+    const char *waiting = NULL, *message = NULL, *ended = NULL;
+    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.containerStatuses"))
+    {
+        const cJSON *last = pt_obj_get(c, "state.terminated");
+        if (!last)
+            last = pt_obj_get(c, "lastState.terminated");
+        if (!waiting) {
+            waiting = pt_obj_str(c, "state.waiting.reason");
+            message = pt_obj_str(c, "state.waiting.message");
+        }
+        if (last && !ended) {
+            ended = pt_obj_str(last, "reason");
+            pod->exit_code = (int)pt_obj_int(last, "exitCode", 0);
+        }
+        pod->restarts += (int)pt_obj_int(c, "restartCount", 0);
+    }
+    put(p, &pod->waiting, waiting);
+    put(p, &pod->waiting_message, message);
+    put(p, &pod->ended, ended);
+}
+
+int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    struct packer p = {.count = 0};
+    struct pt_pod pod = {.state = {.ready_since_ms = -1, .drain_since_ms = -1, .doomed_ms = -1}};
+    pt_auto_obj *tree = NULL;
+    if (pt_obj_parse(json, "pod", &tree, err) < 0 || put_meta(&p, &pod.o, tree, err) < 0)
+        return PT_EPARSE;
+    const char *phase = pt_obj_str(tree, "status.phase"), *node = pt_obj_str(tree, "spec.nodeName");
+    const char *cost = map_str(tree, "metadata.annotations", "controller.kubernetes.io/pod-deletion-cost");
+    int64_t n = 0;
+    phase = phase ? phase : "Pending";
+    pod.phase = !strcmp(phase, "Running") ? PT_PHASE_RUNNING : !strcmp(phase, "Unknown") ? PT_PHASE_UNKNOWN
+                : !strcmp(phase, "Failed") || !strcmp(phase, "Succeeded") ? PT_PHASE_ENDED : PT_PHASE_PENDING;
+    pod.terminating = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
+    pod.assigned = node && *node;
+    pod.created_ms = time_of(tree, "metadata.creationTimestamp");
+    if (cost && pt_parse_i64(pt_str(cost), INT32_MIN, INT32_MAX, "cost", &n, NULL) == PT_OK)
+        pod.deletion_cost = (int)n;
+    put(&p, &pod.revision, map_str(tree, "metadata.labels", PT_LABEL_REVISION));
+    pod_conditions(&p, &pod, tree);
+    pod_containers(&p, &pod, tree);
+    struct pt_pod *packed = pack(&p, &pod, sizeof pod);
+    *out = packed ? &packed->o : NULL;
+    return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode pod: out of memory");
+}
+
+/* --- revision, service --------------------------------------------------------------------------------------------------- */
+
+int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    struct packer p = {.count = 0};
+    struct pt_revision r = {.number = 0};
+    pt_auto_obj *tree = NULL;
+    pt_auto_buf data = PT_BUF_INIT(0);
+    if (pt_obj_parse(json, "revision", &tree, err) < 0 || put_meta(&p, &r.o, tree, err) < 0)
+        return PT_EPARSE;
+    const cJSON *user = pt_obj_get(tree, "data.spec");
+    if (user && pt_obj_canonical(user, &data, err) < 0)
+        return err->code;
+    r.number = pt_obj_int(tree, "revision", 0);
+    put(&p, &r.data, pt_buf_cstr(&data));
+    put(&p, &r.digest, pt_obj_str(user, "model.digest"));
+    struct pt_revision *packed = pack(&p, &r, sizeof r);
+    *out = packed ? &packed->o : NULL;
+    return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode revision: out of memory");
+}
+
+int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    struct packer p = {.count = 0};
+    struct pt_service s = {.shape = NULL};
+    pt_auto_obj *tree = NULL;
+    pt_auto_buf shape = PT_BUF_INIT(0);
+    const cJSON *port;
+    if (pt_obj_parse(json, "service", &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
+        return PT_EPARSE;
+    cJSON_ArrayForEach(port, pt_obj_get(tree, "spec.ports"))
+    {
+        const char *name = pt_obj_str(port, "name"), *target = pt_obj_str(port, "targetPort");
+        pt_buf_printf(&shape, "%s:%lld>%s ", name ? name : "", (long long)pt_obj_int(port, "port", 0), target ? target : "");
+    }
+    const char *selected = map_str(tree, "spec.selector", PT_LABEL_NAME);
+    pt_buf_printf(&shape, "@%s", selected ? selected : "");
+    put(&p, &s.shape, pt_buf_cstr(&shape));
+    struct pt_service *packed = shape.failed ? NULL : pack(&p, &s, sizeof s);
+    *out = packed ? &packed->o : NULL;
+    return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode service: out of memory");
+}
+
+/* --- ModelDeployment ----------------------------------------------------------------------------------------------------- */
+
+void pt_md_free(struct pt_object *o)
+{
+    struct pt_md *md = (struct pt_md *)o;
+    if (!md)
+        return;
+    pt_spec_finish(&md->spec);
+    pt_free(md->invalid);
+    pt_free(md->current_revision);
+    pt_free(md->update_revision);
+    pt_free(md->digest);
+    pt_free(md->last_failure);
+    pt_free(md);
+}
+
+static bool copy_str(char **out, const cJSON *tree, const char *path)
+{
+    const char *s = pt_obj_str(tree, path);
+    *out = pt_strdup(s ? s : "");
+    return *out != NULL;
+}
+
+static int md_conditions(struct pt_md *md, const cJSON *tree)
+{
+    static const char *const types[] = {
+#define PT_X(name, text) text,
+        PT_CONDITIONS(PT_X)
+#undef PT_X
+    };
+    const cJSON *c;
+    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.conditions"))
+    {
+        const char *type = pt_obj_str(c, "type"), *reason = pt_obj_str(c, "reason");
+        for (int i = 0; type && i < PT_COND_COUNT; i++)
+            if (!strcmp(type, types[i])) {
+                md->conds[i].truth = truth_of(c);
+                md->conds[i].since_ms = time_of(c, "lastTransitionTime");
+                if (i == PT_COND_PROGRESSING)
+                    md->deadline_exceeded = reason && !strcmp(reason, "ProgressDeadlineExceeded");
+            }
+    }
+    return PT_OK;
+}
+
+static int md_status(struct pt_md *md, const cJSON *tree, struct pt_err *err)
+{
+    const cJSON *status = pt_obj_get(tree, "status"), *failure = pt_obj_get(status, "model.lastFailure");
+    pt_auto_buf text = PT_BUF_INIT(0), last = PT_BUF_INIT(0);
+    if (status && pt_obj_canonical(status, &text, err) < 0)
+        return err->code;
+    if (cJSON_IsObject(failure) && pt_obj_canonical(failure, &last, err) < 0)
+        return err->code;
+    md->status_hash = pt_hash64(text.data ? text.data : "", text.len, 0);
+    md->observed_generation = pt_obj_int(status, "observedGeneration", 0);
+    md->collisions = (int)pt_obj_int(status, "collisionCount", 0);
+    if (!copy_str(&md->current_revision, status, "currentRevision") || !copy_str(&md->update_revision, status, "updateRevision") ||
+        !copy_str(&md->digest, status, "model.digest") || (last.len && !(md->last_failure = pt_strndup(last.data, last.len))))
+        return pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
+    return md_conditions(md, tree);
+}
+
+int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    struct packer p = {.count = 0};
+    struct pt_md draft = {.generation = 0};
+    struct pt_err why = {0};
+    pt_auto_obj *tree = NULL;
+    if (pt_obj_parse(json, "ModelDeployment", &tree, err) < 0 || put_meta(&p, &draft.o, tree, err) < 0)
+        return PT_EPARSE;
+    draft.generation = pt_obj_int(tree, "metadata.generation", 0);
+    draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
+    struct pt_md *md = pack(&p, &draft, sizeof draft);
+    int rc = md ? md_status(md, tree, err) : pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
+    if (rc == PT_OK && pt_spec_decode(json, &md->spec, &why) < 0) {
+        pt_spec_finish(&md->spec);
+        md->invalid = pt_strdup(why.msg);
+        if (why.code == PT_ENOMEM || !md->invalid)
+            rc = pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
+    }
+    if (rc < 0) {
+        pt_md_free(md ? &md->o : NULL);
+        return rc;
+    }
+    *out = &md->o;
+    return PT_OK;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * objects.h: what the controller keeps of each object it watches: compact, one allocation for a pod, a revision or a service.
+ */
+#ifndef PT_MODEL_OBJECTS_H
+#define PT_MODEL_OBJECTS_H
+
+#include "base/contract.h"
+#include "operator/ctrl/store.h"
+#include "operator/model/spec.h"
+
+/* The conditions of a ModelDeployment, in the order in which they are written. */
+#define PT_CONDITIONS(X) \
+    X(PT_COND_READY, "Ready") \
+    X(PT_COND_AVAILABLE, "Available") \
+    X(PT_COND_PROGRESSING, "Progressing") \
+    X(PT_COND_MODEL_LOADED, "ModelLoaded") \
+    X(PT_COND_RECONCILING, "Reconciling") \
+    X(PT_COND_STALLED, "Stalled")
+#define PT_X(name, text) name,
+enum pt_cond { PT_CONDITIONS(PT_X) PT_COND_COUNT };
+#undef PT_X
+enum pt_truth { PT_UNKNOWN, PT_TRUE, PT_FALSE };
+
+struct pt_md {
+    struct pt_object o;
+    int64_t generation;
+    bool deleting;
+    struct pt_spec spec;
+    char *invalid; /* why the spec is not understood; NULL: it is */
+    /* status as stored */
+    uint64_t status_hash; /* of its canonical text */
+    int64_t observed_generation;
+    char *current_revision, *update_revision; /* "" when not set */
+    char *digest;                             /* status.model.digest */
+    char *last_failure;                       /* status.model.lastFailure, JSON, or NULL */
+    int collisions;
+    bool deadline_exceeded;
+    struct {
+        enum pt_truth truth;
+        int64_t since_ms; /* wall */
+    } conds[PT_COND_COUNT];
+};
+
+enum pt_phase { PT_PHASE_PENDING, PT_PHASE_UNKNOWN, PT_PHASE_RUNNING, PT_PHASE_ENDED };
+
+/* Kept beside a pod while it exists: what sidecars said and what we saw, on the monotonic clock. */
+struct pt_pod_state {
+    int64_t ready_since_ms; /* -1: not ready */
+    int64_t drain_since_ms; /* -1: not being drained */
+    int64_t doomed_ms;      /* its deletion was asked for then; -1: not */
+    bool reported, has_digest;
+    enum pt_model_state model;
+    enum pt_model_reason reason;
+    uint8_t digest[32];
+    uint64_t sequence;
+    int64_t started_ms;
+    double in_flight;
+    char *message; /* with Failed */
+};
+
+struct pt_pod {
+    struct pt_object o;
+    const char *revision;                     /* label; "" when missing */
+    const char *gate_reason, *gate_message;   /* of our readiness condition; "" */
+    const char *waiting, *waiting_message;    /* why the container does not run; "" */
+    const char *ended;                        /* reason of its last end, "OOMKilled"; "" */
+    const char *unschedulable;                /* message; "" */
+    enum pt_phase phase;
+    enum pt_truth gate;
+    bool terminating, assigned, ready;
+    int restarts, exit_code, deletion_cost;
+    int64_t created_ms, ready_wall_ms;
+    struct pt_pod_state state;
+};
+
+struct pt_revision {
+    struct pt_object o;
+    int64_t number;
+    const char *data;   /* canonical user input */
+    const char *digest; /* of the model; "" when the user gave none */
+};
+
+struct pt_service {
+    struct pt_object o;
+    const char *shape; /* ports and selector in one text, to compare */
+};
+
+/* For struct pt_store_type. A spec that is not understood is no failure of decoding: it is kept with the reason. */
+int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+void pt_md_free(struct pt_object *o);
+void pt_pod_free(struct pt_object *o);
+void pt_packed_free(struct pt_object *o); /* revisions, services */
+
+#endif

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * operator.c: see operator.h. Stores and their news, the queue, snapshots and reports.
+ */
+#include "base/log.h"
+#include "operator/model/internal.h"
+#include "operator/model/view.h"
+
+#include <stdio.h>
+
+#define KEY_MAX 320
+#define STOP_MS 30000
+#define DRAIN_SETTLE_MS 2000
+#define REPORTS_PER_S 200 /* of routine reports, all pods together */
+#define REPORT_MAX_MS 60000
+
+static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
+                                 1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60};
+static const struct pt_metric_family
+    f_total = {"controller_runtime_reconcile_total", "Total number of reconciliations per controller", PT_COUNTER, "controller,result", NULL, 0},
+    f_errors = {"controller_runtime_reconcile_errors_total", "Total number of reconciliation errors per controller", PT_COUNTER, "controller", NULL, 0},
+    f_seconds = {"controller_runtime_reconcile_time_seconds", "Length of time per reconciliation per controller", PT_HISTOGRAM, "controller", seconds,
+                 sizeof seconds / sizeof *seconds},
+    f_active = {"controller_runtime_active_workers", "Number of currently used workers per controller", PT_GAUGE, "controller", NULL, 0},
+    f_max = {"controller_runtime_max_concurrent_reconciles", "Maximum number of concurrent reconciles per controller", PT_GAUGE, "controller", NULL, 0},
+    f_reports = {"pintle_reports_total", "Reports of sidecars taken in", PT_COUNTER, "", NULL, 0};
+
+/* --- news from the stores ------------------------------------------------------------------------------------------------ */
+
+static void enqueue(struct pt_operator *op, const char *ns, const char *name, bool low)
+{
+    char key[KEY_MAX];
+    snprintf(key, sizeof key, "%s/%s", ns, name);
+    pt_workqueue_add(op->queue, key, low);
+}
+
+static void md_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
+{
+    (void)change;
+    enqueue(arg, (is ? is : was)->ns, (is ? is : was)->name, initial);
+}
+
+static void child_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
+{
+    (void)change;
+    if (was && was->owner_name)
+        enqueue(arg, was->ns, was->owner_name, initial);
+    if (is && is->owner_name && !(was && was->owner_name && !strcmp(was->owner_name, is->owner_name)))
+        enqueue(arg, is->ns, is->owner_name, initial);
+}
+
+/* What is kept beside a pod moves to its new version; times are taken when we see the change, on the monotonic clock. */
+static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_object, struct pt_object *is_object, bool initial)
+{
+    struct pt_operator *op = arg;
+    struct pt_pod *was = (struct pt_pod *)was_object, *is = (struct pt_pod *)is_object;
+    int64_t now = pt_now_ms(op->o.sched), before = 0;
+    if (change == PT_UPDATED) {
+        is->state = was->state;
+        was->state.message = NULL;
+    } else if (change == PT_ADDED && is->ready && is->ready_wall_ms) {
+        before = pt_wall_ms(op->o.sched) - is->ready_wall_ms; /* ready since before we looked */
+        before = before > 0 ? before : 0;
+    }
+    if (is) {
+        struct pt_pod_state *st = &is->state;
+        bool draining = is->gate == PT_FALSE && !strcmp(is->gate_reason, PT_GATE_REMOVAL);
+        st->ready_since_ms = !is->ready ? -1 : st->ready_since_ms >= 0 ? st->ready_since_ms : now - before;
+        st->drain_since_ms = !draining ? -1 : st->drain_since_ms >= 0 ? st->drain_since_ms : now;
+    }
+    child_changed(arg, change, was_object, is_object, initial);
+}
+
+static const struct {
+    struct pt_store_type type;
+    const struct pt_resource *resource;
+    bool labelled; /* only what carries our label is watched */
+} kinds[PT_STORE_COUNT] = {
+    [PT_STORE_MD] = {{"modeldeployments", pt_md_decode, pt_md_free, md_changed}, &pt_res_modeldeployments, false},
+    [PT_STORE_POD] = {{"pods", pt_pod_decode, pt_pod_free, pod_changed}, &pt_res_pods, true},
+    [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, pt_packed_free, child_changed}, &pt_res_controllerrevisions, true},
+    [PT_STORE_SERVICE] = {{"services", pt_service_decode, pt_packed_free, child_changed}, &pt_res_services, true},
+};
+
+/* --- reconcile ----------------------------------------------------------------------------------------------------------- */
+
+static void free_deployment(struct pt_deployment *d)
+{
+    pt_run_cancel(d->run);
+    pt_free(d->reserved);
+    pt_free(d);
+}
+
+static struct pt_deployment *deployment_of(struct pt_operator *op, const char *key, const char *uid)
+{
+    struct pt_deployment *d = pt_map_get(&op->deployments, pt_str(key));
+    if (d && !strcmp(d->uid, uid))
+        return d;
+    if (d) /* deleted, and made again under its name */
+        free_deployment(pt_map_remove(&op->deployments, pt_str(key)));
+    d = pt_calloc(1, sizeof *d);
+    if (!d || pt_map_set(&op->deployments, pt_str(key), d, NULL, NULL) < 0) {
+        pt_free(d);
+        return NULL;
+    }
+    snprintf(d->uid, sizeof d->uid, "%s", uid);
+    d->progress_ms = pt_now_ms(op->o.sched);
+    d->service_taken_ms = -1;
+    return d;
+}
+
+static int make_plan(struct pt_operator *op, struct pt_deployment *d, const struct pt_md *md, struct pt_plan *plan, struct pt_err *err)
+{
+    int64_t now = pt_now_ms(op->o.sched);
+    if (d->service_taken_ms >= 0 && now - d->service_taken_ms >= PT_TAKEN_MS)
+        d->service_taken_ms = -1;
+    struct pt_snapshot s = {
+        .md = md,
+        .pods = (const struct pt_pod *)pt_store_owned(&op->stores[PT_STORE_POD], md->o.uid),
+        .revisions = (const struct pt_revision *)pt_store_owned(&op->stores[PT_STORE_REVISION], md->o.uid),
+        .service = (const struct pt_service *)pt_store_get(&op->stores[PT_STORE_SERVICE], md->o.ns, md->o.name),
+        .service_taken = d->service_taken_ms >= 0,
+        .revision_taken = d->revision_taken,
+        .reserved = d->reserved,
+        .reserved_count = d->reserved_count,
+        .trouble = d->has_trouble ? d->trouble : NULL,
+        .trouble_message = d->trouble_message,
+        .settings = {op->image, op->url, op->ca, op->o.drain_settle_ms},
+        .progress = d->progress,
+        .progress_ms = d->progress_ms,
+        .seed = (uint64_t)pt_rand_u32(&op->rand) << 32 | pt_rand_u32(&op->rand),
+        .now_ms = now,
+        .wall_ms = pt_wall_ms(op->o.sched),
+    };
+    int rc = pt_plan_make(&s, plan, err);
+    if (rc < 0)
+        return rc;
+    if (plan->progressed)
+        d->progress_ms = now;
+    d->progress = plan->progress;
+    return PT_OK;
+}
+
+static bool creates(const struct pt_plan *plan)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if (plan->effects[i].kind == PT_EFFECT_CREATE_POD || plan->effects[i].kind == PT_EFFECT_CREATE_SERVICE ||
+            plan->effects[i].kind == PT_EFFECT_CREATE_REVISION)
+            return true;
+    return false;
+}
+
+/* Names whose pod has turned up meanwhile. */
+static void forget_reserved(struct pt_operator *op, struct pt_deployment *d, const char *ns)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < d->reserved_count; i++)
+        if (!pt_store_get(&op->stores[PT_STORE_POD], ns, d->reserved[i].name))
+            d->reserved[kept++] = d->reserved[i];
+    d->reserved_count = kept;
+}
+
+static void reconcile(void *arg, const char *key)
+{
+    struct pt_operator *op = arg;
+    struct pt_plan plan = {.requeue_ms = -1};
+    struct pt_err err;
+    const char *slash = strchr(key, '/');
+    char ns[64];
+    int64_t now = pt_now_ms(op->o.sched);
+    snprintf(ns, sizeof ns, "%.*s", (int)(slash - key), key);
+    const struct pt_md *md = (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], ns, slash + 1);
+    pt_metric_set(op->m_active, pt_workqueue_active(op->queue));
+    if (!md) {
+        struct pt_deployment *old = pt_map_remove(&op->deployments, pt_str(key));
+        if (old)
+            free_deployment(old);
+        pt_operator_ran(op, key, false, -1, now);
+        return;
+    }
+    struct pt_deployment *d = deployment_of(op, key, md->o.uid);
+    int rc = PT_ENOMEM;
+    if (!d) {
+        pt_fail(&err, PT_ENOMEM, "out of memory");
+    } else {
+        forget_reserved(op, d, ns);
+        rc = make_plan(op, d, md, &plan, &err);
+        if (rc == PT_OK && d->has_trouble && !creates(&plan)) { /* nothing is left to fail */
+            d->has_trouble = false;
+            pt_plan_finish(&plan);
+            rc = make_plan(op, d, md, &plan, &err);
+        }
+        d->revision_taken = false;
+    }
+    if (rc < 0) {
+        pt_log(PT_LOG_ERROR, "reconcile failed", "deployment", key, "error", err.msg, NULL);
+        pt_plan_finish(&plan);
+        pt_operator_ran(op, key, true, -1, now);
+        return;
+    }
+    pt_run_start(op, d, key, md, &plan);
+}
+
+void pt_operator_ran(struct pt_operator *op, const char *key, bool failed, int64_t requeue_ms, int64_t started_ms)
+{
+    op->reconciles++;
+    op->failures += failed;
+    pt_metric_add(failed ? op->m_error : requeue_ms >= 0 ? op->m_requeue : op->m_success, 1);
+    if (failed)
+        pt_metric_add(op->m_errors, 1);
+    pt_metric_observe(op->m_seconds, (double)(pt_now_ms(op->o.sched) - started_ms) / 1000.0);
+    pt_workqueue_done(op->queue, key, failed ? PT_WORK_FAILED : PT_WORK_OK, requeue_ms);
+    pt_metric_set(op->m_active, pt_workqueue_active(op->queue));
+}
+
+/* --- reports ------------------------------------------------------------------------------------------------------------- */
+
+static int64_t next_report_ms(const struct pt_operator *op)
+{
+    int64_t ms = (int64_t)pt_store_count(&op->stores[PT_STORE_POD]) * 1000 / REPORTS_PER_S;
+    return ms < PT_REPORT_INTERVAL_MS ? PT_REPORT_INTERVAL_MS : ms < REPORT_MAX_MS ? ms : REPORT_MAX_MS;
+}
+
+int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_t *next_ms, struct pt_err *err)
+{
+    uint8_t digest[32] = {0};
+    bool has_digest = *r->digest && pt_parse_digest(pt_str(r->digest), "digest", digest, NULL) == PT_OK;
+    *next_ms = next_report_ms(op);
+    if (!pt_operator_synced(op))
+        return pt_fail(err, PT_EUNAVAILABLE, "report: the operator has just started");
+    struct pt_pod *pod = (struct pt_pod *)pt_store_get(&op->stores[PT_STORE_POD], r->ns, r->pod_name);
+    if (!pod || strcmp(pod->o.uid, r->pod_uid) != 0)
+        return pt_fail(err, PT_ENOTFOUND, "report: no pod %s/%s with uid %s", r->ns, r->pod_name, r->pod_uid);
+    struct pt_pod_state *st = &pod->state;
+    if (st->reported && (r->started_ms < st->started_ms || (r->started_ms == st->started_ms && r->sequence <= st->sequence)))
+        return PT_OK;
+    bool news = !st->reported || st->model != r->state || st->reason != r->reason || st->has_digest != has_digest || memcmp(st->digest, digest, 32) != 0;
+    st->reported = true;
+    st->model = r->state;
+    st->reason = r->reason;
+    st->has_digest = has_digest;
+    memcpy(st->digest, digest, 32);
+    st->sequence = r->sequence;
+    st->started_ms = r->started_ms;
+    st->in_flight = r->in_flight + r->queued;
+    pt_metric_add(op->m_reports, 1);
+    if (news) {
+        pt_free(st->message);
+        st->message = r->state == PT_MODEL_FAILED ? pt_strdup(r->message) : NULL;
+        if (pod->o.owner_name)
+            enqueue(op, pod->o.ns, pod->o.owner_name, false);
+    }
+    return PT_OK;
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------- */
+
+static void store_synced(void *arg)
+{
+    struct pt_operator *op = arg;
+    if (++op->synced == PT_STORE_COUNT && !op->stopping)
+        pt_workqueue_start(op->queue);
+}
+
+bool pt_operator_synced(const struct pt_operator *op)
+{
+    return op->synced == PT_STORE_COUNT;
+}
+
+static void make_metrics(struct pt_operator *op)
+{
+    struct pt_metrics *m = op->o.metrics;
+    if (!m)
+        return;
+    op->m_success = pt_metrics_series(m, &f_total, "modeldeployment", "success", NULL);
+    op->m_error = pt_metrics_series(m, &f_total, "modeldeployment", "error", NULL);
+    op->m_requeue = pt_metrics_series(m, &f_total, "modeldeployment", "requeue_after", NULL);
+    op->m_errors = pt_metrics_series(m, &f_errors, "modeldeployment", NULL);
+    op->m_seconds = pt_metrics_series(m, &f_seconds, "modeldeployment", NULL);
+    op->m_active = pt_metrics_series(m, &f_active, "modeldeployment", NULL);
+    op->m_reports = pt_metrics_series(m, &f_reports, NULL);
+    pt_metric_set(pt_metrics_series(m, &f_max, "modeldeployment", NULL), op->o.workers);
+}
+
+static int make_parts(struct pt_operator *op, struct pt_err *err)
+{
+    const struct pt_operator_options *o = &op->o;
+    struct pt_workqueue_options q = {.name = "modeldeployment", .sched = o->sched, .metrics = o->metrics, .workers = o->workers, .work = reconcile, .arg = op};
+    int rc = pt_workqueue_create(&q, &op->queue, err);
+    if (rc == PT_OK)
+        rc = pt_events_create(o->api, o->sched, o->metrics, o->seed + 1, PT_MANAGER, &op->events, err);
+    for (int i = 0; i < PT_STORE_COUNT && rc == PT_OK; i++) {
+        struct pt_reflector_options r = {.api = o->api, .sched = o->sched, .metrics = o->metrics, .seed = o->seed + 2 + (uint64_t)i, .resource = kinds[i].resource,
+                                         .ns = op->ns, .label_selector = kinds[i].labelled ? PT_LABEL_MANAGED_BY "=" PT_MANAGER : NULL,
+                                         .store = &op->stores[i], .synced = store_synced, .arg = op};
+        rc = pt_reflector_create(&r, &op->reflectors[i], err);
+    }
+    return rc;
+}
+
+int pt_operator_create(const struct pt_operator_options *o, struct pt_operator **out, struct pt_err *err)
+{
+    struct pt_operator *op = pt_calloc(1, sizeof *op);
+    if (!op)
+        return pt_fail(err, PT_ENOMEM, "create operator: out of memory");
+    op->o = *o;
+    op->o.workers = o->workers ? o->workers : 16;
+    op->o.drain_settle_ms = o->drain_settle_ms ? o->drain_settle_ms : DRAIN_SETTLE_MS;
+    pt_rand_init(&op->rand, o->seed);
+    for (int i = 0; i < PT_STORE_COUNT; i++)
+        pt_store_init(&op->stores[i], &kinds[i].type, op);
+    int rc = PT_OK;
+    if ((o->ns && !(op->ns = pt_strdup(o->ns))) || !(op->image = pt_strdup(o->sidecar_image)) || (o->report_url && !(op->url = pt_strdup(o->report_url))) ||
+        (o->report_ca_pem && !(op->ca = pt_strdup(o->report_ca_pem))))
+        rc = pt_fail(err, PT_ENOMEM, "create operator: out of memory");
+    make_metrics(op);
+    if (rc == PT_OK)
+        rc = make_parts(op, err);
+    if (rc < 0) {
+        pt_operator_destroy(op);
+        return rc;
+    }
+    *out = op;
+    return PT_OK;
+}
+
+void pt_operator_start(struct pt_operator *op)
+{
+    for (int i = 0; i < PT_STORE_COUNT; i++)
+        pt_reflector_start(op->reflectors[i]);
+}
+
+static void check_stopped(struct pt_timer *t)
+{
+    struct pt_operator *op = (struct pt_operator *)((char *)t - offsetof(struct pt_operator, stop_timer));
+    if (pt_workqueue_active(op->queue) == 0 || pt_now_ms(op->o.sched) >= op->stop_by_ms)
+        op->stopped(op->stopped_arg);
+    else
+        pt_timer_start(op->o.sched, t, 20, check_stopped);
+}
+
+void pt_operator_stop(struct pt_operator *op, void (*done)(void *arg), void *arg)
+{
+    op->stopping = true;
+    op->stopped = done;
+    op->stopped_arg = arg;
+    op->stop_by_ms = pt_now_ms(op->o.sched) + STOP_MS;
+    pt_workqueue_stop(op->queue);
+    pt_timer_start(op->o.sched, &op->stop_timer, 0, check_stopped);
+}
+
+void pt_operator_destroy(struct pt_operator *op)
+{
+    if (!op)
+        return;
+    void *d;
+    pt_timer_stop(op->o.sched, &op->stop_timer);
+    for (int i = 0; i < PT_STORE_COUNT; i++)
+        pt_reflector_destroy(op->reflectors[i]);
+    for (size_t i = 0; pt_map_next(&op->deployments, &i, NULL, &d);)
+        free_deployment(d);
+    pt_map_finish(&op->deployments);
+    pt_events_destroy(op->events);
+    pt_workqueue_destroy(op->queue);
+    for (int i = 0; i < PT_STORE_COUNT; i++)
+        pt_store_finish(&op->stores[i]);
+    pt_free(op->ns);
+    pt_free(op->image);
+    pt_free(op->url);
+    pt_free(op->ca);
+    pt_free(op);
+}
+
+void pt_operator_stats(const struct pt_operator *op, struct pt_operator_stats *out)
+{
+    *out = (struct pt_operator_stats){pt_store_count(&op->stores[PT_STORE_MD]),       pt_store_count(&op->stores[PT_STORE_POD]),
+                                      pt_store_count(&op->stores[PT_STORE_REVISION]), pt_store_count(&op->stores[PT_STORE_SERVICE]),
+                                      pt_workqueue_depth(op->queue),                  op->reconciles,
+                                      op->failures,                                   op->writes};
+}

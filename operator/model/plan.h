@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * plan.h: what to do about one ModelDeployment: a pure function of a snapshot. No clock, no randomness, no input or output of its own.
+ */
+#ifndef PT_MODEL_PLAN_H
+#define PT_MODEL_PLAN_H
+
+#include "base/mem.h"
+#include "operator/model/build.h"
+
+/* How far a rollout has come; any change for the better is progress. */
+struct pt_progress {
+    int64_t generation; /* 0: nothing seen yet */
+    bool complete;
+    int updated, ready, available, old;
+};
+
+/* A create whose answer was lost: the pod may exist. Its name is used again, so that it never exists twice. */
+struct pt_reserved {
+    char name[80], revision[64];
+};
+
+struct pt_snapshot {
+    const struct pt_md *md;
+    const struct pt_pod *pods;             /* owned by md; linked by o.next */
+    const struct pt_revision *revisions;   /* owned by md; linked by o.next */
+    const struct pt_service *service;      /* of md's name, ours or not; NULL: none that we can see */
+    bool service_taken;                    /* creating it failed: someone else's has the name */
+    bool revision_taken;                   /* the same of the revision */
+    const struct pt_reserved *reserved;
+    size_t reserved_count;
+    const char *trouble, *trouble_message; /* the last write that failed: reason and message; NULL: none */
+    struct pt_settings settings;
+    struct pt_progress progress;           /* as of the last plan */
+    int64_t progress_ms;                   /* when it last got better, monotonic */
+    uint64_t seed;
+    int64_t now_ms, wall_ms;
+};
+
+enum pt_effect_kind {
+    PT_EFFECT_CREATE_REVISION,
+    PT_EFFECT_NUMBER_REVISION, /* merge patch of its number */
+    PT_EFFECT_DELETE_REVISION,
+    PT_EFFECT_CREATE_SERVICE,
+    PT_EFFECT_PATCH_SERVICE,
+    PT_EFFECT_CREATE_POD,
+    PT_EFFECT_PATCH_GATE,
+    PT_EFFECT_DELETE_POD,
+    PT_EFFECT_PATCH_STATUS,
+};
+struct pt_effect {
+    enum pt_effect_kind kind;
+    const char *name;        /* of the object */
+    const char *uid;         /* precondition; NULL for creates */
+    uint64_t rv;             /* precondition; 0 = none */
+    struct pt_str body;
+    const char *revision;    /* CREATE_POD */
+    bool warning;            /* of the event */
+    const char *reason, *message; /* an event when it succeeded; NULL: none */
+};
+struct pt_plan {
+    struct pt_arena arena; /* everything below points into it */
+    struct pt_effect *effects;
+    size_t count, room;
+    int64_t requeue_ms; /* look again after this; -1: only when something changes */
+    struct pt_progress progress;
+    bool progressed;
+};
+
+/* Effects come in the order in which they must be started: revision, service, pods, status, cleaning up. pt_plan_finish() in any case. */
+int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err *err);
+void pt_plan_finish(struct pt_plan *p);
+
+#endif

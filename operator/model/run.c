@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * run.c: carries out the effects of one plan against the API.
+ *
+ * In order, several at once; a new revision is waited for before anything else, and pods are created in batches of 1, 2, 4, ... so that a quota or a
+ * webhook that refuses them costs one call. Answers to writes go into the stores at once (read-your-writes). A create whose answer is lost
+ * keeps its pod name reserved, so that the next try meets the first one instead of doubling it.
+ */
+#include "base/log.h"
+#include "operator/ctrl/obj.h"
+#include "operator/model/internal.h"
+
+#include <stdio.h>
+
+#define IN_FLIGHT_MAX 64
+
+struct op {
+    struct pt_run *run;
+    struct op *prev, *next;
+    const struct pt_effect *effect;
+    struct pt_api_call *call;
+    bool reading; /* the object whose name was taken */
+};
+
+struct pt_run {
+    struct pt_operator *op;
+    struct pt_deployment *d;
+    struct pt_plan plan;
+    char *key, *ns, *name, *uid;
+    size_t next;
+    struct op *ops;
+    unsigned in_flight, creating, batch, batch_left;
+    bool revision_pending, failed, created, pumping;
+    int64_t requeue_ms, started_ms;
+};
+
+static const struct kind {
+    const struct pt_resource *resource;
+    enum pt_kind_index store;
+    enum pt_verb verb;
+    const char *subresource;
+} kinds[] = {
+    [PT_EFFECT_CREATE_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_CREATE, NULL},
+    [PT_EFFECT_NUMBER_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_MERGE_PATCH, NULL},
+    [PT_EFFECT_DELETE_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_DELETE, NULL},
+    [PT_EFFECT_CREATE_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_CREATE, NULL},
+    [PT_EFFECT_PATCH_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_MERGE_PATCH, NULL},
+    [PT_EFFECT_CREATE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_CREATE, NULL},
+    [PT_EFFECT_PATCH_GATE] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, "status"},
+    [PT_EFFECT_DELETE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_DELETE, NULL},
+    [PT_EFFECT_PATCH_STATUS] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, "status"},
+};
+
+static void pump(struct pt_run *run);
+
+static void free_run(struct pt_run *run)
+{
+    pt_plan_finish(&run->plan);
+    pt_free(run->key);
+    pt_free(run->ns);
+    pt_free(run->name);
+    pt_free(run->uid);
+    pt_free(run);
+}
+
+void pt_run_cancel(struct pt_run *run)
+{
+    if (!run)
+        return;
+    while (run->ops) {
+        struct op *o = run->ops;
+        run->ops = o->next;
+        pt_api_cancel(run->op->o.api, o->call);
+        pt_free(o);
+    }
+    free_run(run);
+}
+
+static void emit(struct pt_run *run, bool warning, const char *reason, const char *message)
+{
+    struct pt_event ev = {.resource = &pt_res_modeldeployments, .ns = run->ns, .name = run->name, .uid = run->uid, .warning = warning, .reason = reason,
+                          .message = message};
+    pt_events_emit(run->op->events, &ev);
+}
+
+static struct pt_pod *pod_of(struct pt_run *run, const struct pt_effect *e)
+{
+    struct pt_pod *pod = (struct pt_pod *)pt_store_get(&run->op->stores[PT_STORE_POD], run->ns, e->name);
+    return pod && (!e->uid || !strcmp(pod->o.uid, e->uid)) ? pod : NULL;
+}
+
+/* --- reserved names ------------------------------------------------------------------------------------------------------ */
+
+static void release_name(struct pt_deployment *d, const char *name)
+{
+    for (size_t i = 0; i < d->reserved_count; i++)
+        if (!strcmp(d->reserved[i].name, name)) {
+            memmove(&d->reserved[i], &d->reserved[i + 1], (d->reserved_count - i - 1) * sizeof *d->reserved);
+            d->reserved_count--;
+            return;
+        }
+}
+
+static void reserve_name(struct pt_deployment *d, const struct pt_effect *e)
+{
+    release_name(d, e->name);
+    if (d->reserved_count == PT_RESERVED_MAX)
+        release_name(d, d->reserved[0].name);
+    struct pt_reserved *more = pt_reallocarray(d->reserved, d->reserved_count + 1, sizeof *more);
+    if (!more)
+        return;
+    d->reserved = more;
+    snprintf(more[d->reserved_count].name, sizeof more->name, "%s", e->name);
+    snprintf(more[d->reserved_count].revision, sizeof more->revision, "%s", e->revision);
+    d->reserved_count++;
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------------- */
+
+/* Puts the object of an answer into its store. The object, as decoded, is seen by `look` before the store takes it. */
+static void take_in(struct pt_run *run, const struct kind *k, struct pt_str body, bool only_terminating)
+{
+    struct pt_store *s = &run->op->stores[k->store];
+    struct pt_object *o;
+    struct pt_err err;
+    if (s->type->decode(body, &o, &err) < 0) {
+        pt_log(PT_LOG_WARN, "answer to a write not understood", "resource", k->resource->plural, "error", err.msg, NULL);
+        return;
+    }
+    if (only_terminating && !((struct pt_pod *)o)->terminating)
+        s->type->free(o);
+    else if (pt_store_wrote(s, o, &err) < 0)
+        pt_log(PT_LOG_ERROR, "answer to a write lost until the watch brings it", "resource", k->resource->plural, "error", err.msg, NULL);
+}
+
+static bool unknown_outcome(const struct pt_api_result *res)
+{
+    return res->http == 0 || res->http >= 500;
+}
+
+static bool namespace_ends(const struct pt_api_result *res)
+{
+    return res->http == 403 && res->body.len && memmem(res->body.p, res->body.len, "NamespaceTerminating", 20) != NULL;
+}
+
+static void fail(struct pt_run *run, const struct pt_effect *e, const struct pt_err *err)
+{
+    const struct kind *k = &kinds[e->kind];
+    run->failed = true;
+    pt_log(PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object", e->name, "error", err->msg, NULL);
+}
+
+static void create_failed(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+{
+    struct pt_deployment *d = run->d;
+    char message[480];
+    if (namespace_ends(res)) { /* nothing to retry: we end with it */
+        run->requeue_ms = PT_TAKEN_MS;
+        run->next = run->plan.count;
+        return;
+    }
+    if (e->kind == PT_EFFECT_CREATE_POD && unknown_outcome(res))
+        reserve_name(d, e);
+    d->has_trouble = true;
+    snprintf(d->trouble, sizeof d->trouble, "FailedCreate");
+    snprintf(d->trouble_message, sizeof d->trouble_message, "%.*s", (int)sizeof d->trouble_message - 1, res->err.msg);
+    snprintf(message, sizeof message, "Error creating %s: %.400s", kinds[e->kind].resource->kind, res->err.msg);
+    emit(run, true, "FailedCreate", message);
+    fail(run, e, &res->err);
+}
+
+static void succeeded(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+{
+    const struct kind *k = &kinds[e->kind];
+    run->op->writes++;
+    if (k->verb != PT_VERB_DELETE || e->kind == PT_EFFECT_DELETE_POD)
+        take_in(run, k, res->body, k->verb == PT_VERB_DELETE);
+    if (e->kind == PT_EFFECT_CREATE_POD) {
+        release_name(run->d, e->name);
+        run->created = true;
+    }
+    if (e->reason)
+        emit(run, e->warning, e->reason, e->message);
+}
+
+static void start(struct pt_run *run, const struct pt_effect *e, bool reading);
+
+static void refused(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+{
+    struct pt_pod *pod;
+    int code = res->err.code;
+    switch (e->kind) {
+    case PT_EFFECT_CREATE_REVISION:
+    case PT_EFFECT_CREATE_SERVICE:
+    case PT_EFFECT_CREATE_POD:
+        if (code == PT_EEXIST)
+            start(run, e, true);
+        else
+            create_failed(run, e, res);
+        break;
+    case PT_EFFECT_DELETE_POD:
+        if (code == PT_ENOTFOUND || code == PT_ECONFLICT || unknown_outcome(res))
+            break; /* gone, or perhaps: the watch tells; if it does not, the deletion is repeated */
+        if ((pod = pod_of(run, e)))
+            pod->state.doomed_ms = -1;
+        fail(run, e, &res->err);
+        break;
+    case PT_EFFECT_PATCH_GATE:
+    case PT_EFFECT_DELETE_REVISION:
+    case PT_EFFECT_PATCH_STATUS:
+        if (code != PT_ENOTFOUND)
+            fail(run, e, &res->err);
+        break;
+    case PT_EFFECT_NUMBER_REVISION:
+    case PT_EFFECT_PATCH_SERVICE:
+        fail(run, e, &res->err);
+        break;
+    }
+}
+
+/* The object that has the name we wanted: ours after all, our predecessor's that is on its way out, or a stranger's. */
+static void found(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+{
+    const struct kind *k = &kinds[e->kind];
+    struct pt_object *o = NULL;
+    struct pt_err err;
+    if (res->err.code != PT_OK || run->op->stores[k->store].type->decode(res->body, &o, &err) < 0) {
+        fail(run, e, res->err.code != PT_OK ? &res->err : &err);
+        return;
+    }
+    bool ours = o->owner_uid && !strcmp(o->owner_uid, run->uid);
+    bool before = o->owner_uid && !ours && !strcmp(o->owner_name, run->name);
+    run->op->stores[k->store].type->free(o);
+    if (e->kind == PT_EFFECT_CREATE_POD)
+        release_name(run->d, e->name);
+    if (ours) {
+        take_in(run, k, res->body, false);
+        run->created |= e->kind == PT_EFFECT_CREATE_POD;
+        return;
+    }
+    pt_fail(&err, PT_EEXIST, "%s %s exists and is not ours%s", k->resource->kind, e->name, before ? " yet: it belongs to a deleted namesake" : "");
+    if (!before && e->kind == PT_EFFECT_CREATE_SERVICE) {
+        run->d->service_taken_ms = pt_now_ms(run->op->o.sched);
+        emit(run, true, "ServiceNameTaken", err.msg);
+    }
+    run->d->revision_taken |= !before && e->kind == PT_EFFECT_CREATE_REVISION;
+    fail(run, e, &err);
+}
+
+static void answered(void *arg, const struct pt_api_result *res)
+{
+    struct op *o = arg;
+    struct pt_run *run = o->run;
+    const struct pt_effect *e = o->effect;
+    bool reading = o->reading;
+    if (o->prev)
+        o->prev->next = o->next;
+    else
+        run->ops = o->next;
+    if (o->next)
+        o->next->prev = o->prev;
+    pt_free(o);
+    run->in_flight--;
+    run->pumping = true; /* what is started from here must not end the run */
+    if (reading)
+        found(run, e, res);
+    else if (res->err.code == PT_OK)
+        succeeded(run, e, res);
+    else
+        refused(run, e, res);
+    run->pumping = false;
+    if (e->kind == PT_EFFECT_CREATE_POD && (reading || res->err.code != PT_EEXIST))
+        run->creating--;
+    if (e->kind == PT_EFFECT_CREATE_REVISION && (reading || res->err.code != PT_EEXIST))
+        run->revision_pending = false;
+    pump(run);
+}
+
+/* --- starting ------------------------------------------------------------------------------------------------------------ */
+
+static void start(struct pt_run *run, const struct pt_effect *e, bool reading)
+{
+    const struct kind *k = &kinds[e->kind];
+    bool create = k->verb == PT_VERB_CREATE;
+    struct pt_api_request req = {.verb = reading ? PT_VERB_GET : k->verb, .resource = k->resource, .ns = run->ns, .name = create && !reading ? NULL : e->name,
+                                 .subresource = k->subresource, .body = reading ? (struct pt_str){NULL, 0} : e->body,
+                                 .uid = k->verb == PT_VERB_DELETE ? e->uid : NULL, .grace_seconds = -1};
+    struct pt_err err;
+    struct op *o = pt_calloc(1, sizeof *o);
+    struct pt_pod *pod = e->kind == PT_EFFECT_DELETE_POD ? pod_of(run, e) : NULL;
+    if (pod)
+        pod->state.doomed_ms = pt_now_ms(run->op->o.sched);
+    if (o) {
+        *o = (struct op){.run = run, .effect = e, .reading = reading};
+        if (pt_api_start(run->op->o.api, &req, answered, o, &o->call, &err) == PT_OK) {
+            o->next = run->ops;
+            if (o->next)
+                o->next->prev = o;
+            run->ops = o;
+            run->in_flight++;
+            if (!reading) {
+                run->creating += e->kind == PT_EFFECT_CREATE_POD;
+                run->revision_pending |= e->kind == PT_EFFECT_CREATE_REVISION;
+            }
+            return;
+        }
+        pt_free(o);
+    } else {
+        pt_fail(&err, PT_ENOMEM, "out of memory");
+    }
+    if (pod)
+        pod->state.doomed_ms = -1;
+    fail(run, e, &err);
+}
+
+/* May this effect be started now? */
+static bool may_start(struct pt_run *run, const struct pt_effect *e)
+{
+    if (run->revision_pending || run->in_flight >= IN_FLIGHT_MAX)
+        return false;
+    if (e->kind != PT_EFFECT_CREATE_POD)
+        return true;
+    if (run->batch_left == 0) {
+        if (run->creating > 0)
+            return false;
+        run->batch = run->batch ? run->batch * 2 : 1;
+        run->batch_left = run->batch;
+    }
+    run->batch_left--;
+    return true;
+}
+
+static void end(struct pt_run *run)
+{
+    struct pt_operator *op = run->op;
+    struct pt_deployment *d = run->d;
+    pt_auto_free char *key = pt_steal(run->key);
+    bool failed = run->failed;
+    int64_t requeue = run->requeue_ms, started = run->started_ms;
+    if (run->created && !failed)
+        d->has_trouble = false;
+    d->run = NULL;
+    free_run(run);
+    pt_operator_ran(op, key, failed, requeue, started);
+}
+
+static void pump(struct pt_run *run)
+{
+    if (run->pumping)
+        return;
+    run->pumping = true;
+    while (run->next < run->plan.count) {
+        const struct pt_effect *e = &run->plan.effects[run->next];
+        if (run->failed && e->kind == PT_EFFECT_CREATE_POD) {
+            run->next++;
+            continue;
+        }
+        if (!may_start(run, e))
+            break;
+        run->next++;
+        start(run, e, false);
+    }
+    run->pumping = false;
+    if (run->in_flight == 0 && run->next >= run->plan.count)
+        end(run);
+}
+
+void pt_run_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan)
+{
+    struct pt_run *run = pt_calloc(1, sizeof *run);
+    if (run) {
+        *run = (struct pt_run){.op = op, .d = d, .plan = *plan, .requeue_ms = plan->requeue_ms, .started_ms = pt_now_ms(op->o.sched)};
+        run->key = pt_strdup(key);
+        run->ns = pt_strdup(md->o.ns);
+        run->name = pt_strdup(md->o.name);
+        run->uid = pt_strdup(md->o.uid);
+        *plan = (struct pt_plan){.requeue_ms = -1};
+    }
+    if (!run || !run->key || !run->ns || !run->name || !run->uid) {
+        if (run)
+            free_run(run);
+        pt_plan_finish(plan);
+        pt_operator_ran(op, key, true, -1, pt_now_ms(op->o.sched));
+        return;
+    }
+    d->run = run;
+    pump(run);
+}

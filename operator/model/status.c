@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * status.c: the status of a ModelDeployment: what is true now, and nothing that changes without meaning, so that a quiet object is never written.
+ */
+#include "operator/model/view.h"
+#include "operator/ctrl/obj.h"
+
+#include <stdio.h>
+
+static const char *const cond_types[] = {
+#define PT_X(name, text) text,
+    PT_CONDITIONS(PT_X)
+#undef PT_X
+};
+
+struct problem {
+    const struct pt_pod *pod;
+    const char *reason, *message;
+    bool of_model; /* the model or its container; else the place to run */
+};
+
+struct summary {
+    int loaded, failed, known, downloading;
+    struct problem problem; /* of the first fresh pod by name that has one */
+};
+
+static bool is_trouble(const char *waiting)
+{
+    static const char *const list[] = {"CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull",
+                                       "CreateContainerConfigError", "CreateContainerError", "RunContainerError"};
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++)
+        if (!strcmp(waiting, list[i]))
+            return true;
+    return false;
+}
+
+static bool problem_of(struct pt_view *v, const struct pt_pod *pod, const struct pt_pod_model *m, struct problem *out)
+{
+    *out = (struct problem){.pod = pod, .of_model = true};
+    if (m->failed) {
+        out->reason = m->reason;
+        out->message = m->message;
+    } else if (!strcmp(pod->waiting, "CrashLoopBackOff")) {
+        out->reason = pod->waiting;
+        out->message = pt_view_text(v, "the container ends again and again; last with exit code %d%s%s%s", pod->exit_code, *pod->ended ? " (" : "", pod->ended,
+                                    *pod->ended ? ")" : "");
+    } else if (is_trouble(pod->waiting)) {
+        out->reason = pod->waiting;
+        out->message = pt_view_text(v, "%.900s", pod->waiting_message);
+    } else if (*pod->unschedulable) {
+        *out = (struct problem){.pod = pod, .reason = "Unschedulable", .message = pt_view_text(v, "%.900s", pod->unschedulable)};
+    } else {
+        return false;
+    }
+    return true;
+}
+
+static struct summary summarise(struct pt_view *v)
+{
+    struct summary sum = {.loaded = 0};
+    for (int i = 0; i < v->fresh.count; i++) {
+        const struct pt_pod *pod = v->fresh.pod[i];
+        struct pt_pod_model m = pt_view_model(v, pod);
+        struct problem p;
+        bool bad = problem_of(v, pod, &m, &p);
+        sum.loaded += m.loaded;
+        sum.known += m.known;
+        sum.downloading += m.downloading;
+        sum.failed += bad && p.of_model;
+        if (bad && (!sum.problem.pod || strcmp(pod->o.name, sum.problem.pod->o.name) < 0))
+            sum.problem = p;
+    }
+    return sum;
+}
+
+/* --- conditions ---------------------------------------------------------------------------------------------------------- */
+
+struct condition {
+    enum pt_truth truth;
+    const char *reason, *message;
+};
+
+/* Trying again cannot help: the spec or what it points to must change. */
+static bool is_final(const struct problem *p)
+{
+    static const char *const list[] = {"DigestMismatch", "ModelLoadFailed", "WarmupFailed"};
+    for (size_t i = 0; p->pod && i < sizeof list / sizeof *list; i++)
+        if (!strcmp(p->reason, list[i]))
+            return true;
+    return false;
+}
+
+static void judge_ready(struct pt_view *v, const struct summary *sum, struct condition c[PT_COND_COUNT])
+{
+    const char *counts = pt_view_text(v, "%d of %d replicas are available", v->fresh.available, v->replicas);
+    if (v->complete && v->replicas == 0)
+        c[PT_COND_READY] = (struct condition){PT_TRUE, "ScaledToZero", "stopped: spec.replicas is 0"};
+    else if (v->complete)
+        c[PT_COND_READY] = (struct condition){PT_TRUE, "AllReplicasReady", counts};
+    else if (v->trouble)
+        c[PT_COND_READY] = (struct condition){PT_FALSE, v->trouble, v->trouble_message};
+    else if (sum->problem.pod)
+        c[PT_COND_READY] = (struct condition){PT_FALSE, sum->problem.reason,
+                                              pt_view_text(v, "%s; pod %s: %.900s", counts, sum->problem.pod->o.name, sum->problem.message)};
+    else
+        c[PT_COND_READY] = (struct condition){PT_FALSE, v->exceeded ? "ProgressDeadlineExceeded" : v->old.count ? "RollingOut" : "ReplicasNotReady", counts};
+}
+
+static void judge_model(struct pt_view *v, const struct summary *sum, struct condition *c)
+{
+    const char *counts = pt_view_text(v, "%d of %d pods of revision %s have loaded the model", sum->loaded, v->fresh.count, v->update);
+    if (sum->problem.pod && sum->problem.of_model)
+        *c = (struct condition){PT_FALSE, sum->problem.reason, pt_view_text(v, "pod %s: %.900s", sum->problem.pod->o.name, sum->problem.message)};
+    else if (sum->loaded)
+        *c = (struct condition){PT_TRUE, "ModelLoaded", counts};
+    else if (sum->known)
+        *c = (struct condition){PT_FALSE, sum->downloading ? "Downloading" : "Loading", counts};
+    else
+        *c = (struct condition){PT_UNKNOWN, v->fresh.count ? "NoReports" : "NoPods", v->fresh.count ? "no pod has reported yet" : "there is no pod of the newest revision"};
+}
+
+static void judge_rest(struct pt_view *v, const struct summary *sum, struct condition c[PT_COND_COUNT])
+{
+    int available = v->fresh.available + v->old.available;
+    bool invalid = v->s->md->invalid != NULL, taken = v->trouble && !strcmp(v->trouble, "ServiceNameTaken");
+    bool enough = !invalid && available >= v->min_available;
+    const char *counts = pt_view_text(v, "%d available, at least %d wanted", available, v->min_available);
+    c[PT_COND_AVAILABLE] = (struct condition){enough ? PT_TRUE : invalid ? PT_UNKNOWN : PT_FALSE,
+                                              enough ? "MinimumReplicasAvailable" : invalid ? v->trouble : "MinimumReplicasUnavailable", invalid ? v->trouble_message : counts};
+    if (v->complete)
+        c[PT_COND_PROGRESSING] = (struct condition){PT_TRUE, "NewRevisionAvailable", pt_view_text(v, "revision %s is fully rolled out", v->update)};
+    else if (v->exceeded)
+        c[PT_COND_PROGRESSING] = (struct condition){PT_FALSE, "ProgressDeadlineExceeded",
+                                                    pt_view_text(v, "revision %s has made no progress for %d s", v->update, v->s->md->spec.progress_deadline_s)};
+    else if (v->trouble)
+        c[PT_COND_PROGRESSING] = (struct condition){PT_FALSE, v->trouble, v->trouble_message};
+    else
+        c[PT_COND_PROGRESSING] = (struct condition){PT_TRUE, "RollingOut", pt_view_text(v, "revision %s is being rolled out", v->update)};
+    if (invalid || taken)
+        c[PT_COND_STALLED] = (struct condition){PT_TRUE, v->trouble, v->trouble_message};
+    else if (v->exceeded)
+        c[PT_COND_STALLED] = (struct condition){PT_TRUE, c[PT_COND_PROGRESSING].reason, c[PT_COND_PROGRESSING].message};
+    else if (!v->complete && is_final(&sum->problem))
+        c[PT_COND_STALLED] = (struct condition){PT_TRUE, sum->problem.reason, c[PT_COND_MODEL_LOADED].message};
+    else
+        c[PT_COND_STALLED] = (struct condition){PT_FALSE, "NotStalled", ""};
+    bool working = !v->complete && c[PT_COND_STALLED].truth != PT_TRUE;
+    c[PT_COND_RECONCILING] = (struct condition){working ? PT_TRUE : PT_FALSE, working ? c[PT_COND_READY].reason : v->complete ? "Complete" : "Stalled", ""};
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------------- */
+
+static void put_text(struct pt_buf *b, const char *name, const char *value)
+{
+    pt_buf_printf(b, "\"%s\":", name);
+    pt_buf_json_string(b, pt_str(value));
+}
+
+static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct condition c[PT_COND_COUNT])
+{
+    static const char *const truths[] = {"Unknown", "True", "False"};
+    const struct pt_md *md = v->s->md;
+    for (int i = 0; i < PT_COND_COUNT; i++) {
+        char since[24];
+        bool same = md->conds[i].since_ms && md->conds[i].truth == c[i].truth;
+        pt_format_time(same ? md->conds[i].since_ms : v->s->wall_ms, since);
+        pt_buf_printf(b, "%s{\"type\":\"%s\",\"status\":\"%s\",\"observedGeneration\":%lld,\"lastTransitionTime\":\"%s\",", i ? "," : "", cond_types[i],
+                      truths[c[i].truth], (long long)md->generation, since);
+        put_text(b, "reason", c[i].reason);
+        pt_buf_putc(b, ',');
+        put_text(b, "message", c[i].message);
+        pt_buf_putc(b, '}');
+    }
+}
+
+/* The same failure keeps its time; a new one gets now; when all is well again there is none. */
+static void put_last_failure(struct pt_view *v, struct pt_buf *b, const struct summary *sum)
+{
+    const struct problem *p = &sum->problem;
+    const char *stored = v->s->md->last_failure;
+    pt_auto_obj *old = NULL;
+    if (stored && pt_obj_parse(pt_str(stored), "lastFailure", &old, NULL) < 0)
+        stored = NULL;
+    const char *pod = pt_obj_str(old, "pod"), *reason = pt_obj_str(old, "reason");
+    bool same = p->pod && pod && reason && !strcmp(pod, p->pod->o.name) && !strcmp(reason, p->reason);
+    pt_buf_puts(b, ",\"lastFailure\":");
+    if ((p->pod && p->of_model && !same)) {
+        char now[24];
+        pt_format_time(v->s->wall_ms, now);
+        pt_buf_putc(b, '{');
+        put_text(b, "pod", p->pod->o.name);
+        pt_buf_putc(b, ',');
+        put_text(b, "reason", p->reason);
+        pt_buf_putc(b, ',');
+        put_text(b, "message", p->message);
+        pt_buf_printf(b, ",\"exitCode\":%d,\"time\":\"%s\"}", p->pod->exit_code, now);
+    } else {
+        pt_buf_puts(b, stored && !v->complete ? stored : "null");
+    }
+}
+
+static const char *loaded_digest(struct pt_view *v, char text[72])
+{
+    for (int i = 0; i < v->fresh.count; i++) {
+        const struct pt_pod_state *st = &v->fresh.pod[i]->state;
+        if (st->reported && st->has_digest && st->model == PT_MODEL_READY) {
+            pt_format_digest(st->digest, text);
+            return text;
+        }
+    }
+    return v->update_revision && !strcmp(v->s->md->update_revision, v->update) ? v->s->md->digest : "";
+}
+
+static void put_model(struct pt_view *v, struct pt_buf *b, const struct summary *sum)
+{
+    char digest[72];
+    const char *state = sum->failed ? "Failed" : v->fresh.count && sum->loaded == v->fresh.count ? "Loaded" : sum->downloading ? "Downloading" : "Loading";
+    pt_buf_puts(b, ",\"model\":{");
+    if (v->fresh.count)
+        put_text(b, "state", state);
+    else
+        pt_buf_puts(b, "\"state\":null");
+    const char *d = loaded_digest(v, digest);
+    pt_buf_puts(b, ",\"digest\":");
+    if (*d)
+        pt_buf_json_string(b, pt_str(d));
+    else
+        pt_buf_puts(b, "null");
+    pt_buf_printf(b, ",\"loadedReplicas\":%d,\"failedReplicas\":%d", sum->loaded, sum->failed);
+    put_last_failure(v, b, sum);
+    pt_buf_putc(b, '}');
+}
+
+static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary *sum, const struct condition c[PT_COND_COUNT])
+{
+    const struct pt_md *md = v->s->md;
+    pt_buf_printf(b, "{\"observedGeneration\":%lld,\"replicas\":%d,\"readyReplicas\":%d,\"availableReplicas\":%d,\"updatedReplicas\":%d,\"terminatingReplicas\":%d",
+                  (long long)md->generation, v->fresh.count + v->old.count, v->fresh.ready + v->old.ready, v->fresh.available + v->old.available, v->fresh.count,
+                  v->leaving);
+    pt_buf_printf(b, ",\"selector\":\"%s=%s\",\"collisionCount\":%d,", PT_LABEL_NAME, md->o.name, v->collisions);
+    put_text(b, "currentRevision", v->complete ? v->update : md->current_revision);
+    pt_buf_putc(b, ',');
+    put_text(b, "updateRevision", v->update);
+    if (!md->invalid)
+        pt_buf_printf(b, ",\"endpoint\":\"http://%s.%s.svc:%d\"", md->o.name, md->o.ns, md->spec.port);
+    put_model(v, b, sum);
+    pt_buf_puts(b, ",\"conditions\":[");
+    put_conditions(v, b, c);
+    pt_buf_puts(b, "]}");
+}
+
+static bool is_stored(struct pt_view *v, const struct pt_buf *status)
+{
+    pt_auto_obj *tree = NULL;
+    pt_auto_buf canonical = PT_BUF_INIT(0);
+    if (pt_obj_parse((struct pt_str){status->data, status->len}, "status", &tree, v->err) < 0 || pt_obj_canonical(tree, &canonical, v->err) < 0) {
+        v->rc = v->err->code;
+        return true;
+    }
+    return pt_hash64(canonical.data, canonical.len, 0) == v->s->md->status_hash;
+}
+
+void pt_plan_status(struct pt_view *v)
+{
+    const struct pt_md *md = v->s->md;
+    struct summary sum = summarise(v);
+    struct condition c[PT_COND_COUNT];
+    pt_auto_buf status = PT_BUF_INIT(0), body = PT_BUF_INIT(0);
+    judge_ready(v, &sum, c);
+    judge_model(v, &sum, &c[PT_COND_MODEL_LOADED]);
+    judge_rest(v, &sum, c);
+    put_status(v, &status, &sum, c);
+    if (v->rc == PT_OK && (v->rc = pt_buf_check(&status, "plan: status", v->err)) < 0)
+        return;
+    if (v->rc < 0 || is_stored(v, &status))
+        return;
+    pt_buf_printf(&body, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"status\":", md->o.uid, (unsigned long long)md->o.rv);
+    pt_buf_append(&body, status.data, status.len);
+    pt_buf_putc(&body, '}');
+    struct pt_effect *e = pt_view_effect(v, PT_EFFECT_PATCH_STATUS);
+    e->name = md->o.name;
+    e->uid = md->o.uid;
+    char *text = body.failed ? NULL : pt_arena_strndup(&v->plan->arena, body.data, body.len);
+    if (!text) {
+        v->rc = pt_fail(v->err, PT_ENOMEM, "plan: out of memory");
+        return;
+    }
+    e->body = (struct pt_str){text, body.len};
+    if (c[PT_COND_STALLED].truth == PT_TRUE && md->conds[PT_COND_STALLED].truth != PT_TRUE) {
+        e->warning = true;
+        e->reason = c[PT_COND_STALLED].reason;
+        e->message = c[PT_COND_STALLED].message;
+    } else if (c[PT_COND_READY].truth == PT_TRUE && md->conds[PT_COND_READY].truth != PT_TRUE) {
+        e->reason = "Ready";
+        e->message = c[PT_COND_READY].message;
+    }
+}
