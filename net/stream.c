@@ -274,7 +274,7 @@ void pt_stream_write(struct pt_stream *s, const struct pt_str *parts, size_t cou
     bool idle = pt_stream_pending(s) == 0 && s->phase == PT_STREAM_OPEN;
     size_t sent = 0;
     if (idle && !s->ssl) {
-        struct iovec v[4];
+        struct iovec v[4] = {0};
         for (size_t i = 0; i < count; i++)
             v[i] = (struct iovec){(void *)(uintptr_t)parts[i].p, parts[i].len};
         ssize_t n = send_plain(s, v, count);
