@@ -13,7 +13,7 @@
 
 struct pt_config {
     struct {
-        char *name, *version, *uri, *format; /* never NULL after a successful load */
+        char *name, *version, *uri, *format; /* never NULL after pt_config_check() */
         bool has_digest;
         uint8_t digest[32]; /* SHA-256 that the model's bytes must have */
     } model;
@@ -37,13 +37,15 @@ struct pt_config {
     } report;
 };
 
-/* Defaults everywhere, model.name and model.uri missing. */
+/* Defaults everywhere; model.name and model.uri are missing. */
 int pt_config_init(struct pt_config *c, struct pt_err *err);
 void pt_config_finish(struct pt_config *c); /* zeroed memory is fine */
-/* Initialises c from a text; `file` names it in messages. On failure c holds nothing. */
+/* One member from text, by its name in the file; the message says what is wanted and what was given. */
+int pt_config_set(struct pt_config *c, const char *section, const char *key, const char *value, struct pt_err *err);
+/* What no single member says: is all there, and does it fit together? `what` begins the message. */
+int pt_config_check(const struct pt_config *c, const char *what, struct pt_err *err);
+/* Initialises c from a whole text and checks it; `file` names it in messages. On failure c holds nothing. */
 int pt_config_parse(struct pt_config *c, const char *file, struct pt_str text, struct pt_err *err);
 int pt_config_load(struct pt_config *c, const char *path, struct pt_err *err);
-/* What pt_config_parse checks of a model's URI: "file", "http" or "https". */
-int pt_config_check_uri(struct pt_str uri, struct pt_err *err);
 
 #endif

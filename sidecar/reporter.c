@@ -86,7 +86,7 @@ static void write_report(struct pt_reporter *r, struct pt_buf *b)
     put_text(b, PT_REPORT_STATE, pt_model_state_text(s->state));
     if (s->state == PT_MODEL_FAILED) {
         put_text(b, PT_REPORT_REASON, pt_model_reason_text(s->reason));
-        put_text(b, PT_REPORT_MESSAGE, s->message);
+        put_text(b, PT_REPORT_MESSAGE, s->error.msg);
     }
     if (s->has_digest) {
         pt_format_digest(s->digest, digest);

@@ -180,7 +180,7 @@ static void fail_not_ready(struct pt_rest *r, struct pt_err *err)
 {
     const struct pt_servable *s = r->servable;
     pt_fail(err, PT_EUNAVAILABLE, "model \"%s\" is not ready: %s%s%s", r->config->model.name, pt_model_state_text(s->state),
-                   s->message[0] ? ": " : "", s->message);
+                   s->error.msg[0] ? ": " : "", s->error.msg);
 }
 
 static void post_infer(struct pt_rest *r, struct pt_http_request *req, const struct params *p)
@@ -348,14 +348,16 @@ static void not_allowed(struct pt_http_request *req, const char *allow, struct p
 void pt_rest_handle(void *rest, struct pt_http_request *req)
 {
     struct pt_rest *r = rest;
-    struct pt_str path = pt_http_path(req);
+    struct pt_str path = pt_http_path(req), method = pt_http_method(req);
     struct params p;
     struct pt_err err;
     const char *allow = NULL;
+    if (pt_str_eq(method, PT_STR("HEAD")))
+        method = PT_STR("GET"); /* the server leaves the body out */
     for (const struct route *route = routes; route < routes + sizeof routes / sizeof routes[0]; route++) {
         if (!match(route->path, path, &p))
             continue;
-        if (!pt_str_eq(pt_http_method(req), pt_str(route->method))) {
+        if (!pt_str_eq(method, pt_str(route->method))) {
             allow = route->method;
             continue;
         }

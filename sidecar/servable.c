@@ -16,7 +16,7 @@ enum { RESUME_MS = 500 };
 
 /* state -> states that may follow */
 #define TO(state) (1u << (state))
-static const unsigned followers[PT_MODEL_STATE_COUNT] = {
+__attribute__((unused)) /* but for the assertion */ static const unsigned followers[PT_MODEL_STATE_COUNT] = {
     [PT_MODEL_DOWNLOADING] = TO(PT_MODEL_VERIFYING) | TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
     [PT_MODEL_VERIFYING] = TO(PT_MODEL_LOADING) | TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
     [PT_MODEL_LOADING] = TO(PT_MODEL_WARMING) | TO(PT_MODEL_FAILED) | TO(PT_MODEL_DRAINING),
@@ -34,15 +34,15 @@ static const struct {
 };
 
 /* The one place that changes the state. */
-static void set_state(struct pt_servable *s, enum pt_model_state state, enum pt_model_reason reason, const char *message)
+static void set_state(struct pt_servable *s, enum pt_model_state state, enum pt_model_reason reason, const struct pt_err *error)
 {
     assert(followers[s->state] & TO(state));
     s->state = state;
     s->reason = reason;
-    snprintf(s->message, sizeof s->message, "%s", message);
+    s->error = error ? *error : (struct pt_err){0};
     s->serving = state == PT_MODEL_READY || (s->serving && state == PT_MODEL_DRAINING);
     if (state == PT_MODEL_FAILED)
-        pt_log(PT_LOG_ERROR, "model failed", "model", s->o.config->model.name, "reason", pt_model_reason_text(reason), "error", message, NULL);
+        pt_log(PT_LOG_ERROR, "model failed", "model", s->o.config->model.name, "reason", pt_model_reason_text(reason), "error", s->error.msg, NULL);
     else
         pt_log(PT_LOG_INFO, "model", "model", s->o.config->model.name, "state", pt_model_state_text(state), NULL);
     s->o.changed(s->o.arg);
@@ -65,7 +65,7 @@ static void try_again(struct pt_timer *t)
 {
     struct pt_servable *s = (struct pt_servable *)((char *)t - offsetof(struct pt_servable, timer));
     if (s->state == PT_MODEL_FAILED)
-        set_state(s, PT_MODEL_DOWNLOADING, PT_REASON_NONE, "");
+        set_state(s, PT_MODEL_DOWNLOADING, PT_REASON_NONE, NULL);
     fetch(s);
 }
 
@@ -82,13 +82,11 @@ static int64_t pause_ms(struct pt_servable *s, enum pt_model_reason reason)
 
 static void fail(struct pt_servable *s, enum pt_model_reason reason, const struct pt_err *err)
 {
-    char message[sizeof err->msg];
-    snprintf(message, sizeof message, "%s", err->msg);
     pt_loaded_close(&s->loaded);
     int64_t ms = pause_ms(s, reason);
     s->failures++;
     pt_timer_start(clock_of(s), &s->timer, ms, try_again);
-    set_state(s, PT_MODEL_FAILED, reason, message);
+    set_state(s, PT_MODEL_FAILED, reason, err);
 }
 
 /* --- the steps on the pool -------------------------------------------------------------------------------------------------- */
@@ -173,7 +171,7 @@ static void end_step(struct pt_work *w)
     } else {
         s->failures = 0;
         s->load_ms = pt_now_ms(clock_of(s)) - s->loading_since_ms;
-        set_state(s, PT_MODEL_READY, PT_REASON_NONE, "");
+        set_state(s, PT_MODEL_READY, PT_REASON_NONE, NULL);
     }
 }
 
@@ -182,7 +180,7 @@ static void start_step(struct pt_servable *s, size_t step)
     struct pt_err err;
     s->step = step;
     s->work = (struct pt_work){.run = run_step, .done = end_step};
-    set_state(s, steps[step].state, PT_REASON_NONE, "");
+    set_state(s, steps[step].state, PT_REASON_NONE, NULL);
     if (pt_loop_work(s->o.loop, &s->work, &err) < 0)
         fail(s, steps[step].reason, &err);
     else
@@ -254,7 +252,7 @@ void pt_servable_drain(struct pt_servable *s)
     pt_timer_stop(clock_of(s), &s->timer);
     pt_source_destroy(s->source);
     s->source = NULL;
-    set_state(s, PT_MODEL_DRAINING, PT_REASON_NONE, "");
+    set_state(s, PT_MODEL_DRAINING, PT_REASON_NONE, NULL);
 }
 
 bool pt_servable_busy(const struct pt_servable *s)

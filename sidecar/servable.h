@@ -27,8 +27,8 @@ struct pt_servable_options {
 struct pt_servable {
     struct pt_servable_options o;
     enum pt_model_state state;
-    enum pt_model_reason reason; /* with Failed */
-    char message[504];
+    enum pt_model_reason reason; /* with Failed, */
+    struct pt_err error;         /* and its words */
     bool has_digest;
     uint8_t digest[32];          /* of the bytes that are or were being loaded */
     int64_t bytes_done, bytes_total;

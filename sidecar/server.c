@@ -121,7 +121,7 @@ static void on_changed(void *arg)
     if (s->reporter)
         pt_reporter_now(s->reporter);
     if (s->servable.state == PT_MODEL_FAILED && s->o->fail_fast)
-        stop(s, pt_fail(s->err, PT_EUNAVAILABLE, "%s", s->servable.message));
+        stop(s, pt_fail(s->err, s->servable.error.code, "%s", s->servable.error.msg));
     if (s->draining)
         stop_if_drained(s);
 }
