@@ -7,15 +7,42 @@
 
 #include "runtime/compile/lower.h"
 
+/* What exporters and users feed as shapes, axes and sizes. */
+#define BY_VALUE_COUNT 1024
+
 struct build {
     const struct pt_graph *g;
     struct pt_program *p;
+    struct pt_compile_options *o;
     struct pt_item *items;
     int item_count;
     const struct pt_tensor **in; /* scratch for one node */
     struct pt_tensor **out;
     struct pt_err *err;
 };
+
+bool pt_input_by_value(const struct pt_tensor *t)
+{
+    int64_t n = pt_tensor_count(t);
+    return n == 1 || (n <= BY_VALUE_COUNT && ((PT_TS_ALLINT | PT_TS_BOOL) & PT_T(t->dtype)));
+}
+
+static int init_input(struct build *b, int i, const struct pt_tensor *t)
+{
+    struct pt_slot *s = &b->p->slots[b->g->inputs[i]];
+    s->t = *t;
+    s->t.data = NULL;
+    s->place = PT_PLACE_INPUT;
+    s->index = i;
+    if (!b->o->by_value || !pt_input_by_value(t))
+        return PT_OK;
+    if (!(s->t.data = pt_consts_alloc(&b->p->consts, t->size_bytes, b->err)))
+        return PT_ENOMEM;
+    if (t->size_bytes)
+        memcpy(s->t.data, t->data, t->size_bytes);
+    s->place = PT_PLACE_CONST;
+    return PT_OK;
+}
 
 static int init_slots(struct build *b, const struct pt_tensor *inputs)
 {
@@ -34,11 +61,9 @@ static int init_slots(struct build *b, const struct pt_tensor *inputs)
         p->slots[i].shared = true;
     }
     for (int i = 0; i < g->input_count; i++) {
-        struct pt_slot *s = &p->slots[g->inputs[i]];
-        s->t = inputs[i];
-        s->t.data = NULL;
-        s->place = PT_PLACE_INPUT;
-        s->index = i;
+        int rc = init_input(b, i, &inputs[i]);
+        if (rc < 0)
+            return rc;
     }
     p->inputs = g->inputs;
     p->input_count = g->input_count;
@@ -68,6 +93,7 @@ static int infer_node(struct build *b, const struct pt_node *n)
     for (int i = 0; i < n->output_count; i++)
         b->out[i] = n->outputs[i] < 0 ? NULL : &p->slots[n->outputs[i]].t;
     int rc = pt_eval_infer(&c, &p->mem);
+    b->o->wants_values = b->o->wants_values || c.needs_data;
     if (rc < 0)
         return rc;
     bool fold = can_fold(&c);
@@ -130,7 +156,7 @@ static int infer_all(struct build *b)
     return drop_unread(b);
 }
 
-int pt_program_create(const struct pt_graph *g, const struct pt_tensor *inputs, const struct pt_compile_options *o, struct pt_program **out,
+int pt_program_create(const struct pt_graph *g, const struct pt_tensor *inputs, struct pt_compile_options *o, struct pt_program **out,
                       struct pt_err *err)
 {
     struct pt_program *p = pt_calloc(1, sizeof *p);
@@ -139,7 +165,7 @@ int pt_program_create(const struct pt_graph *g, const struct pt_tensor *inputs, 
         return pt_fail(err, PT_ENOMEM, "out of memory for a program");
     pt_arena_init(&p->mem, 0);
     pt_consts_init(&p->consts, o->max_arena_bytes);
-    struct build b = {.g = g, .p = p, .err = err};
+    struct build b = {.g = g, .p = p, .o = o, .err = err};
     int rc = init_slots(&b, inputs);
     if (rc == PT_OK)
         rc = infer_all(&b);

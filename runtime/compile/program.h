@@ -64,10 +64,14 @@ struct pt_compile_options {
     int threads;            /* kernels size their workspaces by it */
     struct pt_packs *packs; /* weights packed once for all programs of a session */
     bool no_opt;            /* reference operators only */
+    bool by_value;
+    bool wants_values;      /* result: compiling failed for want of an input's value */
 };
 
-/* inputs: dtype and dims of each graph input. */
-int pt_program_create(const struct pt_graph *g, const struct pt_tensor *inputs, const struct pt_compile_options *o, struct pt_program **out,
+/* inputs: dtype and dims of each graph input. With by_value their data too: small ones (see pt_input_by_value) become constants of the program, so
+ * that they may decide shapes; it then holds for these values only. */
+bool pt_input_by_value(const struct pt_tensor *t);
+int pt_program_create(const struct pt_graph *g, const struct pt_tensor *inputs, struct pt_compile_options *o, struct pt_program **out,
                       struct pt_err *err);
 void pt_program_destroy(struct pt_program *p);
 

@@ -145,22 +145,13 @@ static int bind(struct pt_run *r, struct pt_program *p, struct pt_err *err)
 
 /* --- execution ------------------------------------------------------------------------------------------------------------------------------ */
 
-static bool same_inputs(const struct pt_run *r)
-{
-    const struct pt_program *p = r->program;
-    for (int i = 0; p && i < p->input_count; i++)
-        if (!pt_dims_equal(&p->slots[p->inputs[i]].t, &r->inputs[i]))
-            return false;
-    return p != NULL;
-}
-
 static int choose_program(struct pt_run *r, struct pt_err *err)
 {
     struct pt_program *p;
     for (int i = 0; i < r->session->graph.input_count; i++)
         if (!r->inputs[i].data)
             return pt_fail(err, PT_EINVAL, "input '%s' is not set", r->session->graph.input_info[i].name);
-    if (same_inputs(r))
+    if (r->program && pt_program_is_for(r->program, r->inputs))
         return PT_OK;
     int rc = pt_session_get(r->session, r->inputs, &p, err);
     if (rc < 0)

@@ -127,11 +127,13 @@ int pt_session_output_index(const struct pt_session *s, const char *name)
 
 /* --- programs --------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_for(const struct pt_program *p, const struct pt_tensor *inputs)
+bool pt_program_is_for(const struct pt_program *p, const struct pt_tensor *inputs)
 {
     for (int i = 0; i < p->input_count; i++) {
         const struct pt_tensor *t = &p->slots[p->inputs[i]].t;
         if (t->dtype != inputs[i].dtype || !pt_dims_equal(t, &inputs[i]))
+            return false;
+        if (t->data && t->size_bytes && memcmp(t->data, inputs[i].data, t->size_bytes) != 0)
             return false;
     }
     return true;
@@ -158,17 +160,29 @@ static void keep(struct pt_session *s, struct pt_program *p)
     s->programs[oldest] = p;
 }
 
+static int compile(struct pt_session *s, const struct pt_tensor *inputs, struct pt_program **out, struct pt_err *err)
+{
+    struct pt_compile_options o = {.max_arena_bytes = s->max_arena_bytes, .threads = pt_threads_count(s->threads), .packs = s->packs,
+                                   .no_opt = s->no_opt, .by_value = s->by_value};
+    int rc = pt_program_create(&s->graph, inputs, &o, out, err);
+    if (rc == PT_OK || !o.wants_values || o.by_value)
+        return rc;
+    o.by_value = true;
+    rc = pt_program_create(&s->graph, inputs, &o, out, err);
+    s->by_value = rc == PT_OK;
+    return rc;
+}
+
 int pt_session_get(struct pt_session *s, const struct pt_tensor *inputs, struct pt_program **out, struct pt_err *err)
 {
     struct pt_program *p = NULL;
     int rc = PT_OK;
     pthread_mutex_lock(&s->lock);
     for (int i = 0; i < s->program_count && !p; i++)
-        if (is_for(s->programs[i], inputs))
+        if (pt_program_is_for(s->programs[i], inputs))
             p = s->programs[i];
     if (!p) {
-        struct pt_compile_options o = {s->max_arena_bytes, pt_threads_count(s->threads), s->packs, s->no_opt};
-        rc = pt_program_create(&s->graph, inputs, &o, &p, err);
+        rc = compile(s, inputs, &p, err);
         if (rc == PT_OK)
             keep(s, p);
     }

@@ -18,6 +18,7 @@ struct pt_session {
     struct pt_graph graph;
     struct pt_threads *threads;
     bool owns_threads, no_opt;
+    bool by_value; /* some input's value decides shapes: programs hold for values, not only for shapes; under lock */
     uint64_t max_arena_bytes;
     pthread_mutex_t lock;
     struct pt_packs *packs;
@@ -29,5 +30,8 @@ struct pt_session {
 /* The program for these inputs (compiled if need be), held for the caller until pt_session_put. */
 int pt_session_get(struct pt_session *s, const struct pt_tensor *inputs, struct pt_program **out, struct pt_err *err);
 void pt_session_put(struct pt_session *s, struct pt_program *p);
+
+/* Was p compiled for inputs like these? */
+bool pt_program_is_for(const struct pt_program *p, const struct pt_tensor *inputs);
 
 #endif

@@ -69,7 +69,7 @@ static int split_sizes(struct pt_op_ctx *c, int64_t **given, int *n)
         *n = (int)(a->count > INT32_MAX ? INT32_MAX : a->count);
     } else if (t) {
         if (!t->data)
-            return pt_op_fail(c, PT_EUNSUPPORTED, "input 1 (split) depends on data: shapes known only while running are not supported yet");
+            return pt_op_needs_data(c, 1, "split");
         *given = NULL;
         *n = (int)pt_tensor_count(t);
     }

@@ -101,6 +101,12 @@ int pt_op_axis(struct pt_op_ctx *c, const char *what, int64_t axis, int rank, bo
     return PT_OK;
 }
 
+int pt_op_needs_data(struct pt_op_ctx *c, int i, const char *what)
+{
+    c->needs_data = true;
+    return pt_op_fail(c, PT_EUNSUPPORTED, "input %d (%s) decides shapes and depends on data: not supported yet", i, what);
+}
+
 int pt_op_const_ints(struct pt_op_ctx *c, int i, const char *what, int64_t *out, int room, int *count)
 {
     const struct pt_tensor *t = pt_op_in(c, i);
@@ -115,7 +121,7 @@ int pt_op_const_ints(struct pt_op_ctx *c, int i, const char *what, int64_t *out,
     if (n > room)
         return pt_op_fail(c, PT_EINVAL, "input %d (%s) has %lld values, at most %d make sense here", i, what, (long long)n, room);
     if (!t->data)
-        return pt_op_fail(c, PT_EUNSUPPORTED, "input %d (%s) depends on data: shapes known only while running are not supported yet", i, what);
+        return pt_op_needs_data(c, i, what);
     for (int64_t k = 0; k < n; k++)
         out[k] = pt_elem_i64(t, k);
     *count = (int)n;
@@ -130,7 +136,7 @@ int pt_op_const_float(struct pt_op_ctx *c, int i, const char *what, double *out)
     if (pt_tensor_count(t) != 1)
         return pt_op_fail(c, PT_EINVAL, "input %d (%s) is %s, must be one value", i, what, PT_SHAPE(t));
     if (!t->data)
-        return pt_op_fail(c, PT_EUNSUPPORTED, "input %d (%s) depends on data: not supported yet", i, what);
+        return pt_op_needs_data(c, i, what);
     *out = pt_elem_f64(t, 0);
     return PT_OK;
 }

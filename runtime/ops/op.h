@@ -36,6 +36,7 @@ struct pt_op_ctx {
     void *scratch;                     /* run: 64-byte aligned */
     struct pt_threads *threads;        /* run */
     struct pt_err *err;
+    bool needs_data;                   /* infer failed because an operand that decides shapes is not known yet */
 };
 typedef int (*pt_op_fn)(struct pt_op_ctx *c);
 
@@ -73,7 +74,9 @@ static inline const struct pt_tensor *pt_op_in(const struct pt_op_ctx *c, int i)
 }
 /* Axis attribute or value in [-rank, rank) (or [-rank, rank] with `end_ok`), made non-negative. */
 int pt_op_axis(struct pt_op_ctx *c, const char *what, int64_t axis, int rank, bool end_ok, int *out);
-/* Integers of a constant input (int32 or int64, rank <= 1). *count -1 when not given. PT_EUNSUPPORTED when it depends on data. */
+/* Fails because input i decides shapes and is not known before the run. */
+int pt_op_needs_data(struct pt_op_ctx *c, int i, const char *what);
+/* Integers of a constant input (int32 or int64, rank <= 1). *count -1 when not given; pt_op_needs_data() when it is not known. */
 int pt_op_const_ints(struct pt_op_ctx *c, int i, const char *what, int64_t *out, int room, int *count);
 /* Same for any length: a single scalar. */
 int pt_op_const_float(struct pt_op_ctx *c, int i, const char *what, double *out);

@@ -125,8 +125,11 @@ static int unsqueeze_infer(struct pt_op_ctx *c)
 
 static int dropout_infer(struct pt_op_ctx *c)
 {
-    const struct pt_tensor *x = c->in[0], *training = pt_op_in(c, 2);
-    if (training && (!training->data || pt_tensor_count(training) != 1 || pt_elem_i64(training, 0) != 0))
+    const struct pt_tensor *x = c->in[0], *ratio = pt_op_in(c, 1), *training = pt_op_in(c, 2);
+    if (training && !training->data)
+        return pt_op_needs_data(c, 2, "training_mode");
+    bool drops = !ratio || !ratio->data || pt_tensor_count(ratio) != 1 || pt_elem_f64(ratio, 0) != 0;
+    if (training && drops && (pt_tensor_count(training) != 1 || pt_elem_i64(training, 0) != 0))
         return pt_op_fail(c, PT_EUNSUPPORTED, "training mode is not supported");
     pt_op_set_out(c, 1, c->node->version < 10 ? x->dtype : PT_BOOL, x->rank, x->dims);
     return pt_infer_same(c);
