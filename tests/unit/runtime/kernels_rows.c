@@ -163,7 +163,7 @@ static void test_transpose(void **state)
 /* against the definition, element by element, for every element size */
 static void check_permute(size_t elem, int rank, const int64_t *dims, const int *perm, struct pt_threads *threads)
 {
-    unsigned char x[4096], y[4096];
+    unsigned char x[4096] = {0}, y[4096];
     int64_t total = 1, index[16] = {0};
     for (int i = 0; i < rank; i++)
         total *= dims[i];
