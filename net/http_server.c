@@ -346,12 +346,14 @@ static void conn_close(struct pt_http_conn *c)
 static void on_accept(struct pt_listener *li, int fd)
 {
     struct pt_http_server *s = (struct pt_http_server *)((char *)li - offsetof(struct pt_http_server, listener));
+    struct pt_err e;
     struct pt_http_conn *c = pt_calloc(1, sizeof *c);
-    if (!c) {
+    /* starting a timer must not be what runs out of memory later: three per connection, and some for the rest of the process */
+    if (!c || pt_sched_reserve(sched(s), 64 + 4 * (size_t)(s->conn_count + 1), &e) < 0) {
+        pt_free(c);
         close(fd);
         return;
     }
-    struct pt_err e;
     if (pt_stream_init(&c->stream, s->loop, fd, PT_STREAM_OPEN, &stream_ops, s->tls, NULL, s->read_buf, &e) < 0) {
         pt_log(PT_LOG_WARN, "connection refused", "reason", e.msg, NULL);
         pt_free(c);
