@@ -14,7 +14,8 @@
 #define PT_COMMANDS_OF_MODELS(X) \
     X(run, "run a model on inputs from files") \
     X(bench, "measure load time, latency and memory of a model") \
-    X(inspect, "show what a model is made of")
+    X(inspect, "show what a model is made of") \
+    X(serve, "serve a model over HTTP")
 
 #ifdef PT_CLI_LOCAL /* their libraries are part of this build */
 #define PT_COMMANDS_OF_LOCAL(X) \

@@ -40,15 +40,16 @@ static enum pt_dtype dtype(const char *name)
 
 static void read_model(struct model *m, const char *text)
 {
-    char type[16], dims[64];
+    char name[31], type[16], dims[64];
     int used;
     memset(m, 0, sizeof *m);
     for (; *text; text = strchr(text, '\n') + 1) {
         size_t i = m->oip.input_count++;
         dims[0] = 0;
-        assert_true(sscanf(text, "%30s %15s%n", m->names[i], type, &used) == 2);
+        assert_true(sscanf(text, "%30s %15s%n", name, type, &used) == 2);
         sscanf(text + used, " %63[-0-9,]", dims);
-        snprintf(m->out_names[i], sizeof m->out_names[i], "out_%.30s", m->names[i]);
+        snprintf(m->names[i], sizeof m->names[i], "%s", name);
+        snprintf(m->out_names[i], sizeof m->out_names[i], "out_%s", name);
         m->in[i].name = m->names[i];
         m->in[i].dtype = dtype(type);
         for (char *p = dims; *p; p += *p == ',')
