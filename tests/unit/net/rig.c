@@ -212,6 +212,17 @@ void rig_stop(struct rig *r)
     sem_destroy(&r->drained);
 }
 
+static void count_connections(struct rig *r)
+{
+    r->connections = pt_http_server_connections(r->server);
+}
+
+unsigned rig_connections(struct rig *r)
+{
+    rig_call(r, count_connections);
+    return r->connections;
+}
+
 bool rig_wait(const atomic_int *counter, int at_least)
 {
     for (int i = 0; i < 5000 && atomic_load(counter) < at_least; i++)

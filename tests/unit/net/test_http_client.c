@@ -339,7 +339,7 @@ static void bodies_go_both_ways_on_one_connection(void **state)
         assert_int_equal(call((struct pt_http_call_options){.method = "POST", .url = url(rig.port, "/echo"), .body = {big.data, i % 2 ? 5 : big.len}}), 200);
         assert_int_equal(got.body.len, i % 2 ? 5 : big.len);
         assert_memory_equal(got.body.data, big.data, got.body.len);
-        assert_int_equal(pt_http_server_connections(rig.server), 1);
+        assert_int_equal(rig_connections(&rig), 1);
     }
     pt_buf_finish(&big);
     assert_int_equal(get(url(rig.port, "/stream?n=100&size=1000")), 200);
@@ -348,7 +348,7 @@ static void bodies_go_both_ways_on_one_connection(void **state)
     assert_int_equal(got.body.len, 0);
     assert_int_equal(get(url(rig.port, "/empty")), 204);
     assert_int_equal(get(url(rig.port, "/nothing")), 404); /* any status is a response */
-    assert_int_equal(pt_http_server_connections(rig.server), 1);
+    assert_int_equal(rig_connections(&rig), 1);
 }
 
 static int parallel_left;
@@ -370,9 +370,9 @@ static void the_pool_is_bounded(void **state)
     for (int i = 0; i < 30; i++)
         assert_int_equal(pt_http_call_start(client, &o, NULL, &err), PT_OK);
     run();
-    for (int i = 0; i < 200 && pt_http_server_connections(rig.server) > 8; i++)
+    for (int i = 0; i < 200 && rig_connections(&rig) > 8; i++)
         usleep(5000);
-    assert_int_equal(pt_http_server_connections(rig.server), 8);
+    assert_int_equal(rig_connections(&rig), 8);
 }
 
 /* --- what goes wrong ---------------------------------------------------------------------------------------------------------------- */
@@ -530,7 +530,7 @@ static void redirects_are_followed_as_documented(void **state)
     /* for ever */
     assert_int_equal(call((struct pt_http_call_options){.url = url(rig.port, "/redirect?status=302&to=?status=302%26to=/redirect"), .max_redirects = 0}), 302);
     assert_int_equal(call((struct pt_http_call_options){.url = url(rig.port, "/redirect?status=302&to=ftp://x/"), .max_redirects = 5}), PT_EPARSE);
-    assert_int_equal(pt_http_server_connections(rig.server), 1);
+    assert_int_equal(rig_connections(&rig), 1);
 }
 
 static void a_redirect_loop_ends(void **state)
@@ -627,7 +627,7 @@ static void tls_works_with_the_right_authority_and_name(void **state)
         assert_int_equal(got.data.len, 1000000);
     }
     pt_buf_finish(&big);
-    assert_int_equal(pt_http_server_connections(rig.server), 2);
+    assert_int_equal(rig_connections(&rig), 2);
     pt_tls_destroy(rig.options.tls);
 }
 
@@ -711,7 +711,7 @@ static void unix_sockets_take_every_host(void **state)
     assert_int_equal(pt_http_client_create(loop, &(struct pt_http_client_options){.unix_socket = address + 5}, &client, &err), PT_OK);
     assert_int_equal(get("http://anything.invalid/hello"), 200);
     assert_int_equal(get("http://anything.invalid/hello"), 200);
-    assert_int_equal(pt_http_server_connections(rig.server), 1);
+    assert_int_equal(rig_connections(&rig), 1);
     rig_stop(&rig);
     rig_runs = false;
     assert_int_equal(get("http://anything.invalid/hello"), PT_EUNAVAILABLE);
