@@ -98,10 +98,7 @@ static void delete_dependent(struct pt_memapi *m, struct pt_mem_type *t, struct 
 static void release_waiting(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o)
 {
     pt_auto_obj *tree = NULL;
-    struct dependents d = dependents_of(m, o->now->uid);
-    size_t left = d.count;
-    dependents_finish(&d);
-    if (left || pt_obj_parse(o->now->text, "stored object", &tree, NULL) < 0)
+    if (pt_obj_parse(o->now->text, "stored object", &tree, NULL) < 0)
         return;
     cJSON *list = pt_obj_mut(tree, "metadata.finalizers"), *e, *next;
     for (e = list ? list->child : NULL; e; e = next) {
@@ -115,14 +112,19 @@ static void release_waiting(struct pt_memapi *m, struct pt_mem_type *t, struct p
         (void)pt_mem_commit(m, t, o, tree, NULL);
 }
 
-static void release_all_waiting(struct pt_memapi *m)
+bool pt_mem_is_waiting(const struct pt_mem_object *o)
 {
     static const char mark[] = "\"foregroundDeletion\"";
+    return memmem(o->now->text.p, o->now->text.len, mark, sizeof mark - 1) != NULL;
+}
+
+static void release_all_waiting(struct pt_memapi *m)
+{
     void *v;
     struct pt_mem_type *t = pt_mem_type_of(m, &pt_res_modeldeployments);
     for (size_t i = 0; t && pt_map_next(&t->objects, &i, NULL, &v);) {
         struct pt_mem_object *o = v;
-        if (memmem(o->now->text.p, o->now->text.len, mark, sizeof mark - 1))
+        if (pt_mem_is_waiting(o) && !pt_mem_delete_dependents(m, o->now->uid)) /* also those made since */
             release_waiting(m, t, o);
     }
 }

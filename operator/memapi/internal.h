@@ -101,7 +101,8 @@ void pt_mem_owner_gone(struct pt_memapi *m, const char *uid);
 void pt_mem_gc_now(struct pt_timer *t);
 /* Removes the references to owner from its dependents (deletion with Orphan). */
 void pt_mem_orphan(struct pt_memapi *m, const char *owner_uid);
-/* Is some object with blockOwnerDeletion left? Starts their deletion. */
+bool pt_mem_is_waiting(const struct pt_mem_object *o); /* for its dependents, in foreground deletion */
+/* Is some dependent left? Starts their deletion. */
 bool pt_mem_delete_dependents(struct pt_memapi *m, const char *owner_uid);
 
 #endif

@@ -135,7 +135,8 @@ static void check_owners(struct pt_memapi *m, const struct pt_mem_version *v)
     for (const char *p = v->owners; *p; p = strchr(p, '\n') + 1) {
         struct pt_str uid = {p, strcspn(p, "\n")};
         pt_auto_free char *s = pt_strndup(uid.p, uid.len);
-        if (s && !pt_map_get(&m->uids, uid))
+        const struct pt_mem_object *owner = pt_map_get(&m->uids, uid);
+        if (s && (!owner || pt_mem_is_waiting(owner)))
             pt_mem_owner_gone(m, s);
     }
 }

@@ -4,7 +4,7 @@
  *
  * Rolling update. `fresh` pods are of the newest revision, `old` ones of any other; the current revision is the one that last served in
  * full. Bounds at every moment: at most replicas + maxSurge pods, and no pod is taken out of service that would leave fewer than replicas -
- * maxUnavailable available. Old pods are kept until fresh ones are available in their place, and pods of the current revision that die
+ * maxUnavailable available. A pod makes room for another only when its leaving is confirmed, so one plan never counts on its own removals. Old pods are kept until fresh ones are available in their place, and pods of the current revision that die
  * meanwhile are made again: so a bad revision never costs what serves.
  *
  * A pod that serves leaves in two steps: its gate is turned off, and when endpoints have had time to follow it is deleted.
@@ -172,7 +172,9 @@ static void look(struct pt_view *v)
         if (leaving(pod)) {
             v->leaving++;
             v->old_leaving += !fresh;
+            v->present += pod->state.doomed_ms >= 0 && !pod->terminating;
         } else {
+            v->present++;
             add(v, fresh ? &v->fresh : &v->old, pod);
         }
     }
@@ -187,6 +189,7 @@ static void delete_pod(struct pt_view *v, const struct pt_pod *pod)
     e->uid = pod->o.uid;
     e->reason = "SuccessfulDelete";
     e->message = pt_view_text(v, "Deleted pod: %s", pod->o.name);
+    pt_view_look_again(v, DOOMED_MS);
 }
 
 static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod, bool on, const char *reason, const char *message)
@@ -383,7 +386,7 @@ static void recreate(struct pt_view *v)
     int old = v->old.count + v->old_leaving;
     take_out_first(v, &v->old, v->old.count);
     if (old == 0)
-        create_pods(v, v->update, v->s->md->spec.user_json, v->replicas - v->fresh.count);
+        create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, v->replicas - v->present));
 }
 
 static void roll(struct pt_view *v, int surge)
@@ -399,11 +402,12 @@ static void roll(struct pt_view *v, int surge)
     take_out_first(v, &v->fresh, max_int(0, min_int(v->fresh.count + v->old.count - limit, v->fresh.count - v->fresh.available)));
 
     const struct pt_revision *again = v->current_revision && strcmp(v->current_revision->o.name, v->update) != 0 ? v->current_revision : NULL;
-    int heal = again ? max_int(0, min_int(keep_old - v->old.count, limit - v->fresh.count - v->old.count)) : 0;
+    int heal = again ? max_int(0, min_int(keep_old - v->old.count, limit - v->present)) : 0;
     int reserve = again ? max_int(v->old.count + heal, keep_old) : v->old.count;
     if (heal)
         create_pods(v, again->o.name, again->data, heal);
-    create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, limit - reserve - v->fresh.count));
+    int room = min_int(limit - reserve - v->fresh.count, limit - v->present - heal);
+    create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, room));
 }
 
 static void plan_pods(struct pt_view *v)

@@ -22,6 +22,7 @@ struct pt_view {
     char update[64];                          /* name of the newest revision */
     const struct pt_revision *update_revision, *current_revision; /* as stored; NULL: not there */
     struct pt_pod_list fresh, old;            /* of the newest revision, of others; without those that are leaving */
+    int present;                              /* pods that take up room: all but those known to be leaving */
     int leaving, old_leaving;                 /* terminating, being drained, or deleted without our having seen it */
     int collisions, replicas, min_available;
     const char *trouble, *trouble_message;

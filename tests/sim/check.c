@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * check.c: the invariants.
+ *
+ *   most     never more live pods than replicas + maxSurge (of the loosest wish not yet fulfilled)
+ *   floor    a pod that serves is taken out only when replicas - maxUnavailable others are available
+ *   truth    Ready=True for the current generation only when that many pods of the newest revision are ready
+ *   owner    no pod without a controller (kubelet.c)
+ *   end      when faults have stopped everything becomes as wished, or says why not; then nothing is written for an hour
+ *
+ * "Available" allows for what the operator cannot know yet: a pod that was ready within the last stale_ms counts.
+ */
+#include "tests/sim/world.h"
+
+#include <stdio.h>
+
+static bool live(const struct kubelet_pod *p)
+{
+    return !p->terminating && !p->draining && !p->phase_ended;
+}
+
+static bool recently_ready(struct world *w, const struct kubelet_pod *p)
+{
+    return p->ready_until_ms == INT64_MAX || (p->ready_until_ms > 0 && p->ready_until_ms >= w->clock.now - w->p.stale_ms);
+}
+
+static void check_bounds(struct world *w, struct wish *m)
+{
+    int pods = 0, available = 0, drained_now = 0;
+    const char *drained = "";
+    void *v;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
+        struct kubelet_pod *p = v;
+        if (strcmp(p->owner_uid, m->uid) != 0)
+            continue;
+        pods += live(p);
+        available += live(p) && recently_ready(w, p);
+        if (p->draining && !p->drain_seen) {
+            p->drain_seen = true;
+            drained_now += recently_ready(w, p);
+            drained = p->name;
+        }
+    }
+    if (pods > m->most && w->clock.now > w->slack_until_ms)
+        world_break(w, "%s has %d live pods, at most %d are allowed", m->name, pods, m->most);
+    if (drained_now && available < m->floor)
+        world_break(w, "%s: pod %s was taken out of service with %d others available, at least %d are wanted", m->name, drained, available, m->floor);
+}
+
+static int ready_of(struct world *w, const char *owner, const char *revision, bool recently)
+{
+    int n = 0;
+    void *v;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
+        struct kubelet_pod *p = v;
+        if (!strcmp(p->owner_uid, owner) && !strcmp(p->revision, revision))
+            n += recently ? recently_ready(w, p) : p->shown_ready && live(p);
+    }
+    return n;
+}
+
+static bool cond(const cJSON *md, const char *type, const char *status)
+{
+    const cJSON *c;
+    cJSON_ArrayForEach(c, pt_obj_get(md, "status.conditions"))
+    {
+        const char *t = pt_obj_str(c, "type"), *s = pt_obj_str(c, "status");
+        if (t && s && !strcmp(t, type))
+            return !strcmp(s, status);
+    }
+    return false;
+}
+
+static void check_truth(struct world *w, struct wish *m)
+{
+    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
+    uint64_t hash = pt_hash64(text.p, text.len, 0);
+    pt_auto_obj *md = NULL;
+    if (!text.len || hash == m->seen || pt_obj_parse(text, "stored", &md, NULL) < 0)
+        return;
+    m->seen = hash;
+    const char *uid = pt_obj_str(md, "metadata.uid"), *revision = pt_obj_str(md, "status.updateRevision");
+    if (!uid || strcmp(uid, m->uid) != 0 || pt_obj_get(md, "metadata.deletionTimestamp"))
+        return;
+    if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", 0) || !cond(md, "Ready", "True"))
+        return;
+    int ready = ready_of(w, uid, revision ? revision : "", true);
+    if (ready < m->replicas)
+        world_break(w, "%s says Ready with %d of %d pods of %s ready", m->name, ready, m->replicas, revision);
+    if (m->bad && m->replicas)
+        world_break(w, "%s says Ready with a model that cannot be loaded", m->name);
+    m->most = m->replicas + (m->recreate ? 0 : m->surge);
+    m->floor = m->recreate || m->replicas < m->unavailable ? 0 : m->replicas - m->unavailable;
+}
+
+void check_now(struct world *w)
+{
+    for (int i = 0; i < SIM_MDS; i++) {
+        if (!w->wish[i].uid[0])
+            continue;
+        check_bounds(w, &w->wish[i]);
+        check_truth(w, &w->wish[i]);
+    }
+}
+
+/* --- the end ------------------------------------------------------------------------------------------------------------- */
+
+struct tally {
+    struct world *w;
+    int count;
+    const char *owner;
+};
+
+static void tally_owned(void *arg, const char *ns, const char *name, struct pt_str object)
+{
+    struct tally *t = arg;
+    (void)ns;
+    (void)name;
+    t->count += memmem(object.p, object.len, t->owner, strlen(t->owner)) != NULL;
+}
+
+static int owned(struct world *w, const struct pt_resource *res, const char *uid)
+{
+    struct tally t = {w, 0, uid};
+    pt_memapi_each(w->api, res, tally_owned, &t);
+    return t.count;
+}
+
+static void check_good(struct world *w, struct wish *m, const cJSON *md, const char *revision)
+{
+    int all = 0;
+    void *v;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
+        all += !strcmp(((struct kubelet_pod *)v)->owner_uid, m->uid);
+    int ready = ready_of(w, m->uid, revision, false);
+    if (all != m->replicas || ready != m->replicas)
+        world_break(w, "end: %s has %d pods, %d of them ready and of %s; wanted %d", m->name, all, ready, revision, m->replicas);
+    static const char *const wanted[][2] = {{"Ready", "True"}, {"Available", "True"}, {"Progressing", "True"}, {"Reconciling", "False"}, {"Stalled", "False"}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if (!cond(md, wanted[i][0], wanted[i][1]))
+            world_break(w, "end: %s: condition %s is not %s", m->name, wanted[i][0], wanted[i][1]);
+    if (m->replicas && !cond(md, "ModelLoaded", "True"))
+        world_break(w, "end: %s: condition ModelLoaded is not True", m->name);
+    const char *current = pt_obj_str(md, "status.currentRevision");
+    if (!current || strcmp(current, revision) != 0)
+        world_break(w, "end: %s: currentRevision is %s, updateRevision %s", m->name, current ? current : "unset", revision);
+    if (pt_obj_int(md, "status.readyReplicas", -1) != m->replicas || pt_obj_int(md, "status.terminatingReplicas", -1) != 0)
+        world_break(w, "end: %s: readyReplicas is %lld, terminatingReplicas %lld", m->name, (long long)pt_obj_int(md, "status.readyReplicas", -1),
+                    (long long)pt_obj_int(md, "status.terminatingReplicas", -1));
+}
+
+static void check_one(struct world *w, struct wish *m)
+{
+    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
+    pt_auto_obj *md = NULL;
+    if (!m->uid[0]) {
+        if (text.len)
+            world_break(w, "end: %s is still there after its deletion", m->name);
+        return;
+    }
+    if (pt_obj_parse(text, "stored", &md, NULL) < 0) {
+        world_break(w, "end: %s is gone", m->name);
+        return;
+    }
+    const char *revision = pt_obj_str(md, "status.updateRevision");
+    if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", -1) || !revision)
+        world_break(w, "end: %s: the status is not of the current generation", m->name);
+    else if (!m->bad || m->replicas == 0)
+        check_good(w, m, md, revision);
+    else if (!cond(md, "ModelLoaded", "False") || !cond(md, "Ready", "False"))
+        world_break(w, "end: %s: a bad model does not show in the conditions", m->name);
+    if (owned(w, &pt_res_services, m->uid) != 1)
+        world_break(w, "end: %s has no Service", m->name);
+    int revisions = owned(w, &pt_res_controllerrevisions, m->uid);
+    if (revisions > 2 + 2)
+        world_break(w, "end: %s keeps %d revisions with a limit of 2", m->name, revisions);
+}
+
+void check_end(struct world *w)
+{
+    size_t pods = w->pods.count, expected = 0;
+    void *v;
+    for (int i = 0; i < SIM_MDS && !w->broken; i++)
+        check_one(w, &w->wish[i]);
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
+        for (int j = 0; j < SIM_MDS; j++)
+            expected += w->wish[j].uid[0] && !strcmp(((struct kubelet_pod *)v)->owner_uid, w->wish[j].uid);
+    if (pods != expected)
+        world_break(w, "end: %zu pods are left over from deleted owners", pods - expected);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * kubelet.c: nodes and sidecars. A pod is bound, starts, downloads, loads and is ready after random times; it reports to the operator; it
+ * crashes, fails or is evicted; when deleted it ends a little later. Writes go straight into memapi.
+ */
+#include "tests/sim/world.h"
+
+#include <stdio.h>
+
+enum { BIND, START, LOAD, WARM, UP };
+
+const char *sim_digest(int version)
+{
+    static char text[8][72];
+    uint8_t digest[32];
+    memset(digest, 17 + version, sizeof digest);
+    pt_format_digest(digest, text[version & 7]);
+    return text[version & 7];
+}
+
+static struct pt_sched *sched(struct kubelet_pod *p)
+{
+    return &p->w->clock.sched;
+}
+
+/* --- reports ------------------------------------------------------------------------------------------------------------- */
+
+static void send_report(struct pt_timer *t)
+{
+    struct kubelet_pod *p = (struct kubelet_pod *)((char *)t - offsetof(struct kubelet_pod, report));
+    struct world *w = p->w;
+    struct pt_report r = {.state = p->state, .reason = p->state == PT_MODEL_FAILED ? p->reason : PT_REASON_NONE, .sequence = ++p->sequence, .started_ms = p->started_ms};
+    struct pt_err err;
+    int64_t next = 1000;
+    snprintf(r.pod_uid, sizeof r.pod_uid, "%s", p->uid);
+    snprintf(r.pod_name, sizeof r.pod_name, "%s", p->name);
+    snprintf(r.ns, sizeof r.ns, SIM_NS);
+    snprintf(r.digest, sizeof r.digest, "%s", p->state == PT_MODEL_READY ? p->digest : "");
+    snprintf(r.message, sizeof r.message, "%s", p->state == PT_MODEL_FAILED ? "the model is not what was asked for" : "");
+    bool lost = w->faults && chance(&w->luck, w->p.lose);
+    int rc = w->op && !lost ? pt_operator_report(w->op, &r, &next, &err) : PT_EUNAVAILABLE;
+    pt_timer_start(sched(p), &p->report, rc == PT_OK ? 60000 : 1000, send_report); /* routine reports say nothing new: rarely is enough */
+}
+
+static void set_state(struct kubelet_pod *p, enum pt_model_state state)
+{
+    p->state = state;
+    pt_timer_start(sched(p), &p->report, 0, send_report);
+}
+
+/* --- status -------------------------------------------------------------------------------------------------------------- */
+
+static void write_status(struct pt_timer *t)
+{
+    struct kubelet_pod *p = (struct kubelet_pod *)((char *)t - offsetof(struct kubelet_pod, sync));
+    struct world *w = p->w;
+    char body[700], now[24];
+    bool ready = p->container_ready && p->gate;
+    pt_format_time(pt_wall_ms(sched(p)), now);
+    int n = snprintf(body, sizeof body,
+                     "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"phase\":\"%s\",\"conditions\":[{\"type\":\"Ready\",\"status\":\"%s\"%s%s%s}],\"containerStatuses\":["
+                     "{\"name\":\"sidecar\",\"ready\":%s,\"restartCount\":%d}]}}",
+                     p->uid, p->phase_ended ? "Failed" : "Running", ready ? "True" : "False", ready != p->shown_ready ? ",\"lastTransitionTime\":\"" : "",
+                     ready != p->shown_ready ? now : "", ready != p->shown_ready ? "\"" : "", p->container_ready ? "true" : "false", p->restarts);
+    p->shown_ready = ready;
+    p->ready_until_ms = ready ? INT64_MAX : p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
+    world_log(w, "kubelet: %s is %s%s", p->name, p->phase_ended ? "Failed, " : "", ready ? "Ready" : "not ready");
+    (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_STRATEGIC, .resource = &pt_res_pods, .ns = SIM_NS, .name = p->name, .subresource = "status",
+                                              .body = {body, (size_t)n}, .grace_seconds = -1}, "kubelet", true);
+}
+
+static void sync_soon(struct kubelet_pod *p)
+{
+    if (!pt_timer_running(&p->sync))
+        pt_timer_start(sched(p), &p->sync, between(&p->w->rand, 5, 300), write_status);
+}
+
+/* --- life ---------------------------------------------------------------------------------------------------------------- */
+
+static void live(struct pt_timer *t)
+{
+    struct kubelet_pod *p = (struct kubelet_pod *)((char *)t - offsetof(struct kubelet_pod, life));
+    struct world *w = p->w;
+    if (p->terminating || p->phase_ended)
+        return;
+    static const char bind[] = "{\"spec\":{\"nodeName\":\"node-1\"}}";
+    switch (p->step++) {
+    case BIND:
+        (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_MERGE_PATCH, .resource = &pt_res_pods, .ns = SIM_NS, .name = p->name,
+                                                  .body = {bind, sizeof bind - 1}, .grace_seconds = -1}, "scheduler", true);
+        break;
+    case START:
+        p->started_ms = w->clock.now + 1;
+        p->sequence = 0;
+        sync_soon(p);
+        set_state(p, PT_MODEL_DOWNLOADING);
+        break;
+    case LOAD:
+        if (p->fails) {
+            set_state(p, PT_MODEL_FAILED);
+            return;
+        }
+        set_state(p, PT_MODEL_LOADING);
+        break;
+    case WARM:
+        set_state(p, PT_MODEL_READY);
+        break;
+    case UP:
+        p->container_ready = true; /* the next readiness probe */
+        sync_soon(p);
+        return;
+    }
+    pt_timer_start(sched(p), &p->life, between(&w->rand, 1, chance(&w->rand, 0.1) ? 20000 : 1500), live);
+}
+
+static void end_now(struct pt_timer *t)
+{
+    struct kubelet_pod *p = (struct kubelet_pod *)((char *)t - offsetof(struct kubelet_pod, end));
+    (void)world_do(p->w, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = SIM_NS, .name = p->name, .uid = p->uid, .grace_seconds = 0},
+                   "kubelet", true);
+}
+
+/* What this pod's sidecar will find: the configuration names a version by its digest and the file by its URI. */
+static void read_config(struct kubelet_pod *p, const cJSON *tree)
+{
+    pt_auto_obj *config = NULL;
+    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(tree, "metadata.annotations"), PT_ANNOTATION_CONFIG));
+    struct pt_err err;
+    if (!text || pt_obj_parse(pt_str(text), "config", &config, &err) < 0) {
+        world_break(p->w, "pod %s: configuration annotation missing or not JSON", p->name);
+        return;
+    }
+    const char *uri = pt_obj_str(config, "model.uri"), *digest = pt_obj_str(config, "model.digest");
+    int version = uri ? uri[strlen(uri) - 1] - '0' : 0;
+    snprintf(p->digest, sizeof p->digest, "%s", sim_digest(version));
+    p->fails = digest && strcmp(digest, p->digest) != 0;
+    p->reason = PT_REASON_DIGEST_MISMATCH;
+}
+
+static struct kubelet_pod *new_pod(struct world *w, const char *name, struct pt_str object)
+{
+    struct kubelet_pod *p = pt_calloc(1, sizeof *p);
+    pt_auto_obj *tree = NULL;
+    struct pt_err err;
+    if (!p || pt_map_set(&w->pods, pt_str(name), p, NULL, &err) < 0 || pt_obj_parse(object, "pod", &tree, &err) < 0) {
+        world_break(w, "kubelet: out of memory");
+        return NULL;
+    }
+    p->w = w;
+    snprintf(p->name, sizeof p->name, "%s", name);
+    const char *uid = pt_obj_str(tree, "metadata.uid");
+    snprintf(p->uid, sizeof p->uid, "%s", uid ? uid : "");
+    read_config(p, tree);
+    pt_timer_start(sched(p), &p->life, between(&w->rand, 1, 200), live);
+    return p;
+}
+
+static void free_pod(struct kubelet_pod *p)
+{
+    pt_timer_stop(sched(p), &p->life);
+    pt_timer_stop(sched(p), &p->sync);
+    pt_timer_stop(sched(p), &p->report);
+    pt_timer_stop(sched(p), &p->end);
+    pt_free(p);
+}
+
+static void observe_pod(void *arg, const char *ns, const char *name, struct pt_str object)
+{
+    struct world *w = arg;
+    struct kubelet_pod *p = pt_map_get(&w->pods, pt_str(name));
+    struct pt_object *o;
+    struct pt_err err;
+    uint64_t hash = pt_hash64(object.p, object.len, 0);
+    (void)ns;
+    if (p && p->seen == hash) {
+        p->epoch = w->epoch;
+        return;
+    }
+    if (pt_pod_decode(object, &o, &err) < 0) {
+        world_break(w, "kubelet: pod %s: %s", name, err.msg);
+        return;
+    }
+    if (p && strcmp(p->uid, o->uid) != 0) { /* gone and made again under its name */
+        pt_map_remove(&w->pods, pt_str(name));
+        free_pod(p);
+        p = NULL;
+    }
+    if (!p && !(p = new_pod(w, name, object))) {
+        pt_pod_free(o);
+        return;
+    }
+    struct pt_pod *pod = (struct pt_pod *)o;
+    p->epoch = w->epoch;
+    p->seen = hash;
+    if (!o->owner_uid)
+        world_break(w, "pod %s has no controller", name);
+    snprintf(p->owner_uid, sizeof p->owner_uid, "%s", o->owner_uid ? o->owner_uid : "");
+    snprintf(p->revision, sizeof p->revision, "%s", pod->revision);
+    p->draining = pod->gate == PT_FALSE && !strcmp(pod->gate_reason, "PodRemoval");
+    if (p->gate != (pod->gate == PT_TRUE)) {
+        p->gate = !p->gate;
+        if ((p->container_ready && p->gate) != p->shown_ready)
+            sync_soon(p);
+    }
+    if (pod->terminating && !p->terminating) {
+        p->terminating = true;
+        p->ready_until_ms = p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
+        pt_timer_stop(sched(p), &p->report);
+        pt_timer_start(sched(p), &p->end, between(&w->rand, 10, 3000), end_now);
+    }
+    pt_pod_free(o);
+}
+
+void kubelet_observe(struct world *w)
+{
+    void *v;
+    struct pt_str name;
+    w->epoch++;
+    pt_memapi_each(w->api, &pt_res_pods, observe_pod, w);
+    for (size_t i = 0; pt_map_next(&w->pods, &i, &name, &v);)
+        if (((struct kubelet_pod *)v)->epoch != w->epoch) {
+            pt_map_remove(&w->pods, name);
+            free_pod(v);
+        }
+}
+
+void kubelet_finish(struct world *w)
+{
+    void *v;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
+        free_pod(v);
+    pt_map_finish(&w->pods);
+}
+
+/* --- bad days ------------------------------------------------------------------------------------------------------------ */
+
+static struct kubelet_pod *any_pod(struct world *w)
+{
+    size_t n = w->pods.count ? pt_rand_below(&w->rand, (uint32_t)w->pods.count) : 0;
+    void *v;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
+        if (n-- == 0)
+            return v;
+    return NULL;
+}
+
+void kubelet_crash_one(struct world *w)
+{
+    struct kubelet_pod *p = any_pod(w);
+    if (!p || p->terminating || p->phase_ended || p->step <= START)
+        return;
+    world_log(w, "kubelet: the container of %s crashes", p->name);
+    p->container_ready = false;
+    p->restarts++;
+    p->step = START;
+    pt_timer_stop(sched(p), &p->report);
+    sync_soon(p);
+    pt_timer_start(sched(p), &p->life, between(&w->rand, 100, 10000), live);
+}
+
+void kubelet_fail_one(struct world *w)
+{
+    struct kubelet_pod *p = any_pod(w);
+    if (!p || p->terminating || p->phase_ended)
+        return;
+    world_log(w, "kubelet: evicts %s", p->name);
+    p->phase_ended = true;
+    p->container_ready = false;
+    pt_timer_stop(sched(p), &p->report);
+    pt_timer_stop(sched(p), &p->life);
+    sync_soon(p);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * world.h: a cluster in one process under virtual time: memapi, the operator, kubelets with sidecars, a user and bad luck, all from one seed.
+ *
+ * world.c is the clock, the faults and the operator's life; kubelet.c plays nodes and sidecars; user.c acts on the resources; check.c
+ * looks at everything after each step in which something was written.
+ */
+#ifndef PT_SIM_WORLD_H
+#define PT_SIM_WORLD_H
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "operator/ctrl/obj.h"
+#include "operator/memapi/memapi.h"
+#include "operator/model/objects.h"
+#include "operator/model/operator.h"
+
+#define SIM_NS "default"
+#define SIM_MDS 2
+
+struct world;
+
+struct kubelet_pod {
+    struct world *w;
+    char name[80], uid[64], owner_uid[64], revision[64];
+    uint64_t seen; /* hash of the object as seen last */
+    unsigned epoch;
+    struct pt_timer life, sync, report, end;
+    int step;                /* of its life: kubelet.c */
+    bool fails;              /* the model cannot be loaded */
+    enum pt_model_reason reason;
+    bool phase_ended;
+    bool container_ready, gate, shown_ready, terminating, draining, drain_seen;
+    int restarts;
+    enum pt_model_state state;
+    uint64_t sequence;
+    int64_t started_ms, ready_until_ms; /* last moment at which it was ready; INT64_MAX while it is */
+    char digest[72];
+};
+
+/* What one ModelDeployment was asked to be since it last was as asked: the bounds hold for the loosest of these. */
+struct wish {
+    bool exists;
+    char name[16], uid[64];
+    int replicas, surge, unavailable, version;
+    bool bad, recreate;
+    int most, floor;    /* pods at most; available at least, since it last converged */
+    uint64_t seen;      /* hash of the object as checked last */
+};
+
+struct profile { /* drawn from the seed */
+    double error, lose, delay, cut;
+    int64_t pod_lag_ms, stale_ms;
+    bool crash_before;
+    int64_t crash_at; /* the operator dies at its nth write; 0 = never */
+};
+
+struct world {
+    struct pt_vsched clock;
+    struct pt_rand rand, luck; /* of the story; of the faults */
+    uint64_t seed;
+    struct pt_memapi *api;
+    struct pt_operator *op;
+    unsigned lives; /* of the operator */
+    struct profile p;
+    bool faults;
+    int64_t op_writes;
+    struct pt_timer crash, restart, user;
+    int actions_left;
+    struct pt_map pods; /* name -> kubelet_pod */
+    unsigned epoch;
+    uint64_t seen_writes;
+    int64_t slack_until_ms; /* creates that were under way when the operator died may still arrive */
+    struct wish wish[SIM_MDS];
+    struct pt_buf timeline;
+    bool broken;
+    char why[512];
+};
+
+/* One schedule. false: an invariant does not hold (why, timeline). */
+bool world_run(struct world *w, uint64_t seed);
+void world_finish(struct world *w);
+
+void world_log(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void world_break(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool chance(struct pt_rand *r, double p);
+int64_t between(struct pt_rand *r, int64_t low, int64_t high);
+/* A request of someone else than the operator; it must succeed unless `may_fail`. Returns the HTTP status. */
+int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail);
+
+void kubelet_observe(struct world *w);
+void kubelet_finish(struct world *w);
+void kubelet_crash_one(struct world *w);
+void kubelet_fail_one(struct world *w);
+const char *sim_digest(int version);
+
+void user_start(struct world *w);
+void user_settle(struct world *w); /* the last word: good specs, or a bad one that stays */
+
+void check_now(struct world *w);
+void check_end(struct world *w); /* after faults have stopped and time has passed */
+
+#endif
