@@ -12,7 +12,7 @@ static const char help[] = "usage: pintle apply -f FILE|- [-n NAMESPACE] [--sock
                            "\n"
                            "Creates or changes the objects of a YAML or JSON file in a running `pintle up`.\n";
 
-int pt_cli_apply_object(const struct pt_cli_options *o, const struct pt_cli_object *object, struct pt_err *err)
+static int apply_object(const struct pt_cli_options *o, const struct pt_cli_object *object, struct pt_err *err)
 {
     char label[96];
     struct pt_cli_response r;
@@ -36,7 +36,7 @@ int pt_cli_apply_object(const struct pt_cli_options *o, const struct pt_cli_obje
 
 static int apply_one(void *arg, const struct pt_cli_object *object, struct pt_err *err)
 {
-    return pt_cli_apply_object(arg, object, err);
+    return apply_object(arg, object, err);
 }
 
 int pt_cmd_apply(int argc, char **argv)
