@@ -26,7 +26,7 @@ struct pt_deployment {
     char trouble[64], trouble_message[320];
     struct pt_reserved *reserved;
     size_t reserved_count;
-    struct pt_run *run; /* under way */
+    struct pt_carry_out *run; /* under way */
 };
 
 enum pt_kind_index { PT_STORE_MD, PT_STORE_POD, PT_STORE_REVISION, PT_STORE_SERVICE, PT_STORE_COUNT };
@@ -51,8 +51,8 @@ struct pt_operator {
 };
 
 /* Carries out the plan (taken over, also on failure), then tells the queue. key and md's uid are copied. */
-void pt_run_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan);
-void pt_run_cancel(struct pt_run *run); /* calls under way are cancelled; NULL is fine */
+void pt_carry_out_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan);
+void pt_carry_out_cancel(struct pt_carry_out *run); /* calls under way are cancelled; NULL is fine */
 /* Called by run.c when a run has ended. */
 void pt_operator_ran(struct pt_operator *op, const char *key, bool failed, int64_t requeue_ms, int64_t started_ms);
 

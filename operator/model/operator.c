@@ -86,7 +86,7 @@ static const struct {
 
 static void free_deployment(struct pt_deployment *d)
 {
-    pt_run_cancel(d->run);
+    pt_carry_out_cancel(d->run);
     pt_free(d->reserved);
     pt_free(d);
 }
@@ -198,7 +198,7 @@ static void reconcile(void *arg, const char *key)
         pt_operator_ran(op, key, true, -1, now);
         return;
     }
-    pt_run_start(op, d, key, md, &plan);
+    pt_carry_out_start(op, d, key, md, &plan);
 }
 
 void pt_operator_ran(struct pt_operator *op, const char *key, bool failed, int64_t requeue_ms, int64_t started_ms)

@@ -15,14 +15,14 @@
 #define IN_FLIGHT_MAX 64
 
 struct op {
-    struct pt_run *run;
+    struct pt_carry_out *run;
     struct op *prev, *next;
     const struct pt_effect *effect;
     struct pt_api_call *call;
     bool reading; /* the object whose name was taken */
 };
 
-struct pt_run {
+struct pt_carry_out {
     struct pt_operator *op;
     struct pt_deployment *d;
     struct pt_plan plan;
@@ -51,9 +51,9 @@ static const struct kind {
     [PT_EFFECT_PATCH_STATUS] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, "status"},
 };
 
-static void pump(struct pt_run *run);
+static void pump(struct pt_carry_out *run);
 
-static void free_run(struct pt_run *run)
+static void free_run(struct pt_carry_out *run)
 {
     pt_plan_finish(&run->plan);
     pt_free(run->key);
@@ -63,7 +63,7 @@ static void free_run(struct pt_run *run)
     pt_free(run);
 }
 
-void pt_run_cancel(struct pt_run *run)
+void pt_carry_out_cancel(struct pt_carry_out *run)
 {
     if (!run)
         return;
@@ -76,14 +76,14 @@ void pt_run_cancel(struct pt_run *run)
     free_run(run);
 }
 
-static void emit(struct pt_run *run, bool warning, const char *reason, const char *message)
+static void emit(struct pt_carry_out *run, bool warning, const char *reason, const char *message)
 {
     struct pt_event ev = {.resource = &pt_res_modeldeployments, .ns = run->ns, .name = run->name, .uid = run->uid, .warning = warning, .reason = reason,
                           .message = message};
     pt_events_emit(run->op->events, &ev);
 }
 
-static struct pt_pod *pod_of(struct pt_run *run, const struct pt_effect *e)
+static struct pt_pod *pod_of(struct pt_carry_out *run, const struct pt_effect *e)
 {
     struct pt_pod *pod = (struct pt_pod *)pt_store_get(&run->op->stores[PT_STORE_POD], run->ns, e->name);
     return pod && (!e->uid || !strcmp(pod->o.uid, e->uid)) ? pod : NULL;
@@ -118,7 +118,7 @@ static void reserve_name(struct pt_deployment *d, const struct pt_effect *e)
 /* --- answers ------------------------------------------------------------------------------------------------------------- */
 
 /* Puts the object of an answer into its store. The object, as decoded, is seen by `look` before the store takes it. */
-static void take_in(struct pt_run *run, const struct kind *k, struct pt_str body, bool only_terminating)
+static void take_in(struct pt_carry_out *run, const struct kind *k, struct pt_str body, bool only_terminating)
 {
     struct pt_store *s = &run->op->stores[k->store];
     struct pt_object *o;
@@ -143,14 +143,14 @@ static bool namespace_ends(const struct pt_api_result *res)
     return res->http == 403 && res->body.len && memmem(res->body.p, res->body.len, "NamespaceTerminating", 20) != NULL;
 }
 
-static void fail(struct pt_run *run, const struct pt_effect *e, const struct pt_err *err)
+static void fail(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_err *err)
 {
     const struct kind *k = &kinds[e->kind];
     run->failed = true;
     pt_log(PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object", e->name, "error", err->msg, NULL);
 }
 
-static void create_failed(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
 {
     struct pt_deployment *d = run->d;
     char message[480];
@@ -169,7 +169,7 @@ static void create_failed(struct pt_run *run, const struct pt_effect *e, const s
     fail(run, e, &res->err);
 }
 
-static void succeeded(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+static void succeeded(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
 {
     const struct kind *k = &kinds[e->kind];
     run->op->writes++;
@@ -183,9 +183,9 @@ static void succeeded(struct pt_run *run, const struct pt_effect *e, const struc
         emit(run, e->warning, e->reason, e->message);
 }
 
-static void start(struct pt_run *run, const struct pt_effect *e, bool reading);
+static void start(struct pt_carry_out *run, const struct pt_effect *e, bool reading);
 
-static void refused(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+static void refused(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
 {
     struct pt_pod *pod;
     int code = res->err.code;
@@ -219,7 +219,7 @@ static void refused(struct pt_run *run, const struct pt_effect *e, const struct 
 }
 
 /* The object that has the name we wanted: ours after all, our predecessor's that is on its way out, or a stranger's. */
-static void found(struct pt_run *run, const struct pt_effect *e, const struct pt_api_result *res)
+static void found(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
 {
     const struct kind *k = &kinds[e->kind];
     struct pt_object *o = NULL;
@@ -250,7 +250,7 @@ static void found(struct pt_run *run, const struct pt_effect *e, const struct pt
 static void answered(void *arg, const struct pt_api_result *res)
 {
     struct op *o = arg;
-    struct pt_run *run = o->run;
+    struct pt_carry_out *run = o->run;
     const struct pt_effect *e = o->effect;
     bool reading = o->reading;
     if (o->prev)
@@ -278,7 +278,7 @@ static void answered(void *arg, const struct pt_api_result *res)
 
 /* --- starting ------------------------------------------------------------------------------------------------------------ */
 
-static void start(struct pt_run *run, const struct pt_effect *e, bool reading)
+static void start(struct pt_carry_out *run, const struct pt_effect *e, bool reading)
 {
     const struct kind *k = &kinds[e->kind];
     bool create = k->verb == PT_VERB_CREATE;
@@ -314,7 +314,7 @@ static void start(struct pt_run *run, const struct pt_effect *e, bool reading)
 }
 
 /* May this effect be started now? */
-static bool may_start(struct pt_run *run, const struct pt_effect *e)
+static bool may_start(struct pt_carry_out *run, const struct pt_effect *e)
 {
     if (run->revision_pending || run->in_flight >= IN_FLIGHT_MAX)
         return false;
@@ -330,7 +330,7 @@ static bool may_start(struct pt_run *run, const struct pt_effect *e)
     return true;
 }
 
-static void end(struct pt_run *run)
+static void end(struct pt_carry_out *run)
 {
     struct pt_operator *op = run->op;
     struct pt_deployment *d = run->d;
@@ -344,7 +344,7 @@ static void end(struct pt_run *run)
     pt_operator_ran(op, key, failed, requeue, started);
 }
 
-static void pump(struct pt_run *run)
+static void pump(struct pt_carry_out *run)
 {
     if (run->pumping)
         return;
@@ -365,11 +365,11 @@ static void pump(struct pt_run *run)
         end(run);
 }
 
-void pt_run_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan)
+void pt_carry_out_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan)
 {
-    struct pt_run *run = pt_calloc(1, sizeof *run);
+    struct pt_carry_out *run = pt_calloc(1, sizeof *run);
     if (run) {
-        *run = (struct pt_run){.op = op, .d = d, .plan = *plan, .requeue_ms = plan->requeue_ms, .started_ms = pt_now_ms(op->o.sched)};
+        *run = (struct pt_carry_out){.op = op, .d = d, .plan = *plan, .requeue_ms = plan->requeue_ms, .started_ms = pt_now_ms(op->o.sched)};
         run->key = pt_strdup(key);
         run->ns = pt_strdup(md->o.ns);
         run->name = pt_strdup(md->o.name);
