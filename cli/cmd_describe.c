@@ -51,13 +51,13 @@ static int print_events(const struct pt_cli_options *o, const char *uid, struct 
     cJSON_ArrayForEach(e, cJSON_GetObjectItemCaseSensitive(list, "items"))
     {
         char age[32];
-        if (strcmp(pt_obj_text(e, "regarding.uid"), uid) != 0)
+        if (strcmp(pt_obj_text(e, "involvedObject.uid"), uid) != 0)
             continue;
         if (!any)
             printf("Events:\n  %-8s %-24s %-8s %s\n", "Type", "Reason", "Age", "Message");
         any = true;
-        pt_print_age_of(e, "metadata.creationTimestamp", age, sizeof age);
-        printf("  %-8s %-24s %-8s %s\n", pt_obj_text(e, "type"), pt_obj_text(e, "reason"), age, pt_obj_text(e, "note"));
+        pt_print_age_of(e, "lastTimestamp", age, sizeof age);
+        printf("  %-8s %-24s %-8s %s\n", pt_obj_text(e, "type"), pt_obj_text(e, "reason"), age, pt_obj_text(e, "message"));
     }
     if (!any)
         printf("Events:       <none>\n");

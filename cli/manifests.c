@@ -7,6 +7,7 @@
 #include "cli/printer.h"
 #include "operator/ctrl/manifest.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 struct reader {
@@ -47,22 +48,30 @@ static int read_document(void *arg, struct pt_str text, size_t line, struct pt_e
     return rc;
 }
 
-static int read_stdin(struct pt_buf *b, struct pt_err *err)
+/* Any readable file: pipes too, so that `-f <(generate)` works. */
+static int read_all(const char *file, struct pt_buf *b, struct pt_err *err)
 {
-    for (;;) {
+    bool standard = strcmp(file, "-") == 0;
+    FILE *f = standard ? stdin : fopen(file, "re");
+    if (!f)
+        return pt_fail(err, PT_ENOTFOUND, "open %s: %s", file, strerror(errno));
+    size_t n = 1;
+    while (n > 0) {
         char *p = pt_buf_reserve(b, 65536);
-        size_t n = p ? fread(p, 1, 65536, stdin) : 0;
+        n = p ? fread(p, 1, 65536, f) : 0;
         b->len += n;
-        if (n == 0)
-            return pt_buf_check(b, "standard input", err);
     }
+    int rc = ferror(f) ? pt_fail(err, PT_EIO, "read %s: %s", file, strerror(errno)) : pt_buf_check(b, file, err);
+    if (!standard)
+        fclose(f);
+    return rc;
 }
 
 int pt_cli_manifests(const char *file, const char *default_ns, pt_cli_object_fn fn, void *arg, struct pt_err *err)
 {
     pt_auto_buf text = PT_BUF_INIT(16 << 20);
     struct reader r = {.file = file, .default_ns = default_ns};
-    int rc = strcmp(file, "-") == 0 ? read_stdin(&text, err) : pt_buf_read_file(&text, file, err);
+    int rc = read_all(file, &text, err);
     if (rc == PT_OK)
         rc = pt_manifest_parse((struct pt_str){text.data, text.len}, file, read_document, &r, err);
     r.fn = fn;
