@@ -20,6 +20,7 @@ struct pt_deployment {
     char uid[64];
     struct pt_progress progress;
     int64_t progress_ms;
+    int64_t status_ms;        /* the last write of the status; -1: none */
     int64_t service_taken_ms; /* -1: not */
     bool revision_taken;
     bool has_trouble;

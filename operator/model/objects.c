@@ -290,7 +290,7 @@ int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
     draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
     struct pt_md *md = pack(&p, &draft, sizeof draft);
     int rc = md ? md_status(md, tree, err) : pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
-    if (rc == PT_OK && pt_spec_decode(json, &md->spec, &why) < 0) {
+    if (rc == PT_OK && pt_spec_read(tree, &md->spec, &why) < 0) {
         pt_spec_finish(&md->spec);
         md->invalid = pt_strdup(why.msg);
         if (why.code == PT_ENOMEM || !md->invalid)

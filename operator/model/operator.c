@@ -105,7 +105,7 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
     }
     snprintf(d->uid, sizeof d->uid, "%s", uid);
     d->progress_ms = pt_now_ms(op->o.sched);
-    d->service_taken_ms = -1;
+    d->service_taken_ms = d->status_ms = -1;
     return d;
 }
 
@@ -128,6 +128,7 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         .settings = {op->image, op->url, op->ca, op->o.drain_settle_ms},
         .progress = d->progress,
         .progress_ms = d->progress_ms,
+        .status_ms = d->status_ms,
         .seed = (uint64_t)pt_rand_u32(&op->rand) << 32 | pt_rand_u32(&op->rand),
         .now_ms = now,
         .wall_ms = pt_wall_ms(op->o.sched),

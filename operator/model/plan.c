@@ -539,7 +539,7 @@ static void judge(struct pt_view *v)
 {
     struct pt_plan *p = v->plan;
     const struct pt_progress *was = &v->s->progress;
-    v->complete = v->update_revision && v->fresh.count == v->replicas && v->fresh.available == v->replicas && v->old.count == 0;
+    v->complete = v->update_revision && v->fresh.count == v->replicas && v->fresh.available == v->replicas && v->present == v->replicas;
     struct pt_progress now = {.generation = v->s->md->generation, .complete = v->complete, .updated = v->fresh.count, .ready = v->fresh.ready,
                               .available = v->fresh.available, .old = v->old.count};
     bool first_look = was->generation == 0;

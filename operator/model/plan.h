@@ -33,6 +33,7 @@ struct pt_snapshot {
     struct pt_settings settings;
     struct pt_progress progress;           /* as of the last plan */
     int64_t progress_ms;                   /* when it last got better, monotonic */
+    int64_t status_ms;                     /* when the status was written last, monotonic; -1: not yet */
     uint64_t seed;
     int64_t now_ms, wall_ms;
 };

@@ -175,6 +175,8 @@ static void succeeded(struct pt_carry_out *run, const struct pt_effect *e, const
     run->op->writes++;
     if (k->verb != PT_VERB_DELETE || e->kind == PT_EFFECT_DELETE_POD)
         take_in(run, k, res->body, k->verb == PT_VERB_DELETE);
+    if (e->kind == PT_EFFECT_PATCH_STATUS)
+        run->d->status_ms = pt_now_ms(run->op->o.sched);
     if (e->kind == PT_EFFECT_CREATE_POD) {
         release_name(run->d, e->name);
         run->created = true;

@@ -509,8 +509,9 @@ static int check_identity(const cJSON *o, struct pt_err *err)
     return PT_OK;
 }
 
-static int decode(const cJSON *o, struct pt_spec *s, struct pt_err *err)
+int pt_spec_read(const cJSON *o, struct pt_spec *s, struct pt_err *err)
 {
+    *s = (struct pt_spec){0};
     const cJSON *spec = pt_obj_get(o, "spec");
     if (check_identity(o, err) < 0)
         return PT_EINVAL;
@@ -540,7 +541,7 @@ int pt_spec_decode(struct pt_str object, struct pt_spec *out, struct pt_err *err
     *out = (struct pt_spec){0};
     err = err ? err : &local;
     int rc = pt_obj_parse(object, "ModelDeployment", &o, err);
-    return rc == PT_OK ? decode(o, out, err) : rc;
+    return rc == PT_OK ? pt_spec_read(o, out, err) : rc;
 }
 
 void pt_spec_finish(struct pt_spec *s)
@@ -557,7 +558,7 @@ int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err)
     err = err ? err : &local;
     int rc = pt_obj_parse(object, "ModelDeployment", &o, err);
     if (rc == PT_OK)
-        rc = decode(o, &s, err);
+        rc = pt_spec_read(o, &s, err);
     cJSON *spec = rc == PT_OK ? pt_obj_mut(o, "spec") : NULL;
     if (rc == PT_OK && !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(spec, "replicas")))
         rc = pt_obj_set(spec, "replicas", cJSON_CreateNumber(1), err); /* the scale subresource needs it */

@@ -29,6 +29,8 @@ struct pt_spec {
 
 /* object: JSON text of the whole resource. PT_EINVAL "spec.model.uri: ...: ..." */
 int pt_spec_decode(struct pt_str object, struct pt_spec *out, struct pt_err *err);
+struct cJSON;
+int pt_spec_read(const struct cJSON *object, struct pt_spec *out, struct pt_err *err); /* the same of a parsed object */
 void pt_spec_finish(struct pt_spec *s);
 /* Admission, where no CRD does it: checks the object (also apiVersion, kind, metadata.name) and appends it to out with spec.replicas filled in. */
 int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err);

@@ -260,6 +260,22 @@ static bool is_stored(struct pt_view *v, const struct pt_buf *status)
     return pt_hash64(canonical.data, canonical.len, 0) == v->s->md->status_hash;
 }
 
+/* Counts that move while pods come and go are written at most twice a second; what a condition says is written at once. */
+#define COUNTS_MS 500
+
+static bool can_wait(struct pt_view *v, const struct condition c[PT_COND_COUNT])
+{
+    const struct pt_md *md = v->s->md;
+    int64_t age = v->s->now_ms - v->s->status_ms;
+    if (v->s->status_ms < 0 || age >= COUNTS_MS || md->observed_generation != md->generation || strcmp(md->update_revision, v->update) != 0)
+        return false;
+    for (int i = 0; i < PT_COND_COUNT; i++)
+        if (md->conds[i].truth != c[i].truth)
+            return false;
+    pt_view_look_again(v, COUNTS_MS - age);
+    return true;
+}
+
 void pt_plan_status(struct pt_view *v)
 {
     const struct pt_md *md = v->s->md;
@@ -272,7 +288,7 @@ void pt_plan_status(struct pt_view *v)
     put_status(v, &status, &sum, c);
     if (v->rc == PT_OK && (v->rc = pt_buf_check(&status, "plan: status", v->err)) < 0)
         return;
-    if (v->rc < 0 || is_stored(v, &status))
+    if (v->rc < 0 || is_stored(v, &status) || can_wait(v, c))
         return;
     pt_buf_printf(&body, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"status\":", md->o.uid, (unsigned long long)md->o.rv);
     pt_buf_append(&body, status.data, status.len);

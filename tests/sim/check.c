@@ -19,14 +19,30 @@ static bool live(const struct kubelet_pod *p)
     return !p->terminating && !p->draining && !p->phase_ended;
 }
 
+static bool recent(struct world *w, int64_t until_ms)
+{
+    return until_ms == INT64_MAX || (until_ms > 0 && until_ms >= w->clock.now - w->p.stale_ms);
+}
+
+/* Available as far as the operator can know. */
 static bool recently_ready(struct world *w, const struct kubelet_pod *p)
 {
-    return p->ready_until_ms == INT64_MAX || (p->ready_until_ms > 0 && p->ready_until_ms >= w->clock.now - w->p.stale_ms);
+    return !p->draining && recent(w, p->ready_until_ms);
+}
+
+static int ghosts_of(struct world *w, const char *owner, const char *revision)
+{
+    int n = 0;
+    for (unsigned i = 0; i < SIM_GHOSTS && i < w->ghost_count; i++) {
+        const struct ghost *g = &w->ghosts[i];
+        n += !strcmp(g->owner_uid, owner) && (!revision || !strcmp(g->revision, revision)) && recent(w, g->ready_until_ms);
+    }
+    return n;
 }
 
 static void check_bounds(struct world *w, struct wish *m)
 {
-    int pods = 0, available = 0, drained_now = 0;
+    int pods = 0, available = ghosts_of(w, m->uid, NULL), drained_now = 0;
     const char *drained = "";
     void *v;
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
@@ -34,10 +50,10 @@ static void check_bounds(struct world *w, struct wish *m)
         if (strcmp(p->owner_uid, m->uid) != 0)
             continue;
         pods += live(p);
-        available += live(p) && recently_ready(w, p);
+        available += recently_ready(w, p);
         if (p->draining && !p->drain_seen) {
             p->drain_seen = true;
-            drained_now += recently_ready(w, p);
+            drained_now += recent(w, p->ready_until_ms);
             drained = p->name;
         }
     }
@@ -49,7 +65,7 @@ static void check_bounds(struct world *w, struct wish *m)
 
 static int ready_of(struct world *w, const char *owner, const char *revision, bool recently)
 {
-    int n = 0;
+    int n = recently ? ghosts_of(w, owner, revision) : 0;
     void *v;
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
         struct kubelet_pod *p = v;

@@ -219,8 +219,15 @@ void kubelet_observe(struct world *w)
     pt_memapi_each(w->api, &pt_res_pods, observe_pod, w);
     for (size_t i = 0; pt_map_next(&w->pods, &i, &name, &v);)
         if (((struct kubelet_pod *)v)->epoch != w->epoch) {
+            struct kubelet_pod *p = v;
+            if (!p->draining && p->ready_until_ms > 0) {
+                struct ghost *g = &w->ghosts[w->ghost_count++ % SIM_GHOSTS];
+                g->ready_until_ms = p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
+                snprintf(g->owner_uid, sizeof g->owner_uid, "%s", p->owner_uid);
+                snprintf(g->revision, sizeof g->revision, "%s", p->revision);
+            }
             pt_map_remove(&w->pods, name);
-            free_pod(v);
+            free_pod(p);
         }
 }
 

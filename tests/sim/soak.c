@@ -29,6 +29,7 @@ static bool number(const char *text, int64_t max, int64_t *out)
 int main(int argc, char **argv)
 {
     int64_t seeds = 0, start = -1, broken = 0;
+    uint64_t writes = 0;
     bool verbose = false;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -56,11 +57,13 @@ int main(int argc, char **argv)
             printf("seed %lld: %s\n", (long long)seed, w.why);
             broken++;
         }
+        writes += w.api ? pt_memapi_writes(w.api) : 0;
         world_finish(&w);
         if (broken >= 3)
             break;
     }
     double s = (double)(pt_clock_mono_ns() - began) / 1e9;
-    printf("%lld schedules from seed %lld in %.1f s (%.0f per second), %lld broken\n", (long long)seeds, (long long)start, s, (double)seeds / s, (long long)broken);
+    printf("%lld schedules from seed %lld in %.1f s (%.0f per second), %llu writes, %lld broken\n", (long long)seeds, (long long)start, s,
+           (double)seeds / s, (unsigned long long)writes, (long long)broken);
     return broken > 0;
 }

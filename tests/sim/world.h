@@ -48,6 +48,13 @@ struct wish {
     uint64_t seen;      /* hash of the object as checked last */
 };
 
+/* A pod that others took away: the operator may not know yet. */
+struct ghost {
+    char owner_uid[64], revision[64];
+    int64_t ready_until_ms;
+};
+#define SIM_GHOSTS 32
+
 struct profile { /* drawn from the seed */
     double error, lose, delay, cut;
     int64_t pod_lag_ms, stale_ms;
@@ -69,6 +76,8 @@ struct world {
     int actions_left;
     struct pt_map pods; /* name -> kubelet_pod */
     unsigned epoch;
+    struct ghost ghosts[SIM_GHOSTS];
+    unsigned ghost_count;
     uint64_t seen_writes;
     int64_t slack_until_ms; /* creates that were under way when the operator died may still arrive */
     struct wish wish[SIM_MDS];
