@@ -204,7 +204,7 @@ static bool expect_host(SSL *ssl, const char *host)
     if (is_ip(host)) /* RFC 6066: no SNI for addresses */
         return X509_VERIFY_PARAM_set1_ip_asc(v, host) == 1;
     X509_VERIFY_PARAM_set_hostflags(v, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-    return X509_VERIFY_PARAM_set1_host(v, host, 0) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
+    return X509_VERIFY_PARAM_set1_host(v, host, 0) == 1 && SSL_set_tlsext_host_name(ssl, (void *)(uintptr_t)host) == 1;
 }
 
 SSL *pt_tls_ssl_create(struct pt_tls *t, const char *host, struct pt_err *err)
