@@ -34,7 +34,7 @@ has_all_programs() { # FOLDER
 }
 
 if [ -n "${KUBEBUILDER_ASSETS-}" ] && has_all_programs "$KUBEBUILDER_ASSETS"; then bin=$KUBEBUILDER_ASSETS; fi
-export KUBECONFIG=$state/admin.conf PATH=$bin:$cache/tools:$PATH:/usr/sbin:/sbin
+export KUBECONFIG=$state/admin.conf KUBECACHEDIR=$state/kube-cache PATH=$bin:$cache/tools:$PATH:/usr/sbin:/sbin
 
 # --- daemons ----------------------------------------------------------------------------------------------------
 # $state/run/NAME holds "PID STARTTIME" of a daemon: with both a recycled process number is never mistaken for ours.
