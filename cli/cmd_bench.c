@@ -169,7 +169,7 @@ static int print(const struct options *o, const struct result *r)
 int pt_cmd_bench(int argc, char **argv)
 {
     struct options o;
-    struct result r;
+    struct result r = {0};
     struct pt_cli_model m = {0};
     struct pt_err err;
     int status = parse(argc, argv, &o);
