@@ -31,7 +31,7 @@ static void put_condition(struct pt_buf *b, const char *type, bool status, int64
 
 static void put_terminated(struct pt_buf *b, const struct pt_local_pod *p)
 {
-    pt_buf_printf(b, "{\"terminated\":{\"exitCode\":%d,\"signal\":%d,\"reason\":\"%s\",", p->exit_code, p->exit_signal, p->exit_code ? "Error" : "Completed");
+    pt_buf_printf(b, "{\"running\":null,\"waiting\":null,\"terminated\":{\"exitCode\":%d,\"signal\":%d,\"reason\":\"%s\",", p->exit_code, p->exit_signal, p->exit_code ? "Error" : "Completed");
     put_time(b, "startedAt", p->started_wall_ms);
     pt_buf_putc(b, ',');
     put_time(b, "finishedAt", p->finished_wall_ms);
@@ -48,13 +48,13 @@ static void put_container(struct pt_buf *b, const struct pt_local_pod *p)
     pt_buf_printf(b, ",\"imageID\":\"\",\"ready\":%s,\"started\":%s,\"restartCount\":%d,\"state\":", p->ready ? "true" : "false",
                   p->process ? "true" : "false", p->restarts);
     if (p->process) {
-        pt_buf_puts(b, "{\"running\":{");
+        pt_buf_puts(b, "{\"waiting\":null,\"terminated\":null,\"running\":{");
         put_time(b, "startedAt", p->started_wall_ms);
         pt_buf_puts(b, "}}");
     } else if (p->phase == PT_LOCAL_POD_STOPPING || p->phase == PT_LOCAL_POD_ENDED) {
         put_terminated(b, p);
     } else {
-        pt_buf_puts(b, "{\"waiting\":{\"reason\":");
+        pt_buf_puts(b, "{\"running\":null,\"terminated\":null,\"waiting\":{\"reason\":");
         pt_buf_json_string(b, pt_str(*p->waiting_reason ? p->waiting_reason : "ContainerCreating"));
         pt_buf_puts(b, ",\"message\":");
         pt_buf_json_string(b, pt_str(p->waiting_message));
