@@ -331,6 +331,8 @@ static void watch_done(void *arg, const struct pt_api_result *res)
     struct pt_reflector *r = arg;
     r->call = NULL;
     pt_timer_stop(r->o.sched, &r->timer);
+    if (r->events) /* it worked: what comes now is a new trouble */
+        r->backoff_ms = 0;
     bool is_short = !r->events && pt_now_ms(r->o.sched) - r->watch_started_ms < SHORT_WATCH_MS;
     if (r->expired || res->err.code == PT_EGONE) {
         if (is_short && !r->expired) /* a server that answers 410 to each watch must not make us list in a loop */

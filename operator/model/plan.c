@@ -157,6 +157,21 @@ static void add(struct pt_view *v, struct pt_pod_list *list, const struct pt_pod
         pt_view_look_again(v, (int64_t)v->s->md->spec.min_ready_s * 1000 - (v->s->now_ms - pod->state.ready_since_ms));
 }
 
+/* Creates that may still arrive; those of one revision, or of all (NULL). */
+static int landing(struct pt_view *v, const char *revision)
+{
+    int n = 0;
+    for (size_t i = 0; i < v->s->reserved_count; i++) {
+        const struct pt_reserved *r = &v->s->reserved[i];
+        int64_t left = r->since_ms + PT_LANDING_MS - v->s->now_ms;
+        if (left <= 0 || (revision && strcmp(r->revision, revision) != 0))
+            continue;
+        n++;
+        pt_view_look_again(v, left);
+    }
+    return n;
+}
+
 static void look(struct pt_view *v)
 {
     size_t n = 0;
@@ -167,6 +182,7 @@ static void look(struct pt_view *v)
     v->old.pod = pt_view_alloc(v, (n + 1) * sizeof(void *));
     if (v->rc < 0)
         return;
+    v->present = landing(v, NULL);
     for (pod = v->s->pods; pod; pod = (const struct pt_pod *)pod->o.next) {
         bool fresh = !strcmp(pod->revision, v->update);
         if (leaving(pod)) {
@@ -386,7 +402,7 @@ static void recreate(struct pt_view *v)
     int old = v->old.count + v->old_leaving;
     take_out_first(v, &v->old, v->old.count);
     if (old == 0)
-        create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, v->replicas - v->present));
+        create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, v->replicas - v->present + landing(v, v->update)));
 }
 
 static void roll(struct pt_view *v, int surge)
@@ -402,11 +418,11 @@ static void roll(struct pt_view *v, int surge)
     take_out_first(v, &v->fresh, max_int(0, min_int(v->fresh.count + v->old.count - limit, v->fresh.count - v->fresh.available)));
 
     const struct pt_revision *again = v->current_revision && strcmp(v->current_revision->o.name, v->update) != 0 ? v->current_revision : NULL;
-    int heal = again ? max_int(0, min_int(keep_old - v->old.count, limit - v->present)) : 0;
+    int heal = again ? max_int(0, min_int(keep_old - v->old.count, limit - v->present + landing(v, again->o.name))) : 0;
     int reserve = again ? max_int(v->old.count + heal, keep_old) : v->old.count;
     if (heal)
         create_pods(v, again->o.name, again->data, heal);
-    int room = min_int(limit - reserve - v->fresh.count, limit - v->present - heal);
+    int room = min_int(limit - reserve - v->fresh.count, limit - v->present + landing(v, v->update) - heal);
     create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, room));
 }
 

@@ -15,9 +15,12 @@ struct pt_progress {
     int updated, ready, available, old;
 };
 
-/* A create whose answer was lost: the pod may exist. Its name is used again, so that it never exists twice. */
+/* A create whose answer was lost: the pod may exist, or come yet. Its name is used again, so that it never exists twice, and until
+ * PT_LANDING_MS later it takes up room. */
+#define PT_LANDING_MS 30000
 struct pt_reserved {
     char name[80], revision[64];
+    int64_t since_ms;
 };
 
 struct pt_snapshot {

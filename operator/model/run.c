@@ -101,8 +101,9 @@ static void release_name(struct pt_deployment *d, const char *name)
         }
 }
 
-static void reserve_name(struct pt_deployment *d, const struct pt_effect *e)
+static void reserve_name(struct pt_carry_out *run, const struct pt_effect *e)
 {
+    struct pt_deployment *d = run->d;
     release_name(d, e->name);
     if (d->reserved_count == PT_RESERVED_MAX)
         release_name(d, d->reserved[0].name);
@@ -111,6 +112,7 @@ static void reserve_name(struct pt_deployment *d, const struct pt_effect *e)
         return;
     d->reserved = more;
     snprintf(more[d->reserved_count].name, sizeof more->name, "%s", e->name);
+    more[d->reserved_count].since_ms = pt_now_ms(run->op->o.sched);
     snprintf(more[d->reserved_count].revision, sizeof more->revision, "%s", e->revision);
     d->reserved_count++;
 }
@@ -160,7 +162,7 @@ static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, c
         return;
     }
     if (e->kind == PT_EFFECT_CREATE_POD && unknown_outcome(res))
-        reserve_name(d, e);
+        reserve_name(run, e);
     d->has_trouble = true;
     snprintf(d->trouble, sizeof d->trouble, "FailedCreate");
     snprintf(d->trouble_message, sizeof d->trouble_message, "%.*s", (int)sizeof d->trouble_message - 1, res->err.msg);

@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Store, work queue, reflector and events, on virtual time; the API behind the last two is memapi.
+ */
+#include "base/log.h"
+#include "base/mem.h"
+#include "operator/ctrl/events.h"
+#include "operator/ctrl/obj.h"
+#include "operator/ctrl/reflector.h"
+#include "operator/ctrl/workqueue.h"
+#include "operator/memapi/memapi.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* --- a type of objects --------------------------------------------------------------------------------------------------- */
+
+struct thing {
+    struct pt_object o;
+    char ns[16], name[32], uid[64], owner[64];
+};
+static int added, updated, deleted;
+
+static int thing_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    cJSON *tree = NULL;
+    if (pt_obj_parse(json, "thing", &tree, err) < 0)
+        return PT_EPARSE;
+    struct thing *t = calloc(1, sizeof *t);
+    const char *owner = pt_obj_str(cJSON_GetArrayItem(pt_obj_get(tree, "metadata.ownerReferences"), 0), "uid");
+    snprintf(t->ns, sizeof t->ns, "%s", pt_obj_str(tree, "metadata.namespace"));
+    snprintf(t->name, sizeof t->name, "%s", pt_obj_str(tree, "metadata.name"));
+    snprintf(t->uid, sizeof t->uid, "%s", pt_obj_str(tree, "metadata.uid"));
+    snprintf(t->owner, sizeof t->owner, "%s", owner ? owner : "");
+    t->o = (struct pt_object){.ns = t->ns, .name = t->name, .uid = t->uid, .owner_uid = owner ? t->owner : NULL, .rv = strtoull(pt_obj_str(tree, "metadata.resourceVersion"), NULL, 10)};
+    cJSON_Delete(tree);
+    *out = &t->o;
+    return PT_OK;
+}
+static void thing_free(struct pt_object *o)
+{
+    free(o);
+}
+static void thing_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
+{
+    (void)arg;
+    (void)initial;
+    assert_true((was != NULL) == (change != PT_ADDED) && (is != NULL) == (change != PT_DELETED));
+    added += change == PT_ADDED;
+    updated += change == PT_UPDATED;
+    deleted += change == PT_DELETED;
+}
+static const struct pt_store_type things = {"things", thing_decode, thing_free, thing_changed};
+
+static struct pt_object *thing(const char *name, const char *uid, uint64_t rv, const char *owner)
+{
+    struct thing *t = calloc(1, sizeof *t);
+    snprintf(t->name, sizeof t->name, "%s", name);
+    snprintf(t->uid, sizeof t->uid, "%s", uid);
+    snprintf(t->owner, sizeof t->owner, "%s", owner ? owner : "");
+    t->o = (struct pt_object){.ns = "ns", .name = t->name, .uid = t->uid, .owner_uid = owner ? t->owner : NULL, .rv = rv};
+    return &t->o;
+}
+
+static int reset(void **state)
+{
+    (void)state;
+    added = updated = deleted = 0;
+    return 0;
+}
+
+/* --- store --------------------------------------------------------------------------------------------------------------- */
+
+static void store_orders_by_version(void **state)
+{
+    (void)state;
+    struct pt_store s;
+    struct pt_err err;
+    pt_store_init(&s, &things, NULL);
+    assert_int_equal(pt_store_put(&s, thing("a", "1", 10, "o"), &err), PT_OK);
+    assert_int_equal(pt_store_wrote(&s, thing("a", "1", 12, "o"), &err), PT_OK); /* ahead of the watch */
+    assert_int_equal(pt_store_get(&s, "ns", "a")->rv, 12);
+    pt_store_put(&s, thing("a", "1", 11, "o"), &err); /* the watch, behind */
+    assert_int_equal(pt_store_get(&s, "ns", "a")->rv, 12);
+    pt_store_delete(&s, "ns", "a", 13);
+    assert_null(pt_store_get(&s, "ns", "a"));
+    pt_store_wrote(&s, thing("a", "1", 12, "o"), &err); /* a late answer must not bring it back */
+    assert_null(pt_store_get(&s, "ns", "a"));
+    assert_null(pt_store_owned(&s, "o"));
+    assert_int_equal(added, 1);
+    assert_int_equal(updated, 1);
+    assert_int_equal(deleted, 1);
+    pt_store_finish(&s);
+}
+
+static void store_knows_owners_and_uids(void **state)
+{
+    (void)state;
+    struct pt_store s;
+    struct pt_err err;
+    pt_store_init(&s, &things, NULL);
+    pt_store_put(&s, thing("a", "1", 1, "o"), &err);
+    pt_store_put(&s, thing("b", "2", 2, "o"), &err);
+    pt_store_put(&s, thing("c", "3", 3, "p"), &err);
+    int n = 0;
+    for (struct pt_object *o = pt_store_owned(&s, "o"); o; o = o->next)
+        n++;
+    assert_int_equal(n, 2);
+    pt_store_put(&s, thing("b", "9", 4, "p"), &err); /* deleted and made again while we looked away */
+    assert_int_equal(deleted, 1);
+    assert_int_equal(added, 4);
+    assert_null(pt_store_owned(&s, "o")->next);
+    pt_store_finish(&s);
+}
+
+static void store_replaces(void **state)
+{
+    (void)state;
+    struct pt_store s;
+    struct pt_err err;
+    pt_store_init(&s, &things, NULL);
+    pt_store_put(&s, thing("a", "1", 1, NULL), &err);
+    pt_store_put(&s, thing("b", "2", 2, NULL), &err);
+    pt_store_wrote(&s, thing("new", "5", 9, NULL), &err); /* written after the list was made */
+    struct pt_object *list[] = {thing("b", "2", 2, NULL), thing("c", "3", 5, NULL)};
+    assert_int_equal(pt_store_replace(&s, list, 2, 6, &err), PT_OK);
+    assert_true(pt_store_synced(&s));
+    assert_null(pt_store_get(&s, "ns", "a"));
+    assert_non_null(pt_store_get(&s, "ns", "b"));
+    assert_non_null(pt_store_get(&s, "ns", "c"));
+    assert_non_null(pt_store_get(&s, "ns", "new"));
+    assert_int_equal(deleted, 1);
+    pt_store_finish(&s);
+}
+
+/* --- work queue ---------------------------------------------------------------------------------------------------------- */
+
+struct bench {
+    struct pt_vsched clock;
+    struct pt_workqueue *q;
+    char log[256];
+    int under_way, most;
+};
+
+static void work(void *arg, const char *key)
+{
+    struct bench *b = arg;
+    size_t n = strlen(b->log);
+    snprintf(b->log + n, sizeof b->log - n, "%s ", key);
+    b->under_way++;
+    b->most = b->under_way > b->most ? b->under_way : b->most;
+}
+
+static void start_bench(struct bench *b, unsigned workers)
+{
+    struct pt_err err;
+    *b = (struct bench){.most = 0};
+    pt_vsched_init(&b->clock, 0);
+    struct pt_workqueue_options o = {.name = "t", .sched = &b->clock.sched, .workers = workers, .work = work, .arg = b};
+    assert_int_equal(pt_workqueue_create(&o, &b->q, &err), PT_OK);
+}
+static void stop_bench(struct bench *b)
+{
+    pt_workqueue_destroy(b->q);
+    pt_sched_finish(&b->clock.sched);
+}
+static void run_to(struct bench *b, int64_t ms)
+{
+    while (pt_vsched_step(&b->clock, ms))
+        ;
+}
+
+static void queue_orders_and_dedups(void **state)
+{
+    (void)state;
+    struct bench b;
+    start_bench(&b, 1);
+    pt_workqueue_add(b.q, "backlog1", true);
+    pt_workqueue_add(b.q, "backlog2", true);
+    pt_workqueue_add(b.q, "a", false);
+    pt_workqueue_add(b.q, "a", false);
+    run_to(&b, 10);
+    assert_string_equal(b.log, ""); /* not started */
+    pt_workqueue_start(b.q);
+    run_to(&b, 20);
+    assert_string_equal(b.log, "a ");
+    pt_workqueue_add(b.q, "a", false); /* dirty while worked on */
+    pt_workqueue_add(b.q, "backlog2", false); /* news overtakes the backlog */
+    run_to(&b, 30);
+    assert_string_equal(b.log, "a ");
+    pt_workqueue_done(b.q, "a", PT_WORK_OK, -1);
+    run_to(&b, 40);
+    pt_workqueue_done(b.q, "backlog2", PT_WORK_OK, -1);
+    run_to(&b, 50);
+    pt_workqueue_done(b.q, "a", PT_WORK_OK, -1);
+    run_to(&b, 60);
+    assert_string_equal(b.log, "a backlog2 a backlog1 ");
+    assert_int_equal(b.most <= 4, 1);
+    stop_bench(&b);
+}
+
+static void queue_backs_off(void **state)
+{
+    (void)state;
+    struct bench b;
+    start_bench(&b, 4);
+    pt_workqueue_start(b.q);
+    pt_workqueue_add(b.q, "k", false);
+    int64_t waits[6], before = 0;
+    for (int i = 0; i < 6; i++) {
+        b.log[0] = 0;
+        while (!b.log[0] && pt_vsched_step(&b.clock, b.clock.now + 2000000))
+            ;
+        waits[i] = b.clock.now - before;
+        before = b.clock.now;
+        pt_workqueue_done(b.q, "k", PT_WORK_FAILED, -1);
+    }
+    assert_int_equal(waits[1], 5);
+    assert_int_equal(waits[2], 10);
+    assert_int_equal(waits[5], 80);
+    for (int i = 0; i < 25; i++) { /* to the cap */
+        b.log[0] = 0;
+        before = b.clock.now;
+        while (!b.log[0] && pt_vsched_step(&b.clock, b.clock.now + 2000000))
+            ;
+        pt_workqueue_done(b.q, "k", PT_WORK_FAILED, -1);
+    }
+    assert_int_equal(b.clock.now - before, 1000000);
+    b.log[0] = 0;
+    while (!b.log[0] && pt_vsched_step(&b.clock, b.clock.now + 2000000))
+        ;
+    pt_workqueue_done(b.q, "k", PT_WORK_OK, 700); /* success forgets, and asks for a later look */
+    b.log[0] = 0;
+    before = b.clock.now;
+    while (!b.log[0] && pt_vsched_step(&b.clock, b.clock.now + 2000000))
+        ;
+    assert_int_equal(b.clock.now - before, 700);
+    stop_bench(&b);
+}
+
+/* --- reflector ----------------------------------------------------------------------------------------------------------- */
+
+struct rig {
+    struct pt_vsched clock;
+    struct pt_memapi *api;
+    struct pt_store store;
+    struct pt_reflector *r;
+    int synced, fail_http, requests, watches, cut_next;
+};
+
+static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
+{
+    struct rig *g = arg;
+    (void)req;
+    g->requests++;
+    g->watches += watch;
+    f->http = g->fail_http;
+    f->reason = "InternalError";
+    f->retry_after_s = g->fail_http == 429 ? 90 : 0;
+}
+static int64_t on_event(void *arg, const struct pt_resource *res)
+{
+    struct rig *g = arg;
+    (void)res;
+    return g->cut_next && g->cut_next-- ? -1 : 0;
+}
+static void on_synced(void *arg)
+{
+    ((struct rig *)arg)->synced++;
+}
+
+static void put_pod(struct rig *g, const char *name, bool labelled)
+{
+    char body[200];
+    struct pt_err err;
+    int n = snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"%s\",\"labels\":{\"app\":\"%s\"}}}", name, labelled ? "x" : "y");
+    struct pt_api_request req = {.verb = PT_VERB_CREATE, .resource = &pt_res_pods, .ns = "ns", .body = {body, (size_t)n}, .grace_seconds = -1};
+    assert_int_equal(pt_memapi_do(g->api, &req, NULL, &err), 201);
+}
+static void remove_pod(struct rig *g, const char *name)
+{
+    struct pt_err err;
+    struct pt_api_request req = {.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = "ns", .name = name, .grace_seconds = 0};
+    assert_int_equal(pt_memapi_do(g->api, &req, NULL, &err), 200);
+}
+
+static void start_rig(struct rig *g, unsigned history)
+{
+    struct pt_err err;
+    *g = (struct rig){.synced = 0};
+    pt_log_setup("test", PT_LOG_OFF, PT_LOG_TEXT);
+    pt_vsched_init(&g->clock, 1700000000000);
+    struct pt_memapi_options o = {.sched = &g->clock.sched, .seed = 1, .history = history, .hooks = {g, on_request, NULL, on_event}};
+    assert_int_equal(pt_memapi_create(&o, &g->api, &err), PT_OK);
+    pt_store_init(&g->store, &things, NULL);
+    struct pt_reflector_options r = {.api = pt_memapi_api(g->api), .sched = &g->clock.sched, .seed = 1, .resource = &pt_res_pods, .label_selector = "app=x",
+                                     .store = &g->store, .synced = on_synced, .arg = g};
+    assert_int_equal(pt_reflector_create(&r, &g->r, &err), PT_OK);
+}
+static void stop_rig(struct rig *g)
+{
+    pt_reflector_destroy(g->r);
+    pt_store_finish(&g->store);
+    pt_memapi_destroy(g->api);
+    pt_sched_finish(&g->clock.sched);
+}
+static void advance(struct rig *g, int64_t ms)
+{
+    int64_t end = g->clock.now + ms;
+    while (pt_vsched_step(&g->clock, end))
+        ;
+}
+
+static void reflector_lists_and_watches(void **state)
+{
+    (void)state;
+    struct rig g;
+    char name[16];
+    start_rig(&g, 4096);
+    for (int i = 0; i < 1203; i++) { /* three pages */
+        snprintf(name, sizeof name, "p%d", i);
+        put_pod(&g, name, i % 3 != 0);
+    }
+    pt_reflector_start(g.r);
+    advance(&g, 100);
+    assert_int_equal(g.synced, 1);
+    assert_int_equal(pt_store_count(&g.store), 802);
+    put_pod(&g, "late", true);
+    put_pod(&g, "other", false);
+    remove_pod(&g, "p1");
+    advance(&g, 10);
+    assert_non_null(pt_store_get(&g.store, "ns", "late"));
+    assert_null(pt_store_get(&g.store, "ns", "other"));
+    assert_null(pt_store_get(&g.store, "ns", "p1"));
+    int requests = g.requests;
+    advance(&g, 3600000); /* an hour of timeouts and bookmarks: watches are resumed, nothing is listed */
+    assert_int_equal(g.requests - requests, g.watches - 1);
+    put_pod(&g, "later", true);
+    advance(&g, 10);
+    assert_non_null(pt_store_get(&g.store, "ns", "later"));
+    stop_rig(&g);
+}
+
+static void reflector_survives(void **state)
+{
+    (void)state;
+    struct rig g;
+    char name[16];
+    start_rig(&g, 8);
+    g.fail_http = 503;
+    pt_reflector_start(g.r);
+    advance(&g, 600000);
+    assert_int_equal(g.synced, 0);
+    assert_true(g.requests > 10 && g.requests < 40); /* backs off to 30..60 s */
+    g.fail_http = 0;
+    advance(&g, 61000);
+    assert_int_equal(g.synced, 1);
+    put_pod(&g, "a", true);
+    advance(&g, 10);
+    g.cut_next = 1;
+    put_pod(&g, "b", true); /* the stream ends before this event */
+    advance(&g, 5000);
+    assert_non_null(pt_store_get(&g.store, "ns", "b"));
+    for (int i = 0; i < 30; i++) { /* more than the history holds: 410, list again; "a" was deleted meanwhile */
+        snprintf(name, sizeof name, "n%d", i);
+        put_pod(&g, name, true);
+        if (i == 3)
+            remove_pod(&g, "a");
+    }
+    advance(&g, 5000);
+    assert_null(pt_store_get(&g.store, "ns", "a"));
+    assert_int_equal(pt_store_count(&g.store), 31);
+    pt_memapi_cut_watches(g.api, NULL, true);
+    advance(&g, 5000);
+    put_pod(&g, "z", true);
+    advance(&g, 10);
+    assert_non_null(pt_store_get(&g.store, "ns", "z"));
+    g.fail_http = 429; /* Retry-After: 90 */
+    pt_memapi_cut_watches(g.api, NULL, false);
+    advance(&g, 2000);
+    int requests = g.requests;
+    advance(&g, 60000);
+    assert_int_equal(g.requests, requests);
+    stop_rig(&g);
+}
+
+/* --- events -------------------------------------------------------------------------------------------------------------- */
+
+static int events_stored, count_sum, combined;
+static void count_event(void *arg, const char *ns, const char *name, struct pt_str object)
+{
+    (void)arg;
+    (void)ns;
+    (void)name;
+    pt_auto_obj *o = NULL;
+    struct pt_err err;
+    assert_int_equal(pt_obj_parse(object, "event", &o, &err), PT_OK);
+    events_stored++;
+    count_sum += (int)pt_obj_int(o, "count", 0);
+    combined += strncmp(pt_obj_str(o, "message"), "(combined", 9) == 0;
+    assert_string_equal(pt_obj_str(o, "involvedObject.kind"), "ModelDeployment");
+}
+static void tally_events(struct rig *g)
+{
+    events_stored = count_sum = combined = 0;
+    pt_memapi_each(g->api, &pt_res_events, count_event, NULL);
+}
+
+static void events_aggregate(void **state)
+{
+    (void)state;
+    struct rig g;
+    struct pt_events *e;
+    struct pt_err err;
+    char message[32];
+    start_rig(&g, 64);
+    assert_int_equal(pt_events_create(pt_memapi_api(g.api), &g.clock.sched, NULL, 1, "test", &e, &err), PT_OK);
+    struct pt_event ev = {&pt_res_modeldeployments, "ns", "m", "uid-1", true, "Bad", "it \"failed\""};
+    for (int i = 0; i < 5; i++)
+        pt_events_emit(e, &ev);
+    advance(&g, 100);
+    tally_events(&g);
+    assert_int_equal(events_stored, 1);
+    assert_int_equal(count_sum, 5);
+    ev.uid = "uid-2";
+    ev.message = message;
+    for (int i = 0; i < 60; i++) { /* all different: ten single ones, then combined, then over the bucket */
+        snprintf(message, sizeof message, "failure %d", i);
+        pt_events_emit(e, &ev);
+    }
+    advance(&g, 100);
+    tally_events(&g);
+    assert_int_equal(events_stored, 1 + 10 + 1);
+    assert_int_equal(combined, 1);
+    assert_int_equal(count_sum, 5 + 25);
+    ev.uid = "uid-3";
+    g.fail_http = 503;
+    pt_events_emit(e, &ev);
+    advance(&g, 30000);
+    g.fail_http = 0;
+    advance(&g, 20000);
+    tally_events(&g);
+    assert_int_equal(count_sum, 31); /* it was tried again */
+    pt_events_destroy(e);
+    stop_rig(&g);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(store_orders_by_version, reset), cmocka_unit_test_setup(store_knows_owners_and_uids, reset),
+        cmocka_unit_test_setup(store_replaces, reset),          cmocka_unit_test(queue_orders_and_dedups),
+        cmocka_unit_test(queue_backs_off),                      cmocka_unit_test(reflector_lists_and_watches),
+        cmocka_unit_test(reflector_survives),                   cmocka_unit_test(events_aggregate),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/mem.h"
+#include "operator/ctrl/obj.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static cJSON *parse(const char *text)
+{
+    cJSON *o = NULL;
+    struct pt_err err = {0};
+    if (pt_obj_parse(pt_str(text), "test", &o, &err) < 0)
+        fail_msg("%s", err.msg);
+    return o;
+}
+
+typedef int merge_fn(cJSON *, const cJSON *, struct pt_err *);
+
+static void check_merge(merge_fn *merge, const char *target, const char *patch, const char *wanted)
+{
+    pt_auto_obj *t = parse(target), *p = parse(patch), *w = parse(wanted);
+    pt_auto_buf is = PT_BUF_INIT(0), should = PT_BUF_INIT(0);
+    struct pt_err err = {0};
+    assert_int_equal(merge(t, p, &err), PT_OK);
+    pt_obj_canonical(t, &is, &err);
+    pt_obj_canonical(w, &should, &err);
+    assert_string_equal(pt_buf_cstr(&is), pt_buf_cstr(&should));
+}
+
+static void parsing(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"", "{", "[]", "1", "{} x", "{\"a\":}", "{\"a\":1}{}", "nul"};
+    char deep[402];
+    struct pt_err err;
+    cJSON *o = NULL;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(pt_obj_parse(pt_str(bad[i]), "test", &o, &err), PT_EPARSE);
+    memset(deep, '[', sizeof deep - 1);
+    deep[sizeof deep - 1] = 0;
+    assert_int_equal(pt_obj_parse(pt_str(deep), "test", &o, &err), PT_EPARSE);
+    assert_non_null(strstr(err.msg, "levels deep"));
+    assert_int_equal(pt_obj_parse((struct pt_str){"{}\0", 3}, "test", &o, &err), PT_EPARSE);
+}
+
+static void paths(void **state)
+{
+    (void)state;
+    pt_auto_obj *o = parse("{\"a\":{\"b\":\"x\",\"n\":7,\"t\":true,\"b\":\"y\"}}");
+    assert_string_equal(pt_obj_str(o, "a.b"), "y"); /* the last one counts */
+    assert_int_equal(pt_obj_int(o, "a.n", 0), 7);
+    assert_int_equal(pt_obj_int(o, "a.b", 3), 3);
+    assert_true(pt_obj_true(o, "a.t"));
+    assert_null(pt_obj_str(o, "a.b.c"));
+    assert_null(pt_obj_get(o, "z"));
+    assert_non_null(pt_obj_ensure(o, "x.y.z"));
+    assert_non_null(pt_obj_get(o, "x.y.z"));
+}
+
+static void canonical(void **state)
+{
+    (void)state;
+    pt_auto_obj *o = parse("{\"z\":1,\"a\":[{\"c\":null,\"b\":1.5}],\"m\":null,\"big\":9007199254740991,\"f\":0.1}");
+    pt_auto_buf b = PT_BUF_INIT(0);
+    struct pt_err err;
+    assert_int_equal(pt_obj_canonical(o, &b, &err), PT_OK);
+    assert_string_equal(pt_buf_cstr(&b), "{\"a\":[{\"b\":1.5}],\"big\":9007199254740991,\"f\":0.1,\"z\":1}");
+}
+
+static void merge_patch(void **state)
+{
+    (void)state;
+    check_merge(pt_obj_merge, "{\"a\":1,\"b\":{\"c\":2,\"d\":3}}", "{\"a\":null,\"b\":{\"c\":4},\"e\":{\"f\":null,\"g\":1}}", "{\"b\":{\"c\":4,\"d\":3},\"e\":{\"g\":1}}");
+    check_merge(pt_obj_merge, "{\"a\":[1,2]}", "{\"a\":[3]}", "{\"a\":[3]}");
+    check_merge(pt_obj_merge, "{\"a\":\"s\"}", "{\"a\":{\"b\":1}}", "{\"a\":{\"b\":1}}");
+}
+
+static void strategic_merge(void **state)
+{
+    (void)state;
+    check_merge(pt_obj_strategic, "{\"containers\":[{\"name\":\"a\",\"image\":\"x\",\"env\":[{\"name\":\"E\",\"value\":\"1\"}]},{\"name\":\"b\"}]}",
+                "{\"containers\":[{\"name\":\"a\",\"env\":[{\"name\":\"F\",\"value\":\"2\"},{\"name\":\"E\",\"value\":\"3\"}]},{\"name\":\"c\"}]}",
+                "{\"containers\":[{\"name\":\"a\",\"image\":\"x\",\"env\":[{\"name\":\"E\",\"value\":\"3\"},{\"name\":\"F\",\"value\":\"2\"}]},{\"name\":\"b\"},{\"name\":\"c\"}]}");
+    check_merge(pt_obj_strategic, "{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}]}", "{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/x\"}}]}",
+                "{\"volumes\":[{\"name\":\"v\",\"hostPath\":{\"path\":\"/x\"}}]}");
+    check_merge(pt_obj_strategic, "{\"conditions\":[{\"type\":\"A\",\"status\":\"True\"},{\"type\":\"B\"}]}",
+                "{\"conditions\":[{\"type\":\"B\",\"$patch\":\"delete\"},{\"type\":\"A\",\"status\":\"False\"}]}", "{\"conditions\":[{\"type\":\"A\",\"status\":\"False\"}]}");
+    check_merge(pt_obj_strategic, "{\"tolerations\":[{\"key\":\"a\"}]}", "{\"tolerations\":[{\"key\":\"b\"}]}", "{\"tolerations\":[{\"key\":\"b\"}]}");
+    check_merge(pt_obj_strategic, "{\"m\":{\"a\":1,\"b\":2}}", "{\"m\":{\"$patch\":\"replace\",\"c\":3}}", "{\"m\":{\"c\":3}}");
+    pt_auto_obj *t = parse("{}"), *p = parse("{\"containers\":[{\"image\":\"x\"}]}");
+    struct pt_err err;
+    assert_int_equal(pt_obj_strategic(t, p, &err), PT_EINVAL);
+    assert_non_null(strstr(err.msg, "name"));
+}
+
+/* Whatever allocation fails, there is an error and nothing is lost (the sanitizer watches). */
+static void out_of_memory(void **state)
+{
+    (void)state;
+    bool done = false;
+    for (int64_t n = 1; !done; n++) {
+        pt_auto_obj *t = parse("{\"containers\":[{\"name\":\"a\",\"env\":[]}]}"), *p = parse("{\"containers\":[{\"name\":\"a\",\"env\":[{\"name\":\"x\"}]},{\"name\":\"b\",\"m\":{\"x\":1}}]}");
+        pt_auto_buf b = PT_BUF_INIT(0);
+        struct pt_err err = {0};
+        pt_mem_fail_at(n, 1);
+        int rc = pt_obj_strategic(t, p, &err);
+        if (rc == PT_OK)
+            rc = pt_obj_canonical(t, &b, &err);
+        pt_mem_fail_at(0, 0);
+        done = rc == PT_OK;
+        if (!done)
+            assert_int_equal(rc, PT_ENOMEM);
+        assert_true(n < 1000);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(parsing),         cmocka_unit_test(paths),         cmocka_unit_test(canonical), cmocka_unit_test(merge_patch),
+                                       cmocka_unit_test(strategic_merge), cmocka_unit_test(out_of_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
