@@ -41,10 +41,11 @@ answers() { [ "$(classify 1 1)" = 1 ]; }
 # Requests one after another, each on a connection of its own, until traffic_ends; that fails if one of them did.
 traffic_starts() {
   classify 1 1 >/dev/null
+  cp "$work/request.json" "$work/traffic.json"
   touch "$work/traffic"
   # shellcheck disable=SC2016
   node bash -c 'while [ -e "$1/traffic" ]; do
-      curl -s -o /dev/null -m 5 -w "%{http_code} %{errormsg}\n" -H "Content-Type: application/json" --data-binary "@$1/request.json" "$2/infer"
+      curl -s -o /dev/null -m 5 -w "%{http_code} %{errormsg}\n" -H "Content-Type: application/json" --data-binary "@$1/traffic.json" "$2/infer"
       sleep 0.01
     done' traffic "$work" "$endpoint" >"$work/traffic.log" &
 }
@@ -79,7 +80,8 @@ helm_install() {
 rules() { node "$here/check-crd"; }
 
 explained() {
-  k get models,mdep -A
+  k get mdep -A                                          # makes kubectl ask anew what the server has
+  k get models -A
   k explain mdep.spec.model.digest | grep -i 'checked before the model is loaded'
 }
 
