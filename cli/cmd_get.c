@@ -10,7 +10,7 @@
 #include <stdio.h>
 
 static const char help[] =
-    "usage: pintle get KIND [NAME...] | KIND/NAME... [-n NAMESPACE | -A] [-o wide|yaml|json|name] [-l SELECTOR]\n"
+    "usage: pintle get KIND[,KIND...] [NAME...] | KIND/NAME... [-n NAMESPACE | -A] [-o wide|yaml|json|name] [-l SELECTOR]\n"
     "\n"
     "Shows objects of a running `pintle up`. Kinds: modeldeployments (mdep), pods (po), services (svc), configmaps (cm), events (ev),\n"
     "controllerrevisions.\n"
@@ -102,25 +102,48 @@ static int print_list(const struct pt_cli_options *o, const struct pt_cli_kind *
     return PT_OK;
 }
 
+static int get(const struct pt_cli_options *o, struct pt_err *err)
+{
+    const struct pt_cli_kind *k;
+    const char *names[16];
+    size_t count;
+    int rc = pt_cli_resource_args(o, &k, names, &count, err);
+    if (rc < 0)
+        return rc;
+    cJSON *list = cJSON_CreateArray();
+    rc = list ? fetch(o, k, names, count, list, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    if (rc == PT_OK)
+        rc = print_list(o, k, list, count == 1, err);
+    cJSON_Delete(list);
+    return rc;
+}
+
+/* "pods,svc": one table after the other */
+static int get_each(struct pt_cli_options *o, struct pt_err *err)
+{
+    struct pt_str rest = pt_str(o->args[0]), kind;
+    int rc = PT_OK;
+    for (bool first = true; rc == PT_OK && pt_str_split(&rest, ',', &kind); first = false) {
+        char name[64];
+        snprintf(name, sizeof name, PT_STR_FMT, PT_STR_ARG(kind));
+        o->args[0] = name;
+        if (!first)
+            putchar('\n');
+        rc = get(o, err);
+    }
+    return rc;
+}
+
 int pt_cmd_get(int argc, char **argv)
 {
     struct pt_cli_options o;
     struct pt_err err;
-    const struct pt_cli_kind *k;
-    const char *names[16];
-    size_t count;
-    if (pt_cli_parse(argc, argv, "Aol", &o, &err) < 0)
-        return pt_cli_exit(&err);
-    if (o.help) {
+    int rc = pt_cli_parse(argc, argv, "Aol", &o, &err);
+    if (rc == PT_OK && o.help) {
         fputs(help, stdout);
         return 0;
     }
-    if (pt_cli_resource_args(&o, &k, names, &count, &err) < 0)
-        return pt_cli_exit(&err);
-    cJSON *list = cJSON_CreateArray();
-    int rc = list ? fetch(&o, k, names, count, list, &err) : pt_fail(&err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK)
-        rc = print_list(&o, k, list, count == 1, &err);
-    cJSON_Delete(list);
+        rc = o.arg_count && strchr(o.args[0], ',') && !strchr(o.args[0], '/') ? get_each(&o, &err) : get(&o, &err);
     return rc < 0 ? pt_cli_exit(&err) : 0;
 }
