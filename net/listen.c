@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -50,6 +51,16 @@ int pt_http_parse_address(const char *address, char *host, size_t host_size, int
 }
 
 /* --- binding ---------------------------------------------------------------------------------------------------------- */
+/* Accepted sockets inherit these. A client that vanished without a word is noticed after two minutes even if nobody writes to it. */
+static void set_options(int fd)
+{
+    static const struct {
+        int level, name, value;
+    } options[] = {{IPPROTO_TCP, TCP_NODELAY, 1}, {SOL_SOCKET, SO_KEEPALIVE, 1}, {IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 15}, {IPPROTO_TCP, TCP_KEEPCNT, 4}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof options[i].value);
+}
+
 static int bind_tcp_to(const struct addrinfo *a, struct pt_err *err)
 {
     int fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -57,6 +68,7 @@ static int bind_tcp_to(const struct addrinfo *a, struct pt_err *err)
         return pt_fail(err, PT_EIO, "socket: %s", strerror(errno));
     int on = 1, off = 0;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    set_options(fd);
     if (a->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off); /* "[::]" takes IPv4 as well */
     if (bind(fd, a->ai_addr, a->ai_addrlen) == 0)
@@ -76,7 +88,10 @@ static int bind_tcp(const char *host, int port, struct pt_err *err)
     int gai = getaddrinfo(*host ? host : "::", service, &hints, &list);
     if (gai != 0)
         return pt_fail(err, PT_EINVAL, "%s", gai_strerror(gai));
-    int fd = bind_tcp_to(list, err);
+    const struct addrinfo *best = list; /* of a name with several addresses ("localhost") the IPv4 one, as people expect */
+    while (best->ai_family != AF_INET && best->ai_next)
+        best = best->ai_next;
+    int fd = bind_tcp_to(best->ai_family == AF_INET ? best : list, err);
     freeaddrinfo(list);
     if (fd < 0 && fd != PT_EEXIST && fd != PT_EDENIED && (any6 || !*host)) /* a machine without IPv6 */
         return bind_tcp("0.0.0.0", port, err);

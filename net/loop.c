@@ -230,6 +230,7 @@ int pt_loop_on_signal(struct pt_loop *l, int signum, pt_signal_fn fn, void *arg,
 /* --- descriptors of others ---------------------------------------------------------------------------------------------------- */
 struct pt_poll {
     uv_poll_t handle;
+    int events;
     pt_poll_fn fn;
     void *arg;
 };
@@ -243,6 +244,9 @@ static void on_poll(uv_poll_t *h, int status, int events)
 {
     struct pt_poll *p = h->data;
     p->fn(p->arg, status < 0 ? 0 : events & (PT_READABLE | PT_WRITABLE));
+    /* after an error libuv has stopped watching; the owner, who still wants its events, would wait for ever */
+    if (status < 0 && p->events && !uv_is_closing((uv_handle_t *)h))
+        uv_poll_start(h, p->events, on_poll);
 }
 
 int pt_poll_create(struct pt_loop *l, int fd, pt_poll_fn fn, void *arg, struct pt_poll **out, struct pt_err *err)
@@ -265,6 +269,7 @@ int pt_poll_create(struct pt_loop *l, int fd, pt_poll_fn fn, void *arg, struct p
 int pt_poll_set(struct pt_poll *p, int events)
 {
     static_assert((int)PT_READABLE == (int)UV_READABLE && (int)PT_WRITABLE == (int)UV_WRITABLE, "the same bits");
+    p->events = events;
     int rc = events ? uv_poll_start(&p->handle, events, on_poll) : uv_poll_stop(&p->handle);
     return rc < 0 ? pt_uv_code(rc) : PT_OK;
 }

@@ -10,6 +10,7 @@
 
 struct pt_loop;
 
+/* Also makes the process ignore SIGPIPE. */
 int pt_loop_create(struct pt_loop **out, struct pt_err *err);
 /* Stops every watcher left (their owners must be gone) and frees. */
 void pt_loop_destroy(struct pt_loop *l);
@@ -52,12 +53,13 @@ struct pt_process_options {
     const char *const *env;    /* NULL-terminated "K=V"; NULL inherits */
     const char *cwd;           /* NULL inherits */
     int stdout_fd, stderr_fd;  /* -1: /dev/null. stdin is always /dev/null */
-    bool die_with_parent;      /* the child gets SIGKILL when this process dies, however it dies */
+    bool die_with_parent;      /* the child gets SIGKILL when this process (strictly: the loop's thread) dies, however it dies */
 };
 typedef void (*pt_exit_fn)(void *arg, int exit_status, int term_signal);
 int pt_process_spawn(struct pt_loop *l, const struct pt_process_options *o, pt_exit_fn on_exit, void *arg, struct pt_process **out, struct pt_err *err);
 int pt_process_pid(const struct pt_process *p);
-int pt_process_signal(struct pt_process *p, int signum); /* PT_ENOTFOUND once it has exited */
+/* To the process; SIGKILL goes to its whole process group. PT_ENOTFOUND once it has exited. */
+int pt_process_signal(struct pt_process *p, int signum);
 void pt_process_release(struct pt_process *p);           /* after on_exit; or before: then on_exit is not called, the child is reaped silently */
 
 #endif

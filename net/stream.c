@@ -418,8 +418,6 @@ int pt_stream_init(struct pt_stream *s, struct pt_loop *l, int fd, enum pt_strea
         return rc;
     }
     s->poll.data = s;
-    int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a unix socket refuses, which is fine */
     watch(s);
     return PT_OK;
 }
@@ -429,6 +427,8 @@ int pt_stream_connect_fd(const struct sockaddr *a, socklen_t len, struct pt_err 
     int fd = socket(a->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return pt_fail(err, PT_EUNAVAILABLE, "socket: %s", strerror(errno));
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on); /* a unix socket refuses, which is fine */
     if (connect(fd, a, len) < 0 && errno != EINPROGRESS) {
         pt_fail(err, PT_EUNAVAILABLE, "connect: %s", strerror(errno));
         close(fd);
