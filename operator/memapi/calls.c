@@ -234,6 +234,7 @@ int pt_memapi_create(const struct pt_memapi_options *o, struct pt_memapi **out, 
         return pt_fail(err, PT_ENOMEM, "create memapi: out of memory");
     m->api.ops = &ops;
     m->o = *o;
+    m->rv = 1; /* 0 means "any version" to those who list and watch */
     if (!m->o.history)
         m->o.history = 1024;
     pt_rand_init(&m->rand, o->seed);
