@@ -33,7 +33,7 @@ struct member {
 static const struct member members[] = {
     {PT_CONFIG_MODEL, "name", TEXT(model.name), .max = 253, .required = true},
     {PT_CONFIG_MODEL, "uri", TEXT(model.uri), .max = 4096, .required = true},
-    {PT_CONFIG_MODEL, "version", TEXT(model.version), .max = 64, .string = "1"},
+    {PT_CONFIG_MODEL, "version", TEXT(model.version), .max = 63, .string = "1"},
     {PT_CONFIG_MODEL, "format", TEXT(model.format), .max = 32, .string = "onnx"},
     {PT_CONFIG_MODEL, "digest", .kind = DIGEST, .offset = offsetof(struct pt_config, model.digest)},
     {PT_CONFIG_SERVING, "port", WHOLE(serving.port, 0, 65535, PT_PORT_HTTP)},

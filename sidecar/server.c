@@ -3,9 +3,9 @@
  * server.c: puts the parts together and takes them apart.
  *
  * Start: both ports listen at once (readiness is off), the model is fetched, verified, loaded and warmed on the pool, readiness goes on.
- * SIGTERM: readiness goes off and the operator is told; new connections are still taken for SETTLE_MS, since endpoints follow with a delay, each answer
- * says Connection: close; then listening stops, what is under way is finished, and the call returns, all within drain.timeoutMs.
- * SIGINT, which no endpoint waits for, skips the pause. A second signal cuts everything.
+ * SIGTERM: readiness goes off and the operator is told. New connections are still taken, since endpoints follow with a delay: for SETTLE_MS, and for as
+ * long as requests go on coming, but no more than half of drain.timeoutMs; each answer says Connection: close. Then listening stops, what is under way is
+ * finished, and the call returns, all within drain.timeoutMs. SIGINT, which no endpoint waits for, skips the pause. A second signal cuts everything.
  */
 #include "sidecar/server.h"
 
@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SETTLE_MS = 2000, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20 };
+enum { SETTLE_MS = 1500, QUIET_MS = 500, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20 };
 
 struct sidecar {
     const struct pt_sidecar_options *o;
@@ -33,6 +33,7 @@ struct sidecar {
     struct pt_http_server *http, *metrics_http;
     struct pt_timer settle, limit;
     int64_t drain_until_ms;
+    uint64_t requests_seen; /* at the last look while settling */
     bool draining, http_drained;
     struct pt_err *err;
     int rc;
@@ -85,7 +86,14 @@ static void on_http_drained(void *arg)
 static void on_settled(struct pt_timer *t)
 {
     struct sidecar *s = (struct sidecar *)((char *)t - offsetof(struct sidecar, settle));
-    int64_t left_ms = s->drain_until_ms - pt_now_ms(pt_loop_sched(s->loop));
+    struct pt_sched *clock = pt_loop_sched(s->loop);
+    int64_t left_ms = s->drain_until_ms - pt_now_ms(clock);
+    bool quiet = s->metrics.requests == s->requests_seen;
+    s->requests_seen = s->metrics.requests;
+    if (!quiet && left_ms > s->o->config->drain.timeout_ms / 2) {
+        pt_timer_start(clock, t, QUIET_MS, on_settled);
+        return;
+    }
     pt_http_server_drain(s->http, left_ms > 0 ? left_ms : 0, on_http_drained, s);
 }
 
@@ -111,6 +119,7 @@ static void on_signal(void *arg, int signum)
     s->drain_until_ms = pt_now_ms(clock) + timeout_ms;
     pt_servable_drain(&s->servable);
     pt_http_server_close_after_reply(s->http);
+    s->requests_seen = settle_ms ? UINT64_MAX : s->metrics.requests; /* one quiet period has to pass after the pause */
     pt_timer_start(clock, &s->settle, settle_ms, on_settled);
     pt_timer_start(clock, &s->limit, timeout_ms + 100, on_limit); /* after the HTTP server's own limit */
 }
