@@ -81,6 +81,8 @@ struct pt_conv {
     bool exact;    /* no Winograd: errors of a plain sum (Winograd's are up to about 1e-5 of the largest value) */
 };
 
+enum pt_conv_form { PT_CONV_WINDOWS, PT_CONV_DEPTHWISE, PT_CONV_WINOGRAD };
+
 /* --- pooling, NHWC ---------------------------------------------------------------------------------------------------------------------
  * Windows are cut at the image's border; a window wholly outside gives -inf (max) or 0 (average). max: NaN wins. */
 struct pt_pool {
@@ -150,7 +152,10 @@ struct pt_kernels {
     size_t (*gemm_workspace)(const struct pt_gemm *g, int threads);
     void (*gemm)(const struct pt_gemm *g, void *workspace, struct pt_threads *threads);
 
-    /* w is ONNX's [out_c, in_c / groups, kernel_h, kernel_w]. Bytes, multiples of 64. Depend on the shape, not on x_ld, y_ld. */
+    /* w is ONNX's [out_c, in_c / groups, kernel_h, kernel_w]. conv_pack_form says how it will be packed: the same weights packed for another
+     * shape of equal form are the same bytes (batch, pads and leading dimensions never matter, the image's size sometimes). Bytes
+     * are multiples of 64. */
+    enum pt_conv_form (*conv_pack_form)(const struct pt_conv *s);
     size_t (*conv_pack_size)(const struct pt_conv *s);
     void (*conv_pack)(const struct pt_conv *s, const float *w, float *packed);
     size_t (*conv_workspace)(const struct pt_conv *s, int threads);

@@ -90,6 +90,11 @@ static size_t conv_weights(const struct pt_conv *s)
 {
     return s->out_c * (s->in_c / s->groups) * s->kernel_h * s->kernel_w;
 }
+static enum pt_conv_form conv_pack_form(const struct pt_conv *s)
+{
+    (void)s;
+    return PT_CONV_WINDOWS;
+}
 static size_t conv_pack_size(const struct pt_conv *s)
 {
     return (conv_weights(s) * sizeof(float) + 63) / 64 * 64;

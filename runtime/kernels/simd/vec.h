@@ -98,6 +98,12 @@ VINLINE void v_store_upto(float *p, vf v, size_t left)
         v_store_n(p, v, left);
 }
 
+/* v with `fill` in the lanes from left on */
+VINLINE vf v_keep(vf v, size_t left, float fill)
+{
+    return left >= PT_VW ? v : v_select(v_first(left), v, v_set(fill));
+}
+
 /* max and min: if either operand is NaN the result is b. */
 VINLINE vf v_max(vf a, vf b)
 {
