@@ -444,7 +444,8 @@ static void follow(struct pt_http_call *call, bool reusable)
 static void complete(struct pt_http_call *call, bool more_bytes)
 {
     struct link *k = call->link;
-    bool reusable = k->msg.keep_alive && !more_bytes && pt_stream_pending(&k->stream) == 0 && !k->stream.broken && !k->stream.ended && !k->stream.unwritable;
+    bool reusable =
+        k->msg.keep_alive && !more_bytes && pt_stream_pending(&k->stream) == 0 && !k->stream.broken && !k->stream.ended && !k->stream.unwritable;
     if (call->following) {
         follow(call, reusable);
         return;
@@ -540,7 +541,8 @@ static void on_drain(struct pt_stream *st)
         moved(call);
 }
 
-static const struct pt_stream_ops stream_ops = {.on_open = on_open, .on_data = on_data, .on_drain = on_drain, .on_end = on_end, .on_closed = on_link_closed};
+static const struct pt_stream_ops stream_ops = {
+    .on_open = on_open, .on_data = on_data, .on_drain = on_drain, .on_end = on_end, .on_closed = on_link_closed};
 
 /* --- connecting ---------------------------------------------------------------------------------------------------------------------- */
 static void origin_of(const struct pt_http_call *call, char out[300])

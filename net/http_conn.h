@@ -42,7 +42,7 @@ struct pt_http_conn {
     bool send_continue;     /* the client waits for 100 Continue */
     struct pt_http_msg msg;
     struct pt_buf body;
-    struct pt_buf stash;    /* came while a request was being answered */
+    struct pt_buf stash; /* came while a request was being answered */
     size_t stash_off;
     struct pt_http_request req;
 };
@@ -63,8 +63,8 @@ struct pt_http_server {
     struct pt_timer drain_timer;
     void (*drain_done)(void *arg);
     void *drain_arg;
-    struct pt_buf head;  /* scratch for reply heads */
-    char date[32];       /* of the Date header, for date_s */
+    struct pt_buf head; /* scratch for reply heads */
+    char date[32];      /* of the Date header, for date_s */
     int64_t date_s;
     char *read_buf;
 };

@@ -31,19 +31,19 @@ struct pt_http_msg {
     const struct pt_http_msg_ops *ops;
     size_t max_header_bytes;
     bool is_response;
-    bool no_body;              /* set by the owner before the response to a HEAD request */
-    bool begun;                /* a byte of the message was seen */
-    bool headers_done, done;   /* on_headers was called; the message is complete */
-    bool keep_alive;           /* of a complete message: may another follow? */
-    size_t target_len;         /* head starts with the request's target */
-    size_t head_bytes;         /* names, values, target and trailers, counted against the limit */
+    bool no_body;            /* set by the owner before the response to a HEAD request */
+    bool begun;              /* a byte of the message was seen */
+    bool headers_done, done; /* on_headers was called; the message is complete */
+    bool keep_alive;         /* of a complete message: may another follow? */
+    size_t target_len;       /* head starts with the request's target */
+    size_t head_bytes;       /* names, values, target and trailers, counted against the limit */
     struct pt_buf head;
     struct pt_http_span *spans;
     struct pt_http_header *headers; /* views of head; from on_headers on */
     size_t header_count, header_room;
-    int fail_code;             /* of err.h; the server answers fail_status */
+    int fail_code; /* of err.h; the server answers fail_status */
     int fail_status;
-    const char *fail_reason;   /* static text */
+    const char *fail_reason; /* static text */
 };
 
 void pt_http_msg_init(struct pt_http_msg *m, bool is_response, const struct pt_http_msg_ops *ops, size_t max_header_bytes);

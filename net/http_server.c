@@ -318,7 +318,8 @@ static void on_conn_closed(struct pt_stream *st)
     release(s);
 }
 
-static const struct pt_stream_ops stream_ops = {.on_open = on_open, .on_data = on_data, .on_drain = on_drain, .on_end = on_end, .on_closed = on_conn_closed};
+static const struct pt_stream_ops stream_ops = {
+    .on_open = on_open, .on_data = on_data, .on_drain = on_drain, .on_end = on_end, .on_closed = on_conn_closed};
 
 static void on_drained(struct pt_timer *t);
 

@@ -14,7 +14,7 @@ struct pt_listener {
     int fd; /* -1: not open, or closed */
     int port;
     bool paused, out_of_files;
-    char *unix_path; /* removed when closing */
+    char *unix_path;                                   /* removed when closing */
     void (*on_accept)(struct pt_listener *li, int fd); /* non-blocking, close-on-exec; the callee owns fd */
     void (*on_closed)(struct pt_listener *li);
 };

@@ -76,7 +76,8 @@ void pt_processes_finish(struct pt_processes *ps)
 
 /* --- the child's side ------------------------------------------------------------------------------------------------ */
 enum step { STEP_GROUP, STEP_PARENT, STEP_STDIO, STEP_CWD, STEP_EXEC };
-static const char *const step_text[] = {"make a process group", "follow the parent's death", "redirect standard output", "change directory", "execute"};
+static const char *const step_text[] = {"make a process group", "follow the parent's death", "redirect standard output", "change directory",
+                                        "execute"};
 
 struct failure {
     int step, error;
@@ -195,7 +196,8 @@ static int launch(const struct pt_process_options *o, struct pt_err *err)
                    strerror(f.error));
 }
 
-int pt_process_spawn(struct pt_loop *l, const struct pt_process_options *o, pt_exit_fn on_exit, void *arg, struct pt_process **out, struct pt_err *err)
+int pt_process_spawn(struct pt_loop *l, const struct pt_process_options *o, pt_exit_fn on_exit, void *arg, struct pt_process **out,
+                     struct pt_err *err)
 {
     if (watch_children(l, err) < 0)
         return pt_wrap(err, "start %s", o->file);

@@ -44,7 +44,7 @@ struct pt_stream {
     const char *fail_reason; /* static text, or NULL: strerror(fail_errno) */
     struct pt_buf out, big;  /* kept: out first, then big, each from its offset */
     size_t out_off, big_off;
-    uint64_t sent_bytes;     /* given to the kernel so far: shows whether a slow reader makes progress */
+    uint64_t sent_bytes; /* given to the kernel so far: shows whether a slow reader makes progress */
 };
 
 /* Takes over fd, connected or connecting (phase PT_STREAM_CONNECTING). On failure fd is closed and s is not to be closed. host: for client TLS. */
@@ -55,11 +55,11 @@ int pt_stream_connect_fd(const struct sockaddr *a, socklen_t len, struct pt_err 
 /* own: where the last part lies when the stream may keep that buffer instead of copying; taken then. NULL: parts are copied as needed. */
 void pt_stream_write(struct pt_stream *s, const struct pt_str *parts, size_t count, struct pt_buf *own);
 size_t pt_stream_pending(const struct pt_stream *s);
-void pt_stream_pause(struct pt_stream *s, bool pause); /* reading; what the peer does meanwhile, leaving included, is not noticed */
-void pt_stream_shutdown(struct pt_stream *s);          /* no more writes: the peer sees the end after what is sent */
-bool pt_stream_readable(const struct pt_stream *s);    /* are there bytes that were not read yet? */
-bool pt_stream_is_stale(const struct pt_stream *s);    /* has the peer closed an idle connection, though we were not told yet? */
+void pt_stream_pause(struct pt_stream *s, bool pause);                   /* reading; what the peer does meanwhile, leaving included, is not noticed */
+void pt_stream_shutdown(struct pt_stream *s);                            /* no more writes: the peer sees the end after what is sent */
+bool pt_stream_readable(const struct pt_stream *s);                      /* are there bytes that were not read yet? */
+bool pt_stream_is_stale(const struct pt_stream *s);                      /* has the peer closed an idle connection, though we were not told yet? */
 void pt_stream_fail(struct pt_stream *s, int error, const char *reason); /* gives up: on_end with errno or the static text from the loop */
-void pt_stream_close(struct pt_stream *s);             /* at once; then on_closed from the loop. Fine when already closed */
+void pt_stream_close(struct pt_stream *s);                               /* at once; then on_closed from the loop. Fine when already closed */
 
 #endif

@@ -68,8 +68,10 @@ static void fuzz_compare(bool is_response, const struct pt_http_msg_ops *ops, co
     fuzz_feed(&whole, is_response, ops, p, size - 2, 0);
     for (size_t step = 1; step <= 2; step++) {
         fuzz_feed(&other, is_response, ops, p, size - 2, step == 1 ? 1 : cut);
-        if (other.rc != whole.rc || other.trace.len != whole.trace.len || (whole.trace.len && memcmp(other.trace.data, whole.trace.data, whole.trace.len) != 0)) {
-            fprintf(stderr, "split changes what is seen: %d, %d\n%s\n---\n%s\n", whole.rc, other.rc, pt_buf_cstr(&whole.trace), pt_buf_cstr(&other.trace));
+        if (other.rc != whole.rc || other.trace.len != whole.trace.len ||
+            (whole.trace.len && memcmp(other.trace.data, whole.trace.data, whole.trace.len) != 0)) {
+            fprintf(stderr, "split changes what is seen: %d, %d\n%s\n---\n%s\n", whole.rc, other.rc, pt_buf_cstr(&whole.trace),
+                    pt_buf_cstr(&other.trace));
             abort();
         }
         pt_buf_finish(&other.trace);

@@ -22,7 +22,8 @@ static int on_headers(struct pt_http_msg *m)
         abort();
     pt_url_resolve(&base, location, &text);
     if (pt_url_parse(pt_buf_cstr(&text), &to, &e) == PT_OK)
-        pt_buf_printf(&r->trace, "[%d " PT_STR_FMT " %d " PT_STR_FMT " %d]", to.https, PT_STR_ARG(to.host), to.port, PT_STR_ARG(to.target), pt_url_same_origin(&base, &to));
+        pt_buf_printf(&r->trace, "[%d " PT_STR_FMT " %d " PT_STR_FMT " %d]", to.https, PT_STR_ARG(to.host), to.port, PT_STR_ARG(to.target),
+                      pt_url_same_origin(&base, &to));
     return 0;
 }
 

@@ -80,8 +80,8 @@ static void reply_facts(struct pt_http_request *req)
     char q[16];
     const char *name = pt_http_query_param(req, "name", q, sizeof q);
     struct pt_str m = pt_http_method(req), p = pt_http_path(req), qs = pt_http_query(req), x = pt_http_header(req, "x-test");
-    pt_buf_printf(&b, PT_STR_FMT " " PT_STR_FMT " [" PT_STR_FMT "] %s " PT_STR_FMT " %d", PT_STR_ARG(m), PT_STR_ARG(p), PT_STR_ARG(qs), name ? name : "-", PT_STR_ARG(x),
-                  pt_http_header(req, "absent").p == NULL);
+    pt_buf_printf(&b, PT_STR_FMT " " PT_STR_FMT " [" PT_STR_FMT "] %s " PT_STR_FMT " %d", PT_STR_ARG(m), PT_STR_ARG(p), PT_STR_ARG(qs),
+                  name ? name : "-", PT_STR_ARG(x), pt_http_header(req, "absent").p == NULL);
     const struct pt_http_header headers[] = {{PT_STR("X-Injected"), x.p ? PT_STR("a\r\nSet-Cookie: evil") : PT_STR("no")}};
     pt_http_reply(req, 200, "text/plain", headers, 1, (struct pt_str){b.data, b.len});
 }

@@ -18,18 +18,18 @@ struct rig {
     struct pt_http_server_options options; /* set before rig_start(); address, handler and arg have defaults */
     int port;
     sem_t drained;
-    atomic_int closed;     /* on_close calls */
+    atomic_int closed; /* on_close calls */
     atomic_int handled;
-    atomic_int canceled;   /* pt_http_chunk() said so */
-    unsigned connections;  /* at the last rig_connections() */
-    atomic_int full;       /* pt_http_chunk() said PT_EAGAIN */
+    atomic_int canceled;  /* pt_http_chunk() said so */
+    unsigned connections; /* at the last rig_connections() */
+    atomic_int full;      /* pt_http_chunk() said PT_EAGAIN */
 };
 
 void rig_start(struct rig *r);
-void rig_stop(struct rig *r); /* destroys the server, ends the loop, joins */
+void rig_stop(struct rig *r);                            /* destroys the server, ends the loop, joins */
 void rig_call(struct rig *r, void (*fn)(struct rig *r)); /* on the loop thread; waits */
 unsigned rig_connections(struct rig *r);
-bool rig_wait(const atomic_int *counter, int at_least);  /* up to 5 s */
+bool rig_wait(const atomic_int *counter, int at_least); /* up to 5 s */
 
 /* Blocking sockets with a 10 s limit. */
 int dial(const struct rig *r);

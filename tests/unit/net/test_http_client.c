@@ -23,10 +23,10 @@
 /* --- the puppet ---------------------------------------------------------------------------------------------------------- */
 struct answer {
     const char *bytes;
-    size_t len;  /* 0: strlen */
-    size_t cut;  /* a pause behind that many bytes; 0: none */
-    bool stay;   /* do not close after it: the next answer of the list goes to the next request on this connection */
-    bool hang;   /* and then say nothing until the client leaves */
+    size_t len;      /* 0: strlen */
+    size_t cut;      /* a pause behind that many bytes; 0: none */
+    bool stay;       /* do not close after it: the next answer of the list goes to the next request on this connection */
+    bool hang;       /* and then say nothing until the client leaves */
     bool no_request; /* do not wait for a request first */
 };
 
@@ -109,8 +109,8 @@ static void puppet_stop(void)
     pthread_join(puppet.thread, NULL);
     close(puppet.fd);
 }
-#define PUPPET(...) \
-    static const struct answer answers_[] = {__VA_ARGS__}; \
+#define PUPPET(...)                                                                                                                                  \
+    static const struct answer answers_[] = {__VA_ARGS__};                                                                                           \
     puppet_start(answers_, sizeof answers_ / sizeof *answers_)
 
 /* --- the client's side -------------------------------------------------------------------------------------------------------- */
@@ -299,11 +299,14 @@ static void requests_are_what_was_asked_for(void **state)
     PUPPET({.bytes = "HTTP/1.1 206 Partial\r\nContent-Length: 2\r\nContent-Range: bytes 100-101/200\r\n\r\nab"}, {.bytes = "HTTP/1.1 200 OK\r\n\r\n"},
            {.bytes = "HTTP/1.1 200 OK\r\n\r\n"});
     const struct pt_http_header headers[] = {{PT_STR("Range"), PT_STR("bytes=100-")}, {PT_STR("If-Range"), PT_STR("\"tag\"")}};
-    assert_int_equal(call((struct pt_http_call_options){.url = url(puppet.port, "/m?x=1#frag"), .headers = headers, .header_count = 2, .on_headers = on_headers, .on_data = on_data}),
-                     206);
+    assert_int_equal(
+        call((struct pt_http_call_options){
+            .url = url(puppet.port, "/m?x=1#frag"), .headers = headers, .header_count = 2, .on_headers = on_headers, .on_data = on_data}),
+        206);
     char want[600];
     snprintf(want, sizeof want,
-             "GET /m?x=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nRange: bytes=100-\r\nIf-Range: \"tag\"\r\nUser-Agent: pintle/0.1.0\r\nAccept: */*\r\n\r\n", puppet.port);
+             "GET /m?x=1 HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nRange: bytes=100-\r\nIf-Range: \"tag\"\r\nUser-Agent: pintle/0.1.0\r\nAccept: */*\r\n\r\n",
+             puppet.port);
     assert_string_equal(puppet.request, want);
     assert_string_equal(got.range, "bytes 100-101/200");
     assert_string_equal(pt_buf_cstr(&got.data), "ab");
@@ -320,7 +323,8 @@ static void requests_are_what_was_asked_for(void **state)
 static void what_cannot_be_sent_is_refused(void **state)
 {
     (void)state;
-    const struct pt_http_header bad[] = {{PT_STR("A"), PT_STR("x\r\nB: y")}, {PT_STR("A B"), PT_STR("x")}, {PT_STR("Content-Length"), PT_STR("5")}, {PT_STR(""), PT_STR("x")}};
+    const struct pt_http_header bad[] = {
+        {PT_STR("A"), PT_STR("x\r\nB: y")}, {PT_STR("A B"), PT_STR("x")}, {PT_STR("Content-Length"), PT_STR("5")}, {PT_STR(""), PT_STR("x")}};
     for (int i = 0; i < 4; i++)
         assert_int_equal(call((struct pt_http_call_options){.url = "http://127.0.0.1:1/", .headers = bad + i, .header_count = 1}), PT_EINVAL);
     assert_int_equal(call((struct pt_http_call_options){.url = "http://127.0.0.1:1/", .method = "GET /\r\n"}), PT_EINVAL);
@@ -336,7 +340,8 @@ static void bodies_go_both_ways_on_one_connection(void **state)
     for (int i = 0; i < 300000; i++)
         pt_buf_printf(&big, "%09d,", i);
     for (int i = 0; i < 5; i++) {
-        assert_int_equal(call((struct pt_http_call_options){.method = "POST", .url = url(rig.port, "/echo"), .body = {big.data, i % 2 ? 5 : big.len}}), 200);
+        assert_int_equal(
+            call((struct pt_http_call_options){.method = "POST", .url = url(rig.port, "/echo"), .body = {big.data, i % 2 ? 5 : big.len}}), 200);
         assert_int_equal(got.body.len, i % 2 ? 5 : big.len);
         assert_memory_equal(got.body.data, big.data, got.body.len);
         assert_int_equal(rig_connections(&rig), 1);
@@ -379,9 +384,11 @@ static void the_pool_is_bounded(void **state)
 static void failures_have_their_codes_and_name_the_url(void **state)
 {
     (void)state;
-    PUPPET({.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"}, {.bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"}, {.bytes = ""},
-           {.bytes = "SSH-2.0-OpenSSH\r\n"}, {.bytes = "HTTP/1.1 200 OK\r\nContent-Len"}, {.bytes = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"},
-           {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"}, {.bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"}, );
+    PUPPET({.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort"},
+           {.bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel"}, {.bytes = ""}, {.bytes = "SSH-2.0-OpenSSH\r\n"},
+           {.bytes = "HTTP/1.1 200 OK\r\nContent-Len"}, {.bytes = "HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"},
+           {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"},
+           {.bytes = "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"}, );
     static const int want[] = {PT_EIO, PT_EIO, PT_EUNAVAILABLE, PT_EPARSE, PT_EIO, PT_EPARSE, PT_EPARSE, PT_EPARSE};
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         assert_int_equal(get(url(puppet.port, "/model.onnx?signature=secret")), want[i]);
@@ -410,8 +417,8 @@ static void a_connection_found_dead_is_replaced_once(void **state)
 {
     (void)state;
 #define OK2 "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
-    PUPPET({.bytes = OK2 "a1", .stay = true}, {.bytes = ""},          /* closes on the second request, */
-           {.bytes = OK2 "a2", .stay = true}, {.bytes = "H"},         /* which goes to a new one; a third is answered by one byte */
+    PUPPET({.bytes = OK2 "a1", .stay = true}, {.bytes = ""},                 /* closes on the second request, */
+           {.bytes = OK2 "a2", .stay = true}, {.bytes = "H"},                /* which goes to a new one; a third is answered by one byte */
            {.bytes = OK2 "a3", .stay = true}, {.bytes = ""}, {.bytes = ""}); /* dead, and the new one as well */
     assert_int_equal(get(url(puppet.port, "/")), 200);
     assert_got("a1");
@@ -443,8 +450,8 @@ static void an_answer_before_the_upload_ends_is_read(void **state)
 static void waiting_ends(void **state)
 {
     (void)state;
-    PUPPET({.bytes = "", .hang = true}, {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab", .hang = true}, {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab", .hang = true},
-           {.bytes = "", .no_request = true, .hang = true});
+    PUPPET({.bytes = "", .hang = true}, {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab", .hang = true},
+           {.bytes = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab", .hang = true}, {.bytes = "", .no_request = true, .hang = true});
     const char *u = url(puppet.port, "/slow");
     int64_t start = pt_clock_mono_ns();
     assert_int_equal(call((struct pt_http_call_options){.url = u, .stall_timeout_ms = 60}), PT_ETIMEDOUT);
@@ -503,7 +510,8 @@ static void a_paused_call_goes_on(void **state)
     server_start();
     got.act = PAUSE_IN_DATA;
     int64_t start = pt_clock_mono_ns();
-    assert_int_equal(call((struct pt_http_call_options){.url = url(rig.port, "/stream?n=300&size=10000"), .on_data = on_data, .stall_timeout_ms = 20000}), 200);
+    assert_int_equal(
+        call((struct pt_http_call_options){.url = url(rig.port, "/stream?n=300&size=10000"), .on_data = on_data, .stall_timeout_ms = 20000}), 200);
     assert_int_equal(got.data.len, 3000000);
     assert_true(pt_clock_mono_ns() - start >= 25 * 1000000L);
 }
@@ -528,7 +536,8 @@ static void redirects_are_followed_as_documented(void **state)
     assert_int_equal(call((struct pt_http_call_options){.method = "POST", .url = url(rig.port, u), .max_redirects = 5}), 308);
     assert_int_equal(call((struct pt_http_call_options){.url = url(rig.port, "/redirect?status=300&to=/hello"), .max_redirects = 5}), 300);
     /* for ever */
-    assert_int_equal(call((struct pt_http_call_options){.url = url(rig.port, "/redirect?status=302&to=?status=302%26to=/redirect"), .max_redirects = 0}), 302);
+    assert_int_equal(
+        call((struct pt_http_call_options){.url = url(rig.port, "/redirect?status=302&to=?status=302%26to=/redirect"), .max_redirects = 0}), 302);
     assert_int_equal(call((struct pt_http_call_options){.url = url(rig.port, "/redirect?status=302&to=ftp://x/"), .max_redirects = 5}), PT_EPARSE);
     assert_int_equal(rig_connections(&rig), 1);
 }
@@ -549,12 +558,14 @@ static void secrets_stay_with_their_origin(void **state)
     server_start();
     static struct answer answers[2];
     static char first[300], second[300];
-    const struct pt_http_header headers[] = {{PT_STR("Authorization"), PT_STR("Bearer s")}, {PT_STR("X-Plain"), PT_STR("p")}, {PT_STR("Host"), PT_STR("model-store")}};
+    const struct pt_http_header headers[] = {
+        {PT_STR("Authorization"), PT_STR("Bearer s")}, {PT_STR("X-Plain"), PT_STR("p")}, {PT_STR("Host"), PT_STR("model-store")}};
     snprintf(first, sizeof first, "HTTP/1.1 302 Found\r\nLocation: /same\r\nContent-Length: 0\r\n\r\n");
     answers[0] = (struct answer){.bytes = first, .stay = true};
     answers[1] = (struct answer){.bytes = OK2 "ok"};
     puppet_start(answers, 2);
-    assert_int_equal(call((struct pt_http_call_options){.url = url(puppet.port, "/"), .headers = headers, .header_count = 3, .max_redirects = 2}), 200);
+    assert_int_equal(call((struct pt_http_call_options){.url = url(puppet.port, "/"), .headers = headers, .header_count = 3, .max_redirects = 2}),
+                     200);
     assert_non_null(strstr(puppet.request, "Authorization: Bearer s\r\n"));
     assert_non_null(strstr(puppet.request, "Host: model-store\r\n"));
     puppet_stop();
@@ -563,7 +574,8 @@ static void secrets_stay_with_their_origin(void **state)
     answers[0] = (struct answer){.bytes = second};
     puppet_start(answers, 2);
     snprintf(second, sizeof second, "HTTP/1.1 302 Found\r\nLocation: http://localhost:%d/other\r\n\r\nlong body without end", puppet.port);
-    assert_int_equal(call((struct pt_http_call_options){.url = url(puppet.port, "/"), .headers = headers, .header_count = 3, .max_redirects = 2}), 200);
+    assert_int_equal(call((struct pt_http_call_options){.url = url(puppet.port, "/"), .headers = headers, .header_count = 3, .max_redirects = 2}),
+                     200);
     assert_null(strstr(puppet.request, "Authorization"));
     assert_non_null(strstr(puppet.request, "X-Plain: p\r\n"));
     char want[64];
@@ -614,7 +626,8 @@ static void tls_works_with_the_right_authority_and_name(void **state)
         assert_int_equal(get(tls_url(hosts[h], "/hello")), 200);
         assert_got("hi");
         for (int i = 0; i < 2; i++) {
-            assert_int_equal(call((struct pt_http_call_options){.method = "POST", .url = tls_url(hosts[h], "/echo"), .body = {big.data, big.len}}), 200);
+            assert_int_equal(call((struct pt_http_call_options){.method = "POST", .url = tls_url(hosts[h], "/echo"), .body = {big.data, big.len}}),
+                             200);
             assert_int_equal(got.body.len, big.len);
             assert_memory_equal(got.body.data, big.data, big.len);
         }
@@ -727,12 +740,14 @@ static void each_address_of_a_name_is_tried(void **state)
     assert_int_equal(get(u), 200);
 }
 
-/* --- out of memory ------------------------------------------------------------------------------------------------------------------------------- */
+/* --- out of memory -------------------------------------------------------------------------------------------------------------------------------
+ */
 static void every_failed_allocation_is_an_error(void **state)
 {
     (void)state;
-    PUPPET({.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"},
-           {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"});
+    PUPPET({.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"},
+           {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"},
+           {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"}, {.bytes = OK2 "ok"});
     const struct pt_http_header headers[] = {{PT_STR("A"), PT_STR("b")}};
     int failures = 0;
     for (int n = 1; n < 30; n++) {

@@ -65,14 +65,14 @@ static int parse(bool response, const char *text, size_t cut)
     return rc;
 }
 
-static const char two_requests[] = "POST /v2/models/digits/infer?x=1 HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nX-Trail: v \t\r\nTransfer-Encoding: chunked\r\n\r\n"
-                                   "5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: dropped\r\n\r\n"
-                                   "\r\nPUT / HTTP/1.1\r\nhost: b\r\nContent-Length: 3\r\n\r\nabc"
-                                   "GET /last HTTP/1.0\r\n\r\n";
-static const char two_requests_seen[] =
-    "[3 0 /v2/models/digits/infer?x=1|Host=a|X-Empty=|X-Trail=v|Transfer-Encoding=chunked]hello world<more>\n"
-    "[4 0 /|host=b|Content-Length=3]abc<more>\n"
-    "[1 0 /last]<last>\n";
+static const char two_requests[] =
+    "POST /v2/models/digits/infer?x=1 HTTP/1.1\r\nHost: a\r\nX-Empty:\r\nX-Trail: v \t\r\nTransfer-Encoding: chunked\r\n\r\n"
+    "5;ext=1\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: dropped\r\n\r\n"
+    "\r\nPUT / HTTP/1.1\r\nhost: b\r\nContent-Length: 3\r\n\r\nabc"
+    "GET /last HTTP/1.0\r\n\r\n";
+static const char two_requests_seen[] = "[3 0 /v2/models/digits/infer?x=1|Host=a|X-Empty=|X-Trail=v|Transfer-Encoding=chunked]hello world<more>\n"
+                                        "[4 0 /|host=b|Content-Length=3]abc<more>\n"
+                                        "[1 0 /last]<last>\n";
 
 static void requests_parse_alike_at_every_split(void **state)
 {
@@ -114,7 +114,8 @@ static void responses_parse_alike_at_every_split(void **state)
                                "HTTP/1.1 204 No Content\r\n\r\n";
     for (size_t cut = 0; cut < sizeof text; cut++) {
         assert_int_equal(parse(true, text, cut), 3);
-        assert_string_equal(pt_buf_cstr(&trace), "[0 200 |Content-Length=5|ETag=\"a\"]hello<more>\n[0 404 |Transfer-Encoding=chunked]abc<more>\n[0 204 ]<more>\n");
+        assert_string_equal(pt_buf_cstr(&trace),
+                            "[0 200 |Content-Length=5|ETag=\"a\"]hello<more>\n[0 404 |Transfer-Encoding=chunked]abc<more>\n[0 204 ]<more>\n");
     }
 }
 
@@ -281,8 +282,22 @@ static void urls_are_taken_apart(void **state)
     assert_int_equal(pt_url_parse("HTTP://h?q", &u, &err), PT_OK);
     assert_int_equal(u.port, 80);
     assert_true(pt_str_eq(u.target, PT_STR("?q")));
-    static const char *const bad[] = {"",           "ftp://h/",      "http:/h",     "http://",     "http:///p",       "http://h:0/",  "http://h:65536/", "http://h:x/",
-                                      "http://h:/", "http://u:p@h/", "http://h/ x", "http://h/\n", "http://[::1/",    "http://[::1]x/", "h/p",            "http://h/\xc3\xa4"};
+    static const char *const bad[] = {"",
+                                      "ftp://h/",
+                                      "http:/h",
+                                      "http://",
+                                      "http:///p",
+                                      "http://h:0/",
+                                      "http://h:65536/",
+                                      "http://h:x/",
+                                      "http://h:/",
+                                      "http://u:p@h/",
+                                      "http://h/ x",
+                                      "http://h/\n",
+                                      "http://[::1/",
+                                      "http://[::1]x/",
+                                      "h/p",
+                                      "http://h/\xc3\xa4"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (pt_url_parse(bad[i], &u, &err) == PT_OK)
             fail_msg("accepted: %s", bad[i]);
@@ -298,9 +313,14 @@ static void redirect_targets_are_resolved(void **state)
     static const struct {
         const char *base, *reference, *want;
     } rows[] = {
-        {"http://h:81/a/b?q", "https://x/y", "https://x/y"}, {"https://h/a/b", "//x/y", "https://x/y"}, {"http://h:81/a/b?q", "/c?d", "http://h:81/c?d"},
-        {"http://h/a/b?q", "c", "http://h/a/c"},             {"http://h/a/b?q", "?z", "http://h/a/b?z"}, {"http://h", "c", "http://h/c"},
-        {"http://h/a", "c:d", "c:d"},                        {"http://h/a", "", "http://h/a"},
+        {"http://h:81/a/b?q", "https://x/y", "https://x/y"},
+        {"https://h/a/b", "//x/y", "https://x/y"},
+        {"http://h:81/a/b?q", "/c?d", "http://h:81/c?d"},
+        {"http://h/a/b?q", "c", "http://h/a/c"},
+        {"http://h/a/b?q", "?z", "http://h/a/b?z"},
+        {"http://h", "c", "http://h/c"},
+        {"http://h/a", "c:d", "c:d"},
+        {"http://h/a", "", "http://h/a"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct pt_url u;

@@ -114,7 +114,8 @@ static void head_and_204_have_no_body(void **state)
         len += (size_t)n;
         text[len] = 0;
     }
-    const char *first_end = strstr(text, "\r\n\r\n"), *second = strstr(text, "HTTP/1.1 204"), *third = second ? strstr(second + 1, "HTTP/1.1 200") : NULL;
+    const char *first_end = strstr(text, "\r\n\r\n"), *second = strstr(text, "HTTP/1.1 204"),
+               *third = second ? strstr(second + 1, "HTTP/1.1 200") : NULL;
     assert_non_null(third);
     assert_ptr_equal(first_end + 4, second); /* nothing between the heads */
     assert_non_null(strstr(text, "Content-Length: 2\r\n"));
@@ -221,7 +222,10 @@ static void a_body_over_the_limit_is_refused_readably(void **state)
     for (int chunked = 0; chunked < 2; chunked++) {
         int fd = dial(&rig);
         char text[200];
-        snprintf(text, sizeof text, chunked ? "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n" : "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n", big);
+        snprintf(text, sizeof text,
+                 chunked ? "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%zx\r\n"
+                         : "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %zu\r\n\r\n",
+                 big);
         send_all(fd, text);
         send_bytes(fd, bytes, big);
         assert_int_equal(ask(fd, ""), 413);
@@ -382,7 +386,7 @@ static void running_out_of_descriptors_only_delays(void **state)
     int error = errno;
     if (late >= 0)
         send_all(late, GET("/hello"));
-    usleep(300000); /* accept() fails and is tried again meanwhile */
+    usleep(300000);                                   /* accept() fails and is tried again meanwhile */
     assert_int_equal(ask(ready, GET("/hello")), 200); /* those that are in are served */
     setrlimit(RLIMIT_NOFILE, &old);
     if (late < 0)
@@ -456,7 +460,8 @@ static void large_replies_arrive_whole_at_slow_readers(void **state)
     (void)state;
     rig_start(&rig);
     int fd = dial(&rig);
-    static const char *const paths[] = {GET("/big?n=20000000") GET("/bigcopy?n=9000000") GET("/hello"), GET("/bigcopy?n=9000000") GET("/big?n=20000000") GET("/hello")};
+    static const char *const paths[] = {GET("/big?n=20000000") GET("/bigcopy?n=9000000") GET("/hello"),
+                                        GET("/bigcopy?n=9000000") GET("/big?n=20000000") GET("/hello")};
     for (int i = 0; i < 2; i++) {
         send_all(fd, paths[i]);
         usleep(100000);
@@ -705,7 +710,8 @@ static void every_failed_allocation_costs_one_connection_at_most(void **state)
 {
     (void)state;
     rig_start(&rig);
-    static const char *const requests[] = {GET("/hello"), GET("/bigcopy?n=8000000"), "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+    static const char *const requests[] = {GET("/hello"), GET("/bigcopy?n=8000000"),
+                                           "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
                                            GET("/later?ms=1") GET("/hello"), "garbage\r\n\r\n"};
     char *sink = malloc(1 << 20);
     for (size_t k = 0; k < sizeof requests / sizeof *requests; k++)

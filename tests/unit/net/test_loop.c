@@ -362,7 +362,8 @@ static void a_child_inherits_only_what_it_should(void **state)
     sigemptyset(&block);
     sigaddset(&block, SIGTERM);
     sigprocmask(SIG_BLOCK, &block, NULL);
-    output_of("ls /proc/self/fd | wc -l; readlink /proc/self/fd/0; grep -E 'Sig(Blk|Ign)' /proc/self/status | cut -f2", (struct pt_process_options){0}, out, sizeof out);
+    output_of("ls /proc/self/fd | wc -l; readlink /proc/self/fd/0; grep -E 'Sig(Blk|Ign)' /proc/self/status | cut -f2",
+              (struct pt_process_options){0}, out, sizeof out);
     sigprocmask(SIG_UNBLOCK, &block, NULL);
     close(leak);
     /* 0, 1, 2 and the directory that ls itself reads; no signal blocked, none ignored although we ignore SIGPIPE */

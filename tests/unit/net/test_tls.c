@@ -131,8 +131,9 @@ static void sha256_matches_fips_180(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(certificates_make_contexts), cmocka_unit_test(an_expired_certificate_says_so), cmocka_unit_test(bad_names_are_refused_by_name),
-        cmocka_unit_test(bad_pem_is_refused),         cmocka_unit_test(every_truncated_pem_is_refused), cmocka_unit_test(sha256_matches_fips_180),
+        cmocka_unit_test(certificates_make_contexts),     cmocka_unit_test(an_expired_certificate_says_so),
+        cmocka_unit_test(bad_names_are_refused_by_name),  cmocka_unit_test(bad_pem_is_refused),
+        cmocka_unit_test(every_truncated_pem_is_refused), cmocka_unit_test(sha256_matches_fips_180),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
