@@ -10,9 +10,18 @@
 
 #define MAX_DEPTH 100
 
+static _Thread_local bool starved; /* cJSON does not tell bad text from no memory */
+
+static void *allocate(size_t size)
+{
+    void *p = pt_malloc(size);
+    starved |= !p;
+    return p;
+}
+
 __attribute__((constructor)) static void use_our_memory(void)
 {
-    cJSON_InitHooks(&(cJSON_Hooks){pt_malloc, pt_free});
+    cJSON_InitHooks(&(cJSON_Hooks){allocate, pt_free});
 }
 
 void pt_obj_delete_ptr(cJSON **o)
@@ -52,8 +61,11 @@ int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_er
     if (text.len && memchr(text.p, 0, text.len))
         return pt_fail(err, PT_EPARSE, "%s: has a zero byte", what);
     const char *end = NULL;
+    starved = false;
     cJSON *o = cJSON_ParseWithLengthOpts(text.p ? text.p : "", text.len, &end, 0);
     size_t at = end && text.p ? (size_t)(end - text.p) : 0;
+    if (!o && starved)
+        return pt_fail(err, PT_ENOMEM, "%s: out of memory", what);
     if (!o)
         return pt_fail(err, PT_EPARSE, "%s: not JSON at byte %zu", what, at);
     struct pt_str rest = pt_str_trim((struct pt_str){text.p + at, text.len - at});

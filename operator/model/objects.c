@@ -153,7 +153,7 @@ int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err
     struct pt_pod pod = {.state = {.ready_since_ms = -1, .drain_since_ms = -1, .doomed_ms = -1}};
     pt_auto_obj *tree = NULL;
     if (pt_obj_parse(json, "pod", &tree, err) < 0 || put_meta(&p, &pod.o, tree, err) < 0)
-        return PT_EPARSE;
+        return err->code;
     const char *phase = pt_obj_str(tree, "status.phase"), *node = pt_obj_str(tree, "spec.nodeName");
     const char *cost = map_str(tree, "metadata.annotations", "controller.kubernetes.io/pod-deletion-cost");
     int64_t n = 0;
@@ -182,7 +182,7 @@ int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err
     pt_auto_obj *tree = NULL;
     pt_auto_buf data = PT_BUF_INIT(0);
     if (pt_obj_parse(json, "revision", &tree, err) < 0 || put_meta(&p, &r.o, tree, err) < 0)
-        return PT_EPARSE;
+        return err->code;
     const cJSON *user = pt_obj_get(tree, "data.spec");
     if (user && pt_obj_canonical(user, &data, err) < 0)
         return err->code;
@@ -202,7 +202,7 @@ int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err 
     pt_auto_buf shape = PT_BUF_INIT(0);
     const cJSON *port;
     if (pt_obj_parse(json, "service", &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
-        return PT_EPARSE;
+        return err->code;
     cJSON_ArrayForEach(port, pt_obj_get(tree, "spec.ports"))
     {
         const char *name = pt_obj_str(port, "name"), *target = pt_obj_str(port, "targetPort");
@@ -285,7 +285,7 @@ int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
     struct pt_err why = {0};
     pt_auto_obj *tree = NULL;
     if (pt_obj_parse(json, "ModelDeployment", &tree, err) < 0 || put_meta(&p, &draft.o, tree, err) < 0)
-        return PT_EPARSE;
+        return err->code;
     draft.generation = pt_obj_int(tree, "metadata.generation", 0);
     draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
     struct pt_md *md = pack(&p, &draft, sizeof draft);

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * plan() on hand-made snapshots. A pod is written as two letters: a revision (n: newest, c: current, o: another) and a state
+ * (A available, R ready but not long enough, S starting, F failed to load, D being drained, T terminating, E ended, X deletion asked for).
+ */
+#include "operator/ctrl/obj.h"
+#include "operator/model/plan.h"
+#include "operator/model/view.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+enum { NOW = 1000000 };
+
+struct scene {
+    struct pt_md md;
+    struct pt_pod pods[32];
+    char names[32][16], update[64];
+    struct pt_revision revisions[3];
+    struct pt_service service;
+    struct pt_snapshot s;
+    struct pt_plan plan;
+};
+
+static struct pt_pod pod_of(struct scene *t, size_t i, const char *two)
+{
+    char state = two[1];
+    bool ready = state == 'A' || state == 'R' || state == 'T' || state == 'X';
+    snprintf(t->names[i], sizeof t->names[i], "p%zu%.2s", i, two);
+    struct pt_pod p = {.o = {.ns = "ns", .name = t->names[i], .uid = t->names[i], .owner_uid = "u"}, .gate_message = "", .waiting = "", .waiting_message = "", .ended = "",
+                       .unschedulable = "", .phase = state == 'E' ? PT_PHASE_ENDED : PT_PHASE_RUNNING, .terminating = state == 'T', .assigned = true, .ready = ready};
+    p.revision = two[0] == 'n' ? t->update : two[0] == 'c' ? "m-current" : "m-other";
+    p.gate = ready ? PT_TRUE : state == 'D' || state == 'F' ? PT_FALSE : PT_UNKNOWN;
+    p.gate_reason = state == 'D' ? PT_GATE_REMOVAL : state == 'F' ? "DigestMismatch" : "";
+    p.state = (struct pt_pod_state){.ready_since_ms = state == 'R' ? NOW - 1000 : ready ? NOW - 900000 : -1, .drain_since_ms = state == 'D' ? NOW - 500 : -1,
+                                    .doomed_ms = state == 'X' ? NOW - 10 : -1};
+    return p;
+}
+
+/* "cA cA nS", a spec; fills the plan. */
+static void plan(struct scene *t, const char *pods, struct pt_spec spec)
+{
+    struct pt_err err = {0};
+    size_t n = 0;
+    memset(t, 0, sizeof *t);
+    t->md = (struct pt_md){.o = {.ns = "ns", .name = "m", .uid = "u", .rv = 5}, .generation = 2, .spec = spec};
+    static char user[] = "{\"model\":{\"uri\":\"https://h/p\"}}", current[] = "m-current", none[] = "";
+    t->md.spec.user_json = user;
+    t->md.spec.history_limit = 10;
+    t->md.spec.progress_deadline_s = 600;
+    t->md.spec.port = 8080;
+    t->md.spec.metrics_port = 8082;
+    t->md.current_revision = current;
+    t->md.update_revision = t->md.digest = none;
+    pt_revision_name(&t->md, user, 0, t->update);
+    if (!strpbrk(pods, "co"))
+        t->md.current_revision = t->update; /* no rollout is under way */
+    t->revisions[0] = (struct pt_revision){.o = {.name = t->update, .uid = "r0", .next = &t->revisions[1].o}, .number = 3, .data = user, .digest = ""};
+    t->revisions[1] = (struct pt_revision){.o = {.name = "m-current", .uid = "r1", .next = &t->revisions[2].o}, .number = 2, .data = user, .digest = ""};
+    t->revisions[2] = (struct pt_revision){.o = {.name = "m-other", .uid = "r2"}, .number = 1, .data = user, .digest = ""};
+    t->service = (struct pt_service){.o = {.owner_uid = "u", .uid = "s"}, .shape = "http:8080>http metrics:8082>metrics @m"};
+    for (const char *p = pods; *p; p += strspn(p, " "), n++) {
+        t->pods[n] = pod_of(t, n, p);
+        p += 2;
+    }
+    for (size_t i = 0; i + 1 < n; i++)
+        t->pods[i].o.next = &t->pods[i + 1].o;
+    t->s = (struct pt_snapshot){.md = &t->md, .pods = n ? t->pods : NULL, .revisions = t->revisions, .service = &t->service, .settings = {.sidecar_image = "i", .drain_settle_ms = 2000},
+                                .seed = 1, .now_ms = NOW, .wall_ms = 1700000000000, .status_ms = -1};
+    if (pt_plan_make(&t->s, &t->plan, &err) < 0)
+        fail_msg("%s: %s", pods, err.msg);
+}
+
+/* "+2n" creates of the newest, "+1c" of the current, "-p0" taken out of service, "x p3" deleted: what the plan does to pods, in one line. */
+static void summary(const struct scene *t, char out[256])
+{
+    int fresh = 0, again = 0;
+    size_t n = 0;
+    out[0] = 0;
+    for (size_t i = 0; i < t->plan.count; i++) {
+        const struct pt_effect *e = &t->plan.effects[i];
+        fresh += e->kind == PT_EFFECT_CREATE_POD && !strcmp(e->revision, t->update);
+        again += e->kind == PT_EFFECT_CREATE_POD && strcmp(e->revision, t->update) != 0;
+        if (e->kind == PT_EFFECT_PATCH_GATE)
+            n += (size_t)snprintf(out + n, 256 - n, "-%s ", e->name);
+        if (e->kind == PT_EFFECT_DELETE_POD)
+            n += (size_t)snprintf(out + n, 256 - n, "x%s ", e->name);
+    }
+    if (fresh)
+        n += (size_t)snprintf(out + n, 256 - n, "+%dn ", fresh);
+    if (again)
+        snprintf(out + n, 256 - n, "+%dc ", again);
+}
+
+static void rollouts(void **state)
+{
+    (void)state;
+#define ROLL(r, s, u) {.replicas = (r), .max_surge = {(s), false}, .max_unavailable = {(u), false}}
+    static const struct {
+        const char *pods;
+        struct pt_spec spec;
+        const char *wanted;
+    } cases[] = {
+        {"", ROLL(3, 1, 0), "+3n "},
+        {"nS nS", ROLL(3, 1, 0), "+1n "},
+        {"nA nA nA", ROLL(3, 1, 0), ""},
+        {"nA nA nA", ROLL(5, 1, 0), "+2n "},
+        {"nA nS nA nA", ROLL(3, 1, 0), "xp1nS "},                                    /* what does not serve goes first */
+        {"nA nA nA", ROLL(1, 1, 0), "-p0nA -p1nA "},
+        {"nA nT nE nD", ROLL(3, 1, 0), "xp2nE +2n "},                                /* leaving pods are replaced at once */
+        {"nA nA nX", ROLL(3, 1, 0), "+1n "},                                         /* surge makes room for a replacement... */
+        {"nA nA nX", ROLL(3, 0, 1), ""},                                             /* ...without it the deletion must be seen first */
+        {"cA cA cA", ROLL(3, 1, 0), "+1n "},                                         /* surge first */
+        {"cA cA cA", ROLL(3, 0, 1), "-p0cA "},                                       /* or take one out; its place is filled when it is gone */
+        {"cD cA cA", ROLL(3, 0, 1), "+1n "},
+        {"cA cA cA nS", ROLL(3, 1, 0), ""},
+        {"cA cA cA nA", ROLL(3, 1, 0), "-p0cA "},
+        {"cA cA cA nR", {.replicas = 3, .max_surge = {1, false}, .min_ready_s = 5}, ""},
+        {"cA cA cA nF", ROLL(3, 1, 0), ""},                                          /* a bad revision costs nothing */
+        {"cE cE cE", ROLL(3, 1, 0), "xp0cE xp1cE xp2cE +1n +3c "},                    /* all is lost in the middle of a rollout */
+        {"cA cA nF", ROLL(3, 1, 0), "+1c "},                                         /* and what serves is healed meanwhile */
+        {"cA cA cA nF", ROLL(5, 1, 0), "+2c "},                                      /* or scaled with the working revision */
+        {"cA cA cA oF", ROLL(3, 1, 0), "xp3oF "},                                    /* a bad one in between is cleared away */
+        {"cS cA cA nA", ROLL(3, 1, 0), "xp0cS "},                                    /* the old pod that does not serve goes first */
+        {"oA cA nA nA", ROLL(3, 1, 0), "-p0oA "},
+        {"cA", {.replicas = 0, .max_surge = {25, true}}, "-p0cA "},
+        {"cA cA", {.replicas = 2, .strategy = PT_STRATEGY_RECREATE}, "-p0cA -p1cA "},
+        {"cT cT", {.replicas = 2, .strategy = PT_STRATEGY_RECREATE}, ""},
+        {"", {.replicas = 2, .strategy = PT_STRATEGY_RECREATE}, "+2n "},
+        {"cA cA cA cA cA cA cA cA cA cA", {.replicas = 10, .max_surge = {25, true}, .max_unavailable = {25, true}}, "-p0cA -p1cA +3n "},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        static struct scene t;
+        char is[256];
+        plan(&t, cases[i].pods, cases[i].spec);
+        summary(&t, is);
+        if (strcmp(is, cases[i].wanted) != 0)
+            fail_msg("case %zu, \"%s\": is \"%s\", wanted \"%s\"", i, cases[i].pods, is, cases[i].wanted);
+        pt_plan_finish(&t.plan);
+    }
+}
+
+static const struct pt_effect *effect(const struct scene *t, enum pt_effect_kind kind)
+{
+    for (size_t i = 0; i < t->plan.count; i++)
+        if (t->plan.effects[i].kind == kind)
+            return &t->plan.effects[i];
+    return NULL;
+}
+
+static const char *condition(const cJSON *status, const char *type, const char *member)
+{
+    const cJSON *c;
+    cJSON_ArrayForEach(c, pt_obj_get(status, "status.conditions")) if (!strcmp(pt_obj_str(c, "type"), type)) return pt_obj_str(c, member);
+    return "";
+}
+
+static cJSON *status_of(const struct scene *t)
+{
+    const struct pt_effect *e = effect(t, PT_EFFECT_PATCH_STATUS);
+    cJSON *o = NULL;
+    struct pt_err err;
+    assert_non_null(e);
+    assert_int_equal(pt_obj_parse(e->body, "status", &o, &err), PT_OK);
+    return o;
+}
+
+static void statuses(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_spec spec = ROLL(2, 1, 0);
+    plan(&t, "nA nA", spec);
+    cJSON *s = status_of(&t);
+    assert_string_equal(pt_obj_str(s, "metadata.resourceVersion"), "5");
+    assert_string_equal(condition(s, "Ready", "status"), "True");
+    assert_string_equal(condition(s, "Reconciling", "status"), "False");
+    assert_string_equal(condition(s, "ModelLoaded", "status"), "True");
+    assert_string_equal(pt_obj_str(s, "status.selector"), "pintle.dev/model-deployment=m");
+    assert_string_equal(pt_obj_str(s, "status.endpoint"), "http://m.ns.svc:8080");
+    assert_string_equal(pt_obj_str(s, "status.currentRevision"), t.update);
+    assert_string_equal(pt_obj_str(s, "status.model.state"), "Loaded");
+    assert_int_equal(pt_obj_int(s, "status.observedGeneration", 0), 2);
+    cJSON_Delete(s);
+    pt_plan_finish(&t.plan);
+
+    plan(&t, "cA cA nF", spec);
+    s = status_of(&t);
+    assert_string_equal(condition(s, "Ready", "status"), "False");
+    assert_string_equal(condition(s, "Ready", "reason"), "DigestMismatch");
+    assert_string_equal(condition(s, "Available", "status"), "True");
+    assert_string_equal(condition(s, "ModelLoaded", "reason"), "DigestMismatch");
+    assert_string_equal(condition(s, "Stalled", "status"), "True");
+    assert_string_equal(pt_obj_str(s, "status.model.state"), "Failed");
+    assert_string_equal(pt_obj_str(s, "status.model.lastFailure.pod"), "p2nF");
+    assert_string_equal(pt_obj_str(s, "status.currentRevision"), "m-current");
+    cJSON_Delete(s);
+    pt_plan_finish(&t.plan);
+}
+
+static void a_second_look_writes_nothing(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_err err;
+    struct pt_spec spec = ROLL(2, 1, 0);
+    struct pt_plan again;
+    struct pt_object *o;
+    plan(&t, "nA nA", spec);
+    cJSON *s = status_of(&t);
+    pt_auto_buf object = PT_BUF_INIT(0), status = PT_BUF_INIT(0);
+    assert_int_equal(pt_obj_print(pt_obj_get(s, "status"), &status, &err), PT_OK);
+    pt_buf_printf(&object, "{\"metadata\":{\"name\":\"m\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"6\",\"generation\":2},\"spec\":{\"replicas\":2,\"model\":{"
+                           "\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":1}}},\"status\":%s}", pt_buf_cstr(&status));
+    assert_int_equal(pt_md_decode((struct pt_str){object.data, object.len}, &o, &err), PT_OK);
+    t.s.md = (struct pt_md *)o;
+    t.s.wall_ms += 3600000; /* time alone changes nothing */
+    assert_int_equal(pt_plan_make(&t.s, &again, &err), PT_OK);
+    assert_int_equal(again.count, 0);
+    assert_int_equal(again.requeue_ms, -1);
+    pt_plan_finish(&again);
+    pt_plan_finish(&t.plan);
+    pt_md_free(o);
+    cJSON_Delete(s);
+}
+
+static void progress_deadline(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_plan p;
+    struct pt_err err;
+    struct pt_spec spec = ROLL(2, 1, 0);
+    plan(&t, "nS nS", spec);
+    assert_int_equal(t.plan.requeue_ms, 600000);
+    t.s.progress = t.plan.progress;
+    t.s.progress_ms = NOW;
+    pt_plan_finish(&t.plan);
+    t.s.now_ms = NOW + 600000;
+    assert_int_equal(pt_plan_make(&t.s, &p, &err), PT_OK);
+    t.plan = p;
+    cJSON *s = status_of(&t);
+    assert_string_equal(condition(s, "Progressing", "status"), "False");
+    assert_string_equal(condition(s, "Progressing", "reason"), "ProgressDeadlineExceeded");
+    assert_string_equal(condition(s, "Stalled", "status"), "True");
+    cJSON_Delete(s);
+    pt_plan_finish(&t.plan);
+    t.s.progress.complete = true; /* it was complete until just now: the deadline begins again */
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    s = status_of(&t);
+    assert_string_equal(condition(s, "Progressing", "status"), "True");
+    cJSON_Delete(s);
+    pt_plan_finish(&t.plan);
+}
+
+static void gates(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_plan p;
+    struct pt_err err;
+    struct pt_spec spec = ROLL(2, 1, 0);
+    plan(&t, "nS nA", spec);
+    assert_null(effect(&t, PT_EFFECT_PATCH_GATE)); /* silence changes nothing */
+    pt_plan_finish(&t.plan);
+    t.pods[0].state.reported = true;
+    t.pods[0].state.model = PT_MODEL_READY;
+    assert_int_equal(pt_plan_make(&t.s, &p, &err), PT_OK);
+    t.plan = p;
+    assert_non_null(effect(&t, PT_EFFECT_PATCH_GATE));
+    assert_non_null(memmem(effect(&t, PT_EFFECT_PATCH_GATE)->body.p, effect(&t, PT_EFFECT_PATCH_GATE)->body.len, "\"True\"", 6));
+    pt_plan_finish(&t.plan);
+    t.revisions[0].digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; /* Ready, but with what? */
+    assert_int_equal(pt_plan_make(&t.s, &p, &err), PT_OK);
+    t.plan = p;
+    const struct pt_effect *e = effect(&t, PT_EFFECT_PATCH_GATE);
+    assert_non_null(e);
+    assert_string_equal(e->reason, "DigestMismatch");
+    assert_true(e->warning);
+    pt_plan_finish(&t.plan);
+}
+
+static void names_of_lost_creates(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_err err;
+    struct pt_spec spec = ROLL(2, 0, 1);
+    plan(&t, "nA", spec);
+    pt_plan_finish(&t.plan);
+    struct pt_reserved lost = {.name = "m-lost-1", .since_ms = NOW - 100};
+    snprintf(lost.revision, sizeof lost.revision, "%s", t.update);
+    t.s.reserved = &lost;
+    t.s.reserved_count = 1;
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_string_equal(effect(&t, PT_EFFECT_CREATE_POD)->name, "m-lost-1"); /* asked for again, under its name */
+    pt_plan_finish(&t.plan);
+    snprintf(lost.revision, sizeof lost.revision, "m-other");
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_null(effect(&t, PT_EFFECT_CREATE_POD)); /* it may still come: there is no room */
+    pt_plan_finish(&t.plan);
+    t.s.now_ms += PT_LANDING_MS;
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_non_null(effect(&t, PT_EFFECT_CREATE_POD));
+    pt_plan_finish(&t.plan);
+}
+
+static void revisions(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_err err;
+    struct pt_spec spec = ROLL(1, 1, 0);
+    plan(&t, "nA", spec);
+    pt_plan_finish(&t.plan);
+    t.md.spec.history_limit = 0;
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_string_equal(effect(&t, PT_EFFECT_DELETE_REVISION)->name, "m-other"); /* not the newest, not the current one */
+    pt_plan_finish(&t.plan);
+    t.revisions[0].data = "{\"model\":{\"uri\":\"https://other/\"}}"; /* a collision of hashes */
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    cJSON *s = status_of(&t);
+    assert_int_equal(pt_obj_int(s, "status.collisionCount", 0), 1);
+    assert_null(effect(&t, PT_EFFECT_CREATE_POD));
+    cJSON_Delete(s);
+    pt_plan_finish(&t.plan);
+    t.revisions[0].data = "{\"model\":{\"uri\":\"https://h/p\"}}";
+    t.revisions[0].number = 1; /* back to an earlier one */
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_non_null(memmem(effect(&t, PT_EFFECT_NUMBER_REVISION)->body.p, effect(&t, PT_EFFECT_NUMBER_REVISION)->body.len, "\"revision\":3", 12));
+    pt_plan_finish(&t.plan);
+    t.md.deleting = true;
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_int_equal(t.plan.count, 0);
+    pt_plan_finish(&t.plan);
+}
+
+static void out_of_memory(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_spec spec = ROLL(5, 1, 0);
+    plan(&t, "cA cA nF nS", spec);
+    pt_plan_finish(&t.plan);
+    for (int64_t n = 1, done = 0; !done; n++) {
+        struct pt_err err = {0};
+        pt_mem_fail_at(n, 1);
+        int rc = pt_plan_make(&t.s, &t.plan, &err);
+        pt_mem_fail_at(0, 0);
+        done = rc == PT_OK;
+        if (!done)
+            assert_int_equal(rc, PT_ENOMEM);
+        pt_plan_finish(&t.plan);
+        assert_true(n < 5000);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rollouts), cmocka_unit_test(statuses), cmocka_unit_test(a_second_look_writes_nothing),
+                                       cmocka_unit_test(progress_deadline), cmocka_unit_test(gates), cmocka_unit_test(names_of_lost_creates),
+                                       cmocka_unit_test(revisions), cmocka_unit_test(out_of_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a spec may hold, what it means, and the pods that are built from it.
+ */
+#include "base/mem.h"
+#include "operator/ctrl/obj.h"
+#include "operator/model/build.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#define DIGEST "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+/* An object with this spec; %s of a JSON object. */
+static struct pt_str object(char text[4096], const char *spec)
+{
+    int n = snprintf(text, 4096,
+                     "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"digits\",\"namespace\":\"ns\",\"uid\":\"u-1\","
+                     "\"resourceVersion\":\"7\",\"generation\":3},\"spec\":%s}", spec);
+    return (struct pt_str){text, (size_t)n};
+}
+
+static void refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec, *path, *why;
+    } cases[] = {
+        {"{}", "spec.model", "required"},
+        {"{\"model\":{}}", "spec.model.uri", "required"},
+        {"{\"model\":{\"uri\":\"s3://b/k\"}}", "spec.model.uri: \"s3://b/k\"", "not supported"},
+        {"{\"model\":{\"uri\":\"https:///x\"}}", "spec.model.uri", "https://HOST/PATH"},
+        {"{\"model\":{\"uri\":\"https://h\"}}", "spec.model.uri", "https://HOST/PATH"},
+        {"{\"model\":{\"uri\":\"file://x\"}}", "spec.model.uri", "file:///PATH"},
+        {"{\"model\":{\"uri\":\"https://h/a b\"}}", "spec.model.uri", "blanks"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"digest\":\"sha256:12\"}}", "spec.model.digest: \"sha256:12\"", "64"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"format\":\"tf\"}}", "spec.model.format: \"tf\"", "onnx"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"name\":\"a/b\"}}", "spec.model.name", "letters"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"credentialsSecretRef\":{\"name\":\"x\"}}}", "spec.model.credentialsSecretRef", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"autoscaling\":{\"maxReplicas\":3}}", "spec.autoscaling: {\"maxReplicas\":3}", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"paused\":true}", "spec.paused: true", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"replicaz\":1}", "spec.replicaz: 1", "unknown field"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":-1}", "spec.replicas: -1", "from 0 to 1000"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":1.5}", "spec.replicas: 1.5", "whole"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":\"1\"}", "spec.replicas: \"1\"", "whole"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":1,\"replicas\":2}", "spec.replicas: 2", "twice"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"runtime\":{\"batching\":{}}}", "spec.runtime.batching", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"runtime\":{\"image\":\"a b\"}}", "spec.runtime.image", "image"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"timeout\":\"soon\"}}", "spec.serving.timeout: \"soon\"", "duration"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"port\":8082}}", "spec.serving.metricsPort", "also"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"type\":\"Canary\"}}", "spec.strategy.type: \"Canary\"", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"type\":\"Recreate\",\"rollingUpdate\":{}}}", "spec.strategy.rollingUpdate", "only"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":0}}}", "maxSurge", "both 0"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":\"101%\"}}}", "maxSurge: \"101%\"", "percentage"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"minReadySeconds\":700}", "progressDeadlineSeconds", "greater"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"drain\":{\"timeout\":\"50s\"},\"template\":{\"spec\":{\"terminationGracePeriodSeconds\":50}}}", "terminationGracePeriodSeconds", "drain"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"hostNetwork\":true}}}", "spec.template.spec.hostNetwork", "unknown"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"containers\":[{\"name\":\"mine\"}]}}}", "spec.template.spec.containers[0].name: \"mine\"", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"containers\":[{\"name\":\"sidecar\",\"env\":[{\"name\":\"PINTLE_POD_UID\"}]}]}}}", "env[0].name", "operator's own"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"volumes\":[{\"name\":\"pintle-x\"}]}}}", "volumes", "operator's own"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"metadata\":{\"labels\":{\"pintle.dev/x\":\"y\"}}}}", "labels[pintle.dev/x]", "operator's own"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"limit\":{}}}", "spec.resources.limit", "unknown"},
+        {"[]", "spec", "required"},
+    };
+    char text[4096];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pt_spec s;
+        struct pt_err err = {0};
+        int rc = pt_spec_decode(object(text, cases[i].spec), &s, &err);
+        if (rc != PT_EINVAL || !strstr(err.msg, cases[i].path) || !strstr(err.msg, cases[i].why))
+            fail_msg("%s: %d %s", cases[i].spec, rc, err.msg);
+        pt_spec_finish(&s);
+    }
+    static const char *const names[] = {"", "Digits", "1digits", "a.b", "abcdefghijklmnopqrstuvwxyz-abcdefghijklmnopqrstuvwxyz"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        struct pt_spec s;
+        struct pt_err err;
+        int n = snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"model\":{\"uri\":\"https://h/p\"}}}", names[i]);
+        assert_int_equal(pt_spec_decode((struct pt_str){text, (size_t)n}, &s, &err), PT_EINVAL);
+        assert_non_null(strstr(err.msg, "metadata.name"));
+    }
+}
+
+static void decode(const char *spec, struct pt_spec *s)
+{
+    char text[4096];
+    struct pt_err err;
+    if (pt_spec_decode(object(text, spec), s, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static void defaults(void **state)
+{
+    (void)state;
+    struct pt_spec s;
+    decode("{\"model\":{\"uri\":\"https://h/p\"}}", &s);
+    assert_int_equal(s.replicas, 1);
+    assert_int_equal(s.strategy, PT_STRATEGY_ROLLING);
+    assert_true(s.max_surge.percent && s.max_surge.value == 25 && s.max_unavailable.value == 0);
+    assert_int_equal(s.progress_deadline_s, 600);
+    assert_int_equal(s.history_limit, 10);
+    assert_int_equal(s.port, 8080);
+    assert_string_equal(s.user_json, "{\"model\":{\"uri\":\"https://h/p\"}}");
+    pt_spec_finish(&s);
+}
+
+/* Written out or left out, in any order: the same revision. What only concerns how pods are replaced is no part of it. */
+static void stable_revision(void **state)
+{
+    (void)state;
+    static const char *const same[] = {
+        "{\"model\":{\"uri\":\"https://h/p\"}}",
+        "{\"replicas\":5,\"model\":{\"version\":\"1\",\"format\":\"onnx\",\"uri\":\"https://h/p\",\"name\":\"digits\"}}",
+        "{\"serving\":{\"timeout\":\"1m\",\"port\":8080},\"runtime\":{\"image\":\"\",\"concurrency\":8,\"queue\":256},\"model\":{\"uri\":\"https://h/p\"},\"drain\":{\"timeout\":\"30000ms\"}}",
+        "{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"metadata\":{},\"spec\":{\"containers\":[]}},\"resources\":{},\"minReadySeconds\":4,\"strategy\":{\"type\":\"Recreate\"}}",
+    };
+    struct pt_md md = {.o = {.name = "digits", .ns = "ns", .uid = "u"}};
+    char name[64];
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        struct pt_spec s;
+        decode(same[i], &s);
+        assert_string_equal(s.user_json, "{\"model\":{\"uri\":\"https://h/p\"}}");
+        pt_revision_name(&md, s.user_json, 0, name);
+        assert_string_equal(name, "digits-7bbc4f45f9"); /* of release 0.1.0: a change of this replaces every pod of every user at an upgrade */
+        pt_spec_finish(&s);
+    }
+    pt_revision_name(&md, "{\"model\":{\"uri\":\"https://h/p\"}}", 1, name);
+    assert_string_not_equal(name, "digits-7bbc4f45f9");
+}
+
+static cJSON *build(const char *spec, const char *report_url)
+{
+    char text[4096];
+    struct pt_object *o;
+    struct pt_err err = {0};
+    pt_auto_buf b = PT_BUF_INIT(0);
+    cJSON *pod = NULL;
+    struct pt_settings settings = {.sidecar_image = "registry/sidecar:1", .report_url = report_url, .report_ca_pem = "-----BEGIN\nX\n"};
+    assert_int_equal(pt_md_decode(object(text, spec), &o, &err), PT_OK);
+    struct pt_md *md = (struct pt_md *)o;
+    assert_null(md->invalid);
+    if (pt_build_pod(md, &settings, "digits-abc", md->spec.user_json, "digits-abc-xyzzy", &b, &err) < 0 ||
+        pt_obj_parse((struct pt_str){b.data, b.len}, "pod", &pod, &err) < 0)
+        fail_msg("%s", err.msg);
+    pt_md_free(o);
+    return pod;
+}
+
+static const cJSON *named(const cJSON *list, const char *key, const char *name)
+{
+    const cJSON *e;
+    cJSON_ArrayForEach(e, list) if (pt_obj_str(e, key) && !strcmp(pt_obj_str(e, key), name)) return e;
+    return NULL;
+}
+
+static void pods(void **state)
+{
+    (void)state;
+    pt_auto_obj *pod = build("{\"model\":{\"uri\":\"https://h/p\",\"digest\":\"" DIGEST "\"},\"runtime\":{\"concurrency\":3},\"drain\":{\"timeout\":\"1500ms\"},"
+                             "\"resources\":{\"limits\":{\"cpu\":\"2\"}}}", "https://op:8443/v1/report");
+    const cJSON *c = cJSON_GetArrayItem(pt_obj_get(pod, "spec.containers"), 0), *owner = cJSON_GetArrayItem(pt_obj_get(pod, "metadata.ownerReferences"), 0);
+    const cJSON *labels = pt_obj_get(pod, "metadata.labels");
+    assert_string_equal(pt_obj_str(c, "name"), "sidecar");
+    assert_string_equal(pt_obj_str(c, "image"), "registry/sidecar:1");
+    assert_string_equal(pt_obj_str(c, "resources.limits.cpu"), "2");
+    assert_string_equal(pt_obj_str(c, "readinessProbe.httpGet.path"), "/v2/health/ready");
+    assert_true(pt_obj_true(c, "securityContext.readOnlyRootFilesystem") && pt_obj_true(pod, "spec.securityContext.runAsNonRoot"));
+    assert_string_equal(pt_obj_str(named(pt_obj_get(c, "env"), "name", "PINTLE_POD_UID"), "valueFrom.fieldRef.fieldPath"), "metadata.uid");
+    assert_string_equal(cJSON_GetObjectItem(labels, "controller-revision-hash")->valuestring, "digits-abc");
+    assert_string_equal(cJSON_GetObjectItem(labels, "pintle.dev/model-deployment")->valuestring, "digits");
+    assert_string_equal(pt_obj_str(owner, "uid"), "u-1");
+    assert_true(pt_obj_true(owner, "controller") && pt_obj_true(owner, "blockOwnerDeletion"));
+    assert_int_equal(pt_obj_int(pod, "spec.terminationGracePeriodSeconds", 0), 12);
+    assert_true(cJSON_IsFalse(pt_obj_get(pod, "spec.automountServiceAccountToken")));
+    assert_string_equal(pt_obj_str(cJSON_GetArrayItem(pt_obj_get(pod, "spec.readinessGates"), 0), "conditionType"), "pintle.dev/model-ready");
+    const cJSON *source = cJSON_GetArrayItem(pt_obj_get(named(pt_obj_get(pod, "spec.volumes"), "name", "pintle-token"), "projected.sources"), 0);
+    assert_string_equal(pt_obj_str(source, "serviceAccountToken.audience"), "pintle.dev");
+    pt_auto_obj *config = NULL;
+    struct pt_err err;
+    assert_int_equal(pt_obj_parse(pt_str(cJSON_GetObjectItem(pt_obj_get(pod, "metadata.annotations"), "pintle.dev/config")->valuestring), "config", &config, &err), PT_OK);
+    assert_string_equal(pt_obj_str(config, "model.name"), "digits");
+    assert_string_equal(pt_obj_str(config, "model.digest"), DIGEST);
+    assert_int_equal(pt_obj_int(config, "runtime.concurrency", 0), 3);
+    assert_int_equal(pt_obj_int(config, "drain.timeoutMs", 0), 1500);
+    assert_string_equal(pt_obj_str(config, "report.ca"), "-----BEGIN\nX\n");
+    assert_string_equal(pt_obj_str(config, "report.tokenFile"), "/var/run/secrets/pintle.dev/token");
+}
+
+static void template_is_merged(void **state)
+{
+    (void)state;
+    pt_auto_obj *pod = build(
+        "{\"model\":{\"uri\":\"file:///models/m\"},\"template\":{\"metadata\":{\"labels\":{\"team\":\"a\"},\"annotations\":{\"x\":\"y\"}},\"spec\":{\"nodeSelector\":{\"gpu\":\"no\"},"
+        "\"volumes\":[{\"name\":\"models\",\"configMap\":{\"name\":\"m\"}}],\"securityContext\":{\"runAsUser\":1000},\"containers\":[{\"name\":\"sidecar\",\"imagePullPolicy\":\"Never\","
+        "\"env\":[{\"name\":\"A\",\"value\":\"1\"}],\"volumeMounts\":[{\"name\":\"models\",\"mountPath\":\"/models\"}]}]}}}", NULL);
+    const cJSON *c = cJSON_GetArrayItem(pt_obj_get(pod, "spec.containers"), 0);
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(pod, "spec.containers")), 1);
+    assert_string_equal(pt_obj_str(c, "imagePullPolicy"), "Never");
+    assert_string_equal(pt_obj_str(c, "image"), "registry/sidecar:1");
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(c, "env")), 4);
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(c, "volumeMounts")), 4);
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(pod, "spec.volumes")), 4);
+    assert_string_equal(pt_obj_str(pod, "metadata.labels.team"), "a");
+    assert_string_equal(pt_obj_str(pod, "spec.nodeSelector.gpu"), "no");
+    assert_int_equal(pt_obj_int(pod, "spec.securityContext.runAsUser", 0), 1000);
+    assert_true(pt_obj_true(pod, "spec.securityContext.runAsNonRoot"));
+    pt_auto_obj *config = NULL;
+    struct pt_err err;
+    assert_int_equal(pt_obj_parse(pt_str(cJSON_GetObjectItem(pt_obj_get(pod, "metadata.annotations"), "pintle.dev/config")->valuestring), "config", &config, &err), PT_OK);
+    assert_null(pt_obj_get(config, "report"));
+}
+
+static void an_invalid_object_is_kept_with_its_reason(void **state)
+{
+    (void)state;
+    char text[4096];
+    struct pt_object *o;
+    struct pt_err err;
+    assert_int_equal(pt_md_decode(object(text, "{\"model\":{\"uri\":\"ftp://x\"}}"), &o, &err), PT_OK);
+    assert_non_null(strstr(((struct pt_md *)o)->invalid, "ftp://x"));
+    pt_md_free(o);
+    assert_int_equal(pt_md_decode(PT_STR("{\"metadata\":{\"name\":\"x\"}}"), &o, &err), PT_EPARSE);
+    assert_int_equal(pt_pod_decode(PT_STR("{}"), &o, &err), PT_EPARSE);
+    assert_int_equal(pt_pod_decode(PT_STR("{\"metadata\":{\"name\":1,\"uid\":{},\"resourceVersion\":\"x\"},\"status\":[]}"), &o, &err), PT_EPARSE);
+}
+
+static void out_of_memory(void **state)
+{
+    (void)state;
+    char text[4096];
+    struct pt_str md = object(text, "{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"nodeSelector\":{\"a\":\"b\"}}}}");
+    for (int64_t n = 1, done = 0; !done; n++) {
+        struct pt_object *o = NULL;
+        struct pt_err err = {0};
+        pt_auto_buf b = PT_BUF_INIT(0);
+        struct pt_settings settings = {.sidecar_image = "i"};
+        pt_mem_fail_at(n, 1);
+        int rc = pt_md_decode(md, &o, &err);
+        if (rc == PT_OK)
+            rc = pt_build_pod((struct pt_md *)o, &settings, "r", ((struct pt_md *)o)->spec.user_json, "p", &b, &err);
+        pt_mem_fail_at(0, 0);
+        done = rc == PT_OK;
+        pt_md_free(o);
+        assert_true(n < 5000);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refused), cmocka_unit_test(defaults), cmocka_unit_test(stable_revision), cmocka_unit_test(pods),
+                                       cmocka_unit_test(template_is_merged), cmocka_unit_test(an_invalid_object_is_kept_with_its_reason), cmocka_unit_test(out_of_memory)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
