@@ -77,11 +77,37 @@ static int read_element(struct pt_json *j, enum pt_json_elem type, void *out, si
     }
     const char *end = pt_num_scan(j->p, j->end, &n);
     if (!end) {
-        int rc = pt_json_kind(j, err); /* says what is wrong when it is no value at all */
-        return rc < 0 ? rc : pt_fail(err, PT_EINVAL, "element %zu, at byte %zu: %s is expected", i, (size_t)(j->p - j->start), elems[type].name);
+        int kind = pt_json_kind(j, err); /* says what is wrong when it is no value at all */
+        if (kind == PT_JSON_NUMBER)
+            return pt_fail(err, PT_EPARSE, "JSON: element %zu, at byte %zu, is not a number of JSON", i, (size_t)(j->p - j->start));
+        return kind < 0 ? kind : pt_fail(err, PT_EINVAL, "element %zu, at byte %zu: %s is expected", i, (size_t)(j->p - j->start), elems[type].name);
     }
     j->p = end;
     return i < count ? store(&n, type, out, i, err) : PT_OK;
+}
+
+static inline char past_blanks(struct pt_json *j)
+{
+    const char *p = j->p;
+    while (p < j->end && (unsigned char)*p <= ' ' && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+        p++;
+    j->p = p;
+    return p < j->end ? *p : '\0';
+}
+
+/* Behind an element: closes what ends here. 1 when another element follows, 0 when the outermost array is closed. */
+static int after_element(struct pt_json *j, unsigned base, struct pt_err *err)
+{
+    char c;
+    for (; (c = past_blanks(j)) == ']'; j->p++)
+        if (--j->depth == base) {
+            j->p++;
+            return 0;
+        }
+    if (c != ',')
+        return pt_fail(err, PT_EPARSE, "JSON: at byte %zu of an array of numbers, ',' or ']' is expected", (size_t)(j->p - j->start));
+    j->p++;
+    return 1;
 }
 
 int pt_json_numbers(struct pt_json *j, enum pt_json_elem type, void *out, size_t count, struct pt_err *err)
@@ -89,15 +115,20 @@ int pt_json_numbers(struct pt_json *j, enum pt_json_elem type, void *out, size_t
     unsigned base = j->depth;
     size_t n = 0;
     int rc = pt_json_array(j, err);
-    while (rc == PT_OK && j->depth > base) {
-        if ((rc = pt_json_element(j, err)) <= 0)
-            continue; /* this level is closed */
-        while (j->p < j->end && (unsigned char)*j->p <= ' ')
-            j->p++;
-        if (j->p < j->end && *j->p == '[')
-            rc = pt_json_array(j, err);
-        else
-            rc = read_element(j, type, out, n++, count, err);
+    if (rc < 0)
+        return rc;
+    for (bool opened = true;; opened = false) { /* opened: an array that may be empty starts here */
+        char c = past_blanks(j);
+        while (c == '[') {
+            if ((rc = pt_json_array(j, err)) < 0)
+                return rc;
+            opened = true;
+            c = past_blanks(j);
+        }
+        if (!(opened && c == ']') && (rc = read_element(j, type, out, n++, count, err)) < 0)
+            return rc;
+        if ((rc = after_element(j, base, err)) <= 0)
+            break;
     }
     if (rc < 0)
         return rc;

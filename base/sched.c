@@ -59,15 +59,15 @@ int pt_sched_reserve(struct pt_sched *s, size_t timers, struct pt_err *err)
     return PT_OK;
 }
 
-static void rearm_if_changed(struct pt_sched *s, const struct pt_timer *first)
+static const struct pt_timer *first_of(const struct pt_sched *s)
 {
-    if (s->rearm && first != (s->timers.count ? s->timers.heap[0] : NULL))
-        s->rearm(s);
+    return s->timers.count ? s->timers.heap[0] : NULL;
 }
 
 void pt_timer_start(struct pt_sched *s, struct pt_timer *t, int64_t delay_ms, pt_timer_fn fn)
 {
     struct pt_timers *h = &s->timers;
+    const struct pt_timer *first = first_of(s);
     if (t->slot)
         take_out(h, t);
     if (pt_sched_reserve(s, h->count + 1, NULL) < 0) {
@@ -79,7 +79,7 @@ void pt_timer_start(struct pt_sched *s, struct pt_timer *t, int64_t delay_ms, pt
     t->fn = fn;
     t->seq = h->seq++;
     sift(h, h->count++, t);
-    if (s->rearm && t->slot == 1)
+    if (s->rearm && (t->slot == 1 || first_of(s) != first))
         s->rearm(s);
 }
 
@@ -87,9 +87,10 @@ void pt_timer_stop(struct pt_sched *s, struct pt_timer *t)
 {
     if (!t->slot)
         return;
-    struct pt_timer *first = s->timers.heap[0];
+    bool was_first = t->slot == 1;
     take_out(&s->timers, t);
-    rearm_if_changed(s, first);
+    if (s->rearm && was_first)
+        s->rearm(s);
 }
 
 int64_t pt_sched_next_ms(struct pt_sched *s)
