@@ -62,7 +62,7 @@ static int new_slot(struct pt_lower *l, const struct pt_slot *like)
     *s = *like;
     s->place = PT_PLACE_ARENA;
     s->t.data = NULL;
-    s->twin = -1;
+    s->twin = s->step = -1;
     s->shared = false;
     return p->slot_count++;
 }
@@ -133,7 +133,7 @@ static int fill_copy(void *arg, void *out, struct pt_err *err)
     return PT_OK;
 }
 
-static int align_constant(struct pt_lower *l, int slot)
+int pt_lower_align(struct pt_lower *l, int slot)
 {
     struct pt_slot *s = pt_lower_slot(l, slot);
     size_t size = pt_dtype_size(s->t.dtype);
@@ -157,7 +157,7 @@ void *pt_lower_pack(struct pt_lower *l, const struct pt_slot *s, uint64_t kind, 
 static int emit(struct pt_lower *l, const struct pt_step_desc *d, const int *outs, int out_count, struct pt_step **out)
 {
     for (int i = 0; i < d->in_count; i++) {
-        int rc = d->in[i] < 0 ? PT_OK : align_constant(l, d->in[i]);
+        int rc = d->in[i] < 0 ? PT_OK : pt_lower_align(l, d->in[i]);
         if (rc < 0)
             return rc;
     }
@@ -172,6 +172,10 @@ static int emit(struct pt_lower *l, const struct pt_step_desc *d, const int *out
     s->out_count = out_count;
     s->inplace = d->inplace;
     s->scratch_bytes = d->scratch_bytes;
+    s->fused = d->fused;
+    for (int i = 0; i < out_count; i++)
+        if (outs[i] >= 0)
+            pt_lower_slot(l, outs[i])->step = l->p->step_count - 1;
     memcpy(ops, d->in, (size_t)d->in_count * sizeof *ops);
     memcpy(ops + d->in_count, outs, (size_t)out_count * sizeof *ops);
     if (out)
@@ -308,12 +312,32 @@ static int lower_output(struct pt_lower *l, int *slot)
     if (s < 0)
         return s;
     *slot = s;
-    return align_constant(l, s);
+    return pt_lower_align(l, s);
+}
+
+static void count_reads(struct pt_lower *l, const struct pt_item *items, int count)
+{
+    for (int i = 0; i < count; i++)
+        for (int k = 0; k < items[i].node->input_count; k++)
+            if (items[i].node->inputs[k] >= 0)
+                pt_lower_slot(l, items[i].node->inputs[k])->reads++;
+    for (int i = 0; i < l->p->output_count; i++)
+        pt_lower_slot(l, l->p->outputs[i])->reads++;
+}
+
+static void drop_merged(struct pt_program *p)
+{
+    int kept = 0;
+    for (int i = 0; i < p->step_count; i++)
+        if (p->steps[i].run)
+            p->steps[kept++] = p->steps[i];
+    p->step_count = kept;
 }
 
 int pt_lower_all(struct pt_lower *l, const struct pt_item *items, int count)
 {
     int rc = PT_OK;
+    count_reads(l, items, count);
     for (int i = 0; rc == PT_OK && i < count; i++) {
         l->item = &items[i];
         if ((rc = lower_item(l)) < 0)
@@ -322,5 +346,6 @@ int pt_lower_all(struct pt_lower *l, const struct pt_item *items, int count)
     l->item = NULL;
     for (int i = 0; rc == PT_OK && i < l->p->output_count; i++)
         rc = lower_output(l, &l->p->outputs[i]);
+    drop_merged(l->p);
     return rc;
 }

@@ -40,6 +40,20 @@ int pt_lower_layernorm(struct pt_lower *l);
 int pt_lower_transpose(struct pt_lower *l);
 int pt_lower_concat(struct pt_lower *l);
 int pt_lower_batchnorm(struct pt_lower *l);
+bool pt_is_binary_step(const struct pt_step *s);
+const int *pt_transpose_perm(const struct pt_step *s);        /* NULL when the step is no transposition */
+int pt_fuse_transpose(struct pt_lower *l, const int *perm);   /* the node transposes the result of a MatMul: 1 done */
+
+/* --- fuse.c: merging a node into a step that was emitted before. 1 done, 0 not possible. ------------------------------------------- */
+int pt_fuse_act(struct pt_lower *l, enum pt_act act, float lo, float hi); /* the node is an activation of its input 0 */
+int pt_fuse_add(struct pt_lower *l);                                      /* the node is Add */
+int pt_fuse_scale(struct pt_lower *l);                                    /* the node is Mul or Div */
+/* The step that makes `slot`, if the node being lowered is its only reader; else NULL. */
+struct pt_step *pt_fuse_source(struct pt_lower *l, int slot);
+/* step makes the node's output from now on instead of `old`. */
+void pt_fuse_redirect(struct pt_lower *l, struct pt_step *step, int old);
+/* A number that is known, for operands that scale. */
+bool pt_fuse_number(struct pt_lower *l, int slot, float *v);
 
 /* All items, then reorders and copies for the outputs. */
 int pt_lower_all(struct pt_lower *l, const struct pt_item *items, int count);
@@ -60,8 +74,14 @@ static inline struct pt_slot *pt_lower_given(const struct pt_lower *l, int slot)
 int pt_lower_to(struct pt_lower *l, int slot, enum pt_layout layout);
 /* Channels-last and plain order are the same memory for this tensor. */
 bool pt_same_order(const struct pt_tensor *t);
+/* Makes a constant operand readable as C elements: views of the file may lie anywhere. */
+int pt_lower_align(struct pt_lower *l, int slot);
 /* Zeroed memory that lives with the program. */
 void *pt_lower_alloc(struct pt_lower *l, size_t bytes);
+static inline int *pt_lower_operands(const struct pt_lower *l, const struct pt_step *s)
+{
+    return &l->p->operands[s->operands];
+}
 /* Emits a step; out is the node's output 0 whose layout is set. in: slots. */
 struct pt_step_desc {
     pt_op_fn run;
@@ -70,6 +90,7 @@ struct pt_step_desc {
     int in_count, out;
     unsigned inplace;
     size_t scratch_bytes;
+    struct pt_fused *fused;
 };
 int pt_lower_emit(struct pt_lower *l, const struct pt_step_desc *d, enum pt_layout out_layout);
 /* Memory derived from constant slot: of the session when the constant is the graph's, else of the program. */

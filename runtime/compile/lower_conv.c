@@ -22,7 +22,7 @@ static uint64_t hash_bytes(const void *p, size_t len)
 struct conv_step {
     struct pt_conv s;
     const float *packed;
-    struct pt_fusion fusion;
+    struct pt_fused fused;
 };
 
 static int conv_run(struct pt_op_ctx *c)
@@ -30,7 +30,7 @@ static int conv_run(struct pt_op_ctx *c)
     const struct conv_step *p = c->params;
     const struct pt_tensor *bias = c->in[1], *residual = c->in[2];
     struct pt_epilogue ep = {.bias = bias ? bias->data : NULL, .residual = residual ? residual->data : NULL, .residual_ld = p->s.out_c,
-                             .act = p->fusion.act, .lo = p->fusion.lo, .hi = p->fusion.hi};
+                             .act = p->fused.act, .lo = p->fused.lo, .hi = p->fused.hi};
     pt_kernels()->conv(&p->s, c->in[0]->data, p->packed, &ep, c->out[0]->data, c->scratch, c->threads);
     return PT_OK;
 }
@@ -88,16 +88,14 @@ int pt_lower_conv(struct pt_lower *l)
     if (!p)
         return PT_ENOMEM;
     conv_shape(&p->s, &x->t, &w->t, l->item->params);
-    p->fusion = l->item->node->fusion;
+    p->fused = (struct pt_fused){.bias = 1, .residual = 2, .columns = w->t.dims[0], .is_conv = true};
     struct pack_job job = {l->k, &p->s, &w->t};
     p->packed = pt_lower_pack(l, w, hash_bytes(&p->s, sizeof p->s), l->k->conv_pack_size(&p->s), fill_conv, &job);
     int in[3] = {pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST), pt_lower_in(l, 2), -1};
     if (!p->packed || in[0] < 0)
         return PT_ENOMEM;
-    if (pt_lower_in(l, 3) >= 0 && (in[2] = pt_lower_to(l, pt_lower_in(l, 3), PT_LAYOUT_CHANNELS_LAST)) < 0)
-        return in[2];
     struct pt_step_desc d = {.run = conv_run, .params = p, .in = in, .in_count = 3, .out = pt_lower_out(l, 0), .inplace = 1u << 2,
-                             .scratch_bytes = l->k->conv_workspace(&p->s, l->o->threads)};
+                             .scratch_bytes = l->k->conv_workspace(&p->s, l->o->threads), .fused = &p->fused};
     int rc = pt_lower_emit(l, &d, PT_LAYOUT_CHANNELS_LAST);
     return rc < 0 ? rc : 1;
 }

@@ -72,6 +72,8 @@ int pt_lower_unary(struct pt_lower *l)
     const struct pt_unary_params *u = l->item->params;
     if (op == &pt_op_gelu && u->p[0] != 0) /* the tanh kind */
         return 0;
+    if ((op == &pt_op_gelu && pt_fuse_act(l, PT_ACT_GELU, 0, 0)) || (op == &pt_op_relu && pt_fuse_act(l, PT_ACT_RELU, 0, 0)))
+        return 1;
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
         if (ids[i].op == op)
             return op == &pt_op_hard_swish ? emit_unary(l, ids[i].id, 1.0f / 6, 0.5f) : emit_unary(l, ids[i].id, u->p[0], u->p[1]);
@@ -83,11 +85,11 @@ int pt_lower_clip(struct pt_lower *l)
     const struct pt_slot *lo = pt_lower_given(l, pt_lower_in(l, 1)), *hi = pt_lower_given(l, pt_lower_in(l, 2));
     const float *old = l->item->params;
     if (l->item->node->version < 11)
-        return emit_unary(l, PT_UNARY_CLIP, old[0], old[1]);
+        return pt_fuse_act(l, PT_ACT_CLIP, old[0], old[1]) ? 1 : emit_unary(l, PT_UNARY_CLIP, old[0], old[1]);
     if ((lo && lo->place != PT_PLACE_CONST) || (hi && hi->place != PT_PLACE_CONST))
         return 0;
     float min = lo ? (float)pt_elem_f64(&lo->t, 0) : -__builtin_inff(), max = hi ? (float)pt_elem_f64(&hi->t, 0) : __builtin_inff();
-    return emit_unary(l, PT_UNARY_CLIP, min, max);
+    return pt_fuse_act(l, PT_ACT_CLIP, min, max) ? 1 : emit_unary(l, PT_UNARY_CLIP, min, max);
 }
 
 /* --- two operands ------------------------------------------------------------------------------------------------------------------ */
@@ -141,6 +143,11 @@ static int binary_run(struct pt_op_ctx *c)
     else
         pt_parallel_for(c->threads, (size_t)s->w.rows, 1 + GRAIN / (size_t)s->w.n, binary_piece, &j);
     return PT_OK;
+}
+
+bool pt_is_binary_step(const struct pt_step *s)
+{
+    return s->run == binary_run && !((const struct binary_step *)s->params)->square;
 }
 
 /* Element strides of t (in the layout it has) for each axis of out, in out's own memory order. */
@@ -211,6 +218,8 @@ static int emit_binary(struct pt_lower *l, enum pt_binary id, bool square)
 int pt_lower_binary(struct pt_lower *l)
 {
     const struct pt_op *op = l->item->node->op;
+    if (op == &pt_op_add ? pt_fuse_add(l) : pt_fuse_scale(l))
+        return 1;
     return emit_binary(l, op == &pt_op_add ? PT_BINARY_ADD : op == &pt_op_sub ? PT_BINARY_SUB : op == &pt_op_mul ? PT_BINARY_MUL : PT_BINARY_DIV, false);
 }
 
@@ -291,6 +300,7 @@ int pt_lower_batchnorm(struct pt_lower *l)
 
 struct rows_step {
     size_t rows, n;
+    size_t group; /* softmax: rows that share a row of the mask */
     float eps;
 };
 
@@ -307,8 +317,13 @@ static const float *data_of(const struct pt_op_ctx *c, int i)
 static void softmax_piece(void *arg, size_t begin, size_t end)
 {
     const struct rows_job *j = arg;
-    size_t n = j->s->n;
-    pt_kernels()->softmax(end - begin, n, 1, data_of(j->c, 0) + begin * n, n, NULL, 0, (float *)j->c->out[0]->data + begin * n, n);
+    size_t n = j->s->n, group = j->s->group;
+    const float *x = data_of(j->c, 0), *mask = data_of(j->c, 1);
+    float *y = j->c->out[0]->data;
+    for (size_t i = begin, rows; i < end; i += rows) {
+        rows = mask && group - i % group < end - i ? group - i % group : end - i;
+        pt_kernels()->softmax(rows, n, 1, x + i * n, n, mask ? mask + i / group * n : NULL, 0, y + i * n, n);
+    }
 }
 
 static int softmax_run(struct pt_op_ctx *c)
@@ -318,6 +333,41 @@ static int softmax_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
+/* x + mask before a softmax, where the mask is one row for every so many rows of x: group, or 0 when it is not so. */
+static size_t mask_group(const struct pt_tensor *x, const struct pt_tensor *mask)
+{
+    int shift = x->rank - mask->rank, last = x->rank - 1, i = 0;
+    if (shift < 0 || mask->rank < 1 || mask->dims[mask->rank - 1] != x->dims[last])
+        return 0;
+    while (i < last && i >= shift && mask->dims[i - shift] == x->dims[i])
+        i++;
+    for (int k = i; k < last; k++)
+        if (k >= shift && mask->dims[k - shift] != 1)
+            return 0;
+    return (size_t)pt_dims_product(x->dims + i, last - i);
+}
+
+/* Takes over the addition of a mask: in becomes {x, mask}. */
+static size_t fuse_mask(struct pt_lower *l, int in[2])
+{
+    struct pt_step *s = pt_fuse_source(l, in[0]);
+    if (!s || !pt_is_binary_step(s) || s->node->op != &pt_op_add)
+        return 0;
+    const int *ops = pt_lower_operands(l, s);
+    const struct pt_slot *y = pt_lower_slot(l, in[0]);
+    for (int k = 0; k < 2; k++) {
+        const struct pt_slot *x = pt_lower_slot(l, ops[k]), *mask = pt_lower_slot(l, ops[1 - k]);
+        size_t group = pt_dims_equal(&x->t, &y->t) && x->layout == PT_LAYOUT_PLAIN && mask->layout == PT_LAYOUT_PLAIN ? mask_group(&y->t, &mask->t) : 0;
+        if (!group)
+            continue;
+        in[0] = ops[k];
+        in[1] = ops[1 - k];
+        s->run = NULL;
+        return group;
+    }
+    return 0;
+}
+
 int pt_lower_softmax(struct pt_lower *l)
 {
     const struct pt_softmax_params *p = l->item->params;
@@ -325,11 +375,13 @@ int pt_lower_softmax(struct pt_lower *l)
     if (x->t.dtype != PT_FLOAT || p->inner != 1 || p->n == 0 || p->outer == 0)
         return 0;
     struct rows_step *s = pt_lower_alloc(l, sizeof *s);
-    int in = s ? pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_PLAIN) : PT_ENOMEM;
-    if (in < 0)
-        return in;
-    *s = (struct rows_step){.rows = (size_t)p->outer, .n = (size_t)p->n};
-    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = softmax_run, .params = s, .in = &in, .in_count = 1, .out = pt_lower_out(l, 0), .inplace = 1},
+    int in[2] = {s ? pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_PLAIN) : PT_ENOMEM, -1};
+    if (in[0] < 0)
+        return in[0];
+    *s = (struct rows_step){.rows = (size_t)p->outer, .n = (size_t)p->n, .group = 1};
+    size_t group = p->n == x->t.dims[x->t.rank - 1] ? fuse_mask(l, in) : 0;
+    s->group = group ? group : 1;
+    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = softmax_run, .params = s, .in = in, .in_count = 2, .out = pt_lower_out(l, 0), .inplace = 1},
                            PT_LAYOUT_PLAIN);
     return rc < 0 ? rc : 1;
 }
@@ -350,6 +402,21 @@ static int layernorm_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
+/* Takes over a sum of two tensors of one shape: the kernel adds while it reads. */
+static void fuse_sum(struct pt_lower *l, int in[4])
+{
+    struct pt_step *s = pt_fuse_source(l, in[0]);
+    if (!s || !pt_is_binary_step(s) || s->node->op != &pt_op_add)
+        return;
+    const int *ops = pt_lower_operands(l, s);
+    const struct pt_slot *a = pt_lower_slot(l, ops[0]), *b = pt_lower_slot(l, ops[1]);
+    if (!pt_dims_equal(&a->t, &b->t) || a->layout != PT_LAYOUT_PLAIN || b->layout != PT_LAYOUT_PLAIN)
+        return;
+    in[0] = ops[0];
+    in[3] = ops[1];
+    s->run = NULL;
+}
+
 int pt_lower_layernorm(struct pt_lower *l)
 {
     const struct pt_layernorm_params *p = l->item->params;
@@ -366,6 +433,7 @@ int pt_lower_layernorm(struct pt_lower *l)
         if (in[i] >= 0 && (in[i] = pt_lower_to(l, in[i], PT_LAYOUT_PLAIN)) < 0)
             return in[i];
     }
+    fuse_sum(l, in);
     *s = (struct rows_step){.rows = (size_t)p->rows, .n = (size_t)p->n, .eps = p->epsilon};
     int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = layernorm_run, .params = s, .in = in, .in_count = 4, .out = pt_lower_out(l, 0), .inplace = 1u | 1u << 3},
                            PT_LAYOUT_PLAIN);
@@ -382,8 +450,16 @@ static int transpose_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
+const int *pt_transpose_perm(const struct pt_step *s)
+{
+    return s->run == transpose_run ? ((const struct pt_transpose_params *)s->params)->perm : NULL;
+}
+
 int pt_lower_transpose(struct pt_lower *l)
 {
+    const struct pt_transpose_params *p = l->item->params;
+    if (pt_fuse_transpose(l, p->perm))
+        return 1;
     int in = pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_PLAIN);
     if (in < 0)
         return in;

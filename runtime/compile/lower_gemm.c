@@ -6,9 +6,17 @@
 #include "runtime/compile/lower.h"
 
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/table.h"
+
+struct axis {
+    int64_t n, a, b, c; /* elements between neighbours in each operand */
+};
 
 struct gemm_step {
     struct pt_gemm g;
+    struct pt_fused fused;
+    struct axis axes[PT_MAX_RANK]; /* MatMul: batch axes and rows before merging */
+    int axis_count;                /* 0 for Gemm */
     bool trans_a;   /* A is transposed into the workspace first */
     size_t a_bytes; /* of that */
 };
@@ -27,6 +35,10 @@ static int gemm_run(struct pt_op_ctx *c)
         g.ep.bias = c->in[2]->data;
     if (c->in[3])
         g.ep.residual = c->in[3]->data;
+    g.alpha = p->fused.alpha;
+    g.ep.act = p->fused.act;
+    g.ep.lo = p->fused.lo;
+    g.ep.hi = p->fused.hi;
     if (p->trans_a) {
         pt_kernels()->transpose(g.k, g.m, g.a, g.m, (float *)(void *)work, g.k);
         g.a = (const float *)(const void *)work;
@@ -72,21 +84,15 @@ static int emit_gemm(struct pt_lower *l, struct gemm_step *p, const int in[4])
     int ins[4] = {in[0], g->packed_b ? -1 : in[1], in[2], in[3]};
     p->a_bytes = p->trans_a ? (g->m * g->k * sizeof(float) + 63) / 64 * 64 : 0;
     struct pt_step_desc d = {.run = gemm_run, .params = p, .in = ins, .in_count = 4, .out = pt_lower_out(l, 0), .inplace = 1u << 3,
-                             .scratch_bytes = p->a_bytes + l->k->gemm_workspace(g, l->o->threads)};
+                             .scratch_bytes = p->a_bytes + l->k->gemm_workspace(g, l->o->threads), .fused = &p->fused};
     int rc = pt_lower_emit(l, &d, PT_LAYOUT_PLAIN);
     return rc < 0 ? rc : 1;
 }
 
-static void set_act(struct pt_gemm *g, const struct pt_fusion *f)
-{
-    g->ep.act = f->act;
-    g->ep.lo = f->lo;
-    g->ep.hi = f->hi;
-}
-
 static int plain_inputs(struct pt_lower *l, int in[4])
 {
-    for (int i = 0; i < 4; i++) {
+    in[3] = -1;
+    for (int i = 0; i < 3; i++) {
         int slot = pt_lower_in(l, i);
         in[i] = slot < 0 ? -1 : pt_lower_to(l, slot, PT_LAYOUT_PLAIN);
         if (slot >= 0 && in[i] < 0)
@@ -105,7 +111,7 @@ int pt_lower_gemm(struct pt_lower *l)
         return 0;
     bool per_column = bias && pt_tensor_count(&bias->t) == gp->n && (gp->m == 1 || bias->t.rank < 2 || bias->t.dims[0] == 1);
     bool full = bias && !per_column && pt_tensor_count(&bias->t) == gp->m * gp->n && bias->t.rank == 2;
-    if (bias && (gp->beta != 1 || (!per_column && !(full && pt_lower_in(l, 3) < 0))))
+    if (bias && (gp->beta != 1 || (!per_column && !full)))
         return 0;
     struct gemm_step *p = pt_lower_alloc(l, sizeof *p);
     int in[4], rc = plain_inputs(l, in);
@@ -113,11 +119,11 @@ int pt_lower_gemm(struct pt_lower *l)
         return PT_ENOMEM;
     p->trans_a = gp->trans_a && gp->m > 1 && gp->k > 1;
     p->g = (struct pt_gemm){.m = (size_t)gp->m, .n = (size_t)gp->n, .k = (size_t)gp->k, .lda = (size_t)gp->k, .trans_b = gp->trans_b,
-                            .ldb = (size_t)(gp->trans_b ? gp->k : gp->n), .ldc = (size_t)gp->n, .alpha = gp->alpha};
+                            .ldb = (size_t)(gp->trans_b ? gp->k : gp->n), .ldc = (size_t)gp->n};
     if (gp->trans_a && gp->k == 1)
         p->g.lda = 1;
     p->g.ep.residual_ld = (size_t)gp->n;
-    set_act(&p->g, &l->item->node->fusion);
+    p->fused = (struct pt_fused){.alpha = gp->alpha, .bias = 2, .residual = 3, .columns = gp->n};
     if (full) {
         in[3] = in[2];
         in[2] = -1;
@@ -127,22 +133,69 @@ int pt_lower_gemm(struct pt_lower *l)
 
 /* --- MatMul ----------------------------------------------------------------------------------------------------------------------- */
 
-struct axis {
-    int64_t n, a, b, c;
+/* An operand seen through transpositions: dims and element strides, at least two axes. */
+struct view {
+    int slot, rank;
+    int64_t dims[PT_MAX_RANK + 1], stride[PT_MAX_RANK + 1];
 };
 
-/* Outer to inner, rows last; axes of one drop out, neighbours that continue each other merge. Returns how many are left. */
-static int merge_axes(const struct pt_matmul_params *p, struct axis *out)
+static void view_slot(struct pt_lower *l, int slot, struct view *v)
 {
-    struct axis all[PT_MAX_RANK];
-    int n = 0, count = 0;
-    for (int i = 0; i < p->axes; i++)
-        if (p->dims[i] != 1)
-            all[n++] = (struct axis){p->dims[i], p->a[i], p->b[i], p->c[i]};
-    all[n++] = (struct axis){p->m, p->a_row, 0, p->c_row};
+    const struct pt_tensor *t = &pt_lower_slot(l, slot)->t;
+    v->slot = slot;
+    v->rank = t->rank;
+    int64_t s = 1;
+    for (int i = t->rank - 1; i >= 0; i--) {
+        v->dims[i] = t->dims[i];
+        v->stride[i] = s;
+        s *= t->dims[i];
+    }
+}
+
+/* Goes back over transpositions and scalings by a number that only this node reads; with commit their steps disappear. False: there are none. */
+static bool peel(struct pt_lower *l, struct view *v, float *alpha, bool commit)
+{
+    int perm[PT_MAX_RANK], slot = v->slot, rank = v->rank;
+    *alpha = 1;
+    for (int i = 0; i < rank; i++)
+        perm[i] = i;
+    for (struct pt_step *s; (s = pt_fuse_source(l, slot)) != NULL;) {
+        const int *ops = pt_lower_operands(l, s), *p = pt_transpose_perm(s);
+        float number;
+        if (p) {
+            for (int i = 0; i < rank; i++)
+                perm[i] = p[perm[i]];
+        } else if (pt_is_binary_step(s) && (s->node->op == &pt_op_mul || s->node->op == &pt_op_div) && pt_fuse_number(l, ops[1], &number) &&
+                   pt_lower_slot(l, ops[0])->t.rank == rank && pt_lower_slot(l, ops[0])->layout == PT_LAYOUT_PLAIN) {
+            *alpha *= s->node->op == &pt_op_mul ? number : 1 / number;
+        } else {
+            break;
+        }
+        if (commit)
+            s->run = NULL;
+        slot = ops[0];
+    }
+    if (slot == v->slot)
+        return false;
+    struct view source;
+    view_slot(l, slot, &source);
+    v->slot = slot;
+    for (int i = 0; i < rank; i++) {
+        v->dims[i] = source.dims[perm[i]];
+        v->stride[i] = source.stride[perm[i]];
+    }
+    return true;
+}
+
+/* Axes outer to inner, the rows last; axes of one drop out, neighbours that continue each other merge. */
+static int merge_axes(const struct axis *all, int n, struct axis *out)
+{
+    int count = 0;
     for (int i = 0; i < n; i++) {
         struct axis *prev = count ? &out[count - 1] : NULL;
         bool rows = i == n - 1;
+        if (!rows && all[i].n == 1)
+            continue;
         if (prev && prev->a == all[i].a * all[i].n && prev->c == all[i].c * all[i].n && (rows ? prev->b == 0 : prev->b == all[i].b * all[i].n)) {
             *prev = (struct axis){prev->n * all[i].n, all[i].a, all[i].b, all[i].c};
             continue;
@@ -152,35 +205,111 @@ static int merge_axes(const struct pt_matmul_params *p, struct axis *out)
     return count;
 }
 
+/* Sets the kernel's loops; false when there are more axes than it has. */
+static bool set_loops(struct gemm_step *p)
+{
+    struct axis ax[PT_MAX_RANK];
+    struct pt_gemm *g = &p->g;
+    int count = merge_axes(p->axes, p->axis_count, ax);
+    if (count > 3)
+        return false;
+    g->m = (size_t)ax[count - 1].n;
+    g->lda = (size_t)ax[count - 1].a;
+    g->ldc = g->ep.residual_ld = (size_t)ax[count - 1].c;
+    for (int at = 0; at < 2; at++) {
+        int i = at + count - 3; /* a single axis is the inner loop */
+        size_t n = i < 0 ? 1 : (size_t)ax[i].n;
+        *(at ? &g->inner : &g->outer) = n;
+        g->a_stride[at] = i < 0 ? 0 : (size_t)ax[i].a;
+        g->b_stride[at] = i < 0 ? 0 : (size_t)ax[i].b;
+        g->c_stride[at] = i < 0 ? 0 : (size_t)ax[i].c;
+    }
+    return true;
+}
+
+static bool set_matmul(struct gemm_step *p, const struct pt_matmul_params *mp, const struct view *a, const struct view *b)
+{
+    int64_t a_row = a->rank > 1 ? a->stride[a->rank - 2] : mp->k, a_col = a->stride[a->rank - 1];
+    int64_t b_row = b->stride[b->rank > 1 ? b->rank - 2 : 0], b_col = b->rank > 1 ? b->stride[b->rank - 1] : 1;
+    bool b_unit = b_col == 1 || mp->n == 1, b_trans = b_row == 1 || mp->k == 1;
+    if ((a_col != 1 && mp->k != 1) || (!b_unit && !b_trans))
+        return false;
+    for (int i = 0; i < mp->axes; i++) {
+        int ia = a->rank - 2 - mp->axes + i, ib = b->rank - 2 - mp->axes + i;
+        p->axes[i] = (struct axis){mp->dims[i], ia < 0 || a->dims[ia] == 1 ? 0 : a->stride[ia], ib < 0 || b->dims[ib] == 1 ? 0 : b->stride[ib], mp->c[i]};
+    }
+    p->axes[mp->axes] = (struct axis){mp->m, a_row, 0, mp->n};
+    p->axis_count = mp->axes + 1;
+    p->g = (struct pt_gemm){.n = (size_t)mp->n, .k = (size_t)mp->k, .trans_b = !b_unit, .ldb = (size_t)(b_unit ? b_row : b_col)};
+    return set_loops(p);
+}
+
+/* Looks through what made the operands, where the kernel can read the sources as well. Nothing is taken apart that it cannot. */
+static void peel_operands(struct pt_lower *l, struct gemm_step *p, const struct pt_matmul_params *mp, struct view *a, struct view *b)
+{
+    struct view *views[2] = {a, b};
+    for (int k = 0; k < 2; k++) {
+        struct view before = *views[k], after = before;
+        float alpha = 1;
+        if (!peel(l, &after, &alpha, false))
+            continue;
+        *views[k] = after;
+        struct gemm_step trial = *p;
+        if (!set_matmul(&trial, mp, a, b)) {
+            *views[k] = before;
+            continue;
+        }
+        peel(l, &before, &alpha, true);
+        struct pt_fused fused = p->fused;
+        *p = trial;
+        p->fused = fused;
+        p->fused.alpha *= alpha;
+    }
+}
+
 int pt_lower_matmul(struct pt_lower *l)
 {
     const struct pt_matmul_params *mp = l->item->params;
     const struct pt_slot *y = pt_lower_slot(l, pt_lower_out(l, 0));
-    struct axis ax[PT_MAX_RANK];
     if (y->t.dtype != PT_FLOAT || pt_tensor_count(&y->t) == 0 || mp->k == 0)
-        return 0;
-    bool a_unit = mp->a_col == 1 || mp->k == 1, c_unit = mp->c_col == 1 || mp->n == 1, b_unit = mp->b_col == 1 || mp->n == 1,
-         b_trans = mp->b_row == 1 || mp->k == 1;
-    int count = merge_axes(mp, ax);
-    if (!a_unit || !c_unit || (!b_unit && !b_trans) || count > 3)
         return 0;
     struct gemm_step *p = pt_lower_alloc(l, sizeof *p);
     int in[4], rc = plain_inputs(l, in);
     if (!p || rc < 0)
         return PT_ENOMEM;
-    const struct axis *rows = &ax[count - 1];
-    float alpha = l->item->node->fusion.alpha;
-    p->g = (struct pt_gemm){.m = (size_t)rows->n, .n = (size_t)mp->n, .k = (size_t)mp->k, .lda = (size_t)rows->a, .ldc = (size_t)rows->c,
-                            .trans_b = !b_unit, .ldb = (size_t)(b_unit ? mp->b_row : mp->b_col), .alpha = alpha != 0 ? alpha : 1};
-    p->g.ep.residual_ld = p->g.ldc;
-    for (int i = 0; i < count - 1; i++) {
-        size_t *loops[2] = {&p->g.outer, &p->g.inner};
-        int at = i + 3 - count; /* a single axis is the inner loop */
-        *loops[at] = (size_t)ax[i].n;
-        p->g.a_stride[at] = (size_t)ax[i].a;
-        p->g.b_stride[at] = (size_t)ax[i].b;
-        p->g.c_stride[at] = (size_t)ax[i].c;
-    }
-    set_act(&p->g, &l->item->node->fusion);
+    struct view a, b;
+    view_slot(l, in[0], &a);
+    view_slot(l, in[1], &b);
+    if (!set_matmul(p, mp, &a, &b))
+        return 0;
+    p->fused = (struct pt_fused){.alpha = 1, .scales = true, .bias = 2, .residual = 3, .columns = mp->n};
+    peel_operands(l, p, mp, &a, &b);
+    in[0] = a.slot;
+    in[1] = b.slot;
     return emit_gemm(l, p, in);
+}
+
+/* A transposition of the result that leaves its columns where they are: only the strides of C change. */
+int pt_fuse_transpose(struct pt_lower *l, const int *perm)
+{
+    int in = pt_lower_in(l, 0);
+    struct pt_step *s = pt_fuse_source(l, in);
+    const struct pt_tensor *t = &pt_lower_slot(l, in)->t, *out = &pt_lower_slot(l, pt_lower_out(l, 0))->t;
+    if (!s || s->run != gemm_run || pt_lower_operands(l, s)[3] >= 0)
+        return 0;
+    struct gemm_step *p = s->params, old = *p;
+    if (p->axis_count != t->rank - 1 || perm[t->rank - 1] != t->rank - 1)
+        return 0;
+    int64_t stride = out->dims[t->rank - 1];
+    for (int i = t->rank - 2; i >= 0; i--) {
+        p->axes[perm[i]].c = stride;
+        stride *= out->dims[i];
+    }
+    if (!set_loops(p)) {
+        *p = old;
+        return 0;
+    }
+    s->scratch_bytes = l->k->gemm_workspace(&p->g, l->o->threads);
+    pt_fuse_redirect(l, s, in);
+    return 1;
 }

@@ -53,7 +53,7 @@ static int init_slots(struct build *b, const struct pt_tensor *inputs)
         return pt_fail(b->err, PT_ENOMEM, "out of memory for %d values", p->slot_room);
     p->slot_count = g->value_count;
     for (int i = 0; i < g->value_count; i++) {
-        p->slots[i].twin = -1;
+        p->slots[i].twin = p->slots[i].step = -1;
         if (!g->values[i].constant)
             continue;
         p->slots[i].t = *g->values[i].constant;

@@ -9,6 +9,7 @@
 #ifndef PT_RUNTIME_PROGRAM_H
 #define PT_RUNTIME_PROGRAM_H
 
+#include "runtime/kernels/kernels.h"
 #include "runtime/ops/op.h"
 
 /* How the elements of a tensor lie. Dims are always in the model's order. */
@@ -26,18 +27,32 @@ struct pt_slot {
     int index;          /* INPUT: which; ALIAS: of which slot */
     int twin;           /* the same value in the other layout, or -1 */
     bool shared;        /* CONST that belongs to the graph, not to this program */
+    int reads;          /* while lowering: nodes and outputs that read it */
+    int step;           /* while lowering: the step that makes it, or -1 */
     int first, last;    /* ARENA: steps between which it is alive */
     size_t offset;      /* ARENA */
 };
 
+/* What later nodes may add to a matrix product or a convolution while lowering: y = act(alpha * product + bias + residual). */
+struct pt_fused {
+    float alpha;
+    bool scales;             /* alpha may change */
+    enum pt_act act;
+    float lo, hi;            /* PT_ACT_CLIP */
+    int bias, residual;      /* which operands of the step they are; the slot is -1 while there is none */
+    int64_t columns;         /* values of a bias */
+    bool is_conv;            /* columns are axis 1 (channels), else the last axis */
+};
+
 struct pt_step {
     const struct pt_node *node;
-    pt_op_fn run;
+    pt_op_fn run;            /* NULL: merged into another step, to be dropped */
     void *params;
     int operands;            /* index in program->operands: inputs, then outputs */
     int in_count, out_count;
     unsigned inplace;        /* bit i: output 0 may be written over input i, if that has its shape */
     bool view;               /* output 0 may share input 0's memory */
+    struct pt_fused *fused;  /* or NULL */
     size_t scratch_bytes;
 };
 

@@ -11,21 +11,11 @@
 #ifndef PT_RUNTIME_GRAPH_H
 #define PT_RUNTIME_GRAPH_H
 
-#include "runtime/kernels/kernels.h"
 #include "runtime/onnx/onnx.h"
 
 #include <pthread.h>
 
 struct pt_op;
-
-/* What compile/ has merged into a node. All zero: nothing (an alpha of 0 means 1). */
-struct pt_fusion {
-    enum pt_act act;        /* Conv, Gemm, MatMul: after bias and residual */
-    float lo, hi;           /* PT_ACT_CLIP */
-    float alpha;            /* MatMul: factor of the product; Softmax: of the input */
-    const int *in_perm[2];  /* MatMul: operands are read through a transposition */
-    const int *out_perm;    /* MatMul: the result is written transposed */
-};
 
 struct pt_node {
     const struct pt_op *op; /* NULL: Pintle has no such operator */
@@ -35,7 +25,6 @@ struct pt_node {
     int input_count, output_count;
     const struct pt_onnx_attr *attrs;
     size_t attr_count;
-    struct pt_fusion fusion;
     bool dead;
 };
 

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * conv.c: Conv over any number of spatial axes, with groups, dilations and the padding rules. Inputs: x, w, b; the compiler may add a fourth, a
- * residual of the output's shape, and an activation (node->fusion).
+ * conv.c: Conv over any number of spatial axes, with groups, dilations and the padding rules.
  */
 #include "runtime/ops/conv.h"
-
-#include "runtime/ops/fused.h"
 
 static int conv_infer(struct pt_op_ctx *c)
 {
@@ -61,7 +58,7 @@ static int conv_infer(struct pt_op_ctx *c)
     { \
         const struct pt_conv_params *p = c->params; \
         const struct pt_window *win = &p->w; \
-        const struct pt_tensor *xt = c->in[0], *wt = c->in[1], *bt = pt_op_in(c, 2), *rt = pt_op_in(c, 3); \
+        const struct pt_tensor *xt = c->in[0], *wt = c->in[1], *bt = pt_op_in(c, 2); \
         int64_t m = wt->dims[0], cg = wt->dims[1], pixels = pt_dims_product(win->out, win->axes); \
         int64_t xs = pt_dims_product(win->in, win->axes), ws = pt_dims_product(win->kernel, win->axes), at = 0; \
         T *y = c->out[0]->data; \
@@ -72,9 +69,7 @@ static int conv_infer(struct pt_op_ctx *c)
                 T sum = bt ? ((const T *)bt->data)[oc] : 0; \
                 for (int64_t ic = 0; ic < cg; ic++) \
                     sum += dot_##s(win, 0, o, x + ic * xs, w + ic * ws); \
-                if (rt) \
-                    sum += ((const T *)rt->data)[at]; \
-                y[at] = (T)pt_fused_act(&c->node->fusion, sum); \
+                y[at] = sum; \
                 for (int a = win->axes - 1; a >= 0 && ++o[a] == win->out[a]; a--) \
                     o[a] = 0; \
             } \

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * gemm.c: Gemm: Y = alpha A' B' + beta C, C broadcast to Y one-way. The compiler may add a residual as a fourth input and an activation.
+ * gemm.c: Gemm: Y = alpha A' B' + beta C, C broadcast to Y one-way.
  */
 #include "runtime/ops/gemm.h"
-
-#include "runtime/ops/fused.h"
 
 static int gemm_infer(struct pt_op_ctx *c)
 {
@@ -36,7 +34,7 @@ static int gemm_infer(struct pt_op_ctx *c)
     { \
         const struct pt_gemm_params *p = c->params; \
         const T *a = c->in[0]->data, *b = c->in[1]->data; \
-        const struct pt_tensor *ct = pt_op_in(c, 2), *rt = pt_op_in(c, 3); \
+        const struct pt_tensor *ct = pt_op_in(c, 2); \
         T *y = c->out[0]->data; \
         int64_t ar = p->trans_a ? 1 : p->k, ac = p->trans_a ? p->m : 1, br = p->trans_b ? 1 : p->n, bc = p->trans_b ? p->k : 1; \
         int64_t crow = ct && ct->rank == 2 && ct->dims[0] != 1 ? ct->dims[1] : 0, ccol = ct && ct->rank && ct->dims[ct->rank - 1] != 1; \
@@ -48,9 +46,7 @@ static int gemm_infer(struct pt_op_ctx *c)
                 sum *= (double)p->alpha; \
                 if (ct) \
                     sum += (double)p->beta * (double)((const T *)ct->data)[i * crow + j * ccol]; \
-                if (rt) \
-                    sum += (double)((const T *)rt->data)[i * p->n + j]; \
-                y[i * p->n + j] = (T)pt_fused_act(&c->node->fusion, sum); \
+                y[i * p->n + j] = (T)sum; \
             } \
     }
 PT_FLOAT_ROWS(GEMM)

@@ -13,13 +13,11 @@ struct pt_gemm_params {
     int64_t m, n, k;
 };
 
-/* C[rows x n]'s element strides for each operand once broadcasting and transpositions are resolved: out axis i of `axes` batch axes. */
+/* MatMul: the batch axes of the result, and for each operand the element strides along them; 0 repeats. Matrices are m x k, k x n, m x n. */
 struct pt_matmul_params {
     int64_t m, n, k;
-    int axes;                                /* batch axes */
-    int64_t dims[PT_MAX_RANK];
-    int64_t a[PT_MAX_RANK], b[PT_MAX_RANK], c[PT_MAX_RANK]; /* element strides of the batch axes; 0 repeats */
-    int64_t a_row, a_col, b_row, b_col, c_row, c_col;       /* of the matrices */
+    int axes;
+    int64_t dims[PT_MAX_RANK], a[PT_MAX_RANK], b[PT_MAX_RANK], c[PT_MAX_RANK];
 };
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * layernorm.c: LayerNormalization and RMSNormalization over the axes from `axis` to the last. Scale and bias broadcast to the input. The
- * compiler may add a residual as a fourth input, summed with the first before anything else.
+ * layernorm.c: LayerNormalization and RMSNormalization over the axes from `axis` to the last. Scale and bias broadcast to the input.
  */
 #include "runtime/ops/layernorm.h"
 
@@ -48,20 +47,15 @@ static double get(const struct pt_tensor *t, int64_t i)
     return t->dtype == PT_FLOAT ? (double)((const float *)t->data)[i] : ((const double *)t->data)[i];
 }
 
-static double sum_at(struct pt_op_ctx *c, int64_t i)
-{
-    return get(c->in[0], i) + (pt_op_in(c, 3) ? get(c->in[3], i) : 0);
-}
-
 static void normalise_row(struct pt_op_ctx *c, int64_t r, double *mean, double *inv)
 {
     const struct pt_layernorm_params *p = c->params;
     double m = 0, v = 0;
     for (int64_t i = 0; !p->rms && i < p->n; i++)
-        m += sum_at(c, r * p->n + i);
+        m += get(c->in[0], r * p->n + i);
     m /= (double)p->n;
     for (int64_t i = 0; i < p->n; i++) {
-        double d = sum_at(c, r * p->n + i) - (p->rms ? 0 : m);
+        double d = get(c->in[0], r * p->n + i) - (p->rms ? 0 : m);
         v += d * d;
     }
     *mean = p->rms ? 0 : m;
@@ -88,7 +82,7 @@ static int layernorm_run(struct pt_op_ctx *c)
                 if (c->out_count > 2 && c->out[2])
                     ((float *)c->out[2]->data)[at / p->n] = (float)inv;
             }
-            double v = (sum_at(c, at) - mean) * inv * get(scale, off[0] + i * w.step[0]) + (bias ? get(bias, off[1] + i * w.step[1]) : 0);
+            double v = (get(c->in[0], at) - mean) * inv * get(scale, off[0] + i * w.step[0]) + (bias ? get(bias, off[1] + i * w.step[1]) : 0);
             if (y->dtype == PT_FLOAT)
                 ((float *)y->data)[at] = (float)v;
             else
