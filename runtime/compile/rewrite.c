@@ -15,11 +15,14 @@ static const struct {
 } rows[] = {
     {pt_rewrite_fold, true},
     {pt_rewrite_identity, false},
+    {pt_rewrite_gelu, false},
+    {pt_rewrite_layernorm, false},
+    {pt_rewrite_batchnorm, false},
 };
 
 /* --- uses ------------------------------------------------------------------------------------------------------------------------ */
 
-/* Room in the tables for every value; new places are empty. */
+/* Room in the table for every value; new places are 0. */
 static int grow(struct pt_rewriter *r)
 {
     int room = r->g->value_count + r->g->value_count / 4 + 64;
@@ -29,14 +32,8 @@ static int grow(struct pt_rewriter *r)
     if (!uses)
         return pt_fail(r->err, PT_ENOMEM, "out of memory");
     r->uses = uses;
-    int *reader = pt_reallocarray(r->reader, (size_t)room, sizeof *reader);
-    if (!reader)
-        return pt_fail(r->err, PT_ENOMEM, "out of memory");
-    r->reader = reader;
-    for (; r->use_room < room; r->use_room++) {
+    for (; r->use_room < room; r->use_room++)
         uses[r->use_room] = 0;
-        reader[r->use_room] = -1;
-    }
     return PT_OK;
 }
 
@@ -45,16 +42,12 @@ static int count_uses(struct pt_rewriter *r)
     struct pt_graph *g = r->g;
     if (grow(r) < 0)
         return PT_ENOMEM;
-    for (int i = 0; i < r->use_room; i++) {
+    for (int i = 0; i < r->use_room; i++)
         r->uses[i] = 0;
-        r->reader[i] = -1;
-    }
     for (int i = 0; i < g->node_count; i++)
         for (int k = 0; !g->nodes[i].dead && k < g->nodes[i].input_count; k++)
-            if (g->nodes[i].inputs[k] >= 0) {
+            if (g->nodes[i].inputs[k] >= 0)
                 r->uses[g->nodes[i].inputs[k]]++;
-                r->reader[g->nodes[i].inputs[k]] = i;
-            }
     for (int i = 0; i < g->output_count; i++)
         r->uses[g->outputs[i]]++;
     return PT_OK;
@@ -80,10 +73,8 @@ void pt_set_input(struct pt_rewriter *r, int node, int i, int value)
     if (n->inputs[i] >= 0)
         r->uses[n->inputs[i]]--;
     n->inputs[i] = value;
-    if (value >= 0) {
+    if (value >= 0)
         r->uses[value]++;
-        r->reader[value] = node;
-    }
 }
 
 void pt_kill(struct pt_rewriter *r, int node)
@@ -93,6 +84,19 @@ void pt_kill(struct pt_rewriter *r, int node)
     for (int k = 0; k < n->input_count; k++)
         if (n->inputs[k] >= 0)
             r->uses[n->inputs[k]]--;
+}
+
+void pt_become(struct pt_rewriter *r, int node, const struct pt_op *op, int version)
+{
+    struct pt_node *n = &r->g->nodes[node];
+    for (int k = 0; k < n->input_count; k++)
+        pt_set_input(r, node, k, -1);
+    n->op = op;
+    n->version = version;
+    n->op_type = pt_str(op->type);
+    n->attrs = NULL;
+    n->attr_count = 0;
+    n->input_count = 0;
 }
 
 void pt_take_output(struct pt_rewriter *r, int node, int old)
@@ -169,6 +173,5 @@ int pt_graph_rewrite(struct pt_graph *g, bool no_opt, struct pt_err *err)
         rc = pass(&r, no_opt);
     }
     pt_free(r.uses);
-    pt_free(r.reader);
     return rc;
 }

@@ -12,7 +12,6 @@
 struct pt_rewriter {
     struct pt_graph *g;
     int *uses;       /* per value: how many operands of live nodes and outputs of the graph read it */
-    int *reader;     /* per value: one node that reads it, -1 when only the graph's outputs do */
     int use_room;
     struct pt_err *err;
 };
@@ -24,9 +23,6 @@ int pt_rewrite_identity(struct pt_rewriter *r, int node);    /* Identity and Dro
 int pt_rewrite_gelu(struct pt_rewriter *r, int node);        /* x/2 (1 + erf(x / sqrt 2)) in pieces becomes Gelu */
 int pt_rewrite_layernorm(struct pt_rewriter *r, int node);   /* LayerNormalization in pieces becomes the operator */
 int pt_rewrite_batchnorm(struct pt_rewriter *r, int node);   /* BatchNormalization moves into the weights of the convolution before it */
-int pt_rewrite_matmul(struct pt_rewriter *r, int node);      /* transpositions, factors and biases move into MatMul */
-int pt_rewrite_activation(struct pt_rewriter *r, int node);  /* Relu, Clip and Gelu move into Conv, Gemm, MatMul */
-int pt_rewrite_residual(struct pt_rewriter *r, int node);    /* an addition moves into Conv, MatMul or LayerNormalization */
 
 /* Marks nodes whose results nobody reads as dead. */
 int pt_graph_prune(struct pt_graph *g, struct pt_err *err);
@@ -48,13 +44,10 @@ static inline const struct pt_tensor *pt_constant(const struct pt_rewriter *r, i
 }
 /* Is it one number equal to v (within 1e-6 of it)? */
 bool pt_constant_is(const struct pt_rewriter *r, int value, double v);
-/* The operand of a two-operand node that is not `value`. */
-static inline int pt_other_input(const struct pt_node *n, int value)
-{
-    return n->inputs[0] == value ? n->inputs[1] : n->inputs[0];
-}
 /* Sets operand i (growing the list with absent ones), counting uses. */
 void pt_set_input(struct pt_rewriter *r, int node, int i, int value);
+/* The node is that operator from now on, without attributes and inputs; its output stays. */
+void pt_become(struct pt_rewriter *r, int node, const struct pt_op *op, int version);
 /* `node` produces `value` from now on as its output 0 (it was `old`'s output); old dies. */
 void pt_take_output(struct pt_rewriter *r, int node, int old);
 void pt_kill(struct pt_rewriter *r, int node);
