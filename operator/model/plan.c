@@ -535,12 +535,16 @@ static void plan_service(struct pt_view *v)
         pt_view_look_again(v, 30000);
         return;
     }
-    if (pt_build_service(md, ours ? have->o.uid : NULL, &b, v->err) < 0 || pt_build_service_shape(md, &shape, v->err) < 0) {
+    if (pt_build_service_shape(md, &shape, v->err) < 0) {
         v->rc = v->err->code;
         return;
     }
     if (ours && !strcmp(have->shape, pt_buf_cstr(&shape)))
         return;
+    if (pt_build_service(md, ours ? have->o.uid : NULL, &b, v->err) < 0) {
+        v->rc = v->err->code;
+        return;
+    }
     struct pt_effect *e = pt_view_effect(v, ours ? PT_EFFECT_PATCH_SERVICE : PT_EFFECT_CREATE_SERVICE);
     e->name = md->o.name;
     e->uid = ours ? have->o.uid : NULL;

@@ -148,12 +148,21 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
     c[PT_COND_RECONCILING] = (struct condition){working ? PT_TRUE : PT_FALSE, working ? c[PT_COND_READY].reason : v->complete ? "Complete" : "Stalled", ""};
 }
 
-/* --- writing ------------------------------------------------------------------------------------------------------------- */
+/* --- writing -------------------------------------------------------------------------------------------------------------
+ * Members are written in the order of the canonical text (obj.h), so that the hash of this text can be compared with that of the stored status.
+ * A member that is not set is left out of that text; in the patch it is null, so that it goes. */
 
 static void put_text(struct pt_buf *b, const char *name, const char *value)
 {
     pt_buf_printf(b, "\"%s\":", name);
     pt_buf_json_string(b, pt_str(value));
+}
+
+/* value: JSON, or NULL when not set. */
+static void put_optional(struct pt_buf *b, bool patch, const char *name, const char *value)
+{
+    if (value || patch)
+        pt_buf_printf(b, "\"%s\":%s,", name, value ? value : "null");
 }
 
 static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct condition c[PT_COND_COUNT])
@@ -164,39 +173,35 @@ static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct con
         char since[24];
         bool same = md->conds[i].since_ms && md->conds[i].truth == c[i].truth;
         pt_format_time(same ? md->conds[i].since_ms : v->s->wall_ms, since);
-        pt_buf_printf(b, "%s{\"type\":\"%s\",\"status\":\"%s\",\"observedGeneration\":%lld,\"lastTransitionTime\":\"%s\",", i ? "," : "", cond_types[i],
-                      truths[c[i].truth], (long long)md->generation, since);
-        put_text(b, "reason", c[i].reason);
-        pt_buf_putc(b, ',');
+        pt_buf_printf(b, "%s{\"lastTransitionTime\":\"%s\",", i ? "," : "", since);
         put_text(b, "message", c[i].message);
-        pt_buf_putc(b, '}');
+        pt_buf_printf(b, ",\"observedGeneration\":%lld,", (long long)md->generation);
+        put_text(b, "reason", c[i].reason);
+        pt_buf_printf(b, ",\"status\":\"%s\",\"type\":\"%s\"}", truths[c[i].truth], cond_types[i]);
     }
 }
 
-/* The same failure keeps its time; a new one gets now; when all is well again there is none. */
-static void put_last_failure(struct pt_view *v, struct pt_buf *b, const struct summary *sum)
+/* The same failure keeps its time; a new one gets now; when all is well again there is none. NULL: none. */
+static const char *last_failure(struct pt_view *v, const struct summary *sum, struct pt_buf *b)
 {
     const struct problem *p = &sum->problem;
-    const char *stored = v->s->md->last_failure;
+    const char *stored = v->complete ? NULL : v->s->md->last_failure;
     pt_auto_obj *old = NULL;
-    if (stored && pt_obj_parse(pt_str(stored), "lastFailure", &old, NULL) < 0)
+    if (v->s->md->last_failure && pt_obj_parse(pt_str(v->s->md->last_failure), "lastFailure", &old, NULL) < 0)
         stored = NULL;
     const char *pod = pt_obj_str(old, "pod"), *reason = pt_obj_str(old, "reason");
-    bool same = p->pod && pod && reason && !strcmp(pod, p->pod->o.name) && !strcmp(reason, p->reason);
-    pt_buf_puts(b, ",\"lastFailure\":");
-    if ((p->pod && p->of_model && !same)) {
-        char now[24];
-        pt_format_time(v->s->wall_ms, now);
-        pt_buf_putc(b, '{');
-        put_text(b, "pod", p->pod->o.name);
-        pt_buf_putc(b, ',');
-        put_text(b, "reason", p->reason);
-        pt_buf_putc(b, ',');
-        put_text(b, "message", p->message);
-        pt_buf_printf(b, ",\"exitCode\":%d,\"time\":\"%s\"}", p->pod->exit_code, now);
-    } else {
-        pt_buf_puts(b, stored && !v->complete ? stored : "null");
-    }
+    if (!p->pod || !p->of_model || (pod && reason && !strcmp(pod, p->pod->o.name) && !strcmp(reason, p->reason)))
+        return stored;
+    char now[24];
+    pt_format_time(v->s->wall_ms, now);
+    pt_buf_printf(b, "{\"exitCode\":%d,", p->pod->exit_code);
+    put_text(b, "message", p->message);
+    pt_buf_putc(b, ',');
+    put_text(b, "pod", p->pod->o.name);
+    pt_buf_putc(b, ',');
+    put_text(b, "reason", p->reason);
+    pt_buf_printf(b, ",\"time\":\"%s\"}", now);
+    return pt_buf_cstr(b);
 }
 
 static const char *loaded_digest(struct pt_view *v, char text[72])
@@ -211,53 +216,35 @@ static const char *loaded_digest(struct pt_view *v, char text[72])
     return v->update_revision && !strcmp(v->s->md->update_revision, v->update) ? v->s->md->digest : "";
 }
 
-static void put_model(struct pt_view *v, struct pt_buf *b, const struct summary *sum)
+static void put_model(struct pt_view *v, struct pt_buf *b, const struct summary *sum, const char *failure, bool patch)
 {
-    char digest[72];
-    const char *state = sum->failed ? "Failed" : v->fresh.count && sum->loaded == v->fresh.count ? "Loaded" : sum->downloading ? "Downloading" : "Loading";
-    pt_buf_puts(b, ",\"model\":{");
-    if (v->fresh.count)
-        put_text(b, "state", state);
-    else
-        pt_buf_puts(b, "\"state\":null");
-    const char *d = loaded_digest(v, digest);
-    pt_buf_puts(b, ",\"digest\":");
-    if (*d)
-        pt_buf_json_string(b, pt_str(d));
-    else
-        pt_buf_puts(b, "null");
-    pt_buf_printf(b, ",\"loadedReplicas\":%d,\"failedReplicas\":%d", sum->loaded, sum->failed);
-    put_last_failure(v, b, sum);
-    pt_buf_putc(b, '}');
+    char digest[72], quoted[80];
+    const char *state = sum->failed ? "\"Failed\"" : v->fresh.count && sum->loaded == v->fresh.count ? "\"Loaded\"" : sum->downloading ? "\"Downloading\"" : "\"Loading\"";
+    snprintf(quoted, sizeof quoted, "\"%.71s\"", loaded_digest(v, digest));
+    put_optional(b, patch, "digest", quoted[1] != '"' ? quoted : NULL);
+    pt_buf_printf(b, "\"failedReplicas\":%d,", sum->failed);
+    put_optional(b, patch, "lastFailure", failure);
+    pt_buf_printf(b, "\"loadedReplicas\":%d", sum->loaded);
+    if (v->fresh.count || patch)
+        pt_buf_printf(b, ",\"state\":%s", v->fresh.count ? state : "null");
 }
 
-static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary *sum, const struct condition c[PT_COND_COUNT])
+static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary *sum, const struct condition c[PT_COND_COUNT], const char *failure, bool patch)
 {
     const struct pt_md *md = v->s->md;
-    pt_buf_printf(b, "{\"observedGeneration\":%lld,\"replicas\":%d,\"readyReplicas\":%d,\"availableReplicas\":%d,\"updatedReplicas\":%d,\"terminatingReplicas\":%d",
-                  (long long)md->generation, v->fresh.count + v->old.count, v->fresh.ready + v->old.ready, v->fresh.available + v->old.available, v->fresh.count,
-                  v->leaving);
-    pt_buf_printf(b, ",\"selector\":\"%s=%s\",\"collisionCount\":%d,", PT_LABEL_NAME, md->o.name, v->collisions);
+    pt_buf_printf(b, "{\"availableReplicas\":%d,\"collisionCount\":%d,\"conditions\":[", v->fresh.available + v->old.available, v->collisions);
+    put_conditions(v, b, c);
+    pt_buf_puts(b, "],");
     put_text(b, "currentRevision", v->complete ? v->update : md->current_revision);
     pt_buf_putc(b, ',');
-    put_text(b, "updateRevision", v->update);
     if (!md->invalid)
-        pt_buf_printf(b, ",\"endpoint\":\"http://%s.%s.svc:%d\"", md->o.name, md->o.ns, md->spec.port);
-    put_model(v, b, sum);
-    pt_buf_puts(b, ",\"conditions\":[");
-    put_conditions(v, b, c);
-    pt_buf_puts(b, "]}");
-}
-
-static bool is_stored(struct pt_view *v, const struct pt_buf *status)
-{
-    pt_auto_obj *tree = NULL;
-    pt_auto_buf canonical = PT_BUF_INIT(0);
-    if (pt_obj_parse((struct pt_str){status->data, status->len}, "status", &tree, v->err) < 0 || pt_obj_canonical(tree, &canonical, v->err) < 0) {
-        v->rc = v->err->code;
-        return true;
-    }
-    return pt_hash64(canonical.data, canonical.len, 0) == v->s->md->status_hash;
+        pt_buf_printf(b, "\"endpoint\":\"http://%s.%s.svc:%d\",", md->o.name, md->o.ns, md->spec.port);
+    pt_buf_puts(b, "\"model\":{");
+    put_model(v, b, sum, failure, patch);
+    pt_buf_printf(b, "},\"observedGeneration\":%lld,\"readyReplicas\":%d,\"replicas\":%d,\"selector\":\"%s=%s\",\"terminatingReplicas\":%d,", (long long)md->generation,
+                  v->fresh.ready + v->old.ready, v->fresh.count + v->old.count, PT_LABEL_NAME, md->o.name, v->leaving);
+    put_text(b, "updateRevision", v->update);
+    pt_buf_printf(b, ",\"updatedReplicas\":%d}", v->fresh.count);
 }
 
 /* Counts that move while pods come and go are written at most twice a second; what a condition says is written at once. */
@@ -281,17 +268,18 @@ void pt_plan_status(struct pt_view *v)
     const struct pt_md *md = v->s->md;
     struct summary sum = summarise(v);
     struct condition c[PT_COND_COUNT];
-    pt_auto_buf status = PT_BUF_INIT(0), body = PT_BUF_INIT(0);
+    pt_auto_buf status = PT_BUF_INIT(0), body = PT_BUF_INIT(0), failed = PT_BUF_INIT(0);
     judge_ready(v, &sum, c);
     judge_model(v, &sum, &c[PT_COND_MODEL_LOADED]);
     judge_rest(v, &sum, c);
-    put_status(v, &status, &sum, c);
-    if (v->rc == PT_OK && (v->rc = pt_buf_check(&status, "plan: status", v->err)) < 0)
-        return;
-    if (v->rc < 0 || is_stored(v, &status) || can_wait(v, c))
+    const char *failure = last_failure(v, &sum, &failed);
+    put_status(v, &status, &sum, c, failure, false);
+    if (v->rc == PT_OK && (v->rc = pt_buf_check(&status, "plan: status", v->err)) == PT_OK)
+        v->rc = pt_buf_check(&failed, "plan: status", v->err);
+    if (v->rc < 0 || pt_hash64(status.data, status.len, 0) == md->status_hash || can_wait(v, c))
         return;
     pt_buf_printf(&body, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"status\":", md->o.uid, (unsigned long long)md->o.rv);
-    pt_buf_append(&body, status.data, status.len);
+    put_status(v, &body, &sum, c, failure, true);
     pt_buf_putc(&body, '}');
     struct pt_effect *e = pt_view_effect(v, PT_EFFECT_PATCH_STATUS);
     e->name = md->o.name;
