@@ -31,33 +31,16 @@ void pt_obj_delete_ptr(cJSON **o)
 }
 
 /* cJSON allows a depth of 1,000; what we walk recursively stays far below that. */
-static bool deeper_than(struct pt_str text, unsigned limit)
+static bool deeper_than(const cJSON *o, unsigned limit)
 {
-    unsigned depth = 0;
-    bool string = false;
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.p[i];
-        if (string) {
-            if (c == '\\')
-                i++;
-            else if (c == '"')
-                string = false;
-        } else if (c == '"') {
-            string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > limit)
-                return true;
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            depth--;
-        }
-    }
+    for (const cJSON *c = o->child; c; c = c->next)
+        if (c->child && (limit == 0 || deeper_than(c, limit - 1)))
+            return true;
     return false;
 }
 
 int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err)
 {
-    if (deeper_than(text, MAX_DEPTH))
-        return pt_fail(err, PT_EPARSE, "%s: nested more than %d levels deep", what, MAX_DEPTH);
     if (text.len && memchr(text.p, 0, text.len))
         return pt_fail(err, PT_EPARSE, "%s: has a zero byte", what);
     const char *end = NULL;
@@ -69,8 +52,12 @@ int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_er
     if (!o)
         return pt_fail(err, PT_EPARSE, "%s: not JSON at byte %zu", what, at);
     struct pt_str rest = pt_str_trim((struct pt_str){text.p + at, text.len - at});
-    if (rest.len || !cJSON_IsObject(o)) {
+    bool deep = deeper_than(o, MAX_DEPTH);
+    if (rest.len || deep || !cJSON_IsObject(o)) {
+        bool object = cJSON_IsObject(o);
         cJSON_Delete(o);
+        if (deep && object)
+            return pt_fail(err, PT_EPARSE, "%s: nested more than %d levels deep", what, MAX_DEPTH);
         return rest.len ? pt_fail(err, PT_EPARSE, "%s: more text after the object at byte %zu", what, at)
                         : pt_fail(err, PT_EPARSE, "%s: not a JSON object", what);
     }

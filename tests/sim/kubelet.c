@@ -170,9 +170,8 @@ static void observe_pod(void *arg, const char *ns, const char *name, struct pt_s
     struct kubelet_pod *p = pt_map_get(&w->pods, pt_str(name));
     struct pt_object *o;
     struct pt_err err;
-    uint64_t hash = pt_hash64(object.p, object.len, 0);
     (void)ns;
-    if (p && p->seen == hash) {
+    if (p && p->seen == object.p) {
         p->epoch = w->epoch;
         return;
     }
@@ -191,7 +190,7 @@ static void observe_pod(void *arg, const char *ns, const char *name, struct pt_s
     }
     struct pt_pod *pod = (struct pt_pod *)o;
     p->epoch = w->epoch;
-    p->seen = hash;
+    p->seen = object.p;
     if (!o->owner_uid)
         world_break(w, "pod %s has no controller", name);
     snprintf(p->owner_uid, sizeof p->owner_uid, "%s", o->owner_uid ? o->owner_uid : "");

@@ -23,7 +23,7 @@ struct world;
 struct kubelet_pod {
     struct world *w;
     char name[80], uid[64], owner_uid[64], revision[64];
-    uint64_t seen; /* hash of the object as seen last */
+    const char *seen; /* the stored text as seen last: its memory is not used again before the history has moved on */
     unsigned epoch;
     struct pt_timer life, sync, report, end;
     int step;                /* of its life: kubelet.c */

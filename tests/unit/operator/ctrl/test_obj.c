@@ -36,13 +36,16 @@ static void parsing(void **state)
 {
     (void)state;
     static const char *const bad[] = {"", "{", "[]", "1", "{} x", "{\"a\":}", "{\"a\":1}{}", "nul"};
-    char deep[402];
+    char deep[1024] = "";
     struct pt_err err;
     cJSON *o = NULL;
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(pt_obj_parse(pt_str(bad[i]), "test", &o, &err), PT_EPARSE);
-    memset(deep, '[', sizeof deep - 1);
-    deep[sizeof deep - 1] = 0;
+    for (int i = 0; i < 120; i++)
+        strcat(deep, "{\"a\":");
+    strcat(deep, "1");
+    for (int i = 0; i < 120; i++)
+        strcat(deep, "}");
     assert_int_equal(pt_obj_parse(pt_str(deep), "test", &o, &err), PT_EPARSE);
     assert_non_null(strstr(err.msg, "levels deep"));
     assert_int_equal(pt_obj_parse((struct pt_str){"{}\0", 3}, "test", &o, &err), PT_EPARSE);
