@@ -62,6 +62,13 @@ struct pt_str pt_http_body(const struct pt_http_request *r)
     return (struct pt_str){c->body.data, c->body.len};
 }
 
+void pt_http_take_body(struct pt_http_request *r, struct pt_buf *out)
+{
+    struct pt_http_conn *c = pt_conn_of(r);
+    *out = c->body;
+    c->body = (struct pt_buf){.cap = out->cap};
+}
+
 struct pt_str pt_http_header(const struct pt_http_request *r, const char *name)
 {
     const struct pt_http_msg *m = &pt_conn_of(r)->msg;

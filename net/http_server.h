@@ -52,6 +52,8 @@ struct pt_str pt_http_method(const struct pt_http_request *r);
 struct pt_str pt_http_path(const struct pt_http_request *r);     /* percent-decoded is the caller's business; without query */
 struct pt_str pt_http_query(const struct pt_http_request *r);    /* without '?' */
 struct pt_str pt_http_body(const struct pt_http_request *r);
+/* Moves the body's memory into out, which is overwritten: for work that may outlive the request. pt_http_body() is empty afterwards. */
+void pt_http_take_body(struct pt_http_request *r, struct pt_buf *out);
 struct pt_str pt_http_header(const struct pt_http_request *r, const char *name); /* case-insensitive; p == NULL when absent */
 /* Parameter of the query string, percent-decoded into buf; NULL when absent or too long. */
 const char *pt_http_query_param(const struct pt_http_request *r, const char *name, char *buf, size_t size);

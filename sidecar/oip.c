@@ -88,8 +88,7 @@ struct input {
 static void put_shape(struct pt_buf *b, const int64_t *dims, int rank)
 {
     pt_buf_putc(b, '[');
-    for (int i = 0; i < rank; i++)
-        pt_buf_printf(b, i ? ",%lld" : "%lld", (long long)dims[i]);
+    pt_json_put_numbers(b, PT_JE_I64, dims, rank < 0 ? 0 : (size_t)rank);
     pt_buf_putc(b, ']');
 }
 
@@ -414,7 +413,9 @@ static int put_output(const struct pt_value_info *v, const struct pt_tensor *t, 
         return pt_fail(err, PT_EINTERNAL, "output \"%s\": the model gave nothing that can be sent", v->name);
     pt_buf_puts(out, "{\"name\":");
     pt_buf_json_string(out, pt_str(v->name));
-    pt_buf_printf(out, ",\"datatype\":\"%s\",\"shape\":", type->name);
+    pt_buf_puts(out, ",\"datatype\":\"");
+    pt_buf_puts(out, type->name);
+    pt_buf_puts(out, "\",\"shape\":");
     put_shape(out, t->dims, t->rank);
     pt_buf_puts(out, ",\"data\":[");
     pt_json_put_numbers(out, type->elem, t->data, (size_t)count);

@@ -128,15 +128,13 @@ static void refuse_busy(struct pt_rest *r, struct pt_http_request *req, const st
     pt_http_reply(req, 429, JSON, &h, 1, pt_str(body));
 }
 
-/* Hands a copy of the body to a worker: the request's own memory goes with its client. */
-static int submit(struct infer *i, struct pt_err *err)
+/* Hands the body to a worker: what stays with the request goes with its client. */
+static void submit(struct infer *i)
 {
-    if (!pt_buf_append(&i->own_body, i->body.p, i->body.len) && i->body.len)
-        return pt_buf_check(&i->own_body, "request", err);
+    pt_http_take_body(i->req, &i->own_body);
     i->body = (struct pt_str){i->own_body.data, i->own_body.len};
     pt_http_on_close(i->req, client_gone, i);
     pt_scheduler_submit(i->rest->scheduler, &i->job);
-    return PT_OK;
 }
 
 static struct infer *new_infer(struct pt_rest *r, struct pt_http_request *req, struct pt_loaded *loaded, int64_t received_ns)
@@ -170,9 +168,8 @@ static void start_infer(struct pt_rest *r, struct pt_http_request *req, struct p
     } else if (i->body.len <= RUN_HERE_BODY && pt_scheduler_run_here(r->scheduler, &i->job)) {
         answer(i);
         free_infer(i);
-    } else if (submit(i, &err) < 0) {
-        free_infer(i);
-        refuse(r, req, &err, received_ns);
+    } else {
+        submit(i);
     }
 }
 

@@ -13,6 +13,7 @@
 #include <string.h>
 
 enum { IDLE, QUEUED, RUNNING, FINISHED };
+enum { CLAMP = 4 };
 
 struct worker {
     struct pt_scheduler *scheduler;
@@ -30,7 +31,7 @@ struct pt_scheduler {
     struct pt_job *head, *tail;
     int queued, running, sleeping;
     bool stopping;
-    int64_t service_ns;
+    int64_t service_ns, short_ns; /* averages; in the second no run counts more than CLAMP limits: a pause of the machine is no slow model */
     int started; /* threads */
     struct worker workers[];
 };
@@ -67,12 +68,18 @@ static void start_running(struct pt_scheduler *s, struct pt_job *j, int slot)
     s->running++;
 }
 
-/* Average over the last eight or so. */
+/* Over the last eight or so. */
+static void average(int64_t *mean, int64_t value)
+{
+    *mean += *mean ? (value - *mean) / 8 : value;
+}
+
 static void end_running(struct pt_scheduler *s, struct pt_job *j)
 {
-    int64_t took = j->finished_ns - j->started_ns;
+    int64_t took = j->finished_ns - j->started_ns, most = CLAMP * s->o.run_here_ns;
     s->running--;
-    s->service_ns += s->service_ns ? (took - s->service_ns) / 8 : took;
+    average(&s->service_ns, took);
+    average(&s->short_ns, took < most ? took : most);
     j->state = FINISHED;
 }
 
@@ -188,7 +195,7 @@ void pt_scheduler_submit(struct pt_scheduler *s, struct pt_job *j)
 bool pt_scheduler_run_here(struct pt_scheduler *s, struct pt_job *j)
 {
     pthread_mutex_lock(&s->lock);
-    bool allowed = s->service_ns > 0 && s->service_ns < s->o.run_here_ns && s->queued == 0 && s->running < s->o.concurrency;
+    bool allowed = s->short_ns > 0 && s->short_ns < s->o.run_here_ns && s->queued == 0 && s->running < s->o.concurrency;
     if (allowed)
         start_running(s, j, s->o.workers);
     pthread_mutex_unlock(&s->lock);

@@ -245,11 +245,17 @@ static void cheap_jobs_run_here(void **state)
     assert_true(pt_scheduler_run_here(f->s, &prepare(f, 3, false, 60000)->job)); /* a second at once is allowed */
     submit(f, 4, false, 60000);
     assert_false(pt_scheduler_run_here(f->s, &prepare(f, 5, false, 60000)->job)); /* it would overtake one that waits */
-    usleep(450000);
+    usleep(100000);
     atomic_store(&held->hold, false);
     until_done(f, 3);
-    for (int i = 6; i < 8; i++) /* one slow job moved the average past the limit */
-        assert_false(pt_scheduler_run_here(f->s, &prepare(f, i, false, 60000)->job));
+    assert_true(pt_scheduler_run_here(f->s, &prepare(f, 6, false, 60000)->job)); /* one slow run may be the machine's fault */
+    for (int i = 7; i < 10; i++) {
+        held = submit(f, i, true, 60000);
+        usleep(100000);
+        atomic_store(&held->hold, false);
+        until_done(f, i - 3);
+    }
+    assert_false(pt_scheduler_run_here(f->s, &prepare(f, 10, false, 60000)->job)); /* three are the model's */
     tear_down(f);
 }
 
