@@ -132,7 +132,7 @@ static void read_config(struct kubelet_pod *p, const cJSON *tree)
     }
     const char *uri = pt_obj_str(config, "model.uri"), *digest = pt_obj_str(config, "model.digest");
     int version = uri ? uri[strlen(uri) - 1] - '0' : 0;
-    snprintf(p->digest, sizeof p->digest, "%s", sim_digest(version));
+    snprintf(p->digest, sizeof p->digest, "%.71s", sim_digest(version));
     p->fails = digest && strcmp(digest, p->digest) != 0;
     p->reason = PT_REASON_DIGEST_MISMATCH;
 }
