@@ -12,9 +12,11 @@ static bool is_image(const struct pt_tensor *t)
     return t->dtype == PT_FLOAT && (t->rank == 3 || t->rank == 4);
 }
 
-static uint64_t hash_bytes(const void *p, size_t len)
+/* Shapes of one form share packed weights, whatever their batch. Never 0, which is the aligned copy. */
+static uint64_t pack_key(const struct pt_kernels *k, const struct pt_conv *s)
 {
-    return pt_hash64(p, len, 1) | 1; /* never 0, which is the aligned copy */
+    const uint64_t key[2] = {k->conv_pack_form(s), s->groups};
+    return pt_hash64(key, sizeof key, 1) | 1;
 }
 
 /* --- Conv ----------------------------------------------------------------------------------------------------------------------- */
@@ -35,7 +37,6 @@ static int conv_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-/* Weights are packed once per shape; how they are packed does not depend on the image's size. */
 struct pack_job {
     const struct pt_kernels *k;
     const struct pt_conv *s;
@@ -90,7 +91,7 @@ int pt_lower_conv(struct pt_lower *l)
     conv_shape(&p->s, &x->t, &w->t, l->item->params);
     p->fused = (struct pt_fused){.bias = 1, .residual = 2, .columns = w->t.dims[0], .is_conv = true};
     struct pack_job job = {l->k, &p->s, &w->t};
-    p->packed = pt_lower_pack(l, w, hash_bytes(&p->s, sizeof p->s), l->k->conv_pack_size(&p->s), fill_conv, &job);
+    p->packed = pt_lower_pack(l, w, pack_key(l->k, &p->s), l->k->conv_pack_size(&p->s), fill_conv, &job);
     int in[3] = {pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST), pt_lower_in(l, 2), -1};
     if (!p->packed || in[0] < 0)
         return PT_ENOMEM;
