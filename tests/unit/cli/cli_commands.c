@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli_commands.c: the program `pintle` itself: exit status, one line of error, and the results of run, bench and inspect on the digits model,
+ * run's against the library called directly.
+ */
+#include "tests/unit/base/unit.h"
+
+#include "base/json.h"
+#include "base/rand.h"
+#include "cli/tensor_file.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#define DIGITS PT_SOURCE_DIR "/examples/digits/digits.onnx"
+
+extern char **environ;
+static struct pt_buf out, errors;
+
+/* Runs pintle with these arguments (split at blanks, "@" stands for the temporary directory); its output in `out` and `errors`. */
+static int pintle(const char *line)
+{
+    static char words[4096], *argv[32];
+    posix_spawn_file_actions_t actions;
+    pid_t pid;
+    int status, argc = 0, length = 0;
+    words[0] = '\0';
+    argv[argc++] = (char *)(uintptr_t)"pintle";
+    for (const char *p = line; *p; p++)
+        length += *p == '@' ? sprintf(words + length, "%s", temp_dir()) : sprintf(words + length, "%c", *p);
+    for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    argv[argc] = NULL;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addopen(&actions, 1, temp_path("stdout"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    posix_spawn_file_actions_addopen(&actions, 2, temp_path("stderr"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    assert_int_equal(posix_spawn(&pid, PT_BINARY_DIR "/bin/pintle", &actions, NULL, argv, environ), 0);
+    posix_spawn_file_actions_destroy(&actions);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    pt_buf_reset(&out);
+    pt_buf_reset(&errors);
+    assert_works(pt_buf_read_file(&out, temp_path("stdout"), &err));
+    assert_works(pt_buf_read_file(&errors, temp_path("stderr"), &err));
+    pt_buf_cstr(&out);
+    pt_buf_cstr(&errors);
+    return WEXITSTATUS(status);
+}
+
+static void fails(const char *line, int status, const char *part)
+{
+    int got = pintle(line);
+    if (got != status || strncmp(errors.data, "error: ", 7) != 0 || strchr(errors.data, '\n') != errors.data + errors.len - 1 || !strstr(errors.data, part) || out.len)
+        fail_msg("pintle %s: exit %d, stdout '%s', stderr '%s'", line, got, out.data, errors.data);
+}
+
+static void help_and_version(void **state)
+{
+    (void)state;
+    assert_int_equal(pintle("--version"), 0);
+    assert_string_equal(out.data, "pintle 0.1.0\n");
+    assert_int_equal(pintle("--help"), 0);
+    assert_int_equal(errors.len, 0);
+    struct pt_str rest = {out.data, out.len}, line;
+    int commands = 0;
+    while (pt_str_split(&rest, '\n', &line)) { /* every row of the table: "  NAME  SUMMARY" */
+        char name[32], command[64], want[64];
+        if (!pt_str_starts(line, PT_STR("  ")) || sscanf(line.p, " %31s", name) != 1)
+            continue;
+        snprintf(command, sizeof command, "%s --help", name);
+        snprintf(want, sizeof want, "usage: pintle %s ", name);
+        struct pt_buf saved = out; /* the table is read on from it */
+        out = PT_BUF_INIT(0);
+        assert_int_equal(pintle(command), 0);
+        if (strncmp(out.data, want, strlen(want)) != 0)
+            fail_msg("pintle %s says '%.60s'", command, out.data);
+        pt_buf_finish(&out);
+        out = saved;
+        commands++;
+    }
+    assert_true(commands >= 3);
+}
+
+static void usage_errors(void **state)
+{
+    (void)state;
+    fails("", EX_USAGE, "a command is needed");
+    fails("nonsense", EX_USAGE, "unknown command \"nonsense\"");
+    fails("--nonsense", EX_USAGE, "unknown option \"--nonsense\"");
+    fails("run", EX_USAGE, "a model is needed");
+    fails("run a b -o @/o", EX_USAGE, "not also \"b\"");
+    fails("run a", EX_USAGE, "-o DIR");
+    fails("run a -i x -o @/o", EX_USAGE, "NAME=VALUE");
+    fails("run a -i =x -o @/o", EX_USAGE, "NAME=VALUE");
+    fails("run a -i x=1 -i x=2 -o @/o", EX_USAGE, "twice");
+    fails("run a -o @/o --format csv", EX_USAGE, "csv");
+    fails("run a -o @/o --threads 0", EX_USAGE, "--threads: 0");
+    fails("run a --bogus", EX_USAGE, "--bogus");
+    fails("run a -q", EX_USAGE, "-q");
+    fails("run a -o", EX_USAGE, "-o needs a value");
+    fails("bench a --seconds soon", EX_USAGE, "soon");
+    fails("bench a --seconds -1", EX_USAGE, "-1");
+    fails("bench a --warmup x", EX_USAGE, "--warmup");
+    fails("bench a --json=1", EX_USAGE, "takes no value");
+    fails("inspect", EX_USAGE, "a model is needed");
+}
+
+static void bad_files(void **state)
+{
+    (void)state;
+    temp_write("junk.onnx", "this is no model", 16);
+    temp_write("empty.onnx", "", 0);
+    temp_write("junk.npy", "this is no array", 16);
+    const char *const commands[] = {"run -o @/o ", "bench ", "inspect "};
+    for (size_t i = 0; i < 3; i++) {
+        char line[300];
+        snprintf(line, sizeof line, "%s@/none.onnx", commands[i]);
+        fails(line, EX_NOINPUT, "none.onnx");
+        snprintf(line, sizeof line, "%s@/junk.onnx", commands[i]);
+        fails(line, EX_DATAERR, "junk.onnx");
+        snprintf(line, sizeof line, "%s@/empty.onnx", commands[i]);
+        fails(line, EX_DATAERR, "empty.onnx");
+        snprintf(line, sizeof line, "%s@", commands[i]);
+        assert_true(pintle(line) >= EX__BASE && errors.len > 0);
+    }
+    fails("run " DIGITS " -o @/o", EX_DATAERR, "'x' is missing");
+    fails("run " DIGITS " -i y=@/junk.npy -o @/o", EX_DATAERR, "its inputs are: x");
+    fails("run " DIGITS " -i x=@/junk.npy -o @/o", EX_DATAERR, "not an npy file");
+    fails("run " DIGITS " -i x=@/none.npy -o @/o", EX_NOINPUT, "none.npy");
+    fails("bench " DIGITS " --shape x=1x1x8 --seconds 0", EX_DATAERR, "x");
+    fails("bench " DIGITS " --shape x=1x1x8x-8 --seconds 0", EX_DATAERR, "1x1x8x-8");
+    fails("bench " DIGITS " --shape y=1 --seconds 0", EX_DATAERR, "its inputs are: x");
+    assert_int_not_equal(access(temp_path("o"), F_OK), 0); /* nothing was written */
+}
+
+enum { BATCH = 3 };
+static float images[BATCH * 64];
+
+static void write_images(void)
+{
+    struct pt_rand r;
+    struct pt_tensor t = {.dtype = PT_FLOAT, .rank = 4, .dims = {BATCH, 1, 8, 8}, .data = images, .size_bytes = sizeof images};
+    pt_auto_buf npy = PT_BUF_INIT(0), pb = PT_BUF_INIT(0);
+    pt_rand_init(&r, 1);
+    for (size_t i = 0; i < BATCH * 64; i++)
+        images[i] = (float)pt_rand_unit(&r) * 16;
+    assert_works(pt_npy_write(&npy, &t, &err));
+    assert_works(pt_tensor_pb_write(&pb, &t, "x", &err));
+    temp_write("x.npy", npy.data, npy.len);
+    temp_write("x.pb", pb.data, pb.len);
+}
+
+static void run_equals_the_library(void **state)
+{
+    struct pt_session *session;
+    struct pt_run *run;
+    struct pt_tensor in = {.dtype = PT_FLOAT, .rank = 4, .dims = {BATCH, 1, 8, 8}, .data = images, .size_bytes = sizeof images};
+    struct pt_session_options options = {.thread_count = 1};
+    (void)state;
+    write_images();
+    assert_works(pt_session_open(DIGITS, &options, &session, &err));
+    assert_works(pt_run_create(session, &run, &err));
+    assert_works(pt_run_set_input(run, 0, &in, &err));
+    assert_works(pt_run_execute(run, &err));
+    const char *const lines[] = {"run " DIGITS " -i x=@/x.npy -o @/deep/o --threads 1", "run " DIGITS " --input=x=@/x.pb --output @/deep/o --threads=1 --format pb"};
+    for (int pb = 0; pb < 2; pb++) {
+        assert_int_equal(pintle(lines[pb]), 0);
+        assert_int_equal(out.len + errors.len, 0);
+        for (size_t i = 0; i < 2; i++) {
+            char name[32];
+            struct pt_tensor_file f;
+            const struct pt_tensor *want = pt_run_output(run, i);
+            snprintf(name, sizeof name, "deep/o/%zu.%s", i, pb ? "pb" : "npy");
+            assert_works(pt_tensor_file_read(temp_path(name), &f, &err));
+            assert_true(f.t.dtype == PT_FLOAT && f.t.rank == 2 && f.t.dims[0] == BATCH && f.t.dims[1] == 10);
+            assert_int_equal(f.t.size_bytes, want->size_bytes);
+            assert_memory_equal(f.t.data, want->data, want->size_bytes);
+            pt_tensor_file_finish(&f);
+        }
+    }
+    pt_run_destroy(run);
+    pt_session_close(session);
+}
+
+/* The number of that name in the object that is all of `out`. */
+static double number(const char *name)
+{
+    struct pt_json j;
+    struct pt_str key;
+    double v = -1;
+    pt_json_init(&j, out.data, out.len);
+    assert_works(pt_json_object(&j, &err));
+    while (pt_json_member(&j, &key, NULL) == 1)
+        if (pt_json_key_is(&key, name))
+            assert_works(pt_json_double(&j, &v, &err));
+        else
+            assert_works(pt_json_skip(&j, &err));
+    assert_works(pt_json_end(&j, &err));
+    return v;
+}
+
+static void bench_measures(void **state)
+{
+    (void)state;
+    write_images();
+    const char *const lines[] = {"bench " DIGITS " --seconds 0.05 --warmup 1 --threads 1 --json", "bench " DIGITS " --seconds 0.05 --threads 1 --json --shape x=5x1x8x8",
+                                 "bench " DIGITS " --seconds 0.05 --threads 1 --json -i x=@/x.npy"};
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(pintle(lines[i]), 0);
+        assert_non_null(strstr(out.data, "{\"model\":\"" DIGITS "\","));
+        assert_true(number("threads") == 1 && number("runs") >= 1);
+        assert_true(number("load_ms") > 0 && number("first_ms") > 0 && number("rss_mb") > 1);
+        assert_true(number("min_ms") > 0 && number("min_ms") <= number("median_ms") && number("median_ms") <= number("p99_ms"));
+    }
+    assert_int_equal(pintle("bench " DIGITS " --seconds 0"), 0);
+    assert_non_null(strstr(out.data, "runs       1\n"));
+    fails("bench " DIGITS " -i x=@/x.npy --shape x=1x1x8x8", EX_DATAERR, "both");
+}
+
+static void inspect_describes(void **state)
+{
+    (void)state;
+    assert_int_equal(pintle("inspect " DIGITS), 0);
+    const char *const parts[] = {"opsets       ai.onnx 17\n", "inputs (1)\n  x   float32   [N, 1, 8, 8]\n", "  2   Conv      ai.onnx   since 11\n", "6.09 k (6090)"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (!strstr(out.data, parts[i]))
+            fail_msg("'%s' is not in: %s", parts[i], out.data);
+    assert_int_equal(pintle("inspect --json " DIGITS), 0);
+    assert_true(number("parameters") == 6090 && number("macs") > 0 && number("peak_bytes") > 0);
+    assert_non_null(strstr(out.data, "{\"name\":\"x\",\"dtype\":\"float32\",\"shape\":[\"N\",1,8,8]}"));
+    assert_non_null(strstr(out.data, "{\"domain\":\"ai.onnx\",\"op_type\":\"Conv\",\"since_version\":11,\"count\":2,\"supported\":true}"));
+}
+
+static int cleanup(void **state)
+{
+    (void)state;
+    temp_remove();
+    pt_buf_finish(&out);
+    pt_buf_finish(&errors);
+    return 0;
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_teardown(f, cleanup)
+    const struct CMUnitTest tests[] = {
+        CASE(help_and_version), CASE(usage_errors), CASE(bad_files), CASE(run_equals_the_library), CASE(bench_measures), CASE(inspect_describes),
+    };
+    return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
+}
