@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const char help[] =
     "usage: pintle serve MODEL.onnx|URL [--name N] [--port 8080] [--metrics-port 8082] [OPTION...]\n"
@@ -123,7 +124,10 @@ static int serve(const struct arguments *a, struct pt_config *c)
         return pt_cmd_fail(&err);
     pt_log_setup("pintle", PT_LOG_INFO, PT_LOG_AUTO);
     struct pt_sidecar_options o = {.config = c, .cache_dir = cache, .fail_fast = true};
-    return pt_sidecar_run(&o, &err) < 0 ? pt_cmd_fail(&err) : 0;
+    rc = pt_sidecar_run(&o, &err);
+    if (rc == PT_ECANCELED)
+        _exit(pt_cmd_fail(&err));
+    return rc < 0 ? pt_cmd_fail(&err) : 0;
 }
 
 int pt_cmd_serve(int argc, char **argv)

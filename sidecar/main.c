@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] = "usage: pintle-sidecar [--config FILE] [--check] [--log-level LEVEL] [--log-format FORMAT]\n"
                             "\n"
@@ -70,6 +71,8 @@ int main(int argc, char **argv)
         return fail(&err, 2);
     struct pt_sidecar_options o = {.config = &config, .cache_dir = PT_PATH_CACHE};
     int rc = check ? PT_OK : pt_sidecar_run(&o, &err);
+    if (rc == PT_ECANCELED)
+        _exit(fail(&err, 1));
     pt_config_finish(&config);
     return rc < 0 ? fail(&err, 1) : 0;
 }

@@ -12,6 +12,7 @@
 #include "base/contract.h"
 #include "base/cpu.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "sidecar/reporter.h"
 #include "sidecar/rest.h"
 
@@ -212,20 +213,32 @@ static int clean_up(struct sidecar *s)
     return lost;
 }
 
+static int run(struct sidecar *s, struct pt_err *err)
+{
+    int rc = start(s, err);
+    if (rc == PT_OK) {
+        pt_loop_run(s->loop);
+        rc = s->rc;
+    }
+    int lost = clean_up(s);
+    return rc == PT_OK && lost > 0 ? pt_fail(err, PT_ETIMEDOUT, "%d requests were cut off: they took longer than drain.timeoutMs, or a second signal came", lost)
+                                   : rc;
+}
+
 int pt_sidecar_run(const struct pt_sidecar_options *o, struct pt_err *err)
 {
-    struct sidecar s = {.o = o, .err = err};
-    int rc = start(&s, err);
-    if (rc == PT_OK) {
-        pt_loop_run(s.loop);
-        rc = s.rc;
-    }
-    int lost = clean_up(&s);
-    if (rc == PT_OK && lost > 0)
-        rc = pt_fail(err, PT_ETIMEDOUT, "%d requests were cut off: they took longer than drain.timeoutMs, or a second signal came", lost);
-    pt_servable_finish(&s.servable);
-    pt_loop_destroy(s.loop);
-    pt_threads_destroy(s.threads);
-    pt_serving_metrics_finish(&s.metrics);
+    struct sidecar *s = pt_calloc(1, sizeof *s);
+    if (!s)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    s->o = o;
+    s->err = err;
+    int rc = run(s, err);
+    if (pt_servable_busy(&s->servable)) /* a load cannot be interrupted, and a thread of the pool uses all this */
+        return pt_fail(err, PT_ECANCELED, "stopped while the model was being loaded");
+    pt_servable_finish(&s->servable);
+    pt_loop_destroy(s->loop);
+    pt_threads_destroy(s->threads);
+    pt_serving_metrics_finish(&s->metrics);
+    pt_free(s);
     return rc;
 }
