@@ -249,7 +249,7 @@ static int read_attr(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_on
             break;
     if (rc == PT_OK)
         rc = set_attr(r, out, &a);
-    if (rc < 0)
+    if (rc < 0 && r->depth == 0)
         pt_wrap(r->err, "attribute '" PT_STR_FMT "'", PT_STR_ARG(out->name));
     return rc;
 }
@@ -306,8 +306,10 @@ int pt_onnx_read_node(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_o
         rc = PT_OK;
         if (f.number == 5 && f.type == PT_PB_LEN)
             rc = read_attr(r, f.bytes, &out->attrs[out->attr_count++]);
+        if (rc < 0 && r->depth == 0) /* the outermost node is enough: sixteen of them would not leave room for the reason */
+            pt_wrap(r->err, "node '" PT_STR_FMT "' (" PT_STR_FMT ")", PT_STR_ARG(out->name), PT_STR_ARG(out->op_type));
         if (rc < 0)
-            return pt_wrap(r->err, "node '" PT_STR_FMT "' (" PT_STR_FMT ")", PT_STR_ARG(out->name), PT_STR_ARG(out->op_type)), rc;
+            return rc;
     }
     return rc;
 }

@@ -117,6 +117,8 @@ static int read_header(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_
         case 3:
             return pt_fail(r->err, PT_EUNSUPPORTED, "tensors in segments are not supported");
         case 8:
+            if (pt_onnx_expect(r, &f, PT_PB_LEN, "name") < 0)
+                return PT_EPARSE;
             out->name = f.bytes;
             break;
         case 9:
@@ -212,9 +214,21 @@ static int read_tensor(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_
     return rc;
 }
 
+/* The name may stand behind what is wrong. */
+static void find_name(struct pt_str bytes, struct pt_str *name)
+{
+    struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
+    struct pt_pb_field f;
+    while (pt_pb_next(&in, &f, NULL) == 1)
+        if (f.number == 8 && f.type == PT_PB_LEN)
+            *name = f.bytes;
+}
+
 int pt_onnx_read_tensor(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_tensor *out)
 {
     int rc = read_tensor(r, bytes, out);
+    if (rc < 0)
+        find_name(bytes, &out->name);
     return rc < 0 ? pt_wrap(r->err, "tensor '" PT_STR_FMT "'", PT_STR_ARG(out->name)), rc : PT_OK;
 }
 

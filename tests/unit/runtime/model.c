@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * model.c: see model.h.
+ */
+#include "tests/unit/runtime/model.h"
+
+#include "base/pbwire.h"
+
+#define MAX_PARTS 16
+
+static const struct {
+    const char *name;
+    enum pt_dtype dtype;
+    size_t size;
+} types[] = {{"f32", PT_FLOAT, 4}, {"f64", PT_DOUBLE, 8}, {"i64", PT_INT64, 8}, {"i32", PT_INT32, 4}, {"i16", PT_INT16, 2}, {"i8", PT_INT8, 1},
+             {"u8", PT_UINT8, 1}, {"u32", PT_UINT32, 4}, {"u64", PT_UINT64, 8}, {"u16", PT_UINT16, 2}, {"f16", PT_FLOAT16, 2}, {"b", PT_BOOL, 1}};
+
+/* --- tensors ----------------------------------------------------------------------------------------------------------------- */
+
+static size_t read_type(const char **s, struct pt_tensor *t)
+{
+    size_t len = strcspn(*s, "[");
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        if (strlen(types[i].name) != len || strncmp(*s, types[i].name, len) != 0)
+            continue;
+        t->dtype = types[i].dtype;
+        *s += len + 1;
+        while (**s != ']') {
+            char *end;
+            t->dims[t->rank++] = strtoll(*s, &end, 10);
+            *s = end + (*end == ',');
+        }
+        ++*s;
+        return types[i].size;
+    }
+    fail_msg("bad type in \"%s\"", *s);
+    return 0;
+}
+
+static void put_value(const struct pt_tensor *t, size_t size, size_t i, const char **s)
+{
+    char *end, *p = (char *)t->data + i * size;
+    if (t->dtype == PT_FLOAT || t->dtype == PT_DOUBLE) {
+        double d = strtod(*s, &end);
+        float f = (float)d;
+        memcpy(p, size == 4 ? (void *)&f : (void *)&d, size);
+    } else {
+        unsigned long long v = strtoull(*s, &end, 0);
+        memcpy(p, &v, size);
+    }
+    if (end == *s)
+        fail_msg("too few values before \"%s\"", *s);
+    *s = end + (*end == ',');
+}
+
+struct pt_tensor test_tensor(const char *text)
+{
+    struct pt_tensor t = {0};
+    size_t size = read_type(&text, &t);
+    int64_t n = pt_tensor_count(&t);
+    t.size_bytes = (size_t)n * size;
+    t.data = calloc(1, t.size_bytes + 1);
+    if (*text == ':')
+        text++;
+    for (int64_t i = 0; i < n; i++)
+        put_value(&t, size, (size_t)i, &text);
+    return t;
+}
+
+/* --- protobuf ----------------------------------------------------------------------------------------------------------------- */
+
+static void put_str(struct pt_buf *b, uint32_t field, const char *s, size_t len)
+{
+    pt_pb_put_bytes(b, field, s, len);
+}
+
+static void put_message(struct pt_buf *b, uint32_t field, struct pt_buf *m)
+{
+    pt_pb_put_bytes(b, field, m->data, m->len);
+    pt_buf_finish(m);
+}
+
+static struct pt_buf tensor_proto(const char *name, size_t name_len, const char *text)
+{
+    struct pt_buf b = PT_BUF_INIT(0);
+    struct pt_tensor t = test_tensor(text);
+    for (int i = 0; i < t.rank; i++)
+        pt_pb_put_varint(&b, 1, (uint64_t)t.dims[i]);
+    pt_pb_put_varint(&b, 2, t.dtype);
+    put_str(&b, 8, name, name_len);
+    pt_pb_put_bytes(&b, 9, t.data, t.size_bytes);
+    free(t.data);
+    return b;
+}
+
+static struct pt_buf value_info(const char *name, size_t name_len, const char *type)
+{
+    struct pt_buf info = PT_BUF_INIT(0), proto = PT_BUF_INIT(0), tensor = PT_BUF_INIT(0), shape = PT_BUF_INIT(0);
+    struct pt_tensor t = {0};
+    put_str(&info, 1, name, name_len);
+    if (type) {
+        read_type(&type, &t);
+        pt_pb_put_varint(&tensor, 1, t.dtype);
+        for (int i = 0; i < t.rank; i++) {
+            struct pt_buf dim = PT_BUF_INIT(0);
+            if (t.dims[i] >= 0)
+                pt_pb_put_varint(&dim, 1, (uint64_t)t.dims[i]);
+            else
+                put_str(&dim, 2, "n", 1);
+            put_message(&shape, 1, &dim);
+        }
+        put_message(&tensor, 2, &shape);
+        put_message(&proto, 1, &tensor);
+        put_message(&info, 2, &proto);
+    }
+    return info;
+}
+
+/* name=value; returns behind it. */
+static const char *attribute(struct pt_buf *node, const char *s)
+{
+    struct pt_buf a = PT_BUF_INIT(0);
+    size_t len = strcspn(s, "=");
+    put_str(&a, 1, s, len);
+    s += len + 1;
+    bool list = *s == '[';
+    if (*s == '\'') {
+        len = strcspn(++s, "'");
+        put_str(&a, 4, s, len);
+        pt_pb_put_varint(&a, 20, 3);
+        s += len + 1;
+    } else if (*s == '{') {
+        char text[512];
+        len = strcspn(++s, "}");
+        snprintf(text, sizeof text, "%.*s", (int)len, s);
+        struct pt_buf t = tensor_proto("", 0, text);
+        put_message(&a, 5, &t);
+        pt_pb_put_varint(&a, 20, 4);
+        s += len + 1;
+    } else {
+        const char *p = s + list, *close = list ? strchr(s, ']') : s + strcspn(s, " \n");
+        bool real = memchr(p, '.', (size_t)(close - p)) != NULL;
+        while (p < close) {
+            char *next;
+            float f = strtof(p, &next);
+            uint32_t bits;
+            memcpy(&bits, &f, 4);
+            if (real)
+                pt_pb_put_i32(&a, list ? 7 : 2, bits);
+            else
+                pt_pb_put_varint(&a, list ? 8 : 3, (uint64_t)strtoll(p, &next, 10));
+            assert_true(next > p);
+            p = next + (*next == ',');
+        }
+        pt_pb_put_varint(&a, 20, list ? (real ? 6 : 7) : real ? 1 : 2);
+        s = close + list;
+    }
+    put_message(node, 5, &a);
+    return s;
+}
+
+/* "a, b" up to `close`: a field for each name. */
+static void names(struct pt_buf *node, uint32_t field, const char *s, const char *close)
+{
+    while (s < close) {
+        s += strspn(s, " ");
+        size_t len = strcspn(s, ",)= ");
+        if (s + len > close)
+            len = (size_t)(close - s);
+        put_str(node, field, s, len);
+        s += len;
+        s += strspn(s, " ");
+        if (s < close && *s == ',')
+            s++;
+    }
+}
+
+static struct pt_buf node_proto(const char *line, size_t len)
+{
+    struct pt_buf b = PT_BUF_INIT(0);
+    const char *eq = memchr(line, '=', len), *open = eq ? strchr(eq, '(') : NULL, *close = open ? strchr(open, ')') : NULL;
+    if (!close)
+        fail_msg("bad line \"%.*s\"", (int)len, line);
+    names(&b, 1, open + 1, close);
+    names(&b, 2, line, eq);
+    const char *op = eq + 1 + strspn(eq + 1, " "), *colons = strstr(op, "::");
+    put_str(&b, 3, line, strcspn(line, ", ="));
+    if (colons && colons < open) {
+        put_str(&b, 7, op, (size_t)(colons - op));
+        op = colons + 2;
+    }
+    put_str(&b, 4, op, (size_t)(open - op));
+    const char *s = close + 1;
+    while ((s += strspn(s, " ")) < line + len)
+        s = attribute(&b, s);
+    return b;
+}
+
+struct pt_buf test_model(const char *text)
+{
+    struct pt_buf model = PT_BUF_INIT(0), graph = PT_BUF_INIT(0), opset = PT_BUF_INIT(0);
+    int version = 17;
+    for (const char *line = text, *next; *line; line = next) {
+        size_t len = strcspn(line, "\n");
+        next = line + len + (line[len] == '\n');
+        char word[8] = "", name[64] = "", type[65536] = "";
+        if (len == 0)
+            continue;
+        if (sscanf(line, "opset %d", &version) == 1)
+            continue;
+        struct pt_buf m;
+        if (sscanf(line, "%7s %63s %65535[^\n]", word, name, type) == 3 && strcmp(word, "in") == 0) {
+            m = value_info(name, strlen(name), type);
+            put_message(&graph, 11, &m);
+        } else if (strcmp(word, "const") == 0) {
+            m = tensor_proto(name, strlen(name), type);
+            put_message(&graph, 5, &m);
+        } else if (strcmp(word, "out") == 0) {
+            m = value_info(name, strlen(name), NULL);
+            put_message(&graph, 12, &m);
+        } else {
+            m = node_proto(line, len);
+            put_message(&graph, 1, &m);
+        }
+    }
+    pt_pb_put_varint(&model, 1, 8);
+    pt_pb_put_varint(&opset, 2, (uint64_t)version);
+    put_message(&model, 8, &opset);
+    struct pt_buf foo = PT_BUF_INIT(0);
+    put_str(&foo, 1, "com.foo", 7);
+    pt_pb_put_varint(&foo, 2, 1);
+    put_message(&model, 8, &foo);
+    put_message(&model, 7, &graph);
+    return model;
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------------------- */
+
+static double value_at(const struct pt_tensor *t, int64_t i)
+{
+    switch (t->dtype) {
+    case PT_FLOAT:
+        return (double)((const float *)t->data)[i];
+    case PT_DOUBLE:
+        return ((const double *)t->data)[i];
+    case PT_INT64:
+    case PT_UINT64:
+        return (double)((const int64_t *)t->data)[i];
+    case PT_INT32:
+        return ((const int32_t *)t->data)[i];
+    case PT_UINT32:
+        return ((const uint32_t *)t->data)[i];
+    case PT_INT16:
+        return ((const int16_t *)t->data)[i];
+    case PT_UINT16:
+    case PT_FLOAT16:
+        return ((const uint16_t *)t->data)[i];
+    case PT_INT8:
+        return ((const int8_t *)t->data)[i];
+    default:
+        return ((const uint8_t *)t->data)[i];
+    }
+}
+
+static void compare(const struct pt_tensor *got, const char *expected, const char *what)
+{
+    struct pt_tensor want = test_tensor(expected);
+    if (got->dtype != want.dtype || got->rank != want.rank || got->size_bytes != want.size_bytes)
+        fail_msg("%s: got %s of rank %d, %zu bytes; expected %s", what, pt_dtype_name(got->dtype), got->rank, got->size_bytes, expected);
+    for (int i = 0; i < want.rank; i++)
+        if (got->dims[i] != want.dims[i])
+            fail_msg("%s: dim %d is %lld; expected %s", what, i, (long long)got->dims[i], expected);
+    for (int64_t i = 0; i < pt_tensor_count(&want); i++) {
+        double g = value_at(got, i), w = value_at(&want, i);
+        if (!(g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= 1e-5 * fmax(1, fabs(w))))
+            fail_msg("%s: element %lld is %.9g; expected %.9g of %s", what, (long long)i, g, w, expected);
+    }
+    free(want.data);
+}
+
+static int run_once(const struct pt_buf *model, const char *const *inputs, const char *const *expected, bool no_opt, struct pt_err *err)
+{
+    struct pt_session_options o = {.thread_count = 1, .no_opt = no_opt, .max_arena_bytes = 64 << 20};
+    struct pt_session *s;
+    struct pt_run *r = NULL;
+    struct pt_tensor in[MAX_PARTS] = {0};
+    size_t n = 0;
+    int rc = pt_session_open_memory(model->data, model->len, &o, &s, err);
+    if (rc == PT_OK)
+        rc = pt_run_create(s, &r, err);
+    for (; rc == PT_OK && inputs && inputs[n]; n++) {
+        in[n] = test_tensor(inputs[n]);
+        rc = pt_run_set_input(r, n, &in[n], err);
+    }
+    for (int again = 0; rc == PT_OK && again < 2; again++) { /* the second run finds everything in place */
+        rc = pt_run_execute(r, err);
+        for (size_t i = 0; rc == PT_OK && expected && expected[i]; i++)
+            if (expected[i][0])
+                compare(pt_run_output(r, i), expected[i], no_opt ? "reference" : "optimised");
+    }
+    for (size_t i = 0; i <= n && i < MAX_PARTS; i++)
+        free(in[i].data);
+    pt_run_destroy(r);
+    pt_session_close(s);
+    return rc;
+}
+
+void test_run(const char *text, const char *const *inputs, const char *const *expected)
+{
+    struct pt_buf model = test_model(text);
+    for (int no_opt = 0; no_opt < 2; no_opt++) {
+        struct pt_err err = {0};
+        if (run_once(&model, inputs, expected, no_opt, &err) < 0)
+            fail_msg("%s\nof model:\n%s", err.msg, text);
+    }
+    pt_buf_finish(&model);
+}
+
+void test_fails(const char *text, const char *const *inputs, const char *message)
+{
+    struct pt_buf model = test_model(text);
+    struct pt_err err = {0};
+    if (run_once(&model, inputs, NULL, false, &err) == PT_OK)
+        fail_msg("no error where \"%s\" was expected, model:\n%s", message, text);
+    if (!strstr(err.msg, message))
+        fail_msg("the error is \"%s\", expected \"%s\"", err.msg, message);
+    pt_buf_finish(&model);
+}
+
+/* --- single nodes ---------------------------------------------------------------------------------------------------------------- */
+
+/* Cuts a copy of s at " | "; the parts point into it. */
+static size_t cut(char *s, const char *parts[MAX_PARTS])
+{
+    size_t n = 0;
+    while (s && *s) {
+        char *bar = strstr(s, " | ");
+        if (bar)
+            *bar = 0;
+        assert_true(n + 1 < MAX_PARTS);
+        parts[n++] = s;
+        s = bar ? bar + 3 : NULL;
+    }
+    parts[n] = NULL;
+    return n;
+}
+
+/* The model of one node, inputs as graph inputs or as constants; given: the texts to feed. */
+static void one_node(struct pt_buf *text, int opset, const char *op, const char *attrs, const char *const *in, size_t outs, bool constant,
+                     const char *given[MAX_PARTS])
+{
+    size_t fed = 0;
+    pt_buf_printf(text, "opset %d\n", opset);
+    for (size_t i = 0; in[i]; i++) {
+        const char *t = in[i] + (in[i][0] == '!');
+        if (strcmp(t, "-") == 0)
+            continue;
+        if (constant || in[i][0] == '!') {
+            pt_buf_printf(text, "const x%zu %s\n", i, t);
+        } else {
+            pt_buf_printf(text, "in x%zu %.*s\n", i, (int)(strchr(t, ']') + 1 - t), t);
+            given[fed++] = t;
+        }
+    }
+    given[fed] = NULL;
+    for (size_t i = 0; i < outs; i++)
+        pt_buf_printf(text, "%sy%zu", i ? "," : "", i);
+    pt_buf_printf(text, " = %s(", op);
+    for (size_t i = 0; in[i]; i++) {
+        pt_buf_puts(text, i ? "," : "");
+        if (strcmp(in[i], "-") != 0)
+            pt_buf_printf(text, "x%zu", i);
+    }
+    pt_buf_printf(text, ") %s\n", attrs);
+    for (size_t i = 0; i < outs; i++)
+        pt_buf_printf(text, "out y%zu\n", i);
+}
+
+void test_op(int opset, const char *op, const char *attrs, const char *inputs, const char *outputs)
+{
+    char *in_text = strdup(inputs), *out_text = strdup(outputs);
+    const char *in[MAX_PARTS], *out[MAX_PARTS], *given[MAX_PARTS];
+    size_t outs;
+    cut(in_text, in);
+    outs = cut(out_text, out);
+    for (int constant = 0; constant < 2; constant++) {
+        struct pt_buf text = PT_BUF_INIT(0);
+        one_node(&text, opset, op, attrs, in, outs, constant, given);
+        test_run(pt_buf_cstr(&text), given, out);
+        pt_buf_finish(&text);
+    }
+    free(in_text);
+    free(out_text);
+}
+
+void test_op_fails(int opset, const char *op, const char *attrs, const char *inputs, const char *message)
+{
+    char *in_text = strdup(inputs);
+    const char *in[MAX_PARTS], *given[MAX_PARTS];
+    struct pt_buf text = PT_BUF_INIT(0);
+    cut(in_text, in);
+    one_node(&text, opset, op, attrs, in, 1, false, given);
+    test_fails(pt_buf_cstr(&text), given, message);
+    pt_buf_finish(&text);
+    free(in_text);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * model.h: small ONNX models for tests, written as text and assembled into the file format by a writer that shares nothing with the reader.
+ *
+ *     opset 13                                  first line; default 17
+ *     in x f32[2,-1]                            -1: free
+ *     const w f32[2,2]:1,2,3,4                  an initializer
+ *     y, m = MaxPool(x) kernel_shape=[2,2] auto_pad='VALID'
+ *     out y
+ *
+ * Attributes: 1 int, 1.0 float, [1,2] ints, [1.0] floats, 'text' string, {f32[2]:1,2} tensor. An operand left empty is not given. A
+ * domain is written in front: com.foo::Op(x). Tensors: u8 i8 i32 i64 f32 f64 f16 b (bool).
+ */
+#ifndef PT_TESTS_MODEL_H
+#define PT_TESTS_MODEL_H
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "pintle/runtime.h"
+
+/* The model's bytes; the caller finishes the buffer. Ends the test on a mistake in the text. */
+struct pt_buf test_model(const char *text);
+/* A tensor from its text, data from malloc. */
+struct pt_tensor test_tensor(const char *text);
+
+/* Runs the model on the inputs (texts, in order) as the compiler likes it, and node by node without any optimisation, and compares output i with
+ * expected[i] (texts; "" to skip): floats within 1e-5 relative or absolute. */
+void test_run(const char *model, const char *const *inputs, const char *const *expected);
+/* Opening or running must fail with a message that contains `message`. */
+void test_fails(const char *model, const char *const *inputs, const char *message);
+
+/* One node: attrs as above, inputs and outputs as texts separated by " | ". Each input is tried as an input of the model and as a constant. An
+ * input that starts with '!' is always a constant, "-" is not given. */
+void test_op(int opset, const char *op, const char *attrs, const char *inputs, const char *outputs);
+void test_op_fails(int opset, const char *op, const char *attrs, const char *inputs, const char *message);
+
+#define TEXTS(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+#endif
