@@ -208,6 +208,7 @@ static void delete_pod(struct pt_view *v, const struct pt_pod *pod)
     pt_view_look_again(v, DOOMED_MS);
 }
 
+/* With the version as a precondition: a patch that arrives late must not undo what was decided since. */
 static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod, bool on, const char *reason, const char *message)
 {
     char now[24];
@@ -216,9 +217,9 @@ static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod,
     /* A kubelet looks at a changed gate only when something else changes too, or at its next round, a second or two later; a changed annotation
      * makes it look now. */
     const char *status = on ? "True" : "False";
-    pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"annotations\":{\"" PT_ANNOTATION_GATE "\":\"%s\"}},\"status\":{\"conditions\":[{\"type\":\"" PT_READINESS_GATE
+    pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"annotations\":{\"" PT_ANNOTATION_GATE "\":\"%s\"}},\"status\":{\"conditions\":[{\"type\":\"" PT_READINESS_GATE
                       "\",\"status\":\"%s\",\"lastTransitionTime\":\"%s\",\"reason\":",
-                  pod->o.uid, status, status, now);
+                  pod->o.uid, (unsigned long long)pod->o.rv, status, status, now);
     pt_buf_json_string(&b, pt_str(reason));
     pt_buf_puts(&b, ",\"message\":");
     pt_buf_json_string(&b, pt_str(message));

@@ -149,7 +149,7 @@ static void fail(struct pt_carry_out *run, const struct pt_effect *e, const stru
 {
     const struct kind *k = &kinds[e->kind];
     run->failed = true;
-    pt_log(PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object", e->name, "error", err->msg, NULL);
+    pt_log(err->code == PT_ECONFLICT ? PT_LOG_DEBUG : PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object", e->name, "error", err->msg, NULL);
 }
 
 static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)

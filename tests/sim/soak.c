@@ -22,6 +22,7 @@ static const struct {
     {55, "a deletion whose answer was lost was never repeated"},
     {321, "Ready was said while a deletion was not confirmed"},
     {1234, "a create that arrived after its caller gave up, and after the spec had changed, was one pod too many"},
+    {102391, "a gate patch that arrived late put a pod back into service that was being drained"},
     {11586, "a watch from version 0 began at now and missed a deletion"},
 };
 
@@ -70,6 +71,8 @@ int main(int argc, char **argv)
         }
         world_finish(&w);
     }
+    printf("%lld schedules from seed %lld\n", (long long)seeds, (long long)start);
+    fflush(stdout);
     int64_t rss;
     double before, cpu;
     pt_process_usage(&rss, &before);
@@ -80,6 +83,7 @@ int main(int argc, char **argv)
             fwrite(w.timeline.data, 1, w.timeline.len, stdout);
         if (!good) {
             printf("seed %lld: %s\n", (long long)seed, w.why);
+            fflush(stdout);
             broken++;
         }
         writes += w.api ? pt_memapi_writes(w.api) : 0;
@@ -89,7 +93,6 @@ int main(int argc, char **argv)
     }
     pt_process_usage(&rss, &cpu);
     cpu -= before;
-    printf("%lld schedules from seed %lld: %.1f s of CPU (%.0f per second), %llu writes, %lld broken\n", (long long)seeds, (long long)start, cpu, (double)seeds / cpu,
-           (unsigned long long)writes, (long long)broken);
+    printf("%.1f s of CPU (%.0f schedules per second), %llu writes, %lld broken\n", cpu, (double)seeds / cpu, (unsigned long long)writes, (long long)broken);
     return broken > 0;
 }

@@ -123,6 +123,8 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
         f->delay_ms = chance(&w->luck, 0.02) && !watch ? between(&w->luck, 31000, 40000) : between(&w->luck, 1, 3000);
     if (w->faults && chance(&w->luck, w->p.delay))
         f->reply_delay_ms = between(&w->luck, 1, 3000);
+    if (f->delay_ms > 30000 && req->verb == PT_VERB_CREATE && w->slack_until_ms < w->clock.now + f->delay_ms + w->p.stale_ms)
+        w->slack_until_ms = w->clock.now + f->delay_ms + w->p.stale_ms;
     if (is_write(req) && req->resource != &pt_res_events && by_operator(req)) {
         if (w->p.crash_at && ++w->op_writes == w->p.crash_at) {
             f->lose_request |= w->p.crash_before;

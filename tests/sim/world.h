@@ -79,7 +79,7 @@ struct world {
     struct ghost ghosts[SIM_GHOSTS];
     unsigned ghost_count;
     uint64_t seen_writes;
-    int64_t slack_until_ms; /* creates that were under way when the operator died may still arrive */
+    int64_t slack_until_ms; /* creates that the operator has given up, or died over, may still arrive */
     struct wish wish[SIM_MDS];
     struct pt_buf timeline;
     bool broken;
