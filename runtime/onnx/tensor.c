@@ -193,6 +193,7 @@ static int read_tensor(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_
 {
     struct pt_str raw = {0};
     bool has_raw = false;
+    out->name = PT_STR("");
     int rc = read_header(r, bytes, out, &raw, &has_raw);
     if (rc < 0)
         return rc;
@@ -296,6 +297,7 @@ int pt_onnx_read_value_info(struct pt_onnx_reader *r, struct pt_str bytes, struc
     struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
     struct pt_pb_field f;
     int rc;
+    out->name = PT_STR("");
     out->rank = -1;
     while ((rc = pt_pb_next(&in, &f, r->err)) == 1) {
         if (f.number == 1 && f.type == PT_PB_LEN)
