@@ -12,7 +12,7 @@
 
 void pt_json_init(struct pt_json *j, const void *text, size_t len)
 {
-    *j = (struct pt_json){.start = text, .p = text, .end = (const char *)text + len};
+    *j = (struct pt_json){.start = text, .p = text, .end = len ? (const char *)text + len : text};
 }
 
 __attribute__((cold)) static int fail_at(struct pt_json *j, struct pt_err *err, const char *what)

@@ -21,7 +21,7 @@ struct pt_pb_field {
 };
 static inline struct pt_pb_reader pt_pb_reader(const void *p, size_t len)
 {
-    return (struct pt_pb_reader){p, (const uint8_t *)p + len};
+    return (struct pt_pb_reader){p, len ? (const uint8_t *)p + len : p}; /* p may be NULL for nothing */
 }
 /* 1 and the next field, 0 at the end, PT_EPARSE. Groups (types 3, 4) are refused. */
 int pt_pb_next(struct pt_pb_reader *r, struct pt_pb_field *f, struct pt_err *err);

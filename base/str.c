@@ -334,14 +334,14 @@ int pt_base64_decode(struct pt_str s, uint8_t *out, size_t cap, size_t *out_len,
 uint64_t pt_hash64(const void *p, size_t len, uint64_t seed)
 {
     uint64_t h = 14695981039346656037u ^ seed;
-    for (const uint8_t *b = p, *end = b + len; b < end; b++)
+    for (const uint8_t *b = p; len > 0; b++, len--)
         h = (h ^ *b) * 1099511628211u;
     return h;
 }
 
 uint32_t pt_fnv32a(const void *p, size_t len, uint32_t seed)
 {
-    for (const uint8_t *b = p, *end = b + len; b < end; b++)
+    for (const uint8_t *b = p; len > 0; b++, len--)
         seed = (seed ^ *b) * 16777619u;
     return seed;
 }

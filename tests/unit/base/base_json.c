@@ -42,6 +42,9 @@ static void skips_what_is_json(void **state)
         if (whole(bad[i], strlen(bad[i]), NULL) != PT_EPARSE)
             fail_msg("'%s' was read", bad[i]);
     assert_int_equal(whole("[1\0]", 4, NULL), PT_EPARSE);
+    struct pt_json nothing;
+    pt_json_init(&nothing, NULL, 0);
+    assert_fails(pt_json_skip(&nothing, &err), PT_EPARSE, "ends at byte 0");
 }
 
 static void every_prefix_is_refused(void **state)

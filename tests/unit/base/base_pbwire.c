@@ -88,7 +88,9 @@ static void packed_varints(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof values / sizeof *values; i++)
         pt_pb_put_raw_varint(&b, values[i]);
-    struct pt_pb_reader in = pt_pb_reader(b.data, b.len);
+    struct pt_pb_reader in = pt_pb_reader(NULL, 0);
+    assert_int_equal(pt_pb_varint(&in, &v, NULL), 0);
+    in = pt_pb_reader(b.data, b.len);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         assert_int_equal(pt_pb_varint(&in, &v, NULL), 1);
         assert_true(v == values[i]);
