@@ -11,14 +11,11 @@
 
 #include <getopt.h>
 
-#define PT_COMMANDS_OF_MODELS(X) \
+#define PT_COMMANDS(X) \
     X(run, "run a model on inputs from files") \
     X(bench, "measure load time, latency and memory of a model") \
     X(inspect, "show what a model is made of") \
-    X(serve, "serve a model over HTTP")
-
-#ifdef PT_CLI_LOCAL /* their libraries are part of this build */
-#define PT_COMMANDS_OF_LOCAL(X) \
+    X(serve, "serve a model over HTTP") \
     X(up, "run ModelDeployments on this machine, without a cluster") \
     X(get, "list objects of a running `pintle up`") \
     X(describe, "show an object and its events") \
@@ -26,11 +23,6 @@
     X(scale, "set the number of replicas") \
     X(delete, "delete objects") \
     X(logs, "print the log of a pod")
-#else
-#define PT_COMMANDS_OF_LOCAL(X)
-#endif
-
-#define PT_COMMANDS(X) PT_COMMANDS_OF_MODELS(X) PT_COMMANDS_OF_LOCAL(X)
 
 #define PT_X(name, summary) int pt_cmd_##name(int argc, char **argv);
 PT_COMMANDS(PT_X)

@@ -56,7 +56,6 @@ static void err_cuts_long_messages(void **state)
     for (size_t i = 0; i + 2 < sizeof text; i += 2)
         memcpy(text + i, "\xc3\xa9", 2);
     for (int shift = 0; shift < 2; shift++) { /* the cut falls into a code point for one of both */
-        pt_fail(&err, PT_EIO, "%s", text + 2 * (sizeof text / 2 - 300) + 0);
         pt_fail(&err, PT_EIO, "%s%s", shift ? "y" : "", text);
         assert_true(pt_utf8_valid(pt_str(err.msg)));
         assert_true(strlen(err.msg) > sizeof err.msg - 4);
