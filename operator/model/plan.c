@@ -214,12 +214,9 @@ static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod,
     char now[24];
     pt_auto_buf b = PT_BUF_INIT(0);
     pt_format_time(v->s->wall_ms, now);
-    /* A kubelet looks at a changed gate only when something else changes too, or at its next round, a second or two later; a changed annotation
-     * makes it look now. */
-    const char *status = on ? "True" : "False";
-    pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"annotations\":{\"" PT_ANNOTATION_GATE "\":\"%s\"}},\"status\":{\"conditions\":[{\"type\":\"" PT_READINESS_GATE
+    pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"status\":{\"conditions\":[{\"type\":\"" PT_READINESS_GATE
                       "\",\"status\":\"%s\",\"lastTransitionTime\":\"%s\",\"reason\":",
-                  pod->o.uid, (unsigned long long)pod->o.rv, status, status, now);
+                  pod->o.uid, (unsigned long long)pod->o.rv, on ? "True" : "False", now);
     pt_buf_json_string(&b, pt_str(reason));
     pt_buf_puts(&b, ",\"message\":");
     pt_buf_json_string(&b, pt_str(message));
