@@ -17,7 +17,10 @@
 void *pt_graph_alloc(struct pt_graph *g, size_t bytes, struct pt_err *err)
 {
     void *p = pt_arena_alloc(&g->arena, bytes ? bytes : 1);
-    if (!p)
+    bool capped = bytes > g->arena.cap_bytes - g->arena.used_bytes;
+    if (!p && capped)
+        pt_fail(err, PT_ELIMIT, "the graph needs more than %zu bytes, which its size does not justify", g->arena.cap_bytes);
+    else if (!p)
         pt_fail(err, PT_ENOMEM, "out of memory for the graph (%zu bytes)", bytes);
     return p;
 }

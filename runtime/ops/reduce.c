@@ -86,12 +86,12 @@ static int reduce_infer(struct pt_op_ctx *c, enum kind kind, int input_from)
     return PT_OK;
 }
 
-static double real_start(enum kind k)
+static inline double real_start(enum kind k)
 {
     return k == MAX ? -INFINITY : k == MIN ? INFINITY : k == PROD ? 1 : 0;
 }
 
-static double real_step(enum kind k, double acc, double v, double shift)
+static inline double real_step(enum kind k, double acc, double v, double shift)
 {
     switch (k) {
     case MAX:
@@ -139,20 +139,31 @@ static int64_t offset_of(int axes, const int64_t *dim, const int64_t *stride, in
     return off;
 }
 
+/* One loop per kind: with `kind` known the step is an instruction or two. */
+#define PASS(k) \
+    static double pass_##k(const struct pt_tensor *x, const struct reduce *p, int64_t base, double shift) \
+    { \
+        double acc = real_start(k); \
+        int64_t inner = p->reduced ? p->reduced_dim[0] : 1, step = p->reduced ? p->reduced_stride[0] : 0; \
+        for (int64_t i = 0; i < p->count; i += inner) { \
+            int64_t at = base + offset_of(p->reduced, p->reduced_dim, p->reduced_stride, i); \
+            if (x->dtype == PT_FLOAT) \
+                for (int64_t n = 0; n < inner; n++) \
+                    acc = real_step(k, acc, (double)((const float *)x->data)[at + n * step], shift); \
+            else \
+                for (int64_t n = 0; n < inner; n++) \
+                    acc = real_step(k, acc, pt_elem_f64(x, at + n * step), shift); \
+        } \
+        return acc; \
+    }
+#define KINDS(X) X(SUM) X(MEAN) X(MAX) X(MIN) X(PROD) X(L1) X(L2) X(LOG_SUM) X(LOG_SUM_EXP) X(SUM_SQUARE)
+KINDS(PASS)
+
 static double real_pass(const struct pt_tensor *x, const struct reduce *p, int64_t base, enum kind kind, double shift)
 {
-    double acc = real_start(kind);
-    int64_t inner = p->reduced ? p->reduced_dim[0] : 1, step = p->reduced ? p->reduced_stride[0] : 0;
-    for (int64_t i = 0; i < p->count; i += inner) {
-        int64_t at = base + offset_of(p->reduced, p->reduced_dim, p->reduced_stride, i);
-        if (x->dtype == PT_FLOAT)
-            for (int64_t k = 0; k < inner; k++)
-                acc = real_step(kind, acc, (double)((const float *)x->data)[at + k * step], shift);
-        else
-            for (int64_t k = 0; k < inner; k++)
-                acc = real_step(kind, acc, pt_elem_f64(x, at + k * step), shift);
-    }
-    return acc;
+#define AT(k) [k] = pass_##k,
+    static double (*const passes[])(const struct pt_tensor *, const struct reduce *, int64_t, double) = {KINDS(AT)};
+    return passes[kind](x, p, base, shift);
 }
 
 static double real_one(const struct pt_tensor *x, const struct reduce *p, int64_t base)
