@@ -10,7 +10,7 @@ static int set_constant(struct pt_rewriter *r, int value, const struct pt_tensor
 {
     struct pt_tensor *copy = pt_graph_alloc(r->g, sizeof *copy, r->err);
     if (!copy)
-        return PT_ENOMEM;
+        return r->err->code;
     *copy = *t;
     r->g->values[value].constant = copy;
     r->g->values[value].producer = -1;

@@ -95,7 +95,7 @@ int pt_rewrite_layernorm(struct pt_rewriter *r, int node)
             continue;
         struct pt_onnx_attr *a = epsilon_attr(r, epsilon);
         if (!a)
-            return PT_ENOMEM;
+            return r->err->code;
         pt_become(r, node, &pt_op_layer_normalization, 17);
         n->attrs = a;
         n->attr_count = 1;

@@ -103,7 +103,7 @@ static int define_inputs(struct builder *b)
         g->values[id].constant = &t->t;
     }
     if (!(g->inputs = pt_graph_alloc(g, og->input_count * sizeof *g->inputs, b->err)))
-        return PT_ENOMEM;
+        return b->err->code;
     for (size_t i = 0; i < og->input_count; i++) {
         int id = find_value(b, og->inputs[i].name);
         if (id >= 0 && g->values[id].constant)
@@ -141,7 +141,7 @@ static int init_node(struct builder *b, struct pt_node *n, const struct pt_onnx_
     n->inputs = pt_graph_alloc(g, (on->input_count + 4) * sizeof *n->inputs, b->err); /* rewrites append up to 4 operands */
     n->outputs = pt_graph_alloc(g, on->output_count * sizeof *n->outputs, b->err);
     if (!n->inputs || !n->outputs)
-        return PT_ENOMEM;
+        return b->err->code;
     n->output_count = (int)on->output_count;
     for (size_t i = 0; i < on->output_count; i++) {
         n->outputs[i] = -1;
@@ -174,7 +174,7 @@ static int define_nodes(struct builder *b)
     struct pt_graph *g = b->g;
     const struct pt_onnx_graph *og = &g->model.graph;
     if (!(g->nodes = pt_graph_alloc(g, og->node_count * sizeof *g->nodes, b->err)))
-        return PT_ENOMEM;
+        return b->err->code;
     for (; (size_t)g->node_count < og->node_count; g->node_count++) {
         int rc = init_node(b, &g->nodes[g->node_count], &og->nodes[g->node_count]);
         if (rc < 0)
@@ -269,7 +269,7 @@ static int describe_ends(struct builder *b)
     g->output_info = pt_graph_alloc(g, og->output_count * sizeof *g->output_info, b->err);
     g->outputs = pt_graph_alloc(g, og->output_count * sizeof *g->outputs, b->err);
     if (!g->input_info || !g->output_info || !g->outputs)
-        return PT_ENOMEM;
+        return b->err->code;
     int rc, k = 0;
     for (size_t i = 0; i < og->input_count; i++) {
         int id = find_value(b, og->inputs[i].name);

@@ -53,7 +53,7 @@ struct pt_graph {
     int input_count, output_count;
 };
 
-/* Reads the model into *g (caller's memory; finish it also after a failure). const_cap bounds folded constants. */
+/* Reads the model into *g (caller's memory; finish it also after a failure). err is not NULL. const_cap bounds folded constants. */
 int pt_graph_init(struct pt_graph *g, const void *model, size_t len, uint64_t const_cap, struct pt_err *err);
 void pt_graph_finish(struct pt_graph *g);
 
