@@ -34,14 +34,17 @@ static void scale_weights(const struct pt_rewriter *r, const struct pt_node *bn,
 {
     const struct pt_tensor *p[5];
     int64_t channels = w->dims[0], per_channel = channels ? pt_tensor_count(w) / channels : 0;
+    float *out = new_w->data;
     for (int i = 1; i < 5; i++)
         p[i] = pt_constant(r, bn->inputs[i]);
+    if (w->size_bytes) /* a view of the file: perhaps not aligned */
+        memcpy(out, w->data, w->size_bytes);
     for (int64_t c = 0; c < channels; c++) {
         double scale = pt_elem_f64(p[1], c) / sqrt(pt_elem_f64(p[4], c) + epsilon);
         double b = bias ? pt_elem_f64(bias, c) : 0;
         ((float *)new_bias->data)[c] = (float)((b - pt_elem_f64(p[3], c)) * scale + pt_elem_f64(p[2], c));
         for (int64_t i = c * per_channel; i < (c + 1) * per_channel; i++)
-            ((float *)new_w->data)[i] = (float)(pt_elem_f64(w, i) * scale);
+            out[i] = (float)((double)out[i] * scale);
     }
 }
 
