@@ -40,11 +40,11 @@ static void find_lives(struct pt_program *p)
 
 static void share(struct pt_program *p, int slot, int with)
 {
-    struct pt_slot *root = &p->slots[root_of(p, with)];
+    int root = root_of(p, with); /* never a chain of aliases: a long one would make each look-up long */
     p->slots[slot].place = PT_PLACE_ALIAS;
-    p->slots[slot].index = with;
-    if (p->slots[slot].last > root->last)
-        root->last = p->slots[slot].last;
+    p->slots[slot].index = root;
+    if (p->slots[slot].last > p->slots[root].last)
+        p->slots[root].last = p->slots[slot].last;
 }
 
 static bool same_shape(const struct pt_tensor *a, const struct pt_tensor *b)
