@@ -243,7 +243,8 @@ int pt_lower_to(struct pt_lower *l, int slot, enum pt_layout layout)
         return twin;
     s = pt_lower_slot(l, slot);
     size_t pixels = (size_t)pt_dims_product(s->t.dims + 2, s->t.rank - 2), ch = (size_t)s->t.dims[1];
-    *r = layout == PT_LAYOUT_CHANNELS_LAST ? (struct reorder){(size_t)s->t.dims[0], ch, pixels, 0} : (struct reorder){(size_t)s->t.dims[0], pixels, ch, 0};
+    *r = layout == PT_LAYOUT_CHANNELS_LAST ? (struct reorder){(size_t)s->t.dims[0], ch, pixels, 0}
+                                           : (struct reorder){(size_t)s->t.dims[0], pixels, ch, 0};
     s->twin = twin;
     pt_lower_slot(l, twin)->twin = slot;
     int rc = emit(l, &(struct pt_step_desc){.run = reorder_run, .params = r, .in = &slot, .in_count = 1}, &twin, 1, NULL);

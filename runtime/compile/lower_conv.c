@@ -31,8 +31,12 @@ static int conv_run(struct pt_op_ctx *c)
 {
     const struct conv_step *p = c->params;
     const struct pt_tensor *bias = c->in[1], *residual = c->in[2];
-    struct pt_epilogue ep = {.bias = bias ? bias->data : NULL, .residual = residual ? residual->data : NULL, .residual_ld = p->s.out_c,
-                             .act = p->fused.act, .lo = p->fused.lo, .hi = p->fused.hi};
+    struct pt_epilogue ep = {.bias = bias ? bias->data : NULL,
+                             .residual = residual ? residual->data : NULL,
+                             .residual_ld = p->s.out_c,
+                             .act = p->fused.act,
+                             .lo = p->fused.lo,
+                             .hi = p->fused.hi};
     pt_kernels()->conv(&p->s, c->in[0]->data, p->packed, &ep, c->out[0]->data, c->scratch, c->threads);
     return PT_OK;
 }
@@ -95,8 +99,14 @@ int pt_lower_conv(struct pt_lower *l)
     int in[3] = {pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST), pt_lower_in(l, 2), -1};
     if (!p->packed || in[0] < 0)
         return PT_ENOMEM;
-    struct pt_step_desc d = {.run = conv_run, .params = p, .in = in, .in_count = 3, .out = pt_lower_out(l, 0), .inplace = 1u << 2,
-                             .scratch_bytes = l->k->conv_workspace(&p->s, l->o->threads), .fused = &p->fused};
+    struct pt_step_desc d = {.run = conv_run,
+                             .params = p,
+                             .in = in,
+                             .in_count = 3,
+                             .out = pt_lower_out(l, 0),
+                             .inplace = 1u << 2,
+                             .scratch_bytes = l->k->conv_workspace(&p->s, l->o->threads),
+                             .fused = &p->fused};
     int rc = pt_lower_emit(l, &d, PT_LAYOUT_CHANNELS_LAST);
     return rc < 0 ? rc : 1;
 }
@@ -120,8 +130,12 @@ int pt_lower_pool(struct pt_lower *l)
         return PT_ENOMEM;
     bool flat = pp->w.axes == 1;
     int v = pp->w.axes - 1;
-    *p = (struct pt_pool){.batch = (size_t)x->t.dims[0], .c = (size_t)x->t.dims[1], .x_ld = (size_t)x->t.dims[1], .y_ld = (size_t)x->t.dims[1],
-                          .average = l->item->node->op->since[1] == 7, .count_include_pad = pp->count_include_pad != 0};
+    *p = (struct pt_pool){.batch = (size_t)x->t.dims[0],
+                          .c = (size_t)x->t.dims[1],
+                          .x_ld = (size_t)x->t.dims[1],
+                          .y_ld = (size_t)x->t.dims[1],
+                          .average = l->item->node->op->since[1] == 7,
+                          .count_include_pad = pp->count_include_pad != 0};
     p->in_h = flat ? 1 : (size_t)pp->w.in[0];
     p->out_h = flat ? 1 : (size_t)pp->w.out[0];
     p->kernel_h = flat ? 1 : (size_t)pp->w.kernel[0];

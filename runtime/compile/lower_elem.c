@@ -50,8 +50,8 @@ static int emit_unary(struct pt_lower *l, enum pt_unary id, float p0, float p1)
     if (!s)
         return PT_ENOMEM;
     *s = (struct unary_step){l->k->unary[id], p0, p1};
-    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = unary_run, .params = s, .in = &in, .in_count = 1, .out = pt_lower_out(l, 0), .inplace = 1},
-                           x->layout);
+    int rc = pt_lower_emit(
+        l, &(struct pt_step_desc){.run = unary_run, .params = s, .in = &in, .in_count = 1, .out = pt_lower_out(l, 0), .inplace = 1}, x->layout);
     return rc < 0 ? rc : 1;
 }
 
@@ -62,11 +62,20 @@ int pt_lower_unary(struct pt_lower *l)
         const struct pt_op *op;
         enum pt_unary id;
     } ids[] = {
-        {&pt_op_relu, PT_UNARY_RELU},       {&pt_op_leaky_relu, PT_UNARY_LEAKY_RELU}, {&pt_op_exp, PT_UNARY_EXP},
-        {&pt_op_erf, PT_UNARY_ERF},         {&pt_op_tanh, PT_UNARY_TANH},             {&pt_op_sigmoid, PT_UNARY_SIGMOID},
-        {&pt_op_gelu, PT_UNARY_GELU},       {&pt_op_swish, PT_UNARY_SILU},            {&pt_op_hard_sigmoid, PT_UNARY_HARD_SIGMOID},
-        {&pt_op_sqrt, PT_UNARY_SQRT},       {&pt_op_reciprocal, PT_UNARY_RECIPROCAL}, {&pt_op_neg, PT_UNARY_NEG},
-        {&pt_op_abs, PT_UNARY_ABS},         {&pt_op_hard_swish, PT_UNARY_HARD_SWISH},
+        {&pt_op_relu, PT_UNARY_RELU},
+        {&pt_op_leaky_relu, PT_UNARY_LEAKY_RELU},
+        {&pt_op_exp, PT_UNARY_EXP},
+        {&pt_op_erf, PT_UNARY_ERF},
+        {&pt_op_tanh, PT_UNARY_TANH},
+        {&pt_op_sigmoid, PT_UNARY_SIGMOID},
+        {&pt_op_gelu, PT_UNARY_GELU},
+        {&pt_op_swish, PT_UNARY_SILU},
+        {&pt_op_hard_sigmoid, PT_UNARY_HARD_SIGMOID},
+        {&pt_op_sqrt, PT_UNARY_SQRT},
+        {&pt_op_reciprocal, PT_UNARY_RECIPROCAL},
+        {&pt_op_neg, PT_UNARY_NEG},
+        {&pt_op_abs, PT_UNARY_ABS},
+        {&pt_op_hard_swish, PT_UNARY_HARD_SWISH},
     };
     const struct pt_op *op = l->item->node->op;
     const struct pt_unary_params *u = l->item->params;
@@ -116,9 +125,16 @@ static void binary_piece(void *arg, size_t begin, size_t end)
         size_t in_axis = i % j->s->rows, rows = j->s->rows - in_axis < end - i ? j->s->rows - in_axis : end - i;
         int64_t off[PT_BCAST_MAX];
         pt_bcast_row(w, (int64_t)i, off);
-        struct pt_binary_args args = {.rows = rows, .n = (size_t)w->n, .a = j->a + off[0], .a_ld = w->rank ? (size_t)w->stride[0][0] : 0,
-                                      .a_step = (size_t)w->step[0], .b = j->b + off[1], .b_ld = w->rank ? (size_t)w->stride[1][0] : 0,
-                                      .b_step = (size_t)w->step[1], .y = j->y + (int64_t)i * w->n, .y_ld = (size_t)w->n};
+        struct pt_binary_args args = {.rows = rows,
+                                      .n = (size_t)w->n,
+                                      .a = j->a + off[0],
+                                      .a_ld = w->rank ? (size_t)w->stride[0][0] : 0,
+                                      .a_step = (size_t)w->step[0],
+                                      .b = j->b + off[1],
+                                      .b_ld = w->rank ? (size_t)w->stride[1][0] : 0,
+                                      .b_step = (size_t)w->step[1],
+                                      .y = j->y + (int64_t)i * w->n,
+                                      .y_ld = (size_t)w->n};
         j->s->fn(&args);
         i += rows;
     }
@@ -129,8 +145,14 @@ static void binary_flat_piece(void *arg, size_t begin, size_t end)
 {
     const struct binary_job *j = arg;
     const struct pt_bcast *w = &j->s->w;
-    struct pt_binary_args args = {.rows = 1, .n = end - begin, .a = j->a + (int64_t)begin * w->step[0], .a_step = (size_t)w->step[0],
-                                  .b = j->b + (int64_t)begin * w->step[1], .b_step = (size_t)w->step[1], .y = j->y + begin, .y_ld = end - begin};
+    struct pt_binary_args args = {.rows = 1,
+                                  .n = end - begin,
+                                  .a = j->a + (int64_t)begin * w->step[0],
+                                  .a_step = (size_t)w->step[0],
+                                  .b = j->b + (int64_t)begin * w->step[1],
+                                  .b_step = (size_t)w->step[1],
+                                  .y = j->y + begin,
+                                  .y_ld = end - begin};
     j->s->fn(&args);
 }
 
@@ -200,7 +222,8 @@ static int emit_binary(struct pt_lower *l, enum pt_binary id, bool square)
             layout = PT_LAYOUT_CHANNELS_LAST;
     for (int i = 0; i < 2; i++) {
         const struct pt_slot *s = pt_lower_slot(l, in[i]);
-        if ((s->layout != layout && (pt_dims_equal(&s->t, &out) || s->layout == PT_LAYOUT_CHANNELS_LAST)) && (in[i] = pt_lower_to(l, in[i], layout)) < 0)
+        if ((s->layout != layout && (pt_dims_equal(&s->t, &out) || s->layout == PT_LAYOUT_CHANNELS_LAST)) &&
+            (in[i] = pt_lower_to(l, in[i], layout)) < 0)
             return in[i];
     }
     struct binary_step *s = pt_lower_alloc(l, sizeof *s);
@@ -210,8 +233,9 @@ static int emit_binary(struct pt_lower *l, enum pt_binary id, bool square)
     if (!binary_walk(pt_lower_slot(l, in[0]), pt_lower_slot(l, in[1]), &out, layout, &s->w))
         return 0;
     s->rows = s->w.rank ? (size_t)s->w.dims[0] : 1;
-    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = binary_run, .params = s, .in = in, .in_count = square ? 1 : 2, .out = pt_lower_out(l, 0), .inplace = 3},
-                           layout);
+    int rc = pt_lower_emit(
+        l, &(struct pt_step_desc){.run = binary_run, .params = s, .in = in, .in_count = square ? 1 : 2, .out = pt_lower_out(l, 0), .inplace = 3},
+        layout);
     return rc < 0 ? rc : 1;
 }
 
@@ -220,7 +244,12 @@ int pt_lower_binary(struct pt_lower *l)
     const struct pt_op *op = l->item->node->op;
     if (op == &pt_op_add ? pt_fuse_add(l) : pt_fuse_scale(l))
         return 1;
-    return emit_binary(l, op == &pt_op_add ? PT_BINARY_ADD : op == &pt_op_sub ? PT_BINARY_SUB : op == &pt_op_mul ? PT_BINARY_MUL : PT_BINARY_DIV, false);
+    return emit_binary(l,
+                       op == &pt_op_add   ? PT_BINARY_ADD
+                       : op == &pt_op_sub ? PT_BINARY_SUB
+                       : op == &pt_op_mul ? PT_BINARY_MUL
+                                          : PT_BINARY_DIV,
+                       false);
 }
 
 /* Squares and roots, which exporters write as powers. */
@@ -250,8 +279,8 @@ static void batchnorm_piece(void *arg, size_t begin, size_t end)
 {
     const struct batchnorm_job *j = arg;
     size_t c = j->s->channels;
-    struct pt_binary_args args = {.rows = end - begin, .n = c, .a = j->x + begin * c, .a_ld = c, .a_step = 1, .b = j->s->scale, .b_step = 1,
-                                  .y = j->y + begin * c, .y_ld = c};
+    struct pt_binary_args args = {
+        .rows = end - begin, .n = c, .a = j->x + begin * c, .a_ld = c, .a_step = 1, .b = j->s->scale, .b_step = 1, .y = j->y + begin * c, .y_ld = c};
     pt_kernels()->binary[PT_BINARY_MUL](&args);
     args.a = args.y;
     args.b = j->s->shift;
@@ -291,8 +320,9 @@ int pt_lower_batchnorm(struct pt_lower *l)
     int x = pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST);
     if (x < 0)
         return x;
-    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = batchnorm_run, .params = s, .in = &x, .in_count = 1, .out = pt_lower_out(l, 0), .inplace = 1},
-                           PT_LAYOUT_CHANNELS_LAST);
+    int rc =
+        pt_lower_emit(l, &(struct pt_step_desc){.run = batchnorm_run, .params = s, .in = &x, .in_count = 1, .out = pt_lower_out(l, 0), .inplace = 1},
+                      PT_LAYOUT_CHANNELS_LAST);
     return rc < 0 ? rc : 1;
 }
 
@@ -357,7 +387,8 @@ static size_t fuse_mask(struct pt_lower *l, int in[2])
     const struct pt_slot *y = pt_lower_slot(l, in[0]);
     for (int k = 0; k < 2; k++) {
         const struct pt_slot *x = pt_lower_slot(l, ops[k]), *mask = pt_lower_slot(l, ops[1 - k]);
-        size_t group = pt_dims_equal(&x->t, &y->t) && x->layout == PT_LAYOUT_PLAIN && mask->layout == PT_LAYOUT_PLAIN ? mask_group(&y->t, &mask->t) : 0;
+        size_t group =
+            pt_dims_equal(&x->t, &y->t) && x->layout == PT_LAYOUT_PLAIN && mask->layout == PT_LAYOUT_PLAIN ? mask_group(&y->t, &mask->t) : 0;
         if (!group)
             continue;
         in[0] = ops[k];
@@ -381,8 +412,9 @@ int pt_lower_softmax(struct pt_lower *l)
     *s = (struct rows_step){.rows = (size_t)p->outer, .n = (size_t)p->n, .group = 1};
     size_t group = p->n == x->t.dims[x->t.rank - 1] ? fuse_mask(l, in) : 0;
     s->group = group ? group : 1;
-    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = softmax_run, .params = s, .in = in, .in_count = 2, .out = pt_lower_out(l, 0), .inplace = 1},
-                           PT_LAYOUT_PLAIN);
+    int rc =
+        pt_lower_emit(l, &(struct pt_step_desc){.run = softmax_run, .params = s, .in = in, .in_count = 2, .out = pt_lower_out(l, 0), .inplace = 1},
+                      PT_LAYOUT_PLAIN);
     return rc < 0 ? rc : 1;
 }
 
@@ -435,8 +467,9 @@ int pt_lower_layernorm(struct pt_lower *l)
     }
     fuse_sum(l, in);
     *s = (struct rows_step){.rows = (size_t)p->rows, .n = (size_t)p->n, .eps = p->epsilon};
-    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = layernorm_run, .params = s, .in = in, .in_count = 4, .out = pt_lower_out(l, 0), .inplace = 1u | 1u << 3},
-                           PT_LAYOUT_PLAIN);
+    int rc = pt_lower_emit(
+        l, &(struct pt_step_desc){.run = layernorm_run, .params = s, .in = in, .in_count = 4, .out = pt_lower_out(l, 0), .inplace = 1u | 1u << 3},
+        PT_LAYOUT_PLAIN);
     return rc < 0 ? rc : 1;
 }
 
@@ -463,12 +496,14 @@ int pt_lower_transpose(struct pt_lower *l)
     int in = pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_PLAIN);
     if (in < 0)
         return in;
-    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = transpose_run, .params = l->item->params, .in = &in, .in_count = 1, .out = pt_lower_out(l, 0)},
-                           PT_LAYOUT_PLAIN);
+    int rc =
+        pt_lower_emit(l, &(struct pt_step_desc){.run = transpose_run, .params = l->item->params, .in = &in, .in_count = 1, .out = pt_lower_out(l, 0)},
+                      PT_LAYOUT_PLAIN);
     return rc < 0 ? rc : 1;
 }
 
-/* --- Concat of channels, in channels-last order: each pixel's channels side by side -------------------------------------------------------------- */
+/* --- Concat of channels, in channels-last order: each pixel's channels side by side --------------------------------------------------------------
+ */
 
 static int concat_run(struct pt_op_ctx *c)
 {

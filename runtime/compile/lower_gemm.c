@@ -17,8 +17,8 @@ struct gemm_step {
     struct pt_fused fused;
     struct axis axes[PT_MAX_RANK]; /* MatMul: batch axes and rows before merging */
     int axis_count;                /* 0 for Gemm */
-    bool trans_a;   /* A is transposed into the workspace first */
-    size_t a_bytes; /* of that */
+    bool trans_a;                  /* A is transposed into the workspace first */
+    size_t a_bytes;                /* of that */
 };
 
 /* in: a, b, bias, residual */
@@ -83,8 +83,14 @@ static int emit_gemm(struct pt_lower *l, struct gemm_step *p, const int in[4])
     }
     int ins[4] = {in[0], g->packed_b ? -1 : in[1], in[2], in[3]};
     p->a_bytes = p->trans_a ? (g->m * g->k * sizeof(float) + 63) / 64 * 64 : 0;
-    struct pt_step_desc d = {.run = gemm_run, .params = p, .in = ins, .in_count = 4, .out = pt_lower_out(l, 0), .inplace = 1u << 3,
-                             .scratch_bytes = p->a_bytes + l->k->gemm_workspace(g, l->o->threads), .fused = &p->fused};
+    struct pt_step_desc d = {.run = gemm_run,
+                             .params = p,
+                             .in = ins,
+                             .in_count = 4,
+                             .out = pt_lower_out(l, 0),
+                             .inplace = 1u << 3,
+                             .scratch_bytes = p->a_bytes + l->k->gemm_workspace(g, l->o->threads),
+                             .fused = &p->fused};
     int rc = pt_lower_emit(l, &d, PT_LAYOUT_PLAIN);
     return rc < 0 ? rc : 1;
 }
@@ -118,8 +124,13 @@ int pt_lower_gemm(struct pt_lower *l)
     if (!p || rc < 0)
         return PT_ENOMEM;
     p->trans_a = gp->trans_a && gp->m > 1 && gp->k > 1;
-    p->g = (struct pt_gemm){.m = (size_t)gp->m, .n = (size_t)gp->n, .k = (size_t)gp->k, .lda = (size_t)gp->k, .trans_b = gp->trans_b,
-                            .ldb = (size_t)(gp->trans_b ? gp->k : gp->n), .ldc = (size_t)gp->n};
+    p->g = (struct pt_gemm){.m = (size_t)gp->m,
+                            .n = (size_t)gp->n,
+                            .k = (size_t)gp->k,
+                            .lda = (size_t)gp->k,
+                            .trans_b = gp->trans_b,
+                            .ldb = (size_t)(gp->trans_b ? gp->k : gp->n),
+                            .ldc = (size_t)gp->n};
     if (gp->trans_a && gp->k == 1)
         p->g.lda = 1;
     p->g.ep.residual_ld = (size_t)gp->n;
@@ -236,7 +247,8 @@ static bool set_matmul(struct gemm_step *p, const struct pt_matmul_params *mp, c
         return false;
     for (int i = 0; i < mp->axes; i++) {
         int ia = a->rank - 2 - mp->axes + i, ib = b->rank - 2 - mp->axes + i;
-        p->axes[i] = (struct axis){mp->dims[i], ia < 0 || a->dims[ia] == 1 ? 0 : a->stride[ia], ib < 0 || b->dims[ib] == 1 ? 0 : b->stride[ib], mp->c[i]};
+        p->axes[i] =
+            (struct axis){mp->dims[i], ia < 0 || a->dims[ia] == 1 ? 0 : a->stride[ia], ib < 0 || b->dims[ib] == 1 ? 0 : b->stride[ib], mp->c[i]};
     }
     p->axes[mp->axes] = (struct axis){mp->m, a_row, 0, mp->n};
     p->axis_count = mp->axes + 1;

@@ -13,11 +13,7 @@ static const struct {
     pt_rewrite_fn fn;
     bool always;
 } rows[] = {
-    {pt_rewrite_fold, true},
-    {pt_rewrite_identity, false},
-    {pt_rewrite_gelu, false},
-    {pt_rewrite_layernorm, false},
-    {pt_rewrite_batchnorm, false},
+    {pt_rewrite_fold, true}, {pt_rewrite_identity, false}, {pt_rewrite_gelu, false}, {pt_rewrite_layernorm, false}, {pt_rewrite_batchnorm, false},
 };
 
 /* --- uses ------------------------------------------------------------------------------------------------------------------------ */

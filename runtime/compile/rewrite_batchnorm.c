@@ -29,8 +29,8 @@ static bool is_inference(const struct pt_node *bn)
            (!spatial || (spatial->type == PT_ATTR_INT && spatial->i == 1));
 }
 
-static void scale_weights(const struct pt_rewriter *r, const struct pt_node *bn, double epsilon, const struct pt_tensor *w, const struct pt_tensor *bias,
-                          struct pt_tensor *new_w, struct pt_tensor *new_bias)
+static void scale_weights(const struct pt_rewriter *r, const struct pt_node *bn, double epsilon, const struct pt_tensor *w,
+                          const struct pt_tensor *bias, struct pt_tensor *new_w, struct pt_tensor *new_bias)
 {
     const struct pt_tensor *p[5];
     int64_t channels = w->dims[0], per_channel = channels ? pt_tensor_count(w) / channels : 0;

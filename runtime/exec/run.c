@@ -9,13 +9,13 @@
 
 struct pt_run {
     struct pt_session *session;
-    struct pt_program *program; /* bound, or NULL */
-    struct pt_tensor *inputs;   /* as set; data NULL: not set */
-    struct pt_tensor *tensors;  /* one per slot */
+    struct pt_program *program;  /* bound, or NULL */
+    struct pt_tensor *inputs;    /* as set; data NULL: not set */
+    struct pt_tensor *tensors;   /* one per slot */
     struct pt_tensor **operands; /* as program->operands */
     size_t tensor_room, operand_room, arena_room;
     char *arena;
-    bool done;                  /* outputs are valid */
+    bool done; /* outputs are valid */
     atomic_bool cancelled;
 };
 

@@ -35,7 +35,8 @@ static int init(struct pt_session *s, const struct pt_session_options *o, struct
     return pt_threads_create(o ? o->thread_count : 0, &s->threads, err);
 }
 
-static int open_session(const char *path, const void *model, size_t len, const struct pt_session_options *o, struct pt_session **out, struct pt_err *err)
+static int open_session(const char *path, const void *model, size_t len, const struct pt_session_options *o, struct pt_session **out,
+                        struct pt_err *err)
 {
     struct pt_session *s = pt_calloc(1, sizeof *s);
     struct pt_err local = {0};
@@ -162,8 +163,11 @@ static void keep(struct pt_session *s, struct pt_program *p)
 
 static int compile(struct pt_session *s, const struct pt_tensor *inputs, struct pt_program **out, struct pt_err *err)
 {
-    struct pt_compile_options o = {.max_arena_bytes = s->max_arena_bytes, .threads = pt_threads_count(s->threads), .packs = s->packs,
-                                   .no_opt = s->no_opt, .by_value = s->by_value};
+    struct pt_compile_options o = {.max_arena_bytes = s->max_arena_bytes,
+                                   .threads = pt_threads_count(s->threads),
+                                   .packs = s->packs,
+                                   .no_opt = s->no_opt,
+                                   .by_value = s->by_value};
     int rc = pt_program_create(&s->graph, inputs, &o, out, err);
     if (rc == PT_OK || !o.wants_values || o.by_value)
         return rc;

@@ -30,8 +30,8 @@ struct pt_node_text pt_node_text(const struct pt_node *n)
     struct pt_node_text t;
     const char *dot = n->domain.len ? "::" : "";
     snprintf(t.s, sizeof t.s, "node '%.*s' (%.*s%s%.*s)", (int)(n->name.len > 80 ? 80 : n->name.len), n->name.p ? n->name.p : "",
-             (int)(n->domain.len > 32 ? 32 : n->domain.len), n->domain.p ? n->domain.p : "", dot,
-             (int)(n->op_type.len > 48 ? 48 : n->op_type.len), n->op_type.p ? n->op_type.p : "");
+             (int)(n->domain.len > 32 ? 32 : n->domain.len), n->domain.p ? n->domain.p : "", dot, (int)(n->op_type.len > 48 ? 48 : n->op_type.len),
+             n->op_type.p ? n->op_type.p : "");
     return t;
 }
 

@@ -178,13 +178,13 @@ static int read_attr_field(struct pt_onnx_reader *r, const struct pt_pb_field *f
 /* Files before the type field existed say it by which field is there. */
 static enum pt_attr_type guess_type(const struct attr_fields *a)
 {
-    return a->has_f         ? PT_ATTR_FLOAT
-           : a->has_i       ? PT_ATTR_INT
-           : a->has_s       ? PT_ATTR_STRING
-           : a->has_tensor  ? PT_ATTR_TENSOR
-           : a->has_graph   ? PT_ATTR_GRAPH
-           : a->float_count ? PT_ATTR_FLOATS
-           : a->int_count   ? PT_ATTR_INTS
+    return a->has_f          ? PT_ATTR_FLOAT
+           : a->has_i        ? PT_ATTR_INT
+           : a->has_s        ? PT_ATTR_STRING
+           : a->has_tensor   ? PT_ATTR_TENSOR
+           : a->has_graph    ? PT_ATTR_GRAPH
+           : a->float_count  ? PT_ATTR_FLOATS
+           : a->int_count    ? PT_ATTR_INTS
            : a->string_count ? PT_ATTR_STRINGS
                              : PT_ATTR_NONE;
 }

@@ -69,7 +69,21 @@ static int arg_min_infer(struct pt_op_ctx *c)
     return arg_infer(c, true);
 }
 
-const struct pt_op pt_op_arg_max = {.type = "ArgMax", .since = {1, 11, 12, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_NUM},
-                                    .params_size = sizeof(struct arg), .infer = arg_max_infer, .run = arg_run};
-const struct pt_op pt_op_arg_min = {.type = "ArgMin", .since = {1, 11, 12, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_NUM},
-                                    .params_size = sizeof(struct arg), .infer = arg_min_infer, .run = arg_run};
+const struct pt_op pt_op_arg_max = {.type = "ArgMax",
+                                    .since = {1, 11, 12, 13},
+                                    .min_in = 1,
+                                    .max_in = 1,
+                                    .max_out = 1,
+                                    .types = {PT_TS_NUM},
+                                    .params_size = sizeof(struct arg),
+                                    .infer = arg_max_infer,
+                                    .run = arg_run};
+const struct pt_op pt_op_arg_min = {.type = "ArgMin",
+                                    .since = {1, 11, 12, 13},
+                                    .min_in = 1,
+                                    .max_in = 1,
+                                    .max_out = 1,
+                                    .types = {PT_TS_NUM},
+                                    .params_size = sizeof(struct arg),
+                                    .infer = arg_min_infer,
+                                    .run = arg_run};

@@ -106,8 +106,8 @@ static int set_type(struct pt_op_ctx *c, int64_t to)
 /* Before opset 6 the type was written as text: "FLOAT". */
 static int cast_infer(struct pt_op_ctx *c)
 {
-    static const char *const old_names[] = {"UNDEFINED", "FLOAT", "UINT8", "INT8", "UINT16", "INT16", "INT32", "INT64", "STRING", "BOOL", "FLOAT16",
-                                            "DOUBLE", "UINT32", "UINT64", NULL};
+    static const char *const old_names[] = {"UNDEFINED", "FLOAT", "UINT8",   "INT8",   "UINT16", "INT16",  "INT32", "INT64",
+                                            "STRING",    "BOOL",  "FLOAT16", "DOUBLE", "UINT32", "UINT64", NULL};
     int64_t to = 0;
     int old = 0, rc;
     if (c->node->version < 6)
@@ -122,7 +122,19 @@ static int cast_like_infer(struct pt_op_ctx *c)
     return set_type(c, c->in[1]->dtype);
 }
 
-const struct pt_op pt_op_cast = {.type = "Cast", .since = {1, 6, 9, 13, 19, 21, 23, 24, 25}, .min_in = 1, .max_in = 1, .max_out = 1,
-                                 .types = {PT_TS_FIXED}, .infer = cast_infer, .run = cast_run};
-const struct pt_op pt_op_cast_like = {.type = "CastLike", .since = {15, 19, 21, 23, 24, 25}, .min_in = 2, .max_in = 2, .max_out = 1,
-                                      .types = {PT_TS_FIXED}, .infer = cast_like_infer, .run = cast_run};
+const struct pt_op pt_op_cast = {.type = "Cast",
+                                 .since = {1, 6, 9, 13, 19, 21, 23, 24, 25},
+                                 .min_in = 1,
+                                 .max_in = 1,
+                                 .max_out = 1,
+                                 .types = {PT_TS_FIXED},
+                                 .infer = cast_infer,
+                                 .run = cast_run};
+const struct pt_op pt_op_cast_like = {.type = "CastLike",
+                                      .since = {15, 19, 21, 23, 24, 25},
+                                      .min_in = 2,
+                                      .max_in = 2,
+                                      .max_out = 1,
+                                      .types = {PT_TS_FIXED},
+                                      .infer = cast_like_infer,
+                                      .run = cast_run};

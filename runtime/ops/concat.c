@@ -50,8 +50,15 @@ static int concat_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_concat = {.type = "Concat", .since = {1, 4, 11, 13}, .min_in = 1, .max_in = PT_OP_VARIADIC, .max_out = 1,
-                                   .types = {PT_TS_FIXED}, .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct pt_concat_params), .infer = concat_infer,
+const struct pt_op pt_op_concat = {.type = "Concat",
+                                   .since = {1, 4, 11, 13},
+                                   .min_in = 1,
+                                   .max_in = PT_OP_VARIADIC,
+                                   .max_out = 1,
+                                   .types = {PT_TS_FIXED},
+                                   .flags = PT_OP_SAME_TYPE,
+                                   .params_size = sizeof(struct pt_concat_params),
+                                   .infer = concat_infer,
                                    .run = concat_run};
 
 /* --- Split: sizes are an attribute (opset 1 also an input) until 12, an input from 13 on; without sizes the parts are equal, from 18 on the last
@@ -84,7 +91,8 @@ static int split_infer(struct pt_op_ctx *c)
     const struct pt_tensor *x = c->in[0];
     int64_t axis, num, dims[PT_MAX_RANK], *given = NULL, sum = 0;
     int n, rc;
-    if ((rc = pt_attr_int(c, "axis", 0, INT32_MIN, INT32_MAX, &axis)) < 0 || (rc = pt_op_axis(c, "attribute 'axis'", axis, x->rank, false, &p->axis)) < 0 ||
+    if ((rc = pt_attr_int(c, "axis", 0, INT32_MIN, INT32_MAX, &axis)) < 0 ||
+        (rc = pt_op_axis(c, "attribute 'axis'", axis, x->rank, false, &p->axis)) < 0 ||
         (rc = pt_attr_int(c, "num_outputs", 0, 1, INT32_MAX, &num)) < 0 || (rc = split_sizes(c, &given, &n)) < 0)
         return rc;
     int64_t parts = c->node->output_count, dim = x->dims[p->axis], part = (dim + parts - 1) / parts;
@@ -97,7 +105,8 @@ static int split_infer(struct pt_op_ctx *c)
     for (int64_t k = 0; k < parts; k++) {
         int64_t left = dim - sum, size = n < 0 ? (part < left ? part : left) : given ? given[k] : pt_elem_i64(c->in[1], k);
         if (size < 0 || size > left)
-            return pt_op_fail(c, PT_EINVAL, "part %lld has size %lld, but %lld is left of axis %d", (long long)k, (long long)size, (long long)left, p->axis);
+            return pt_op_fail(c, PT_EINVAL, "part %lld has size %lld, but %lld is left of axis %d", (long long)k, (long long)size, (long long)left,
+                              p->axis);
         sum += size;
         dims[p->axis] = size;
         pt_op_set_out(c, (int)k, x->dtype, x->rank, dims);
@@ -125,5 +134,12 @@ static int split_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_split = {.type = "Split", .since = {1, 2, 11, 13, 18}, .min_in = 1, .max_in = 2, .max_out = PT_OP_VARIADIC,
-                                  .types = {PT_TS_FIXED, PT_TS_FIXED}, .params_size = sizeof(struct pt_concat_params), .infer = split_infer, .run = split_run};
+const struct pt_op pt_op_split = {.type = "Split",
+                                  .since = {1, 2, 11, 13, 18},
+                                  .min_in = 1,
+                                  .max_in = 2,
+                                  .max_out = PT_OP_VARIADIC,
+                                  .types = {PT_TS_FIXED, PT_TS_FIXED},
+                                  .params_size = sizeof(struct pt_concat_params),
+                                  .infer = split_infer,
+                                  .run = split_run};

@@ -82,7 +82,21 @@ static int to_depth_run(struct pt_op_ctx *c)
     return move(c, false);
 }
 
-const struct pt_op pt_op_depth_to_space = {.type = "DepthToSpace", .since = {1, 11, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_FIXED},
-                                           .params_size = sizeof(struct depth), .infer = to_space_infer, .run = to_space_run};
-const struct pt_op pt_op_space_to_depth = {.type = "SpaceToDepth", .since = {1, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_FIXED},
-                                           .params_size = sizeof(struct depth), .infer = to_depth_infer, .run = to_depth_run};
+const struct pt_op pt_op_depth_to_space = {.type = "DepthToSpace",
+                                           .since = {1, 11, 13},
+                                           .min_in = 1,
+                                           .max_in = 1,
+                                           .max_out = 1,
+                                           .types = {PT_TS_FIXED},
+                                           .params_size = sizeof(struct depth),
+                                           .infer = to_space_infer,
+                                           .run = to_space_run};
+const struct pt_op pt_op_space_to_depth = {.type = "SpaceToDepth",
+                                           .since = {1, 13},
+                                           .min_in = 1,
+                                           .max_in = 1,
+                                           .max_out = 1,
+                                           .types = {PT_TS_FIXED},
+                                           .params_size = sizeof(struct depth),
+                                           .infer = to_depth_infer,
+                                           .run = to_depth_run};

@@ -37,8 +37,14 @@ static int expand_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_expand = {.type = "Expand", .since = {8, 13}, .min_in = 2, .max_in = 2, .max_out = 1, .types = {PT_TS_FIXED, PT_TS_INDEX},
-                                   .infer = expand_infer, .run = expand_run};
+const struct pt_op pt_op_expand = {.type = "Expand",
+                                   .since = {8, 13},
+                                   .min_in = 2,
+                                   .max_in = 2,
+                                   .max_out = 1,
+                                   .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                   .infer = expand_infer,
+                                   .run = expand_run};
 
 /* --- Tile: opset 1 has one count and one axis, later versions a count per axis --------------------------------------------------- */
 
@@ -83,5 +89,11 @@ static int tile_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_tile = {.type = "Tile", .since = {1, 6, 13}, .min_in = 2, .max_in = 3, .max_out = 1, .types = {PT_TS_FIXED, PT_TS_INDEX},
-                                 .infer = tile_infer, .run = tile_run};
+const struct pt_op pt_op_tile = {.type = "Tile",
+                                 .since = {1, 6, 13},
+                                 .min_in = 2,
+                                 .max_in = 3,
+                                 .max_out = 1,
+                                 .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                 .infer = tile_infer,
+                                 .run = tile_run};

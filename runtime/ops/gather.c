@@ -65,8 +65,15 @@ static int gather_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_gather = {.type = "Gather", .since = {1, 11, 13}, .min_in = 2, .max_in = 2, .max_out = 1, .types = {PT_TS_FIXED, PT_TS_INDEX},
-                                   .params_size = sizeof(struct gather), .infer = gather_infer, .run = gather_run};
+const struct pt_op pt_op_gather = {.type = "Gather",
+                                   .since = {1, 11, 13},
+                                   .min_in = 2,
+                                   .max_in = 2,
+                                   .max_out = 1,
+                                   .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                   .params_size = sizeof(struct gather),
+                                   .infer = gather_infer,
+                                   .run = gather_run};
 
 static int gather_elements_infer(struct pt_op_ctx *c)
 {
@@ -104,9 +111,15 @@ static int gather_elements_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_gather_elements = {.type = "GatherElements", .since = {11, 13}, .min_in = 2, .max_in = 2, .max_out = 1,
-                                            .types = {PT_TS_FIXED, PT_TS_INDEX}, .params_size = sizeof(struct gather),
-                                            .infer = gather_elements_infer, .run = gather_elements_run};
+const struct pt_op pt_op_gather_elements = {.type = "GatherElements",
+                                            .since = {11, 13},
+                                            .min_in = 2,
+                                            .max_in = 2,
+                                            .max_out = 1,
+                                            .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                            .params_size = sizeof(struct gather),
+                                            .infer = gather_elements_infer,
+                                            .run = gather_elements_run};
 
 /* --- GatherND: the last axis of the indices holds coordinates --------------------------------------------------------------------- */
 
@@ -159,6 +172,12 @@ static int gather_nd_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_gather_nd = {.type = "GatherND", .since = {11, 12, 13}, .min_in = 2, .max_in = 2, .max_out = 1,
-                                      .types = {PT_TS_FIXED, PT_T(PT_INT64)}, .params_size = sizeof(struct gather), .infer = gather_nd_infer,
+const struct pt_op pt_op_gather_nd = {.type = "GatherND",
+                                      .since = {11, 12, 13},
+                                      .min_in = 2,
+                                      .max_in = 2,
+                                      .max_out = 1,
+                                      .types = {PT_TS_FIXED, PT_T(PT_INT64)},
+                                      .params_size = sizeof(struct gather),
+                                      .infer = gather_nd_infer,
                                       .run = gather_nd_run};

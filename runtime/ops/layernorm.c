@@ -21,7 +21,8 @@ static int infer(struct pt_op_ctx *c, bool rms)
     for (int i = 1; i < 3; i++) {
         const struct pt_tensor *t = pt_op_in(c, i);
         int rank = 0;
-        if (t && (!pt_bcast_dims(all, &rank, x) || !pt_bcast_dims(all, &rank, t) || rank != x->rank || memcmp(all, x->dims, (size_t)rank * sizeof *all)))
+        if (t &&
+            (!pt_bcast_dims(all, &rank, x) || !pt_bcast_dims(all, &rank, t) || rank != x->rank || memcmp(all, x->dims, (size_t)rank * sizeof *all)))
             return pt_op_fail(c, PT_EINVAL, "input %d is %s, which does not broadcast to %s", i, PT_SHAPE(t), PT_SHAPE(x));
     }
     for (int i = 0; i < x->rank; i++)
@@ -92,9 +93,23 @@ static int layernorm_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_layer_normalization = {.type = "LayerNormalization", .since = {17}, .min_in = 2, .max_in = 3, .max_out = 3,
-                                                .types = {PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct pt_layernorm_params),
-                                                .infer = layernorm_infer, .run = layernorm_run};
-const struct pt_op pt_op_rms_normalization = {.type = "RMSNormalization", .since = {23}, .min_in = 2, .max_in = 2, .max_out = 1,
-                                              .types = {PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct pt_layernorm_params),
-                                              .infer = rmsnorm_infer, .run = layernorm_run};
+const struct pt_op pt_op_layer_normalization = {.type = "LayerNormalization",
+                                                .since = {17},
+                                                .min_in = 2,
+                                                .max_in = 3,
+                                                .max_out = 3,
+                                                .types = {PT_TS_FLOAT},
+                                                .flags = PT_OP_SAME_TYPE,
+                                                .params_size = sizeof(struct pt_layernorm_params),
+                                                .infer = layernorm_infer,
+                                                .run = layernorm_run};
+const struct pt_op pt_op_rms_normalization = {.type = "RMSNormalization",
+                                              .since = {23},
+                                              .min_in = 2,
+                                              .max_in = 2,
+                                              .max_out = 1,
+                                              .types = {PT_TS_FLOAT},
+                                              .flags = PT_OP_SAME_TYPE,
+                                              .params_size = sizeof(struct pt_layernorm_params),
+                                              .infer = rmsnorm_infer,
+                                              .run = layernorm_run};

@@ -29,7 +29,8 @@ static int per_channel(struct pt_op_ctx *c, int first, int last, int64_t channel
 {
     for (int i = first; i <= last; i++)
         if (c->in[i]->rank != 1 || c->in[i]->dims[0] != channels)
-            return pt_op_fail(c, PT_EINVAL, "input %d is %s, must be one value for each of %lld channels", i, PT_SHAPE(c->in[i]), (long long)channels);
+            return pt_op_fail(c, PT_EINVAL, "input %d is %s, must be one value for each of %lld channels", i, PT_SHAPE(c->in[i]),
+                              (long long)channels);
     return PT_OK;
 }
 
@@ -74,9 +75,16 @@ static int batch_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_batch_normalization = {.type = "BatchNormalization", .since = {1, 6, 7, 9, 14, 15}, .min_in = 5, .max_in = 5, .max_out = 5,
-                                                .types = {PT_TS_FLOAT}, .flags = PT_OP_INPLACE | PT_OP_SAME_TYPE, .params_size = sizeof(struct norm),
-                                                .infer = batch_infer, .run = batch_run};
+const struct pt_op pt_op_batch_normalization = {.type = "BatchNormalization",
+                                                .since = {1, 6, 7, 9, 14, 15},
+                                                .min_in = 5,
+                                                .max_in = 5,
+                                                .max_out = 5,
+                                                .types = {PT_TS_FLOAT},
+                                                .flags = PT_OP_INPLACE | PT_OP_SAME_TYPE,
+                                                .params_size = sizeof(struct norm),
+                                                .infer = batch_infer,
+                                                .run = batch_run};
 
 /* --- InstanceNormalization and GroupNormalization ------------------------------------------------------------------------------- */
 
@@ -137,12 +145,26 @@ static int group_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_instance_normalization = {.type = "InstanceNormalization", .since = {1, 6, 22}, .min_in = 3, .max_in = 3, .max_out = 1,
-                                                   .types = {PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct norm),
-                                                   .infer = instance_infer, .run = group_run};
-const struct pt_op pt_op_group_normalization = {.type = "GroupNormalization", .since = {18, 21}, .min_in = 3, .max_in = 3, .max_out = 1,
-                                                .types = {PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct norm),
-                                                .infer = group_infer, .run = group_run};
+const struct pt_op pt_op_instance_normalization = {.type = "InstanceNormalization",
+                                                   .since = {1, 6, 22},
+                                                   .min_in = 3,
+                                                   .max_in = 3,
+                                                   .max_out = 1,
+                                                   .types = {PT_TS_FLOAT},
+                                                   .flags = PT_OP_SAME_TYPE,
+                                                   .params_size = sizeof(struct norm),
+                                                   .infer = instance_infer,
+                                                   .run = group_run};
+const struct pt_op pt_op_group_normalization = {.type = "GroupNormalization",
+                                                .since = {18, 21},
+                                                .min_in = 3,
+                                                .max_in = 3,
+                                                .max_out = 1,
+                                                .types = {PT_TS_FLOAT},
+                                                .flags = PT_OP_SAME_TYPE,
+                                                .params_size = sizeof(struct norm),
+                                                .infer = group_infer,
+                                                .run = group_run};
 
 /* --- LRN ------------------------------------------------------------------------------------------------------------------------------ */
 
@@ -177,5 +199,12 @@ static int lrn_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_lrn = {.type = "LRN", .since = {1, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_FLOAT},
-                                .params_size = sizeof(struct norm), .infer = lrn_infer, .run = lrn_run};
+const struct pt_op pt_op_lrn = {.type = "LRN",
+                                .since = {1, 13},
+                                .min_in = 1,
+                                .max_in = 1,
+                                .max_out = 1,
+                                .types = {PT_TS_FLOAT},
+                                .params_size = sizeof(struct norm),
+                                .infer = lrn_infer,
+                                .run = lrn_run};

@@ -15,8 +15,8 @@ static int onehot_infer(struct pt_op_ctx *c)
     double depth = 0;
     int64_t axis, dims[PT_MAX_RANK];
     int rc;
-    if ((rc = pt_attr_int(c, "axis", -1, INT32_MIN, INT32_MAX, &axis)) < 0 || (rc = pt_op_axis(c, "attribute 'axis'", axis, x->rank + 1, false, &p->axis)) < 0 ||
-        (rc = pt_op_const_float(c, 1, "depth", &depth)) < 0)
+    if ((rc = pt_attr_int(c, "axis", -1, INT32_MIN, INT32_MAX, &axis)) < 0 ||
+        (rc = pt_op_axis(c, "attribute 'axis'", axis, x->rank + 1, false, &p->axis)) < 0 || (rc = pt_op_const_float(c, 1, "depth", &depth)) < 0)
         return rc;
     if (depth < 1 || depth > 0x1p40 || x->rank == PT_MAX_RANK)
         return pt_op_fail(c, PT_EINVAL, "depth %g of indices %s is out of range", depth, PT_SHAPE(x));
@@ -43,6 +43,12 @@ static int onehot_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_one_hot = {.type = "OneHot", .since = {9, 11}, .min_in = 3, .max_in = 3, .max_out = 1,
-                                    .types = {PT_TS_NUM, PT_TS_NUM, PT_TS_FIXED}, .params_size = sizeof(struct onehot), .infer = onehot_infer,
+const struct pt_op pt_op_one_hot = {.type = "OneHot",
+                                    .since = {9, 11},
+                                    .min_in = 3,
+                                    .max_in = 3,
+                                    .max_out = 1,
+                                    .types = {PT_TS_NUM, PT_TS_NUM, PT_TS_FIXED},
+                                    .params_size = sizeof(struct onehot),
+                                    .infer = onehot_infer,
                                     .run = onehot_run};

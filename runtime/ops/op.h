@@ -109,12 +109,6 @@ void pt_bcast_row(const struct pt_bcast *b, int64_t r, int64_t off[PT_BCAST_MAX]
 int pt_infer_same(struct pt_op_ctx *c);      /* out 0 is like in 0 */
 int pt_infer_broadcast(struct pt_op_ctx *c); /* out 0: in 0's type, all inputs broadcast */
 
-/* Copies element i of type t: sizes 1, 2, 4, 8, 16. */
-static inline void pt_copy_elem(void *dst, const void *src, size_t size)
-{
-    __builtin_memcpy(dst, src, size);
-}
-
 /* X(enum, C type, unsigned type of the same width, suffix) per arithmetic type. */
 #define PT_INT_ROWS(X) \
     X(PT_INT8, int8_t, uint8_t, i8) \

@@ -51,8 +51,8 @@ static int pad_infer(struct pt_op_ctx *c)
         p->begin[a] = pads[k];
         if (pads[k] < INT32_MIN || pads[k] > INT32_MAX || pads[count + k] < INT32_MIN || pads[count + k] > INT32_MAX ||
             __builtin_add_overflow(x->dims[a], pads[k] + pads[count + k], &dims[a]) || dims[a] < 0)
-            return pt_op_fail(c, PT_EINVAL, "pads %lld and %lld of axis %d do not fit its size %lld", (long long)pads[k], (long long)pads[count + k], a,
-                              (long long)x->dims[a]);
+            return pt_op_fail(c, PT_EINVAL, "pads %lld and %lld of axis %d do not fit its size %lld", (long long)pads[k], (long long)pads[count + k],
+                              a, (long long)x->dims[a]);
         if (p->mode != CONSTANT && x->dims[a] == 0 && dims[a] > 0)
             return pt_op_fail(c, PT_EINVAL, "axis %d is empty: nothing to pad with", a);
     }
@@ -109,6 +109,12 @@ static int pad_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_pad = {.type = "Pad", .since = {1, 2, 11, 13, 18, 19, 21, 23, 24, 25}, .min_in = 1, .max_in = 4, .max_out = 1,
-                                .types = {PT_TS_FIXED, PT_TS_INDEX, PT_TS_FIXED, PT_TS_INDEX}, .params_size = sizeof(struct pad), .infer = pad_infer,
+const struct pt_op pt_op_pad = {.type = "Pad",
+                                .since = {1, 2, 11, 13, 18, 19, 21, 23, 24, 25},
+                                .min_in = 1,
+                                .max_in = 4,
+                                .max_out = 1,
+                                .types = {PT_TS_FIXED, PT_TS_INDEX, PT_TS_FIXED, PT_TS_INDEX},
+                                .params_size = sizeof(struct pad),
+                                .infer = pad_infer,
                                 .run = pad_run};

@@ -47,7 +47,8 @@ static void pow_one(const struct pt_tensor *a, int64_t ia, const struct pt_tenso
     bool is_signed = PT_TS_INT & PT_T(a->dtype);
     int64_t e = pt_elem_i64(b, ib);
     bool whole = (PT_TS_ALLINT & PT_T(b->dtype)) && (e >= 0 || b->dtype == PT_UINT64);
-    uint64_t bits = whole ? whole_power((uint64_t)pt_elem_i64(a, ia), (uint64_t)e) : double_to_bits(pow(pt_elem_f64(a, ia), pt_elem_f64(b, ib)), is_signed);
+    uint64_t bits =
+        whole ? whole_power((uint64_t)pt_elem_i64(a, ia), (uint64_t)e) : double_to_bits(pow(pt_elem_f64(a, ia), pt_elem_f64(b, ib)), is_signed);
     memcpy(y, &bits, pt_dtype_size(a->dtype));
 }
 
@@ -81,5 +82,12 @@ static int pow_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_pow = {.type = "Pow", .since = {1, 7, 12, 13, 15}, .min_in = 2, .max_in = 2, .max_out = 1, .types = {PT_TS_NUM},
-                                .flags = PT_OP_INPLACE, .infer = pow_infer, .run = pow_run};
+const struct pt_op pt_op_pow = {.type = "Pow",
+                                .since = {1, 7, 12, 13, 15},
+                                .min_in = 2,
+                                .max_in = 2,
+                                .max_out = 1,
+                                .types = {PT_TS_NUM},
+                                .flags = PT_OP_INPLACE,
+                                .infer = pow_infer,
+                                .run = pow_run};

@@ -36,8 +36,15 @@ static int shape_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_shape = {.type = "Shape", .since = {1, 13, 15, 19, 21, 23, 24, 25}, .min_in = 1, .max_in = 1, .max_out = 1,
-                                  .types = {UINT32_MAX}, .flags = PT_OP_SHAPE, .params_size = sizeof(struct range), .infer = shape_infer,
+const struct pt_op pt_op_shape = {.type = "Shape",
+                                  .since = {1, 13, 15, 19, 21, 23, 24, 25},
+                                  .min_in = 1,
+                                  .max_in = 1,
+                                  .max_out = 1,
+                                  .types = {UINT32_MAX},
+                                  .flags = PT_OP_SHAPE,
+                                  .params_size = sizeof(struct range),
+                                  .infer = shape_infer,
                                   .run = shape_run};
 
 static int size_infer(struct pt_op_ctx *c)
@@ -52,5 +59,12 @@ static int size_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_size = {.type = "Size", .since = {1, 13, 19, 21, 23, 24, 25}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {UINT32_MAX},
-                                 .flags = PT_OP_SHAPE, .infer = size_infer, .run = size_run};
+const struct pt_op pt_op_size = {.type = "Size",
+                                 .since = {1, 13, 19, 21, 23, 24, 25},
+                                 .min_in = 1,
+                                 .max_in = 1,
+                                 .max_out = 1,
+                                 .types = {UINT32_MAX},
+                                 .flags = PT_OP_SHAPE,
+                                 .infer = size_infer,
+                                 .run = size_run};

@@ -31,7 +31,8 @@ static int slice_infer(struct pt_op_ctx *c)
         (rc = read_list(c, 3, "axes", axes, &na)) < 0 || (c->node->version >= 10 && (rc = read_list(c, 4, "steps", steps, &nt)) < 0))
         return rc;
     if (ns < 0 || ne != ns || (na >= 0 && na != ns) || (nt >= 0 && nt != ns) || (na < 0 && ns > x->rank))
-        return pt_op_fail(c, PT_EINVAL, "starts, ends, axes and steps have %d, %d, %d and %d values for an input of rank %d", ns, ne, na, nt, x->rank);
+        return pt_op_fail(c, PT_EINVAL, "starts, ends, axes and steps have %d, %d, %d and %d values for an input of rank %d", ns, ne, na, nt,
+                          x->rank);
     for (int i = 0; i < x->rank; i++) {
         p->start[i] = 0;
         p->step[i] = 1;
@@ -90,5 +91,12 @@ static int slice_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_slice = {.type = "Slice", .since = {1, 10, 11, 13}, .min_in = 1, .max_in = 5, .max_out = 1, .types = {PT_TS_FIXED, PT_TS_INDEX},
-                                  .params_size = sizeof(struct slice), .infer = slice_infer, .run = slice_run};
+const struct pt_op pt_op_slice = {.type = "Slice",
+                                  .since = {1, 10, 11, 13},
+                                  .min_in = 1,
+                                  .max_in = 5,
+                                  .max_out = 1,
+                                  .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                  .params_size = sizeof(struct slice),
+                                  .infer = slice_infer,
+                                  .run = slice_run};

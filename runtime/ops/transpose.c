@@ -52,6 +52,12 @@ static int transpose_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_transpose = {.type = "Transpose", .since = {1, 13, 21, 23, 24, 25}, .min_in = 1, .max_in = 1, .max_out = 1,
-                                      .types = {PT_TS_FIXED}, .params_size = sizeof(struct pt_transpose_params), .infer = transpose_infer,
+const struct pt_op pt_op_transpose = {.type = "Transpose",
+                                      .since = {1, 13, 21, 23, 24, 25},
+                                      .min_in = 1,
+                                      .max_in = 1,
+                                      .max_out = 1,
+                                      .types = {PT_TS_FIXED},
+                                      .params_size = sizeof(struct pt_transpose_params),
+                                      .infer = transpose_infer,
                                       .run = transpose_run};

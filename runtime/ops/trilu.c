@@ -34,5 +34,13 @@ static int trilu_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_trilu = {.type = "Trilu", .since = {14}, .min_in = 1, .max_in = 2, .max_out = 1, .types = {PT_TS_FIXED, PT_T(PT_INT64)},
-                                  .flags = PT_OP_INPLACE, .params_size = sizeof(int64_t), .infer = trilu_infer, .run = trilu_run};
+const struct pt_op pt_op_trilu = {.type = "Trilu",
+                                  .since = {14},
+                                  .min_in = 1,
+                                  .max_in = 2,
+                                  .max_out = 1,
+                                  .types = {PT_TS_FIXED, PT_T(PT_INT64)},
+                                  .flags = PT_OP_INPLACE,
+                                  .params_size = sizeof(int64_t),
+                                  .infer = trilu_infer,
+                                  .run = trilu_run};

@@ -33,5 +33,11 @@ static int where_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_where = {.type = "Where", .since = {9, 16}, .min_in = 3, .max_in = 3, .max_out = 1, .types = {PT_TS_BOOL, PT_TS_FIXED},
-                                  .infer = where_infer, .run = where_run};
+const struct pt_op pt_op_where = {.type = "Where",
+                                  .since = {9, 16},
+                                  .min_in = 3,
+                                  .max_in = 3,
+                                  .max_out = 1,
+                                  .types = {PT_TS_BOOL, PT_TS_FIXED},
+                                  .infer = where_infer,
+                                  .run = where_run};

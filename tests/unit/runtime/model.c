@@ -12,8 +12,8 @@ static const struct {
     const char *name;
     enum pt_dtype dtype;
     size_t size;
-} types[] = {{"f32", PT_FLOAT, 4}, {"f64", PT_DOUBLE, 8}, {"i64", PT_INT64, 8}, {"i32", PT_INT32, 4}, {"i16", PT_INT16, 2}, {"i8", PT_INT8, 1},
-             {"u8", PT_UINT8, 1}, {"u32", PT_UINT32, 4}, {"u64", PT_UINT64, 8}, {"u16", PT_UINT16, 2}, {"f16", PT_FLOAT16, 2}, {"b", PT_BOOL, 1}};
+} types[] = {{"f32", PT_FLOAT, 4}, {"f64", PT_DOUBLE, 8}, {"i64", PT_INT64, 8},  {"i32", PT_INT32, 4},  {"i16", PT_INT16, 2},   {"i8", PT_INT8, 1},
+             {"u8", PT_UINT8, 1},  {"u32", PT_UINT32, 4}, {"u64", PT_UINT64, 8}, {"u16", PT_UINT16, 2}, {"f16", PT_FLOAT16, 2}, {"b", PT_BOOL, 1}};
 
 /* --- tensors ----------------------------------------------------------------------------------------------------------------- */
 
