@@ -302,6 +302,8 @@ int pt_onnx_read_node(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_o
         else if (f.number == 7)
             out->domain = domain_of(f.bytes);
     }
+    if (out->name.len == 0 && out->output_count) /* most exporters name values only */
+        out->name = out->outputs[0];
     while (rc == PT_OK && (rc = pt_pb_next(&in, &f, r->err)) == 1) {
         rc = PT_OK;
         if (f.number == 5 && f.type == PT_PB_LEN)

@@ -184,7 +184,8 @@ static struct pt_buf node_proto(const char *line, size_t len)
     names(&b, 1, open + 1, close);
     names(&b, 2, line, eq);
     const char *op = eq + 1 + strspn(eq + 1, " "), *colons = strstr(op, "::");
-    put_str(&b, 3, line, strcspn(line, ", ="));
+    if (*line != '_')
+        put_str(&b, 3, line, strcspn(line, ", ="));
     if (colons && colons < open) {
         put_str(&b, 7, op, (size_t)(colons - op));
         op = colons + 2;

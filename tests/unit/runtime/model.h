@@ -9,7 +9,7 @@
  *     out y
  *
  * Attributes: 1 int, 1.0 float, [1,2] ints, [1.0] floats, 'text' string, {f32[2]:1,2} tensor. An operand left empty is not given. A
- * domain is written in front: com.foo::Op(x). Tensors: u8 i8 i32 i64 f32 f64 f16 b (bool).
+ * domain is written in front: com.foo::Op(x). A node is named after its first output; one that begins with "_" leaves it without a name.
  */
 #ifndef PT_TESTS_MODEL_H
 #define PT_TESTS_MODEL_H

@@ -39,6 +39,7 @@ static void graphs(void **state)
     expect("in x f32[1]\nin x f32[1]\nout x\n", "value 'x' is defined twice");
     expect("in x f32[1]\nout y\n", "output 'y' is produced by nothing");
     expect("in x f32[1]\ny = Nope(x)\nout y\n", "node 'y' (Nope): this operator is not supported (opset 17)");
+    expect("in x f32[1]\n_y = Nope(x)\nout _y\n", "node '_y' (Nope): this operator"); /* no name: that of its output */
     expect("in x f32[1]\ny = com.bar::Relu(x)\nout y\n", "imports no opset of domain 'com.bar'");
     expect("opset 3\nin x f32[1]\ny = Where(x,x,x)\nout y\n", "this operator is not supported (opset 3)");
     expect("opset 29\nin x f32[1]\ny = Relu(x)\nout y\n", "opset 29 is newer than the newest known, 28");
