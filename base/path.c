@@ -89,6 +89,8 @@ static int make_dir(const char *path, unsigned mode, struct pt_err *err)
     struct stat st;
     if (mkdir(path, (mode_t)mode) == 0 || (errno == EEXIST && stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
         return PT_OK;
+    if (errno == EEXIST)
+        return pt_fail(err, PT_EEXIST, "make directory %s: it exists and is not a directory", path);
     return pt_fail(err, pt_err_from_errno(errno), "make directory %s: %s", path, strerror(errno));
 }
 

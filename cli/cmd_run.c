@@ -9,6 +9,8 @@
 #include "base/path.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static const char help[] = "usage: pintle run MODEL.onnx -i NAME=FILE... -o DIR [--threads N] [--format npy|pb]\n"
                            "\n"
@@ -69,6 +71,30 @@ static int parse(int argc, char **argv, struct options *o)
     return 0;
 }
 
+static char *output_path(const struct options *o, size_t i)
+{
+    return pt_asprintf("%s/%zu.%s", o->dir, i, o->pb ? "pb" : "npy");
+}
+
+/* All files or none. */
+static int write_files(const struct options *o, const struct pt_buf *files, size_t count, struct pt_err *err)
+{
+    mode_t mask = umask(0);
+    umask(mask);
+    int rc = pt_path_mkdirs(o->dir, 0777, err);
+    size_t done = 0;
+    for (; done < count && rc == PT_OK; done++) {
+        pt_auto_free char *path = output_path(o, done);
+        rc = path ? pt_path_write_atomic(path, files[done].data, files[done].len, 0666 & ~mask, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    }
+    while (rc < 0 && done-- > 0) {
+        pt_auto_free char *path = output_path(o, done);
+        if (path)
+            unlink(path);
+    }
+    return rc;
+}
+
 /* All outputs become bytes before the first file is written. */
 static int write_outputs(const struct pt_cli_model *m, const struct options *o, struct pt_buf *files, struct pt_err *err)
 {
@@ -81,13 +107,7 @@ static int write_outputs(const struct pt_cli_model *m, const struct options *o, 
         if (rc < 0)
             pt_wrap(err, "output '%s'", name);
     }
-    if (rc == PT_OK)
-        rc = pt_path_mkdirs(o->dir, 0777, err);
-    for (size_t i = 0; i < count && rc == PT_OK; i++) {
-        pt_auto_free char *path = pt_asprintf("%s/%zu.%s", o->dir, i, o->pb ? "pb" : "npy");
-        rc = path ? pt_path_write_atomic(path, files[i].data, files[i].len, 0666, err) : pt_fail(err, PT_ENOMEM, "out of memory");
-    }
-    return rc;
+    return rc == PT_OK ? write_files(o, files, count, err) : rc;
 }
 
 static int run(const struct options *o, struct pt_err *err)

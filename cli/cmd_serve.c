@@ -95,7 +95,7 @@ static int set_model(struct pt_config *c, const char *model, struct pt_err *err)
     int rc = pt_config_set(c, PT_CONFIG_MODEL, "uri", pt_buf_cstr(&uri), err);
     if (rc < 0 || c->model.name)
         return rc;
-    size_t len = strcspn(model, "?#");
+    size_t len = strstr(model, "://") ? strcspn(model, "?#") : strlen(model);
     const char *base = memrchr(model, '/', len), *end = model + len;
     base = base ? base + 1 : model;
     const char *dot = memrchr(base, '.', (size_t)(end - base));

@@ -17,6 +17,7 @@ int pt_cmd_fail(const struct pt_err *err)
     case PT_EPARSE:
     case PT_EUNSUPPORTED:
     case PT_ELIMIT:
+    case PT_ECONFLICT: /* a digest */
         return EX_DATAERR;
     case PT_ENOTFOUND:
         return EX_NOINPUT;
@@ -27,6 +28,9 @@ int pt_cmd_fail(const struct pt_err *err)
         return EX_IOERR;
     case PT_ENOMEM:
         return EX_OSERR;
+    case PT_EUNAVAILABLE:
+    case PT_ETIMEDOUT:
+        return EX_UNAVAILABLE;
     default:
         return EX_SOFTWARE;
     }

@@ -49,6 +49,8 @@ int main(int argc, char **argv)
         return help();
     if (strcmp(name, "help") == 0) {
         int i = argc > 2 ? find(argv[2]) : -1;
+        if (i < 0 && argc > 2)
+            return pt_cmd_usage("", "unknown command \"%s\"", argv[2]);
         return i < 0 ? help() : commands[i].run(2, (char *[]){argv[2], (char[]){"--help"}, NULL});
     }
     int i = find(name);

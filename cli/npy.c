@@ -86,7 +86,7 @@ static int parse_shape(struct pt_str *rest, struct header *h, struct pt_err *err
         return pt_fail(err, PT_EPARSE, "npy: the shape is not a tuple");
     while (!cut(rest, PT_STR(")"))) {
         struct pt_str digits = {rest->p, 0};
-        while (digits.len < rest->len && digits.p[digits.len] >= '0' && digits.p[digits.len] <= '9')
+        while (digits.len < rest->len && !memchr(",) ", digits.p[digits.len], 3))
             digits.len++;
         if (h->rank == PT_MAX_RANK)
             return pt_fail(err, PT_ELIMIT, "npy: the rank is over the limit of %d", PT_MAX_RANK);

@@ -52,6 +52,8 @@ static int open_session(const char *path, const void *model, size_t len, const s
     if (rc == PT_OK)
         rc = prepare(s, model, len, err);
     if (rc < 0) {
+        if (s->file.data) /* errors of opening it name it already */
+            pt_wrap(err, "%s", path);
         pt_session_close(s);
         return rc;
     }
@@ -61,10 +63,7 @@ static int open_session(const char *path, const void *model, size_t len, const s
 
 int pt_session_open(const char *path, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err)
 {
-    int rc = open_session(path, NULL, 0, opts, out, err);
-    if (rc < 0 && rc != PT_ENOTFOUND && rc != PT_EIO)
-        pt_wrap(err, "%s", path);
-    return rc;
+    return open_session(path, NULL, 0, opts, out, err);
 }
 
 int pt_session_open_memory(const void *model, size_t len, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err)

@@ -140,7 +140,7 @@ static void path_makes_dirs(void **state)
     assert_works(pt_path_mkdirs(temp_path("a/b/c"), 0755, &err));
     assert_true(stat(temp_path("a/b/c"), &st) == 0 && S_ISDIR(st.st_mode));
     temp_write("file", "x", 1);
-    assert_fails(pt_path_mkdirs(temp_path("file/d"), 0755, &err), PT_EEXIST, "file");
+    assert_fails(pt_path_mkdirs(temp_path("file/d"), 0755, &err), PT_EEXIST, "file: it exists and is not a directory");
     assert_fails(pt_path_mkdirs("", 0755, &err), PT_EINVAL, "0 bytes");
 }
 

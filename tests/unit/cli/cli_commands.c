@@ -6,11 +6,13 @@
 #include "tests/unit/base/unit.h"
 
 #include "base/json.h"
+#include "base/path.h"
 #include "base/rand.h"
 #include "cli/tensor_file.h"
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <sysexits.h>
 #include <unistd.h>
@@ -106,6 +108,7 @@ static void usage_errors(void **state)
     fails("bench a --warmup x", EX_USAGE, "--warmup");
     fails("bench a --json=1", EX_USAGE, "takes no value");
     fails("inspect", EX_USAGE, "a model is needed");
+    fails("help nonsense", EX_USAGE, "unknown command \"nonsense\"");
 }
 
 static void bad_files(void **state)
@@ -183,6 +186,24 @@ static void run_equals_the_library(void **state)
     }
     pt_run_destroy(run);
     pt_session_close(session);
+    struct stat st; /* what may read and write a file is the user's to say, by the umask */
+    mode_t mask = umask(027);
+    assert_int_equal(pintle(lines[0]), 0);
+    umask(mask);
+    assert_int_equal(stat(temp_path("deep/o/0.npy"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0640);
+}
+
+/* When an output cannot be written, none is left. */
+static void run_writes_all_or_nothing(void **state)
+{
+    (void)state;
+    write_images();
+    temp_write("file", "", 0);
+    fails("run " DIGITS " -i x=@/x.npy -o @/file", EX_IOERR, "is not a directory");
+    assert_works(pt_path_mkdirs(temp_path("half/1.npy"), 0700, &err));
+    fails("run " DIGITS " -i x=@/x.npy -o @/half", EX_IOERR, "half/1.npy");
+    assert_int_not_equal(access(temp_path("half/0.npy"), F_OK), 0);
 }
 
 /* The number of that name in the object that is all of `out`. */
@@ -247,7 +268,8 @@ int main(void)
 {
 #define CASE(f) cmocka_unit_test_teardown(f, cleanup)
     const struct CMUnitTest tests[] = {
-        CASE(help_and_version), CASE(usage_errors), CASE(bad_files), CASE(run_equals_the_library), CASE(bench_measures), CASE(inspect_describes),
+        CASE(help_and_version),          CASE(usage_errors),   CASE(bad_files),         CASE(run_equals_the_library),
+        CASE(run_writes_all_or_nothing), CASE(bench_measures), CASE(inspect_describes),
     };
     return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
 }

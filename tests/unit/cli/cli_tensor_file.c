@@ -135,7 +135,7 @@ static void npy_refuses(void **state)
         {DICT("<f4", "(4611686018427387904, 4)"), "too many elements", PT_ELIMIT},
         {DICT("<f8", "(2305843009213693952,)"), "too many elements", PT_ELIMIT},
         {DICT("<f4", "(99999999999999999999,)"), "dimension", PT_EPARSE},
-        {DICT("<f4", "(-1,)"), "dimension", PT_EPARSE},
+        {DICT("<f4", "(-1,)"), "dimension: -1 is", PT_EPARSE},
         {DICT("<f4", "(2, x)"), "dimension", PT_EPARSE},
         {DICT("<f4", "[2]"), "tuple", PT_EPARSE},
         {DICT("<f4", "(2 2)"), "tuple", PT_EPARSE},
