@@ -52,6 +52,7 @@ struct pt_http_server {
     struct pt_tls *tls;
     struct pt_listener listener;
     size_t max_header_bytes, max_body_bytes;
+    char too_large[64]; /* says max_body_bytes */
     int64_t idle_timeout_ms, header_timeout_ms, body_timeout_ms;
     unsigned max_connections;
     pt_http_handler_fn handler;

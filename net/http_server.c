@@ -17,6 +17,7 @@
 #include "net/http_conn.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define STASH_BYTES ((size_t)64 << 10)
@@ -141,12 +142,17 @@ static struct pt_http_conn *conn_of_msg(struct pt_http_msg *m)
     return (struct pt_http_conn *)((char *)m - offsetof(struct pt_http_conn, msg));
 }
 
+static int body_too_large(struct pt_http_conn *c)
+{
+    return pt_http_msg_fail(&c->msg, PT_ELIMIT, 413, c->server->too_large);
+}
+
 static int on_headers(struct pt_http_msg *m)
 {
     struct pt_http_conn *c = conn_of_msg(m);
     uint64_t length = m->parser.flags & F_CONTENT_LENGTH ? m->parser.content_length : 0;
     if (length > c->server->max_body_bytes)
-        return pt_http_msg_fail(m, PT_ELIMIT, 413, "request body too large");
+        return body_too_large(c);
     struct pt_str expect = pt_http_find_header(m->headers, m->header_count, PT_STR("Expect"));
     if (expect.p && !pt_str_eq_nocase(expect, PT_STR("100-continue")))
         return pt_http_msg_fail(m, PT_EUNSUPPORTED, 417, "only the expectation 100-continue is supported");
@@ -162,7 +168,7 @@ static int on_body(struct pt_http_msg *m, const char *p, size_t len)
     struct pt_http_conn *c = conn_of_msg(m);
     c->send_continue = false; /* it did not wait */
     if (len > c->server->max_body_bytes - c->body.len)
-        return pt_http_msg_fail(m, PT_ELIMIT, 413, "request body too large");
+        return body_too_large(c);
     return pt_buf_append(&c->body, p, len) ? PT_OK : pt_http_msg_fail(m, PT_ENOMEM, 503, "out of memory");
 }
 
@@ -398,6 +404,7 @@ int pt_http_server_start(struct pt_loop *l, const struct pt_http_server_options 
             .read_buf = read_buf,
             .live = 1,
         };
+        snprintf(s->too_large, sizeof s->too_large, "request body too large: over %zu bytes", s->max_body_bytes);
         rc = pt_listener_open(&s->listener, l, o->address, err);
     }
     if (rc < 0) {

@@ -443,7 +443,7 @@ static void an_answer_before_the_upload_ends_is_read(void **state)
     memset(big.data, 'x', 32 << 20);
     big.len = 32 << 20;
     assert_int_equal(call((struct pt_http_call_options){.method = "POST", .url = url(rig.port, "/echo"), .body = {big.data, big.len}}), 413);
-    assert_got("{\"error\":\"request body too large\"}");
+    assert_got("{\"error\":\"request body too large: over 1000 bytes\"}");
     pt_buf_finish(&big);
 }
 

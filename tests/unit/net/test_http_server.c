@@ -230,7 +230,7 @@ static void a_body_over_the_limit_is_refused_readably(void **state)
         send_bytes(fd, bytes, big);
         assert_int_equal(ask(fd, ""), 413);
         assert_true(head_has("\r\nConnection: close\r\n"));
-        assert_body(body, "{\"error\":\"request body too large\"}");
+        assert_body(body, "{\"error\":\"request body too large: over 1000 bytes\"}");
         assert_true(at_end(fd));
         close(fd);
     }
