@@ -189,6 +189,24 @@ static int check_strategy_type(const cJSON *v, const char *path, struct pt_err *
     return bad(v, path, "must be RollingUpdate or Recreate; Canary is not supported in v" PT_VERSION, err);
 }
 
+/* What the pattern in deploy/crd.yaml allows: "250m", "1.5", "128Mi", "1e3". */
+static bool is_quantity(const cJSON *v)
+{
+    static const char *const suffixes[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "n", "u", "m", "k", "K", "M", "G", "T", "P", "E"};
+    if (!cJSON_IsString(v))
+        return cJSON_IsNumber(v) && v->valuedouble >= 0;
+    const char *s = v->valuestring;
+    size_t whole = strspn(s, "0123456789"), fraction = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+    if (whole + fraction == 0 || strlen(s) > 32)
+        return false;
+    s += whole + (s[whole] == '.') + fraction;
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (!strcmp(s, suffixes[i]))
+            return true;
+    size_t sign = 1 + (s[1] == '+' || s[1] == '-');
+    return (*s == 'e' || *s == 'E') && s[sign] && strspn(s + sign, "0123456789") == strlen(s + sign);
+}
+
 static int check_resources(const cJSON *v, const char *path, struct pt_err *err)
 {
     const cJSON *part, *q;
@@ -203,8 +221,8 @@ static int check_resources(const cJSON *v, const char *path, struct pt_err *err)
         cJSON_ArrayForEach(q, part)
         {
             snprintf(at, sizeof at, "%s.%s.%s", path, part->string, q->string);
-            if (!cJSON_IsString(q) && !cJSON_IsNumber(q))
-                return bad(q, at, "must be a quantity", err);
+            if (!is_quantity(q))
+                return bad(q, at, "must be a quantity like \"500m\" or \"1Gi\"", err);
         }
     }
     return PT_OK;

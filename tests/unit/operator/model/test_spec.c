@@ -65,6 +65,10 @@ static void refused(void **state)
         {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"volumes\":[{\"name\":\"pintle-x\"}]}}}", "volumes", "operator's own"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"metadata\":{\"labels\":{\"pintle.dev/x\":\"y\"}}}}", "labels[pintle.dev/x]", "operator's own"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"limit\":{}}}", "spec.resources.limit", "unknown"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"limits\":{\"cpu\":\"x\"}}}", "spec.resources.limits.cpu", "\"x\": must be a quantity"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"limits\":{\"cpu\":-1}}}", "spec.resources.limits.cpu", "must be a quantity"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"limits\":{\"cpu\":\"1e\"}}}", "spec.resources.limits.cpu", "must be a quantity"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"requests\":{\"memory\":\"1.5MiB\"}}}", "spec.resources.requests.memory", "must be a quantity"},
         {"[]", "spec", "required"},
     };
     char text[4096];
