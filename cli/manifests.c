@@ -14,6 +14,7 @@ struct reader {
     const char *file, *default_ns;
     pt_cli_object_fn fn; /* NULL in the checking pass */
     void *arg;
+    int count;
 };
 
 static int read_object(struct reader *r, cJSON *json, size_t line, struct pt_err *err)
@@ -36,6 +37,7 @@ static int read_object(struct reader *r, cJSON *json, size_t line, struct pt_err
         return pt_fail(err, PT_EPARSE, "%s: line %zu: no matches for kind \"%s\" in version \"%s\" (there is %s)", r->file, line, kind, version, wanted);
     if (!pt_is_dns_subdomain(pt_str(o.name)) || !pt_is_dns_label(pt_str(o.ns)))
         return pt_fail(err, PT_EPARSE, "%s: line %zu: %s: metadata.name \"%s\" or namespace \"%s\" is not a name", r->file, line, kind, o.name, o.ns);
+    r->count++;
     return r->fn ? r->fn(r->arg, &o, err) : PT_OK;
 }
 
@@ -74,6 +76,8 @@ int pt_cli_manifests(const char *file, const char *default_ns, pt_cli_object_fn 
     int rc = read_all(file, &text, err);
     if (rc == PT_OK)
         rc = pt_manifest_parse((struct pt_str){text.data, text.len}, file, read_document, &r, err);
+    if (rc == PT_OK && r.count == 0)
+        rc = pt_fail(err, PT_EPARSE, "%s: no objects in it", file);
     r.fn = fn;
     r.arg = arg;
     if (rc == PT_OK)
