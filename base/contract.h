@@ -26,7 +26,7 @@
 #define PT_LABEL_NAME "pintle.dev/model-deployment"             /* the same; status.selector uses this one */
 #define PT_LABEL_REVISION "controller-revision-hash"            /* as StatefulSet and DaemonSet name it */
 #define PT_ANNOTATION_CONFIG "pintle.dev/config"                /* on pods: the sidecar's configuration, JSON */
-#define PT_READINESS_GATE "pintle.dev/model-ready"              /* pod condition, set by the operator from reports */
+#define PT_READINESS_GATE "pintle.dev/model-ready"              /* pod condition, kept by the operator from reports */
 #define PT_MANAGER "pintle-operator"                            /* field manager, managed-by, event source */
 
 /* --- the pod --------------------------------------------------------------------------------------------------- */

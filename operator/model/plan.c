@@ -118,7 +118,7 @@ struct pt_pod_model pt_view_model(const struct pt_view *v, const struct pt_pod *
     const struct pt_pod_state *st = &pod->state;
     struct pt_pod_model m = {.known = st->reported};
     if (!st->reported) {
-        m.loaded = pod->gate == PT_TRUE;
+        m.loaded = pod->gate == PT_TRUE && pod->ready;
         m.failed = pod->gate == PT_FALSE && pt_model_reason_parse(pod->gate_reason) >= 0;
         m.reason = pod->gate_reason;
         m.message = pod->gate_message;
@@ -259,29 +259,32 @@ static void follow_leaving(struct pt_view *v)
 
 /* --- gates --------------------------------------------------------------------------------------------------------------- */
 
-/* Turns reports into the readiness gate. Silence changes nothing; on its way to Ready a model needs no writes. */
+/* The probe lets a pod in, reports keep it there. The gate is open from the start, while the model is on its way: a kubelet looks at gates
+ * only when it synchronises the pod, which after the container has started it does once a second, and the sidecar answers its probe by the same
+ * state that it reports. A report of anything but progress closes the gate; after a failure it stays closed until the model is loaded. Silence
+ * changes nothing. */
 static void follow_report(struct pt_view *v, const struct pt_pod *pod)
 {
     const struct pt_pod_state *st = &pod->state;
     struct pt_pod_model m = pt_view_model(v, pod);
-    if (!st->reported)
+    bool failed = st->reported && m.failed, loaded = st->reported && m.loaded;
+    bool lost = st->reported && !loaded && !failed && st->model == PT_MODEL_DRAINING;
+    bool on = !failed && !lost;
+    const char *reason = failed ? m.reason : loaded ? PT_GATE_READY : lost ? pt_model_state_text(st->model) : PT_GATE_AWAITING;
+    if (!loaded && on && pod->gate != PT_UNKNOWN && (pod->gate == PT_FALSE || !st->reported))
         return;
-    if (m.loaded) {
-        if (pod->gate != PT_TRUE) {
-            struct pt_effect *e = patch_gate(v, pod, true, "ModelReady", "the sidecar has loaded the model and run it once");
-            e->reason = "ModelReady";
-            e->message = pt_view_text(v, "Pod %s serves the model", pod->o.name);
-        }
-    } else if (m.failed) {
-        if (pod->gate != PT_FALSE || strcmp(pod->gate_reason, m.reason) != 0) {
-            struct pt_effect *e = patch_gate(v, pod, false, m.reason, m.message);
-            e->warning = true;
-            e->reason = m.reason;
-            e->message = pt_view_text(v, "Pod %s: %.900s", pod->o.name, m.message);
-        }
-    } else if (pod->gate == PT_TRUE) {
-        (void)patch_gate(v, pod, false, pt_model_state_text(st->model), "the sidecar no longer reports the model as ready");
-    }
+    if (pod->gate == (on ? PT_TRUE : PT_FALSE) && !strcmp(pod->gate_reason, reason))
+        return;
+    struct pt_effect *e = patch_gate(v, pod, on, reason,
+                                     failed   ? m.message
+                                     : loaded ? "the sidecar has loaded the model and run it once"
+                                     : lost   ? "the sidecar is ending"
+                                              : "the pod is Ready as soon as its sidecar has loaded the model and answers the probe");
+    if (!failed && !loaded)
+        return;
+    e->warning = failed;
+    e->reason = reason;
+    e->message = failed ? pt_view_text(v, "Pod %s: %.900s", pod->o.name, m.message) : pt_view_text(v, "Pod %s serves the model", pod->o.name);
 }
 
 /* --- which pods go first ------------------------------------------------------------------------------------------------- */

@@ -7,7 +7,10 @@
 
 #include "operator/model/plan.h"
 
-#define PT_GATE_REMOVAL "PodRemoval" /* the gate's reason when we take a pod out of service */
+/* Reasons of the readiness gate, besides those of a failed model. */
+#define PT_GATE_AWAITING "AwaitingModel" /* open: the probe decides */
+#define PT_GATE_READY "ModelReady"       /* open: the sidecar reported the model as ready */
+#define PT_GATE_REMOVAL "PodRemoval"     /* closed: we take the pod out of service */
 
 struct pt_pod_list {
     const struct pt_pod **pod;
@@ -31,7 +34,7 @@ struct pt_view {
 };
 
 bool pt_view_available(const struct pt_view *v, const struct pt_pod *pod);
-/* What the pod's model does, from its last report or, when there was none since we started, from what its gate says. */
+/* What the pod's model does, from its last report or, when there was none since we started, from what its gate and readiness say. */
 struct pt_pod_model {
     bool known, loaded, failed, downloading;
     const char *reason, *message; /* with failed */

@@ -76,6 +76,11 @@ static void plan(struct scene *t, const char *pods, struct pt_spec spec)
         fail_msg("%s: %s", pods, err.msg);
 }
 
+static bool gate_says(const struct pt_effect *e, const char *word)
+{
+    return e && e->kind == PT_EFFECT_PATCH_GATE && memmem(e->body.p, e->body.len, word, strlen(word));
+}
+
 /* "+2n" creates of the newest, "+1c" of the current, "-p0" taken out of service, "x p3" deleted: what the plan does to pods, in one line. */
 static void summary(const struct scene *t, char out[256])
 {
@@ -86,7 +91,7 @@ static void summary(const struct scene *t, char out[256])
         const struct pt_effect *e = &t->plan.effects[i];
         fresh += e->kind == PT_EFFECT_CREATE_POD && !strcmp(e->revision, t->update);
         again += e->kind == PT_EFFECT_CREATE_POD && strcmp(e->revision, t->update) != 0;
-        if (e->kind == PT_EFFECT_PATCH_GATE)
+        if (e->kind == PT_EFFECT_PATCH_GATE && gate_says(e, "\"False\""))
             n += (size_t)snprintf(out + n, 256 - n, "-%s ", e->name);
         if (e->kind == PT_EFFECT_DELETE_POD)
             n += (size_t)snprintf(out + n, 256 - n, "x%s ", e->name);
@@ -258,31 +263,59 @@ static void progress_deadline(void **state)
     pt_plan_finish(&t.plan);
 }
 
+/* What the plan does to the gate of the first pod when the gate is `gate (gate_reason)` and the sidecar says `model` (-1: nothing yet). */
 static void gates(void **state)
 {
     (void)state;
+    static const struct {
+        enum pt_truth gate;
+        const char *gate_reason;
+        int model;
+        const char *digest, *wanted; /* words of the patch, in this order; NULL: none */
+        bool warning;
+    } rows[] = {
+        {PT_UNKNOWN, "", -1, "", "\"True\" AwaitingModel", false},
+        {PT_UNKNOWN, "", PT_MODEL_DOWNLOADING, "", "\"True\" AwaitingModel", false},
+        {PT_UNKNOWN, "", PT_MODEL_READY, "", "\"True\" ModelReady", false},
+        {PT_TRUE, PT_GATE_AWAITING, -1, "", NULL, false}, /* silence changes nothing */
+        {PT_TRUE, PT_GATE_READY, -1, "", NULL, false},
+        {PT_FALSE, "DigestMismatch", -1, "", NULL, false},
+        {PT_TRUE, PT_GATE_AWAITING, PT_MODEL_LOADING, "", NULL, false},
+        {PT_TRUE, PT_GATE_AWAITING, PT_MODEL_READY, "", "\"True\" ModelReady", false},
+        {PT_TRUE, PT_GATE_READY, PT_MODEL_READY, "", NULL, false},
+        {PT_TRUE, PT_GATE_READY, PT_MODEL_LOADING, "", "\"True\" AwaitingModel", false}, /* the container began anew */
+        {PT_TRUE, PT_GATE_READY, PT_MODEL_DRAINING, "", "\"False\" Draining", false},
+        {PT_TRUE, PT_GATE_AWAITING, PT_MODEL_FAILED, "", "\"False\" ModelLoadFailed", true},
+        {PT_FALSE, "ModelLoadFailed", PT_MODEL_FAILED, "", NULL, false},
+        {PT_FALSE, "ModelLoadFailed", PT_MODEL_DOWNLOADING, "", NULL, false}, /* trying again: closed until it is loaded */
+        {PT_FALSE, "ModelLoadFailed", PT_MODEL_READY, "", "\"True\" ModelReady", false},
+        {PT_TRUE, PT_GATE_AWAITING, PT_MODEL_READY, "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+         "\"False\" DigestMismatch", true}, /* Ready, but with what? */
+    };
     static struct scene t;
-    struct pt_plan p;
     struct pt_err err;
-    struct pt_spec spec = ROLL(2, 1, 0);
-    plan(&t, "nS nA", spec);
-    assert_null(effect(&t, PT_EFFECT_PATCH_GATE)); /* silence changes nothing */
-    pt_plan_finish(&t.plan);
-    t.pods[0].state.reported = true;
-    t.pods[0].state.model = PT_MODEL_READY;
-    assert_int_equal(pt_plan_make(&t.s, &p, &err), PT_OK);
-    t.plan = p;
-    assert_non_null(effect(&t, PT_EFFECT_PATCH_GATE));
-    assert_non_null(memmem(effect(&t, PT_EFFECT_PATCH_GATE)->body.p, effect(&t, PT_EFFECT_PATCH_GATE)->body.len, "\"True\"", 6));
-    pt_plan_finish(&t.plan);
-    t.revisions[0].digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"; /* Ready, but with what? */
-    assert_int_equal(pt_plan_make(&t.s, &p, &err), PT_OK);
-    t.plan = p;
-    const struct pt_effect *e = effect(&t, PT_EFFECT_PATCH_GATE);
-    assert_non_null(e);
-    assert_string_equal(e->reason, "DigestMismatch");
-    assert_true(e->warning);
-    pt_plan_finish(&t.plan);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char on[16], reason[32];
+        plan(&t, "nS nA", (struct pt_spec)ROLL(2, 1, 0));
+        pt_plan_finish(&t.plan);
+        t.pods[1].gate_reason = PT_GATE_READY;
+        t.pods[0].gate = rows[i].gate;
+        t.pods[0].gate_reason = rows[i].gate_reason;
+        t.pods[0].state.reported = rows[i].model >= 0;
+        t.pods[0].state.model = (enum pt_model_state)rows[i].model;
+        t.pods[0].state.reason = rows[i].model == PT_MODEL_FAILED ? PT_REASON_MODEL_LOAD_FAILED : PT_REASON_NONE;
+        t.revisions[0].digest = rows[i].digest;
+        assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+        const struct pt_effect *e = effect(&t, PT_EFFECT_PATCH_GATE);
+        if (!rows[i].wanted != !e)
+            fail_msg("row %zu: %s", i, e ? e->body.p : "no patch");
+        if (e) {
+            assert_int_equal(sscanf(rows[i].wanted, "%15s %31s", on, reason), 2);
+            if (!gate_says(e, on) || !gate_says(e, reason) || e->warning != rows[i].warning)
+                fail_msg("row %zu: %s", i, e->body.p);
+        }
+        pt_plan_finish(&t.plan);
+    }
 }
 
 static void names_of_lost_creates(void **state)
