@@ -42,6 +42,8 @@ static const struct {
 
 const char *pt_dtype_name(enum pt_dtype t)
 {
+    if (pt_is_kind(t))
+        return t == PT_SEQUENCE ? "sequence" : t == PT_OPTIONAL ? "optional" : "map";
     return (unsigned)t < PT_DTYPE_COUNT ? dtypes[t].name : "unknown";
 }
 
@@ -52,9 +54,18 @@ unsigned pt_dtype_bits(enum pt_dtype t)
 
 size_t pt_dtype_size(enum pt_dtype t)
 {
-    if (t == PT_STRING)
+    switch ((int)t) {
+    case PT_STRING:
         return sizeof(struct pt_string);
-    return pt_dtype_bits(t) / 8;
+    case PT_SEQUENCE:
+        return sizeof(struct pt_sequence);
+    case PT_OPTIONAL:
+        return sizeof(struct pt_optional);
+    case PT_MAP:
+        return sizeof(struct pt_map_value);
+    default:
+        return pt_dtype_bits(t) / 8;
+    }
 }
 
 int64_t pt_tensor_count(const struct pt_tensor *t)
@@ -81,8 +92,8 @@ bool pt_tensor_need(enum pt_dtype dtype, int rank, const int64_t *dims, size_t *
     int64_t n = pt_tensor_count(&t);
     if (n < 0)
         return false;
-    if (dtype == PT_STRING)
-        return !__builtin_mul_overflow((size_t)n, sizeof(struct pt_string), bytes);
+    if (dtype == PT_STRING || pt_is_kind(dtype))
+        return (dtype == PT_STRING || rank == 0) && !__builtin_mul_overflow((size_t)n, pt_dtype_size(dtype), bytes);
     unsigned bits = pt_dtype_bits(dtype);
     size_t total;
     if (bits == 0 || __builtin_mul_overflow((size_t)n, (size_t)bits, &total))

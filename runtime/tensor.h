@@ -20,7 +20,14 @@
 #define PT_TS_INDEX (PT_T(PT_INT32) | PT_T(PT_INT64))
 #define PT_TS_FIXED (PT_TS_NUM | PT_TS_BOOL | PT_TS_HALF) /* whole bytes, movable without knowing what they mean */
 
-/* Bytes of one element; 0 for strings, packed and unknown types. */
+/* Kinds of value, for the operator table: not in any of the sets above. An operator that takes a sequence says PT_T(PT_SEQUENCE). */
+#define PT_TS_KINDS (PT_T(PT_SEQUENCE) | PT_T(PT_OPTIONAL) | PT_T(PT_MAP))
+static inline bool pt_is_kind(enum pt_dtype t)
+{
+    return t == PT_SEQUENCE || t == PT_OPTIONAL || t == PT_MAP;
+}
+
+/* Bytes of one element; sizeof the struct for strings, sequences, optionals and maps; 0 for packed and unknown types. */
 size_t pt_dtype_size(enum pt_dtype t);
 /* Bytes that dtype and dims need; false on overflow, a negative dim or a type without a size. */
 bool pt_tensor_need(enum pt_dtype dtype, int rank, const int64_t *dims, size_t *bytes);

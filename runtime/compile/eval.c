@@ -84,6 +84,7 @@ static int run_aligned(struct pt_op_ctx *c, struct pt_consts *consts, struct pt_
         const struct pt_tensor *const *given = c->in;
         c->in = in;
         c->scratch = scratch;
+        c->consts = consts;
         rc = c->node->op->run(c);
         c->in = given;
         c->scratch = NULL;

@@ -15,6 +15,7 @@ struct pt_run {
     struct pt_tensor **operands; /* as program->operands */
     size_t tensor_room, operand_room, arena_room;
     char *arena;
+    struct pt_heap heap;
     bool done; /* outputs are valid */
     atomic_bool cancelled;
 };
@@ -30,6 +31,7 @@ int pt_run_create(struct pt_session *s, struct pt_run **out, struct pt_err *err)
         return pt_fail(err, PT_ENOMEM, "out of memory for a run");
     }
     r->session = s;
+    pt_heap_init(&r->heap, s->max_arena_bytes);
     *out = r;
     return PT_OK;
 }
@@ -39,6 +41,7 @@ void pt_run_destroy(struct pt_run *r)
     if (!r)
         return;
     pt_session_put(r->session, r->program);
+    pt_heap_finish(&r->heap);
     pt_free(r->arena);
     pt_free(r->tensors);
     pt_free(r->operands);
@@ -169,7 +172,7 @@ static int choose_program(struct pt_run *r, struct pt_err *err)
 static int walk(struct pt_run *r, struct pt_err *err)
 {
     const struct pt_program *p = r->program;
-    struct pt_op_ctx c = {.threads = r->session->threads, .scratch = r->arena + p->scratch_offset, .err = err};
+    struct pt_op_ctx c = {.threads = r->session->threads, .heap = &r->heap, .scratch = r->arena + p->scratch_offset, .err = err};
     for (int i = 0; i < p->step_count; i++) {
         const struct pt_step *s = &p->steps[i];
         if (atomic_load_explicit(&r->cancelled, memory_order_relaxed))
@@ -193,6 +196,7 @@ int pt_run_execute(struct pt_run *r, struct pt_err *err)
     err = err ? err : &local;
     atomic_store(&r->cancelled, false);
     r->done = false;
+    pt_heap_reset(&r->heap);
     int rc = choose_program(r, err);
     if (rc < 0)
         return rc;

@@ -17,6 +17,26 @@ int pt_op_fail(const struct pt_op_ctx *c, int code, const char *fmt, ...)
     return code;
 }
 
+void *pt_op_alloc(struct pt_op_ctx *c, size_t bytes)
+{
+    void *p = c->heap ? pt_heap_alloc(c->heap, bytes, c->err) : pt_consts_alloc(c->consts, bytes, c->err);
+    if (!p)
+        pt_wrap(c->err, "%s", pt_node_text(c->node).s);
+    return p;
+}
+
+int pt_op_keep(struct pt_op_ctx *c, const struct pt_tensor *t, struct pt_tensor *out)
+{
+    void *data = pt_op_alloc(c, t->size_bytes);
+    if (!data)
+        return c->err ? c->err->code : PT_ENOMEM;
+    if (t->size_bytes)
+        memcpy(data, t->data, t->size_bytes);
+    *out = *t;
+    out->data = data;
+    return PT_OK;
+}
+
 const struct pt_onnx_attr *pt_node_attr(const struct pt_node *n, const char *name)
 {
     for (size_t i = 0; i < n->attr_count; i++)
@@ -162,11 +182,11 @@ int64_t pt_elem_i64(const struct pt_tensor *t, int64_t index)
 {
     const char *p = (const char *)t->data + (size_t)index * pt_dtype_size(t->dtype);
     switch (t->dtype) {
-#define PT_X(id, T, U, s) \
-    case id: { \
-        T v; \
-        memcpy(&v, p, sizeof v); \
-        return (int64_t)v; \
+#define PT_X(id, T, U, s)                                                                                                                            \
+    case id: {                                                                                                                                       \
+        T v;                                                                                                                                         \
+        memcpy(&v, p, sizeof v);                                                                                                                     \
+        return (int64_t)v;                                                                                                                           \
     }
         PT_INT_ROWS(PT_X)
 #undef PT_X
@@ -184,11 +204,11 @@ double pt_elem_f64(const struct pt_tensor *t, int64_t index)
     const char *p = (const char *)t->data + (size_t)index * pt_dtype_size(t->dtype);
     uint16_t h;
     switch (t->dtype) {
-#define PT_X(id, T, U, s) \
-    case id: { \
-        T v; \
-        memcpy(&v, p, sizeof v); \
-        return (double)v; \
+#define PT_X(id, T, U, s)                                                                                                                            \
+    case id: {                                                                                                                                       \
+        T v;                                                                                                                                         \
+        memcpy(&v, p, sizeof v);                                                                                                                     \
+        return (double)v;                                                                                                                            \
     }
         PT_NUM_ROWS(PT_X)
 #undef PT_X

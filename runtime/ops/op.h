@@ -7,12 +7,26 @@
  * that kernels are tested against. Neither allocates. In `infer` an operand's data is NULL unless it is a constant; in `run` every given operand
  * has data. Errors are reported with pt_op_fail(), which names the node.
  *
+ * Shapes that depend on data: `infer` that needs the value of an operand calls pt_op_const_ints(), pt_op_const_float() or pt_op_needs_data() when
+ * the operand's data is NULL. If the value is not known when the program is compiled, the program is split there: everything before runs, then
+ * infer is called again, on every run, with all data present, and gives the exact shapes (NonZero's infer counts, Unique's infer sorts and may
+ * leave what it found in params); then run. So an operator has no other interface for outputs of unknown size. infer never writes to operands.
+ *
+ * Strings: a PT_STRING tensor's data is an array of struct pt_string; run fills the views it is given for output and gets room for new bytes
+ * from pt_op_alloc(); bytes of an input (or of an attribute) may be shared by an output, they live long enough. Sequences, optionals, maps: the
+ * output's data is one struct pt_sequence, pt_optional or pt_map_value (pintle/runtime.h) that run fills; infer says pt_op_set_out(c, i,
+ * PT_SEQUENCE, 0, NULL). Items and whatever they point to come from pt_op_alloc(). Tensors that come from another sequence, optional or map
+ * may be shared as they are (descriptor copied); operands that are tensors must be copied in (pt_op_keep()), because their memory is reused.
+ * A map's keys and values are two tensors of rank 1. E.g. ZipMap: a sequence of count N of items {.dtype = PT_MAP, .data = &map[i],
+ * .size_bytes = sizeof(struct pt_map_value)}.
+ *
  * Versions: `since` lists the opset versions at which the operator's definition changed; node->version is the model's opset and the code
  * asks `c->node->version < 13`.
  */
 #ifndef PT_RUNTIME_OP_H
 #define PT_RUNTIME_OP_H
 
+#include "runtime/exec/heap.h"
 #include "runtime/exec/threads.h"
 #include "runtime/graph/graph.h"
 
@@ -20,9 +34,9 @@
 #define PT_OP_VARIADIC 0x7fffffff
 
 enum pt_op_flags {
-    PT_OP_INPLACE = 1,  /* out 0 may use the memory of an input of the same size: elements are computed one by one */
-    PT_OP_VIEW = 2,     /* out 0 is input 0 with other dims */
-    PT_OP_SHAPE = 4,    /* outputs depend on the dims of the input only */
+    PT_OP_INPLACE = 1,   /* out 0 may use the memory of an input of the same size: elements are computed one by one */
+    PT_OP_VIEW = 2,      /* out 0 is input 0 with other dims */
+    PT_OP_SHAPE = 4,     /* outputs depend on the dims of the input only */
     PT_OP_SAME_TYPE = 8, /* all given inputs have one element type */
 };
 
@@ -31,21 +45,23 @@ struct pt_op_ctx {
     const struct pt_tensor *const *in; /* in_count; NULL: not given */
     struct pt_tensor *const *out;      /* out_count; NULL: not wanted */
     int in_count, out_count;
-    void *params;                      /* op->params_size bytes, zeroed before infer */
-    size_t scratch_bytes;              /* infer: what run needs */
-    void *scratch;                     /* run: 64-byte aligned */
-    struct pt_threads *threads;        /* run */
+    void *params;               /* op->params_size bytes, zeroed before infer */
+    size_t scratch_bytes;       /* infer: what run needs */
+    void *scratch;              /* run: 64-byte aligned */
+    struct pt_threads *threads; /* run */
+    struct pt_heap *heap;       /* run: where pt_op_alloc() takes from; NULL while folding */
+    struct pt_consts *consts;   /* run: the same while folding */
     struct pt_err *err;
-    bool needs_data;                   /* infer failed because an operand that decides shapes is not known yet */
+    bool needs_data; /* infer failed because an operand that decides shapes is not known yet */
 };
 typedef int (*pt_op_fn)(struct pt_op_ctx *c);
 
 struct pt_op {
     const char *domain, *type;
-    uint8_t since[16];         /* ascending, 0 after the last */
+    uint8_t since[16]; /* ascending, 0 after the last */
     int min_in, max_in, max_out;
-    uint32_t types[4];         /* allowed element types of input i; the last non-zero one goes on for the rest */
-    unsigned flags;            /* pt_op_flags */
+    uint32_t types[4]; /* allowed element types of input i; the last non-zero one goes on for the rest */
+    unsigned flags;    /* pt_op_flags */
     size_t params_size;
     pt_op_fn infer, run;
     uint64_t (*macs)(const struct pt_op_ctx *c); /* NULL: none worth counting */
@@ -56,6 +72,13 @@ const struct pt_op *pt_op_find(struct pt_str domain, struct pt_str type, int64_t
 
 /* Writes "node 'x' (Conv): ..." and returns code. */
 int pt_op_fail(const struct pt_op_ctx *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4), cold));
+
+/* For run: memory that lives as long as the outputs (64-byte aligned, so ask once for the bytes of all strings; not cleared): until the next
+ * execution of the run, or with the graph when constants are folded. Bounded by the memory limit of a run; NULL with the error written. Only from the
+ * thread that called run. */
+void *pt_op_alloc(struct pt_op_ctx *c, size_t bytes);
+/* *out <- a copy of tensor t that lives as long (strings' bytes and what sequences hold are shared, they do already). */
+int pt_op_keep(struct pt_op_ctx *c, const struct pt_tensor *t, struct pt_tensor *out);
 
 /* --- attributes ------------------------------------------------------------------------------------------------------------- */
 const struct pt_onnx_attr *pt_node_attr(const struct pt_node *n, const char *name); /* or NULL */
@@ -93,7 +116,7 @@ bool pt_bcast_dims(int64_t *dims, int *rank, const struct pt_tensor *t);
 #define PT_BCAST_MAX 4
 /* A walk over the output in rows of `n` elements; operand k of a row starts at element off[k] and steps by step[k]. Neighbouring axes are merged. */
 struct pt_bcast {
-    int operands, rank;                             /* outer axes */
+    int operands, rank; /* outer axes */
     int64_t dims[PT_MAX_RANK], stride[PT_BCAST_MAX][PT_MAX_RANK];
     int64_t n, step[PT_BCAST_MAX];
     int64_t rows;
@@ -110,17 +133,17 @@ int pt_infer_same(struct pt_op_ctx *c);      /* out 0 is like in 0 */
 int pt_infer_broadcast(struct pt_op_ctx *c); /* out 0: in 0's type, all inputs broadcast */
 
 /* X(enum, C type, unsigned type of the same width, suffix) per arithmetic type. */
-#define PT_INT_ROWS(X) \
-    X(PT_INT8, int8_t, uint8_t, i8) \
-    X(PT_INT16, int16_t, uint16_t, i16) \
-    X(PT_INT32, int32_t, uint32_t, i32) \
-    X(PT_INT64, int64_t, uint64_t, i64) \
-    X(PT_UINT8, uint8_t, uint8_t, u8) \
-    X(PT_UINT16, uint16_t, uint16_t, u16) \
-    X(PT_UINT32, uint32_t, uint32_t, u32) \
+#define PT_INT_ROWS(X)                                                                                                                               \
+    X(PT_INT8, int8_t, uint8_t, i8)                                                                                                                  \
+    X(PT_INT16, int16_t, uint16_t, i16)                                                                                                              \
+    X(PT_INT32, int32_t, uint32_t, i32)                                                                                                              \
+    X(PT_INT64, int64_t, uint64_t, i64)                                                                                                              \
+    X(PT_UINT8, uint8_t, uint8_t, u8)                                                                                                                \
+    X(PT_UINT16, uint16_t, uint16_t, u16)                                                                                                            \
+    X(PT_UINT32, uint32_t, uint32_t, u32)                                                                                                            \
     X(PT_UINT64, uint64_t, uint64_t, u64)
-#define PT_FLOAT_ROWS(X) \
-    X(PT_FLOAT, float, float, f32) \
+#define PT_FLOAT_ROWS(X)                                                                                                                             \
+    X(PT_FLOAT, float, float, f32)                                                                                                                   \
     X(PT_DOUBLE, double, double, f64)
 #define PT_NUM_ROWS(X) PT_INT_ROWS(X) PT_FLOAT_ROWS(X)
 

@@ -45,7 +45,9 @@ enum pt_dtype {
     PT_BOOL = 9, PT_FLOAT16 = 10, PT_DOUBLE = 11, PT_UINT32 = 12, PT_UINT64 = 13, PT_COMPLEX64 = 14, PT_COMPLEX128 = 15, PT_BFLOAT16 = 16,
     PT_FLOAT8E4M3FN = 17, PT_FLOAT8E4M3FNUZ = 18, PT_FLOAT8E5M2 = 19, PT_FLOAT8E5M2FNUZ = 20, PT_UINT4 = 21, PT_INT4 = 22, PT_FLOAT4E2M1 = 23,
     PT_FLOAT8E8M0 = 24, PT_UINT2 = 25, PT_INT2 = 26,
-    PT_DTYPE_COUNT
+    PT_DTYPE_COUNT,
+    /* Not element types: what else a value can be. Its tensor has rank 0 and its data points to one struct pt_sequence, pt_optional or pt_map_value. */
+    PT_SEQUENCE = 28, PT_OPTIONAL = 29, PT_MAP = 30
 };
 PT_API const char *pt_dtype_name(enum pt_dtype t);        /* "float32", "int64", ...; numpy's names where it has one */
 PT_API unsigned pt_dtype_bits(enum pt_dtype t);           /* 32 for PT_FLOAT, 4 for PT_INT4; 0 for strings and undefined */
@@ -65,16 +67,32 @@ struct pt_string {
     const char *p;
     size_t len;
 };
+/* PT_SEQUENCE, PT_OPTIONAL, PT_MAP: what the data of such a value point to. Values inside are tensors again, of any kind. They are read-only to
+ * whoever gets one; a caller that gives one (pt_run_set_input) owns all of it and may leave `store` NULL. */
+struct pt_sequence {
+    size_t count;
+    const struct pt_tensor *items;
+    enum pt_dtype elem; /* what the items are; PT_UNDEFINED in an empty sequence that nobody gave a type */
+    struct pt_sequence_store *store; /* the runtime's */
+};
+struct pt_optional {
+    const struct pt_tensor *value; /* NULL: has no element */
+};
+struct pt_map_value {
+    struct pt_tensor keys, values; /* of rank 1 and one length; keys are strings or integers, in no particular order */
+};
 /* Product of the dims; -1 on overflow or a negative dim. */
 PT_API int64_t pt_tensor_count(const struct pt_tensor *t);
 
-/* What a model says of one of its inputs or outputs. */
+/* What a model says of one of its inputs or outputs. dtype may be PT_SEQUENCE, PT_OPTIONAL or PT_MAP. */
 struct pt_value_info {
     const char *name;
     enum pt_dtype dtype;
     int rank;                            /* -1: unknown */
     int64_t dims[PT_MAX_RANK];           /* -1: not fixed */
     const char *dim_names[PT_MAX_RANK];  /* symbolic name, "batch"; NULL without one */
+    const struct pt_value_info *elem;    /* PT_SEQUENCE, PT_OPTIONAL: what is inside; PT_MAP: its values; else NULL */
+    enum pt_dtype key_dtype;             /* PT_MAP */
 };
 
 /* --- threads: one pool can serve many sessions --------------------------------------------------------------------- */
