@@ -3,6 +3,7 @@
  * eval.c: one node at a time: checking, inference, and running the reference when every input is known.
  */
 #include "runtime/compile/program.h"
+#include "runtime/ops/widen.h"
 
 static uint32_t allowed_types(const struct pt_op *op, int i)
 {
@@ -51,6 +52,8 @@ int pt_eval_infer(struct pt_op_ctx *c, struct pt_arena *mem)
         if (t && !pt_tensor_need(t->dtype, t->rank, t->dims, &t->size_bytes))
             return pt_op_fail(c, PT_ELIMIT, "output %d would be %s: too large", i, PT_SHAPE(t));
     }
+    if ((op->flags & PT_OP_WIDEN) && __builtin_add_overflow(c->scratch_bytes, pt_widen_bytes(c), &c->scratch_bytes))
+        return pt_op_fail(c, PT_ELIMIT, "the working memory would be too large");
     return PT_OK;
 }
 
@@ -85,7 +88,7 @@ static int run_aligned(struct pt_op_ctx *c, struct pt_consts *consts, struct pt_
         c->in = in;
         c->scratch = scratch;
         c->consts = consts;
-        rc = c->node->op->run(c);
+        rc = c->node->op->flags & PT_OP_WIDEN ? pt_widen_run(c) : c->node->op->run(c);
         c->in = given;
         c->scratch = NULL;
     }

@@ -93,6 +93,6 @@ static uint64_t conv_macs(const struct pt_op_ctx *c)
     return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)pt_dims_product(w->dims + 1, w->rank - 1);
 }
 
-const struct pt_op pt_op_conv = {.type = "Conv", .since = {1, 11, 22}, .min_in = 2, .max_in = 3, .max_out = 1, .types = {PT_TS_FLOAT},
-                                 .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct pt_conv_params), .infer = conv_infer, .run = conv_run,
-                                 .macs = conv_macs};
+const struct pt_op pt_op_conv = {.type = "Conv", .since = {1, 11, 22}, .min_in = 2, .max_in = 3, .max_out = 1, .types = {PT_TS_REAL},
+                                 .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN, .params_size = sizeof(struct pt_conv_params), .infer = conv_infer,
+                                 .run = conv_run, .macs = conv_macs};

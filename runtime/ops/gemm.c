@@ -66,6 +66,6 @@ static uint64_t gemm_macs(const struct pt_op_ctx *c)
     return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)p->k;
 }
 
-const struct pt_op pt_op_gemm = {.type = "Gemm", .since = {1, 6, 7, 9, 11, 13}, .min_in = 2, .max_in = 3, .max_out = 1, .types = {PT_TS_FLOAT},
-                                 .flags = PT_OP_SAME_TYPE, .params_size = sizeof(struct pt_gemm_params), .infer = gemm_infer, .run = gemm_run,
-                                 .macs = gemm_macs};
+const struct pt_op pt_op_gemm = {.type = "Gemm", .since = {1, 6, 7, 9, 11, 13}, .min_in = 2, .max_in = 3, .max_out = 1, .types = {PT_TS_REAL},
+                                 .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN, .params_size = sizeof(struct pt_gemm_params), .infer = gemm_infer,
+                                 .run = gemm_run, .macs = gemm_macs};

@@ -104,5 +104,6 @@ static uint64_t matmul_macs(const struct pt_op_ctx *c)
 }
 
 const struct pt_op pt_op_matmul = {.type = "MatMul", .since = {1, 9, 13}, .min_in = 2, .max_in = 2, .max_out = 1,
-                                   .types = {PT_TS_FLOAT | PT_TS_INDEX | PT_T(PT_UINT32) | PT_T(PT_UINT64)}, .flags = PT_OP_SAME_TYPE,
+                                   .types = {PT_TS_REAL | PT_TS_INDEX | PT_T(PT_UINT32) | PT_T(PT_UINT64)},
+                                   .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN,
                                    .params_size = sizeof(struct pt_matmul_params), .infer = matmul_infer, .run = matmul_run, .macs = matmul_macs};

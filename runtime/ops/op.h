@@ -38,6 +38,7 @@ enum pt_op_flags {
     PT_OP_VIEW = 2,      /* out 0 is input 0 with other dims */
     PT_OP_SHAPE = 4,     /* outputs depend on the dims of the input only */
     PT_OP_SAME_TYPE = 8, /* all given inputs have one element type */
+    PT_OP_WIDEN = 16,    /* run sees half-precision operands as float32: widen.h */
 };
 
 struct pt_op_ctx {

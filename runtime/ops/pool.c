@@ -222,11 +222,11 @@ static int global_lp_pool_infer(struct pt_op_ctx *c)
 
 #define V(...) {__VA_ARGS__}
 #define ROW(sym, op_name, sinces, outs, ts, infer_fn, run_fn) \
-    const struct pt_op pt_op_##sym = {.type = op_name, .since = sinces, .min_in = 1, .max_in = 1, .max_out = outs, .types = {ts}, \
+    const struct pt_op pt_op_##sym = {.type = op_name, .since = sinces, .min_in = 1, .max_in = 1, .max_out = outs, .types = {ts}, .flags = PT_OP_WIDEN, \
                                       .params_size = sizeof(struct pt_pool_params), .infer = infer_fn, .run = run_fn};
-ROW(max_pool, "MaxPool", V(1, 8, 10, 11, 12, 22), 2, PT_TS_FLOAT | PT_T(PT_INT8) | PT_T(PT_UINT8), pool_infer, max_pool_run)
-ROW(average_pool, "AveragePool", V(1, 7, 10, 11, 19, 22), 1, PT_TS_FLOAT, pool_infer, average_pool_run)
-ROW(lp_pool, "LpPool", V(1, 2, 11, 18, 22), 1, PT_TS_FLOAT, lp_pool_infer, lp_pool_run)
-ROW(global_max_pool, "GlobalMaxPool", V(1, 22), 1, PT_TS_FLOAT, global_pool_infer, max_pool_run)
-ROW(global_average_pool, "GlobalAveragePool", V(1, 22), 1, PT_TS_FLOAT, global_pool_infer, average_pool_run)
-ROW(global_lp_pool, "GlobalLpPool", V(1, 2, 22), 1, PT_TS_FLOAT, global_lp_pool_infer, lp_pool_run)
+ROW(max_pool, "MaxPool", V(1, 8, 10, 11, 12, 22), 2, PT_TS_REAL | PT_T(PT_INT8) | PT_T(PT_UINT8), pool_infer, max_pool_run)
+ROW(average_pool, "AveragePool", V(1, 7, 10, 11, 19, 22), 1, PT_TS_REAL, pool_infer, average_pool_run)
+ROW(lp_pool, "LpPool", V(1, 2, 11, 18, 22), 1, PT_TS_REAL, lp_pool_infer, lp_pool_run)
+ROW(global_max_pool, "GlobalMaxPool", V(1, 22), 1, PT_TS_REAL, global_pool_infer, max_pool_run)
+ROW(global_average_pool, "GlobalAveragePool", V(1, 22), 1, PT_TS_REAL, global_pool_infer, average_pool_run)
+ROW(global_lp_pool, "GlobalLpPool", V(1, 2, 22), 1, PT_TS_REAL, global_lp_pool_infer, lp_pool_run)

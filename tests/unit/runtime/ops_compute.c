@@ -23,6 +23,8 @@ static void convolutions(void **state)
     test_op(11, "Conv", "", "f32[1,1,1,2,2]:1,2,3,4 | f32[1,1,1,2,2]:1,1,1,1", "f32[1,1,1,1,1]:10");
     test_op(11, "Conv", "", "f32[0,1,2,2]: | !f32[1,1,2,2]:1,1,1,1", "f32[0,1,1,1]:");
     test_op(11, "Conv", "", "f64[1,1,1,1]:3 | f64[1,1,1,1]:2", "f64[1,1,1,1]:6");
+    /* 0x3c00 = 1, 0x4000 = 2, 0x4200 = 3, 0x4900 = 10 */
+    test_op(11, "Conv", "", "f16[1,1,2]:0x3c00,0x4000 | f16[1,1,2]:0x3c00,0x3c00 | f16[1]:0x4900", "f16[1,1,1]:0x4a80");
     test_op_fails(11, "Conv", "", IMAGE " | f32[1,2,1,1]:1,1", "do not fit input");
     test_op_fails(11, "Conv", "group=3", IMAGE " | f32[1,1,1,1]:1", "in 3 groups");
     test_op_fails(11, "Conv", "", IMAGE " | !f32[1,1,4,4]:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", "larger than the padded input");
