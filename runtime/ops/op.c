@@ -2,9 +2,8 @@
  *
  * op.c: what operators share: attributes, operands, broadcasting.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
-#include <math.h>
 #include <stdio.h>
 
 int pt_op_fail(const struct pt_op_ctx *c, int code, const char *fmt, ...)
@@ -180,49 +179,16 @@ void pt_op_like(struct pt_op_ctx *c, int i, const struct pt_tensor *t)
 
 int64_t pt_elem_i64(const struct pt_tensor *t, int64_t index)
 {
-    const char *p = (const char *)t->data + (size_t)index * pt_dtype_size(t->dtype);
-    switch (t->dtype) {
-#define PT_X(id, T, U, s)                                                                                                                            \
-    case id: {                                                                                                                                       \
-        T v;                                                                                                                                         \
-        memcpy(&v, p, sizeof v);                                                                                                                     \
-        return (int64_t)v;                                                                                                                           \
-    }
-        PT_INT_ROWS(PT_X)
-#undef PT_X
-    case PT_BOOL:
-        return *p != 0;
-    default: {
-        double d = pt_elem_f64(t, index);
-        return d >= -0x1p63 && d < 0x1p63 ? (int64_t)d : 0;
-    }
-    }
+    int64_t v;
+    pt_load_i64(t, index, 1, &v);
+    return v;
 }
 
 double pt_elem_f64(const struct pt_tensor *t, int64_t index)
 {
-    const char *p = (const char *)t->data + (size_t)index * pt_dtype_size(t->dtype);
-    uint16_t h;
-    switch (t->dtype) {
-#define PT_X(id, T, U, s)                                                                                                                            \
-    case id: {                                                                                                                                       \
-        T v;                                                                                                                                         \
-        memcpy(&v, p, sizeof v);                                                                                                                     \
-        return (double)v;                                                                                                                            \
-    }
-        PT_NUM_ROWS(PT_X)
-#undef PT_X
-    case PT_BOOL:
-        return *p != 0;
-    case PT_FLOAT16:
-        memcpy(&h, p, 2);
-        return (double)pt_f16_to_f32(h);
-    case PT_BFLOAT16:
-        memcpy(&h, p, 2);
-        return (double)pt_bf16_to_f32(h);
-    default:
-        return NAN;
-    }
+    double v;
+    pt_load_f64(t, index, 1, &v);
+    return v;
 }
 
 /* --- broadcasting -------------------------------------------------------------------------------------------------------- */

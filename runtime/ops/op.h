@@ -100,6 +100,11 @@ static inline const struct pt_tensor *pt_op_in(const struct pt_op_ctx *c, int i)
 int pt_op_axis(struct pt_op_ctx *c, const char *what, int64_t axis, int rank, bool end_ok, int *out);
 /* Fails because input i decides shapes and is not known before the run. */
 int pt_op_needs_data(struct pt_op_ctx *c, int i, const char *what);
+/* The type that run will see for an operand of type t, of an operator with PT_OP_WIDEN: what infer picks loops by. */
+static inline enum pt_dtype pt_widened(enum pt_dtype t)
+{
+    return PT_TS_HALF & PT_T(t) ? PT_FLOAT : t;
+}
 /* Integers of a constant input (int32 or int64, rank <= 1). *count -1 when not given; pt_op_needs_data() when it is not known. */
 int pt_op_const_ints(struct pt_op_ctx *c, int i, const char *what, int64_t *out, int room, int *count);
 /* Same for any length: a single scalar. */

@@ -15,6 +15,7 @@
  * failure. Exit 0 however the cases went; tests/conformance/run judges the lines.
  */
 #include "runtime/onnx/internal.h"
+#include "runtime/ops/types.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -72,28 +73,12 @@ static void file_tensor_finish(struct file_tensor *f)
 
 static bool is_float(enum pt_dtype t)
 {
-    return t == PT_FLOAT || t == PT_DOUBLE || t == PT_FLOAT16 || t == PT_BFLOAT16;
+    return pt_dtype_kind(t) == PT_KIND_FLOAT;
 }
 
 static double float_at(const struct pt_tensor *t, int64_t i)
 {
-    union {
-        float f;
-        double d;
-        uint16_t h;
-    } v;
-    size_t size = pt_dtype_size(t->dtype);
-    memcpy(&v, (const char *)t->data + (size_t)i * size, size);
-    switch (t->dtype) {
-    case PT_FLOAT:
-        return (double)v.f;
-    case PT_FLOAT16:
-        return (double)pt_f16_to_f32(v.h);
-    case PT_BFLOAT16:
-        return (double)pt_bf16_to_f32(v.h);
-    default:
-        return v.d;
-    }
+    return pt_elem_f64(t, i);
 }
 
 static bool strings_equal(const struct pt_tensor *a, const struct pt_tensor *b)
@@ -137,8 +122,8 @@ static int floats_close(const struct pt_tensor *got, const struct pt_tensor *wan
             first = i;
     }
     if (bad)
-        return pt_fail(err, PT_EINTERNAL, "%" PRId64 " of %" PRId64 " values differ; the first, [%" PRId64 "], is %.9g, expected %.9g", bad, n,
-                       first, float_at(got, first), float_at(want, first));
+        return pt_fail(err, PT_EINTERNAL, "%" PRId64 " of %" PRId64 " values differ; the first, [%" PRId64 "], is %.9g, expected %.9g", bad, n, first,
+                       float_at(got, first), float_at(want, first));
     return PT_OK;
 }
 
