@@ -4,9 +4,11 @@
  */
 #include "runtime/ops/table.h"
 
-#define PT_X(name) &pt_op_##name,
-static const struct pt_op *const table[] = {PT_OPS(PT_X)};
-#undef PT_X
+#define PT_OP(name) &pt_op_##name,
+static const struct pt_op *const table[] = {
+#include "runtime/ops/rows.inc"
+};
+#undef PT_OP
 
 const struct pt_op *pt_op_find(struct pt_str domain, struct pt_str type, int64_t version, int *since)
 {

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# One file a line, sorted.
+set(PT_OPS_SOURCES
+  ops/arg.c
+  ops/binary.c
+  ops/cast.c
+  ops/clip.c
+  ops/concat.c
+  ops/constant.c
+  ops/conv.c
+  ops/cumsum.c
+  ops/depth.c
+  ops/expand.c
+  ops/gather.c
+  ops/gemm.c
+  ops/layernorm.c
+  ops/matmul.c
+  ops/norm.c
+  ops/onehot.c
+  ops/op.c
+  ops/pad.c
+  ops/pool.c
+  ops/pow.c
+  ops/reduce.c
+  ops/reshape.c
+  ops/shape.c
+  ops/slice.c
+  ops/softmax.c
+  ops/table.c
+  ops/transpose.c
+  ops/trilu.c
+  ops/types.c
+  ops/unary.c
+  ops/variadic.c
+  ops/where.c
+  ops/widen.c
+  ops/window.c
+)
