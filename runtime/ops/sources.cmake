@@ -22,7 +22,9 @@ set(PT_OPS_SOURCES
   ops/pool.c
   ops/pow.c
   ops/reduce.c
+  ops/resample.c
   ops/reshape.c
+  ops/resize.c
   ops/shape.c
   ops/slice.c
   ops/softmax.c
