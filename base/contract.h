@@ -41,12 +41,15 @@
 #define PT_PATH_TOKEN_DIR "/var/run/secrets/pintle.dev"
 #define PT_PATH_TOKEN "/var/run/secrets/pintle.dev/token"
 #define PT_PATH_CACHE "/var/cache/pintle"                       /* emptyDir: downloaded models */
+#define PT_PATH_CREDENTIALS "/var/run/secrets/pintle-credentials"  /* files of the Secret that model.credentialsSecretRef names */
+#define PT_PATH_MODEL "/mnt/pintle/model"                       /* the claim of a pvc:// URI, read-only; the sidecar is given a file:// URI below it */
 #define PT_TOKEN_AUDIENCE "pintle.dev"
 
 #define PT_ENV_POD_NAME "PINTLE_POD_NAME"
 #define PT_ENV_POD_NAMESPACE "PINTLE_POD_NAMESPACE"
 #define PT_ENV_POD_UID "PINTLE_POD_UID"
 #define PT_ENV_POD_IP "PINTLE_POD_IP"                           /* set only by the local node agent: the address to bind; else all */
+#define PT_ENV_CREDENTIALS_DIR "PINTLE_CREDENTIALS_DIR"         /* instead of PT_PATH_CREDENTIALS */
 #define PT_ENV_MOUNTS "PINTLE_MOUNTS"                           /* "/mount=/real/dir:..."; how volumes look to a pod that is a plain
                                                                    process without a mount namespace. See pt_path_resolve(). */
 
