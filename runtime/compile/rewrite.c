@@ -13,7 +13,7 @@ static const struct {
     pt_rewrite_fn fn;
     bool always;
 } rows[] = {
-    {pt_rewrite_fold, true}, {pt_rewrite_identity, false}, {pt_rewrite_gelu, false}, {pt_rewrite_layernorm, false}, {pt_rewrite_batchnorm, false},
+    {pt_rewrite_prepare, true}, {pt_rewrite_fold, true}, {pt_rewrite_identity, false}, {pt_rewrite_gelu, false}, {pt_rewrite_layernorm, false}, {pt_rewrite_batchnorm, false},
 };
 
 /* --- uses ------------------------------------------------------------------------------------------------------------------------ */
@@ -90,6 +90,7 @@ void pt_become(struct pt_rewriter *r, int node, const struct pt_op *op, int vers
     n->op = op;
     n->version = version;
     n->op_type = pt_str(op->type);
+    n->prepared = NULL;
     n->attrs = NULL;
     n->attr_count = 0;
     n->input_count = 0;

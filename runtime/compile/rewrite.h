@@ -18,6 +18,7 @@ struct pt_rewriter {
 /* Looks at node i, may change the graph. 0 or a negative code. */
 typedef int (*pt_rewrite_fn)(struct pt_rewriter *r, int node);
 
+int pt_rewrite_prepare(struct pt_rewriter *r, int node);     /* operators make their tables, once */
 int pt_rewrite_fold(struct pt_rewriter *r, int node);        /* nodes of constants become constants */
 int pt_rewrite_identity(struct pt_rewriter *r, int node);    /* Identity and Dropout disappear */
 int pt_rewrite_gelu(struct pt_rewriter *r, int node);        /* x/2 (1 + erf(x / sqrt 2)) in pieces becomes Gelu */

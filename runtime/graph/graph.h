@@ -25,6 +25,7 @@ struct pt_node {
     int input_count, output_count;
     const struct pt_onnx_attr *attrs;
     size_t attr_count;
+    void *prepared; /* op->prepare's */
     bool dead;
 };
 

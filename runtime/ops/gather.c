@@ -2,7 +2,7 @@
  *
  * gather.c: Gather, GatherElements and GatherND. Indices may be negative; one outside the axis is an error that names it.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/order.h"
 
 struct gather {
     int axis;
@@ -15,16 +15,6 @@ static int axis_of(struct pt_op_ctx *c)
     int64_t axis;
     int rc = pt_attr_int(c, "axis", 0, INT32_MIN, INT32_MAX, &axis);
     return rc < 0 ? rc : pt_op_axis(c, "attribute 'axis'", axis, c->in[0]->rank, false, &p->axis);
-}
-
-static int64_t index_at(const struct pt_tensor *t, int64_t i)
-{
-    return t->dtype == PT_INT64 ? ((const int64_t *)t->data)[i] : ((const int32_t *)t->data)[i];
-}
-
-static int bad_index(struct pt_op_ctx *c, int64_t index, int64_t dim, int axis)
-{
-    return pt_op_fail(c, PT_EINVAL, "index %lld is outside %lld to %lld (axis %d)", (long long)index, (long long)-dim, (long long)dim - 1, axis);
 }
 
 static int gather_infer(struct pt_op_ctx *c)
@@ -51,16 +41,16 @@ static int gather_run(struct pt_op_ctx *c)
 {
     const struct gather *p = c->params;
     const struct pt_tensor *x = c->in[0], *ix = c->in[1];
-    int64_t outer = pt_dims_product(x->dims, p->axis), dim = x->dims[p->axis], n = pt_tensor_count(ix);
+    int64_t outer = pt_dims_product(x->dims, p->axis), dim = x->dims[p->axis], n = pt_tensor_count(ix), k;
     size_t inner = (size_t)pt_dims_product(x->dims + p->axis + 1, x->rank - p->axis - 1) * pt_dtype_size(x->dtype);
     char *y = c->out[0]->data;
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < n; i++, y += inner) {
-            int64_t k = index_at(ix, i);
-            if (k < -dim || k >= dim)
-                return bad_index(c, k, dim, p->axis);
+            int rc = pt_op_index(c, 1, i, dim, p->axis, &k);
+            if (rc < 0)
+                return rc;
             if (inner)
-                memcpy(y, (const char *)x->data + (size_t)(o * dim + (k < 0 ? k + dim : k)) * inner, inner);
+                pt_move(y, (const char *)x->data + (size_t)(o * dim + k) * inner, inner);
         }
     return PT_OK;
 }
@@ -70,10 +60,12 @@ const struct pt_op pt_op_gather = {.type = "Gather",
                                    .min_in = 2,
                                    .max_in = 2,
                                    .max_out = 1,
-                                   .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                   .types = {PT_TS_BYTES, PT_TS_INDEX},
                                    .params_size = sizeof(struct gather),
                                    .infer = gather_infer,
                                    .run = gather_run};
+
+/* --- GatherElements: along the axis as the index says, along the others in step with it --------------------------------------------- */
 
 static int gather_elements_infer(struct pt_op_ctx *c)
 {
@@ -95,18 +87,15 @@ static int gather_elements_run(struct pt_op_ctx *c)
 {
     const struct gather *p = c->params;
     const struct pt_tensor *x = c->in[0], *ix = c->in[1];
-    int64_t n = pt_tensor_count(ix), dim = x->dims[p->axis];
     size_t size = pt_dtype_size(x->dtype);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t rest = i, at = 0, stride = 1, k = index_at(ix, i);
-        if (k < -dim || k >= dim)
-            return bad_index(c, k, dim, p->axis);
-        for (int a = x->rank - 1; a >= 0; a--) {
-            at += (a == p->axis ? (k < 0 ? k + dim : k) : rest % ix->dims[a]) * stride;
-            rest /= ix->dims[a];
-            stride *= x->dims[a];
-        }
-        memcpy((char *)c->out[0]->data + (size_t)i * size, (const char *)x->data + (size_t)at * size, size);
+    char *y = c->out[0]->data;
+    struct pt_walk_elements w;
+    for (pt_walk_elements_init(&w, ix, x, p->axis); w.i < w.n; pt_walk_elements_next(&w), y += size) {
+        int64_t k;
+        int rc = pt_op_index(c, 1, w.i, x->dims[p->axis], p->axis, &k);
+        if (rc < 0)
+            return rc;
+        pt_move(y, (const char *)x->data + (size_t)(w.at + k * w.stride) * size, size);
     }
     return PT_OK;
 }
@@ -116,7 +105,7 @@ const struct pt_op pt_op_gather_elements = {.type = "GatherElements",
                                             .min_in = 2,
                                             .max_in = 2,
                                             .max_out = 1,
-                                            .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                            .types = {PT_TS_BYTES, PT_TS_INDEX},
                                             .params_size = sizeof(struct gather),
                                             .infer = gather_elements_infer,
                                             .run = gather_elements_run};
@@ -128,7 +117,7 @@ static int gather_nd_infer(struct pt_op_ctx *c)
     struct gather *p = c->params;
     const struct pt_tensor *x = c->in[0], *ix = c->in[1];
     int64_t dims[PT_MAX_RANK];
-    int rank = 0, rc = pt_attr_int(c, "batch_dims", 0, 0, PT_MAX_RANK, &p->batch_dims);
+    int rank = 0, rc = c->node->version < 12 ? PT_OK : pt_attr_int(c, "batch_dims", 0, 0, PT_MAX_RANK, &p->batch_dims);
     if (rc < 0)
         return rc;
     int b = (int)p->batch_dims;
@@ -154,20 +143,16 @@ static int gather_nd_run(struct pt_op_ctx *c)
     const struct gather *p = c->params;
     const struct pt_tensor *x = c->in[0], *ix = c->in[1];
     int b = (int)p->batch_dims, depth = (int)ix->dims[ix->rank - 1];
-    int64_t batches = pt_dims_product(ix->dims, b), per_batch = pt_dims_product(ix->dims + b, ix->rank - 1 - b);
+    int64_t batches = pt_dims_product(ix->dims, b), per_batch = pt_dims_product(ix->dims + b, ix->rank - 1 - b), at;
     size_t inner = (size_t)pt_dims_product(x->dims + b + depth, x->rank - b - depth) * pt_dtype_size(x->dtype);
     int64_t slices = pt_dims_product(x->dims + b, depth);
     char *y = c->out[0]->data;
     for (int64_t i = 0; i < batches * per_batch; i++, y += inner) {
-        int64_t at = 0;
-        for (int k = 0; k < depth; k++) {
-            int64_t v = index_at(ix, i * depth + k), dim = x->dims[b + k];
-            if (v < -dim || v >= dim)
-                return bad_index(c, v, dim, b + k);
-            at = at * dim + (v < 0 ? v + dim : v);
-        }
+        int rc = pt_op_coordinates(c, 1, i, depth, x->dims + b, &at);
+        if (rc < 0)
+            return rc;
         if (inner)
-            memcpy(y, (const char *)x->data + (size_t)(i / per_batch * slices + at) * inner, inner);
+            pt_move(y, (const char *)x->data + (size_t)(i / per_batch * slices + at) * inner, inner);
     }
     return PT_OK;
 }
@@ -177,7 +162,7 @@ const struct pt_op pt_op_gather_nd = {.type = "GatherND",
                                       .min_in = 2,
                                       .max_in = 2,
                                       .max_out = 1,
-                                      .types = {PT_TS_FIXED, PT_T(PT_INT64)},
+                                      .types = {PT_TS_BYTES, PT_T(PT_INT64)},
                                       .params_size = sizeof(struct gather),
                                       .infer = gather_nd_infer,
                                       .run = gather_nd_run};

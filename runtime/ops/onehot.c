@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * onehot.c: OneHot: indices in [-depth, depth); others give a row of off-values.
+ * onehot.c: OneHot: indices in [-depth, depth), before opset 11 in [0, depth); others give a row of off-values.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/order.h"
 
 struct onehot {
     int axis;
@@ -37,8 +37,8 @@ static int onehot_run(struct pt_op_ctx *c)
     const char *values = c->in[2]->data;
     for (int64_t i = 0; i < n; i++) {
         int64_t k = pt_elem_i64(x, i / (inner * depth) * inner + i % inner);
-        bool on = (k < 0 ? k + depth : k) == i / inner % depth;
-        memcpy((char *)y->data + (size_t)i * size, values + on * size, size);
+        bool on = (k < 0 && c->node->version >= 11 ? k + depth : k) == i / inner % depth;
+        pt_move((char *)y->data + (size_t)i * size, values + on * size, size);
     }
     return PT_OK;
 }
@@ -48,7 +48,7 @@ const struct pt_op pt_op_one_hot = {.type = "OneHot",
                                     .min_in = 3,
                                     .max_in = 3,
                                     .max_out = 1,
-                                    .types = {PT_TS_NUM, PT_TS_NUM, PT_TS_FIXED},
+                                    .types = {PT_TS_NUM | PT_TS_HALF, PT_TS_NUM | PT_TS_HALF, PT_TS_BYTES},
                                     .params_size = sizeof(struct onehot),
                                     .infer = onehot_infer,
                                     .run = onehot_run};

@@ -20,6 +20,9 @@
  * A map's keys and values are two tensors of rank 1. E.g. ZipMap: a sequence of count N of items {.dtype = PT_MAP, .data = &map[i],
  * .size_bytes = sizeof(struct pt_map_value)}.
  *
+ * What can be made of the attributes alone (trees, dictionaries, a pattern) is made once, when the session is opened: `prepare` takes memory from
+ * pt_op_alloc(), which then lives as long as the graph, and infer and run find it in c->node->prepared.
+ *
  * Versions: `since` lists the opset versions at which the operator's definition changed; node->version is the model's opset and the code
  * asks `c->node->version < 13`.
  */
@@ -56,6 +59,7 @@ struct pt_op_ctx {
     bool needs_data; /* infer failed because an operand that decides shapes is not known yet */
 };
 typedef int (*pt_op_fn)(struct pt_op_ctx *c);
+typedef int (*pt_op_prepare_fn)(struct pt_op_ctx *c, void **prepared);
 
 struct pt_op {
     const char *domain, *type;
@@ -65,6 +69,7 @@ struct pt_op {
     unsigned flags;    /* pt_op_flags */
     size_t params_size;
     pt_op_fn infer, run;
+    pt_op_prepare_fn prepare;                    /* NULL: nothing to prepare */
     uint64_t (*macs)(const struct pt_op_ctx *c); /* NULL: none worth counting */
 };
 

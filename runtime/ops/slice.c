@@ -2,7 +2,7 @@
  *
  * slice.c: Slice: starts, ends, axes and steps as numpy has them. Attributes before opset 10 (no steps), inputs from then on.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/order.h"
 
 struct slice {
     int64_t start[PT_MAX_RANK], step[PT_MAX_RANK];
@@ -86,7 +86,7 @@ static int slice_run(struct pt_op_ctx *c)
             continue;
         }
         for (int64_t i = 0; i < w.n; i++, y += size)
-            memcpy(y, src + (int64_t)size * i * w.step[0], size);
+            pt_move(y, src + (int64_t)size * i * w.step[0], size);
     }
     return PT_OK;
 }
@@ -96,7 +96,7 @@ const struct pt_op pt_op_slice = {.type = "Slice",
                                   .min_in = 1,
                                   .max_in = 5,
                                   .max_out = 1,
-                                  .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                  .types = {PT_TS_BYTES, PT_TS_INDEX},
                                   .params_size = sizeof(struct slice),
                                   .infer = slice_infer,
                                   .run = slice_run};

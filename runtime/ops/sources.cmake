@@ -5,6 +5,7 @@ set(PT_OPS_SOURCES
   ops/binary.c
   ops/cast.c
   ops/clip.c
+  ops/compress.c
   ops/concat.c
   ops/constant.c
   ops/conv.c
@@ -15,9 +16,11 @@ set(PT_OPS_SOURCES
   ops/gemm.c
   ops/layernorm.c
   ops/matmul.c
+  ops/nms.c
   ops/norm.c
   ops/onehot.c
   ops/op.c
+  ops/order.c
   ops/pad.c
   ops/pool.c
   ops/pow.c
@@ -25,14 +28,19 @@ set(PT_OPS_SOURCES
   ops/resample.c
   ops/reshape.c
   ops/resize.c
+  ops/reverse.c
+  ops/scatter.c
   ops/shape.c
   ops/slice.c
   ops/softmax.c
   ops/table.c
+  ops/topk.c
+  ops/training.c
   ops/transpose.c
   ops/trilu.c
   ops/types.c
   ops/unary.c
+  ops/unique.c
   ops/variadic.c
   ops/where.c
   ops/widen.c

@@ -2,7 +2,7 @@
  *
  * trilu.c: Trilu: the upper or lower triangle of the last two axes.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/order.h"
 
 static int trilu_infer(struct pt_op_ctx *c)
 {
@@ -24,7 +24,7 @@ static int trilu_run(struct pt_op_ctx *c)
     int64_t k = pt_op_in(c, 1) ? pt_elem_i64(c->in[1], 0) : 0, cols = x->dims[x->rank - 1], rows = x->dims[x->rank - 2], n = pt_tensor_count(x);
     size_t size = pt_dtype_size(x->dtype);
     char *y = c->out[0]->data;
-    if (y != x->data)
+    if (y != x->data && n)
         memcpy(y, x->data, x->size_bytes);
     for (int64_t at = 0; at < n; at++) {
         int64_t j = at % cols, i = at / cols % rows, d = j - i;
@@ -39,7 +39,7 @@ const struct pt_op pt_op_trilu = {.type = "Trilu",
                                   .min_in = 1,
                                   .max_in = 2,
                                   .max_out = 1,
-                                  .types = {PT_TS_FIXED, PT_T(PT_INT64)},
+                                  .types = {PT_TS_BYTES, PT_T(PT_INT64)},
                                   .flags = PT_OP_INPLACE,
                                   .params_size = sizeof(int64_t),
                                   .infer = trilu_infer,

@@ -12,8 +12,19 @@ static const struct {
     const char *name;
     enum pt_dtype dtype;
     size_t size;
-} types[] = {{"f32", PT_FLOAT, 4}, {"f64", PT_DOUBLE, 8}, {"i64", PT_INT64, 8},  {"i32", PT_INT32, 4},  {"i16", PT_INT16, 2},   {"i8", PT_INT8, 1},
-             {"u8", PT_UINT8, 1},  {"u32", PT_UINT32, 4}, {"u64", PT_UINT64, 8}, {"u16", PT_UINT16, 2}, {"f16", PT_FLOAT16, 2}, {"b", PT_BOOL, 1}};
+} types[] = {{"f32", PT_FLOAT, 4},
+             {"f64", PT_DOUBLE, 8},
+             {"i64", PT_INT64, 8},
+             {"i32", PT_INT32, 4},
+             {"i16", PT_INT16, 2},
+             {"i8", PT_INT8, 1},
+             {"u8", PT_UINT8, 1},
+             {"u32", PT_UINT32, 4},
+             {"u64", PT_UINT64, 8},
+             {"u16", PT_UINT16, 2},
+             {"f16", PT_FLOAT16, 2},
+             {"b", PT_BOOL, 1},
+             {"s", PT_STRING, sizeof(struct pt_string)}};
 
 /* --- tensors ----------------------------------------------------------------------------------------------------------------- */
 
@@ -40,6 +51,12 @@ static size_t read_type(const char **s, struct pt_tensor *t)
 static void put_value(const struct pt_tensor *t, size_t size, size_t i, const char **s)
 {
     char *end, *p = (char *)t->data + i * size;
+    if (t->dtype == PT_STRING) {
+        struct pt_string v = {*s, strcspn(*s, ",")};
+        memcpy(p, &v, sizeof v);
+        *s += v.len + ((*s)[v.len] == ',');
+        return;
+    }
     if (t->dtype == PT_FLOAT || t->dtype == PT_DOUBLE) {
         double d = strtod(*s, &end);
         float f = (float)d;
@@ -88,7 +105,10 @@ static struct pt_buf tensor_proto(const char *name, size_t name_len, const char 
         pt_pb_put_varint(&b, 1, (uint64_t)t.dims[i]);
     pt_pb_put_varint(&b, 2, t.dtype);
     put_str(&b, 8, name, name_len);
-    pt_pb_put_bytes(&b, 9, t.data, t.size_bytes);
+    for (int64_t i = 0; t.dtype == PT_STRING && i < pt_tensor_count(&t); i++)
+        pt_pb_put_bytes(&b, 6, ((const struct pt_string *)t.data)[i].p, ((const struct pt_string *)t.data)[i].len);
+    if (t.dtype != PT_STRING)
+        pt_pb_put_bytes(&b, 9, t.data, t.size_bytes);
     free(t.data);
     return b;
 }
@@ -124,7 +144,14 @@ static const char *attribute(struct pt_buf *node, const char *s)
     put_str(&a, 1, s, len);
     s += len + 1;
     bool list = *s == '[';
-    if (*s == '\'') {
+    if (list && s[1] == '\'') {
+        while (*s++ != ']') {
+            len = strcspn(++s, "'");
+            put_str(&a, 9, s, len);
+            s += len + 1;
+        }
+        pt_pb_put_varint(&a, 20, 8);
+    } else if (*s == '\'') {
         len = strcspn(++s, "'");
         put_str(&a, 4, s, len);
         pt_pb_put_varint(&a, 20, 3);
@@ -200,14 +227,15 @@ static struct pt_buf node_proto(const char *line, size_t len)
 struct pt_buf test_model(const char *text)
 {
     struct pt_buf model = PT_BUF_INIT(0), graph = PT_BUF_INIT(0), opset = PT_BUF_INIT(0);
-    int version = 17;
+    int version = 17, domain_version = 0;
+    char domain[64] = "com.foo";
     for (const char *line = text, *next; *line; line = next) {
         size_t len = strcspn(line, "\n");
         next = line + len + (line[len] == '\n');
         char word[8] = "", name[64] = "", type[65536] = "";
         if (len == 0)
             continue;
-        if (sscanf(line, "opset %d", &version) == 1)
+        if (sscanf(line, "opset %d", &version) == 1 || sscanf(line, "domain %63s %d", domain, &domain_version) == 2)
             continue;
         struct pt_buf m;
         if (sscanf(line, "%7s %63s %65535[^\n]", word, name, type) == 3 && strcmp(word, "in") == 0) {
@@ -228,8 +256,8 @@ struct pt_buf test_model(const char *text)
     pt_pb_put_varint(&opset, 2, (uint64_t)version);
     put_message(&model, 8, &opset);
     struct pt_buf foo = PT_BUF_INIT(0);
-    put_str(&foo, 1, "com.foo", 7);
-    pt_pb_put_varint(&foo, 2, 1);
+    put_str(&foo, 1, domain, strlen(domain));
+    pt_pb_put_varint(&foo, 2, domain_version ? (uint64_t)domain_version : 1);
     put_message(&model, 8, &foo);
     put_message(&model, 7, &graph);
     return model;
@@ -271,7 +299,12 @@ static void compare(const struct pt_tensor *got, const char *expected, const cha
     for (int i = 0; i < want.rank; i++)
         if (got->dims[i] != want.dims[i])
             fail_msg("%s: dim %d is %lld; expected %s", what, i, (long long)got->dims[i], expected);
-    for (int64_t i = 0; i < pt_tensor_count(&want); i++) {
+    for (int64_t i = 0; want.dtype == PT_STRING && i < pt_tensor_count(&want); i++) {
+        const struct pt_string *g = (const struct pt_string *)got->data + i, *w = (const struct pt_string *)want.data + i;
+        if (g->len != w->len || (g->len && memcmp(g->p, w->p, g->len) != 0))
+            fail_msg("%s: element %lld is \"%.*s\"; expected %s", what, (long long)i, (int)g->len, g->p ? g->p : "", expected);
+    }
+    for (int64_t i = 0; want.dtype != PT_STRING && i < pt_tensor_count(&want); i++) {
         double g = value_at(got, i), w = value_at(&want, i);
         if (!(g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= 1e-5 * fmax(1, fabs(w))))
             fail_msg("%s: element %lld is %.9g; expected %.9g of %s", what, (long long)i, g, w, expected);
@@ -351,7 +384,11 @@ static void one_node(struct pt_buf *text, int opset, const char *op, const char 
                      const char *given[MAX_PARTS])
 {
     size_t fed = 0;
-    pt_buf_printf(text, "opset %d\n", opset);
+    const char *colons = strstr(op, "::");
+    if (colons)
+        pt_buf_printf(text, "domain %.*s %d\n", (int)(colons - op), op, opset);
+    else
+        pt_buf_printf(text, "opset %d\n", opset);
     for (size_t i = 0; in[i]; i++) {
         const char *t = in[i] + (in[i][0] == '!');
         if (strcmp(t, "-") == 0)

@@ -8,8 +8,8 @@
  *     y, m = MaxPool(x) kernel_shape=[2,2] auto_pad='VALID'
  *     out y
  *
- * Attributes: 1 int, 1.0 float, [1,2] ints, [1.0] floats, 'text' string, {f32[2]:1,2} tensor. An operand left empty is not given. A
- * domain is written in front: com.foo::Op(x). A node is named after its first output; one that begins with "_" leaves it without a name.
+ * Attributes: 1 int, 1.0 float, [1,2] ints, [1.0] floats, 'text' string, ['a','b'] strings, {f32[2]:1,2} tensor. Strings: s[2]:a,b. An operand left empty is not given. A
+ * domain is written in front: com.foo::Op(x); its version is 1, or what a line "domain com.foo 2" says (for one domain). A node is named after its first output; one that begins with "_" leaves it without a name.
  */
 #ifndef PT_TESTS_MODEL_H
 #define PT_TESTS_MODEL_H
@@ -40,7 +40,7 @@ void test_run(const char *model, const char *const *inputs, const char *const *e
 /* Opening or running must fail with a message that contains `message`. */
 void test_fails(const char *model, const char *const *inputs, const char *message);
 
-/* One node: attrs as above, inputs and outputs as texts separated by " | ". Each input is tried as an input of the model and as a constant. An
+/* One node (opset is that of its domain): attrs as above, inputs and outputs as texts separated by " | ". Each input is tried as an input of the model and as a constant. An
  * input that starts with '!' is always a constant, "-" is not given. */
 void test_op(int opset, const char *op, const char *attrs, const char *inputs, const char *outputs);
 void test_op_fails(int opset, const char *op, const char *attrs, const char *inputs, const char *message);
