@@ -57,6 +57,16 @@ int pt_eval_infer(struct pt_op_ctx *c, struct pt_arena *mem)
     return PT_OK;
 }
 
+bool pt_eval_can_fold(const struct pt_op_ctx *c)
+{
+    if (c->node->op->flags & (PT_OP_SHAPE | PT_OP_RANDOM))
+        return c->node->op->flags & PT_OP_SHAPE;
+    for (int i = 0; i < c->in_count; i++)
+        if (c->in[i] && !c->in[i]->data)
+            return false;
+    return true;
+}
+
 /* Views of a file lie anywhere; operators want elements where C wants them. */
 static int align_inputs(struct pt_op_ctx *c, struct pt_tensor *copies, const struct pt_tensor **in)
 {

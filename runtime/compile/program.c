@@ -74,16 +74,6 @@ static int init_slots(struct build *b, const struct pt_tensor *inputs)
     return PT_OK;
 }
 
-static bool can_fold(const struct pt_op_ctx *c)
-{
-    if (c->node->op->flags & PT_OP_SHAPE)
-        return true;
-    for (int i = 0; i < c->in_count; i++)
-        if (c->in[i] && !c->in[i]->data)
-            return false;
-    return true;
-}
-
 static int infer_node(struct build *b, const struct pt_node *n)
 {
     struct pt_program *p = b->p;
@@ -96,7 +86,7 @@ static int infer_node(struct build *b, const struct pt_node *n)
     b->o->wants_values = b->o->wants_values || c.needs_data;
     if (rc < 0)
         return rc;
-    bool fold = can_fold(&c);
+    bool fold = pt_eval_can_fold(&c);
     if (fold && (rc = pt_eval_run(&c, &p->consts)) < 0)
         return rc;
     for (int i = 0; i < n->output_count; i++)

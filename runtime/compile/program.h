@@ -96,6 +96,8 @@ int pt_program_plan(struct pt_program *p, uint64_t max_arena_bytes, struct pt_er
 /* --- evaluation of single nodes (folding and inference share it) --------------------------------------------------------------- */
 /* Checks types, calls infer and computes the outputs' sizes. c->in, c->out, c->node, c->err are set; params come from mem. */
 int pt_eval_infer(struct pt_op_ctx *c, struct pt_arena *mem);
+/* Are the outputs known without running: every operand is, or only dims count? */
+bool pt_eval_can_fold(const struct pt_op_ctx *c);
 /* After pt_eval_infer: allocates the outputs in consts and runs the reference. Inputs may be unaligned. */
 int pt_eval_run(struct pt_op_ctx *c, struct pt_consts *consts);
 

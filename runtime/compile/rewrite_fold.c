@@ -38,7 +38,9 @@ static int fold(struct pt_rewriter *r, int node, const struct pt_tensor **in, st
 
 int pt_rewrite_fold(struct pt_rewriter *r, int node)
 {
-    struct pt_node *n = &r->g->nodes[node];
+    struct pt_node *n = node < 0 ? NULL : &r->g->nodes[node];
+    if (!n || n->op->flags & PT_OP_RANDOM)
+        return PT_OK;
     for (int i = 0; i < n->input_count; i++)
         if (n->inputs[i] >= 0 && !pt_constant(r, n->inputs[i]))
             return PT_OK;

@@ -1,62 +1,36 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * rewrite_gelu.c: exporters before opset 20 write Gelu as x/2 (1 + erf(x / sqrt 2)) in pieces:
- *
- *     x -> Div sqrt 2 (or Mul 1/sqrt 2) -> Erf -> Add 1 -> Mul x -> Mul 1/2      or      ... Add 1 -> Mul (x * 1/2)
- *
- * The last Mul becomes the Gelu.
+ * rewrite_gelu.c: exporters before opset 20 write Gelu in pieces: x/2 (1 + g), where g is erf(x / sqrt 2) or its approximation
+ * tanh(sqrt(2/pi) (x + 0.044715 x^3)). The last Mul becomes the operator.
  */
-#include "runtime/compile/rewrite.h"
+#include "runtime/compile/match.h"
 #include "runtime/ops/table.h"
 
-/* value is x times a number near f: x, or -1. */
-static int scaled(const struct pt_rewriter *r, int value, double f)
-{
-    const struct pt_node *n = pt_producer_of(r, value, &pt_op_mul, false), *d = pt_producer_of(r, value, &pt_op_div, false);
-    if (n && pt_constant_is(r, n->inputs[1], f))
-        return n->inputs[0];
-    if (n && pt_constant_is(r, n->inputs[0], f))
-        return n->inputs[1];
-    return d && pt_constant_is(r, d->inputs[1], 1 / f) ? d->inputs[0] : -1;
-}
+/* The ways to write the product, and those to write what stands inside. */
+#define OUTER(g) "Mul(Mul(x,0.5),Add(" g ",1))", "Mul(Mul(x,Add(" g ",1)),0.5)", "Mul(x,Mul(Add(" g ",1),0.5))", "Mul(Div(x,2),Add(" g ",1))"
+#define CUBIC(cube) OUTER("Tanh(Mul(Add(x,Mul(" cube ",0.044715)),0.7978845608))")
 
-/* value is 1 + erf(x / sqrt 2), read once: x, or -1. */
-static int one_plus_erf(const struct pt_rewriter *r, int value)
-{
-    const struct pt_node *add = pt_producer_of(r, value, &pt_op_add, true), *erf;
-    for (int k = 0; add && k < 2; k++)
-        if (pt_constant_is(r, add->inputs[k], 1) && (erf = pt_producer_of(r, add->inputs[1 - k], &pt_op_erf, true)) != NULL)
-            return scaled(r, erf->inputs[0], 0.70710678118654752);
-    return -1;
-}
-
-/* value is x (1 + erf(x / sqrt 2)): x, or -1. */
-static int doubled_gelu(const struct pt_rewriter *r, int value)
-{
-    const struct pt_node *mul = pt_producer_of(r, value, &pt_op_mul, true);
-    for (int k = 0; mul && k < 2; k++) {
-        int x = one_plus_erf(r, mul->inputs[k]);
-        if (x >= 0 && mul->inputs[1 - k] == x)
-            return x;
-    }
-    return -1;
-}
+static const char *const exact[] = {
+    OUTER("Erf(Div(x,1.41421356))"),
+    OUTER("Erf(Mul(x,0.70710678))"),
+};
+static const char *const approximate[] = {
+    CUBIC("Pow(x,3)"),
+    CUBIC("Mul(x,Mul(x,x))"),
+    OUTER("Tanh(Mul(Mul(x,0.7978845608),Add(Mul(Mul(x,0.044715),x),1)))"),
+    OUTER("Tanh(Mul(Mul(x,0.7978845608),Add(Mul(Mul(x,x),0.044715),1)))"),
+};
+#define COUNT(list) (sizeof list / sizeof *list)
 
 int pt_rewrite_gelu(struct pt_rewriter *r, int node)
 {
-    struct pt_node *n = &r->g->nodes[node];
-    int x = -1;
-    if (n->op != &pt_op_mul || n->version < 7)
+    struct pt_match m;
+    if (node < 0 || r->g->nodes[node].op != &pt_op_mul)
         return PT_OK;
-    for (int k = 0; x < 0 && k < 2; k++) {
-        if (pt_constant_is(r, n->inputs[k], 0.5))
-            x = doubled_gelu(r, n->inputs[1 - k]);
-        else if ((x = one_plus_erf(r, n->inputs[k])) >= 0 && scaled(r, n->inputs[1 - k], 0.5) != x)
-            x = -1;
-    }
-    if (x < 0)
+    bool erf = pt_match_any(r, node, exact, COUNT(exact), &m) >= 0;
+    if ((!erf && pt_match_any(r, node, approximate, COUNT(approximate), &m) < 0) || !pt_op_takes(&pt_op_gelu, pt_type_of(r, pt_matched(&m, 'x')).dtype))
         return PT_OK;
     pt_become(r, node, &pt_op_gelu, 20);
-    pt_set_input(r, node, 0, x);
-    return PT_OK;
+    pt_set_input(r, node, 0, pt_matched(&m, 'x'));
+    return erf ? PT_OK : pt_set_text(r, node, "approximate", "tanh");
 }

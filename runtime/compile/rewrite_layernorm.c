@@ -4,105 +4,106 @@
  *
  *     d = x - mean(x);  y = d / sqrt(mean(d^2) + epsilon) * scale + bias
  *
- * The last Add becomes the operator. The axis must be written as -1: the rank is not known here.
+ * The last Add becomes the operator; where there is no bias, the last Mul. rewrite_rmsnorm.c does the same without the mean.
  */
-#include "runtime/compile/rewrite.h"
+#include "runtime/compile/match.h"
+#include "runtime/compile/norm.h"
 #include "runtime/ops/table.h"
 
-/* value is the mean over the last axis, kept, of what is returned; -1 otherwise. */
-static int mean_of(const struct pt_rewriter *r, int value)
-{
-    const struct pt_node *n = pt_producer_of(r, value, &pt_op_reduce_mean, false);
-    if (!n)
-        return -1;
-    const struct pt_onnx_attr *keep = pt_node_attr(n, "keepdims"), *axes = pt_node_attr(n, "axes");
-    if (keep && (keep->type != PT_ATTR_INT || keep->i != 1))
-        return -1;
-    if (n->version < 18)
-        return axes && axes->type == PT_ATTR_INTS && axes->count == 1 && axes->ints[0] == -1 ? n->inputs[0] : -1;
-    return n->input_count > 1 && pt_constant_is(r, n->inputs[1], -1) ? n->inputs[0] : -1;
-}
+#include <stdio.h>
 
-/* value is x - mean(x): x; -1 otherwise. */
-static int deviation_of(const struct pt_rewriter *r, int value)
-{
-    const struct pt_node *n = pt_producer_of(r, value, &pt_op_sub, false);
-    return n && mean_of(r, n->inputs[1]) == n->inputs[0] ? n->inputs[0] : -1;
-}
+#define D "d:Sub(x,m:ReduceMean(x,...))"
+#define SPREAD(square) "Sqrt(Add(v:ReduceMean(" square ",...),#e))"
+/* The ways to divide d by its spread. */
+#define NORMAL(square) \
+    "Div(" D "," SPREAD(square) ")", "Mul(" D ",Reciprocal(" SPREAD(square) "))", "Mul(" D ",Div(1," SPREAD(square) "))", \
+        "Mul(" D ",Pow(Add(v:ReduceMean(" square ",...),#e),-0.5))"
 
-/* value is the square of what is returned; -1 otherwise. */
-static int root_of(const struct pt_rewriter *r, int value)
-{
-    const struct pt_node *pow = pt_producer_of(r, value, &pt_op_pow, false), *mul = pt_producer_of(r, value, &pt_op_mul, false);
-    if (pow && pt_constant_is(r, pow->inputs[1], 2))
-        return pow->inputs[0];
-    return mul && mul->inputs[0] == mul->inputs[1] ? mul->inputs[0] : -1;
-}
+static const char *const normals[] = {NORMAL("Pow(d,2)"), NORMAL("Mul(d,d)")};
 
-/* value is sqrt(mean((x - mean(x))^2) + epsilon): x; -1 otherwise. */
-static int spread_of(const struct pt_rewriter *r, int value, float *epsilon)
+/* The last Mul: normal * g. */
+static bool match_product(const struct pt_rewriter *r, int node, struct pt_match *m)
 {
-    const struct pt_node *sqrt = pt_producer_of(r, value, &pt_op_sqrt, false);
-    const struct pt_node *add = sqrt ? pt_producer_of(r, sqrt->inputs[0], &pt_op_add, false) : NULL;
-    for (int k = 0; add && k < 2; k++) {
-        const struct pt_tensor *e = pt_constant(r, add->inputs[k]);
-        if (!e || pt_tensor_count(e) != 1 || e->dtype != PT_FLOAT)
-            continue;
-        *epsilon = (float)pt_elem_f64(e, 0);
-        return deviation_of(r, root_of(r, mean_of(r, add->inputs[1 - k])));
-    }
-    return -1;
-}
-
-static bool is_row(const struct pt_tensor *t)
-{
-    return t && t->rank == 1 && t->dtype == PT_FLOAT;
-}
-
-static struct pt_onnx_attr *epsilon_attr(struct pt_rewriter *r, float epsilon)
-{
-    struct pt_onnx_attr *a = pt_graph_alloc(r->g, sizeof *a, r->err);
-    if (a)
-        *a = (struct pt_onnx_attr){.name = PT_STR("epsilon"), .type = PT_ATTR_FLOAT, .f = epsilon};
-    return a;
-}
-
-/* The pieces from the last Mul back: x and scale. False when they are not there. */
-static bool match(const struct pt_rewriter *r, int product, int *x, int *scale, float *epsilon)
-{
-    const struct pt_node *mul = pt_producer_of(r, product, &pt_op_mul, true);
-    for (int k = 0; mul && k < 2; k++) {
-        const struct pt_node *div = pt_producer_of(r, mul->inputs[1 - k], &pt_op_div, true);
-        if (!is_row(pt_constant(r, mul->inputs[k])) || !div)
-            continue;
-        *x = deviation_of(r, div->inputs[0]);
-        *scale = mul->inputs[k];
-        return *x >= 0 && spread_of(r, div->inputs[1], epsilon) == *x;
+    char pattern[256];
+    for (size_t i = 0; i < sizeof normals / sizeof *normals; i++) {
+        snprintf(pattern, sizeof pattern, "Mul(%s,#g)", normals[i]);
+        if (pt_match(r, node, pattern, m))
+            return true;
     }
     return false;
 }
 
+bool pt_norm_is_last_axis(const struct pt_rewriter *r, int mean)
+{
+    const struct pt_node *n = pt_producer(r, mean);
+    if (!n)
+        return false;
+    const struct pt_onnx_attr *axes = pt_node_attr(n, "axes");
+    const struct pt_tensor *t = n->version < 18 ? NULL : pt_constant(r, pt_node_in(n, 1));
+    struct pt_type x = pt_type_of(r, n->inputs[0]);
+    int64_t axis;
+    if (pt_node_int(n, "keepdims", 1) != 1)
+        return false;
+    if (n->version < 18 && axes && axes->type == PT_ATTR_INTS && axes->count == 1)
+        axis = axes->ints[0];
+    else if (t && pt_tensor_count(t) == 1)
+        axis = pt_elem_i64(t, 0);
+    else
+        return false;
+    return axis == -1 || (x.rank > 0 && axis == x.rank - 1);
+}
+
+/* One value for each element of x's last axis, which must be known: a longer row would broadcast x, which the operator does not. */
+bool pt_norm_is_row(const struct pt_rewriter *r, int value, int x)
+{
+    const struct pt_tensor *t = pt_constant(r, value);
+    struct pt_type type = pt_type_of(r, x);
+    return t && t->rank == 1 && type.rank > 0 && t->dtype == type.dtype && t->dims[0] == type.dims[type.rank - 1];
+}
+
+bool pt_norm_epsilon(const struct pt_rewriter *r, int value, float *epsilon)
+{
+    const struct pt_tensor *e = pt_constant(r, value);
+    if (!e || pt_tensor_count(e) != 1)
+        return false;
+    *epsilon = (float)pt_elem_f64(e, 0);
+    return (double)*epsilon == pt_elem_f64(e, 0); /* the attribute is a float */
+}
+
+static int become(struct pt_rewriter *r, int node, const struct pt_match *m)
+{
+    int x = pt_matched(m, 'x'), scale = pt_matched(m, 'g');
+    float epsilon;
+    if (!pt_norm_is_last_axis(r, pt_matched(m, 'm')) || !pt_norm_is_last_axis(r, pt_matched(m, 'v')) || !pt_norm_is_row(r, scale, x) ||
+        !pt_norm_epsilon(r, pt_matched(m, 'e'), &epsilon) || !pt_op_takes(&pt_op_layer_normalization, pt_type_of(r, x).dtype))
+        return PT_OK;
+    pt_become(r, node, &pt_op_layer_normalization, 17);
+    pt_set_input(r, node, 0, x);
+    pt_set_input(r, node, 1, scale);
+    return pt_set_float(r, node, "epsilon", epsilon);
+}
+
+/* A bias is only met as the Add behind the operator that the Mul has become. */
+static int take_bias(struct pt_rewriter *r, int node)
+{
+    struct pt_match m;
+    if (!pt_match(r, node, "Add(n:LayerNormalization(x,g),#b)", &m) || r->uses[pt_matched(&m, 'n')] != 1 ||
+        !pt_norm_is_row(r, pt_matched(&m, 'b'), pt_matched(&m, 'x')))
+        return PT_OK;
+    int norm = (int)(pt_producer(r, pt_matched(&m, 'n')) - r->g->nodes);
+    if (r->g->nodes[norm].output_count > 1)
+        return PT_OK;
+    pt_set_input(r, norm, 2, pt_matched(&m, 'b'));
+    pt_take_output(r, norm, node);
+    return PT_OK;
+}
+
 int pt_rewrite_layernorm(struct pt_rewriter *r, int node)
 {
-    struct pt_node *n = &r->g->nodes[node];
-    if (n->op != &pt_op_add || n->version < 7)
+    struct pt_match m;
+    if (node < 0)
         return PT_OK;
-    for (int k = 0; k < 2; k++) {
-        int x, scale, bias = n->inputs[k];
-        float epsilon = 0;
-        const struct pt_tensor *row = pt_constant(r, bias);
-        if (!is_row(row) || !match(r, n->inputs[1 - k], &x, &scale, &epsilon) || !pt_dims_equal(row, pt_constant(r, scale)))
-            continue;
-        struct pt_onnx_attr *a = epsilon_attr(r, epsilon);
-        if (!a)
-            return r->err->code;
-        pt_become(r, node, &pt_op_layer_normalization, 17);
-        n->attrs = a;
-        n->attr_count = 1;
-        pt_set_input(r, node, 0, x);
-        pt_set_input(r, node, 1, scale);
-        pt_set_input(r, node, 2, bias);
-        return PT_OK;
-    }
-    return PT_OK;
+    if (r->g->nodes[node].op == &pt_op_add)
+        return take_bias(r, node);
+    return match_product(r, node, &m) ? become(r, node, &m) : PT_OK;
 }

@@ -134,7 +134,7 @@ static void try_plan(struct summary *s)
     if (rc == PT_OK)
         rc = pt_graph_check_supported(g, &err);
     if (rc == PT_OK)
-        rc = pt_graph_rewrite(g, false, &err);
+        rc = pt_graph_rewrite(g, 0, &err);
     struct pt_compile_options o = {.max_arena_bytes = PT_DEFAULT_ARENA, .threads = 1, .packs = packs};
     if (rc == PT_OK)
         rc = pt_program_create(g, in, &o, &p, &err);

@@ -14,7 +14,7 @@ static int prepare(struct pt_session *s, const void *model, size_t len, struct p
     if (rc == PT_OK)
         rc = pt_graph_check_supported(&s->graph, err);
     if (rc == PT_OK)
-        rc = pt_graph_rewrite(&s->graph, s->no_opt, err);
+        rc = pt_graph_rewrite(&s->graph, s->no_opt ? PT_REWRITE_NO_OPT : 0, err);
     return rc;
 }
 

@@ -42,6 +42,7 @@ enum pt_op_flags {
     PT_OP_SHAPE = 4,     /* outputs depend on the dims of the input only */
     PT_OP_SAME_TYPE = 8, /* all given inputs have one element type */
     PT_OP_WIDEN = 16,    /* run sees half-precision operands as float32: widen.h */
+    PT_OP_RANDOM = 32,   /* another result every time: never folded or computed once for two */
 };
 
 struct pt_op_ctx {

@@ -5,6 +5,8 @@
 #include "tests/unit/runtime/model.h"
 
 #include "base/pbwire.h"
+#include "base/rand.h"
+#include "runtime/exec/session.h"
 
 #define MAX_PARTS 16
 
@@ -348,6 +350,70 @@ void test_run(const char *text, const char *const *inputs, const char *const *ex
             fail_msg("%s\nof model:\n%s", err.msg, text);
     }
     pt_buf_finish(&model);
+}
+
+/* --- optimised against reference ------------------------------------------------------------------------------------------------- */
+
+static struct pt_tensor made_up(const struct pt_value_info *vi, struct pt_rand *rand)
+{
+    struct pt_tensor t = {.dtype = vi->dtype, .rank = vi->rank};
+    for (int i = 0; i < t.rank; i++)
+        t.dims[i] = vi->dims[i] < 0 ? 3 : vi->dims[i];
+    assert_true(pt_tensor_need(t.dtype, t.rank, t.dims, &t.size_bytes));
+    t.data = calloc(1, t.size_bytes + 1);
+    for (int64_t i = 0; i < pt_tensor_count(&t); i++) {
+        double d = pt_rand_normal(rand);
+        float f = (float)d;
+        int64_t small = t.dtype == PT_BOOL ? pt_rand_below(rand, 2) : pt_rand_below(rand, 5);
+        const void *v = t.dtype == PT_FLOAT ? (const void *)&f : t.dtype == PT_DOUBLE ? (const void *)&d : (const void *)&small;
+        memcpy((char *)t.data + (size_t)i * pt_dtype_size(t.dtype), v, pt_dtype_size(t.dtype));
+    }
+    return t;
+}
+
+static void check_equal(const struct pt_tensor *a, const struct pt_tensor *b, size_t output, const char *text)
+{
+    assert_int_equal(a->dtype, b->dtype);
+    assert_true(pt_dims_equal(a, b));
+    for (int64_t i = 0; i < pt_tensor_count(a); i++) {
+        double x = value_at(a, i), y = value_at(b, i), bound = a->dtype == PT_FLOAT ? 2e-5 : a->dtype == PT_DOUBLE ? 1e-12 : 0;
+        if (!(x == y || (isnan(x) && isnan(y)) || fabs(x - y) <= bound * (1 + fabs(y))))
+            fail_msg("output %zu, element %lld: %.9g, the reference has %.9g, model:\n%s", output, (long long)i, x, y, text);
+    }
+}
+
+int test_same(const char *text)
+{
+    struct pt_buf model = test_model(text);
+    struct pt_tensor in[MAX_PARTS] = {0};
+    struct pt_session *s[2];
+    struct pt_run *r[2];
+    struct pt_err err = {0};
+    struct pt_rand rand;
+    pt_rand_init(&rand, 7);
+    for (int k = 0; k < 2; k++) {
+        struct pt_session_options o = {.thread_count = 1, .no_opt = k};
+        if (pt_session_open_memory(model.data, model.len, &o, &s[k], &err) < 0 || pt_run_create(s[k], &r[k], &err) < 0)
+            fail_msg("%s, model:\n%s", err.msg, text);
+        for (size_t i = 0; i < pt_session_input_count(s[k]); i++) {
+            if (k == 0)
+                in[i] = made_up(pt_session_input(s[k], i), &rand);
+            assert_int_equal(pt_run_set_input(r[k], i, &in[i], &err), PT_OK);
+        }
+        if (pt_run_execute(r[k], &err) < 0)
+            fail_msg("%s, model:\n%s", err.msg, text);
+    }
+    for (size_t i = 0; i < pt_session_output_count(s[0]); i++)
+        check_equal(pt_run_output(r[0], i), pt_run_output(r[1], i), i, text);
+    int steps = s[0]->programs[0]->step_count;
+    for (int k = 0; k < 2; k++) {
+        pt_run_destroy(r[k]);
+        pt_session_close(s[k]);
+    }
+    for (size_t i = 0; i < MAX_PARTS; i++)
+        free(in[i].data);
+    pt_buf_finish(&model);
+    return steps;
 }
 
 void test_fails(const char *text, const char *const *inputs, const char *message)

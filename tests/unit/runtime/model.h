@@ -37,6 +37,9 @@ struct pt_tensor test_tensor(const char *text);
 /* Runs the model on the inputs (texts, in order) as the compiler likes it, and node by node without any optimisation, and compares output i with
  * expected[i] (texts; "" to skip): floats within 1e-5 relative or absolute. */
 void test_run(const char *model, const char *const *inputs, const char *const *expected);
+/* Runs the model on made-up inputs (free dims are 3), optimised and as the reference, and compares all outputs: integers exactly, floats within
+ * rounding. Returns how many steps the optimised program has. */
+int test_same(const char *model);
 /* Opening or running must fail with a message that contains `message`. */
 void test_fails(const char *model, const char *const *inputs, const char *message);
 

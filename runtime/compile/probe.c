@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * probe.c: what can be said of every value before any run: its type, its rank, and those dims that are the same whatever the inputs are.
+ *
+ * Operators infer shapes from known dims only. So the graph is inferred twice, with two choices for the dims that the model leaves free; a dim that
+ * comes out the same both times does not depend on them. Where the second choice fits nowhere (exporters forget relations between
+ * dims), what the first gave is kept as not exact, good enough for the type and for conditions that a coincidence cannot break.
+ */
+#include "runtime/compile/program.h"
+#include "runtime/compile/rewrite.h"
+
+/* Values computed while probing are shapes, axes and sizes. */
+#define SMALL_BYTES 8192
+#define ALL_BYTES (16u << 20)
+
+struct probe {
+    const struct pt_graph *g;
+    struct pt_tensor *types; /* per value; dtype 0: unknown */
+    struct pt_arena mem;
+    struct pt_consts consts;
+};
+
+/* Pixels must be many enough for the windows of the model; everything else may be few. */
+static int64_t free_dim(const struct pt_value_info *vi, int axis, int choice)
+{
+    bool pixels = vi->dtype == PT_FLOAT && vi->rank >= 4 && axis >= 2;
+    return pixels ? 224 + 32 * choice : 1 + choice;
+}
+
+static void set_inputs(struct probe *p, int choice)
+{
+    for (int i = 0; i < p->g->input_count; i++) {
+        const struct pt_value_info *vi = &p->g->input_info[i];
+        struct pt_tensor *t = &p->types[p->g->inputs[i]];
+        if (vi->dtype == PT_UNDEFINED || vi->rank < 0)
+            continue;
+        *t = (struct pt_tensor){.dtype = vi->dtype, .rank = vi->rank};
+        for (int k = 0; k < vi->rank; k++)
+            t->dims[k] = vi->dims[k] < 0 ? free_dim(vi, k, choice) : vi->dims[k];
+        if (!pt_tensor_need(t->dtype, t->rank, t->dims, &t->size_bytes))
+            t->dtype = PT_UNDEFINED;
+    }
+}
+
+static bool is_small(const struct pt_op_ctx *c)
+{
+    size_t bytes = c->scratch_bytes;
+    for (int i = 0; i < c->in_count && bytes <= SMALL_BYTES; i++)
+        bytes += c->in[i] && c->in[i]->data ? c->in[i]->size_bytes : 0;
+    for (int i = 0; i < c->out_count && bytes <= SMALL_BYTES; i++)
+        bytes += c->out[i] ? c->out[i]->size_bytes : 0;
+    return bytes <= SMALL_BYTES;
+}
+
+/* Leaves the outputs unknown when they cannot be told. */
+static void probe_node(struct probe *p, const struct pt_node *n, const struct pt_tensor **in, struct pt_tensor **out)
+{
+    struct pt_err err;
+    struct pt_op_ctx c = {.node = n, .in = in, .out = out, .in_count = n->input_count, .out_count = n->output_count, .err = &err};
+    bool known = n->op != NULL;
+    for (int i = 0; i < n->input_count; i++) {
+        in[i] = n->inputs[i] < 0 ? NULL : &p->types[n->inputs[i]];
+        known = known && (!in[i] || in[i]->dtype != PT_UNDEFINED);
+    }
+    for (int i = 0; i < n->output_count; i++)
+        out[i] = n->outputs[i] < 0 ? NULL : &p->types[n->outputs[i]];
+    if (known && pt_eval_infer(&c, &p->mem) == PT_OK && (!pt_eval_can_fold(&c) || !is_small(&c) || pt_eval_run(&c, &p->consts) == PT_OK))
+        return;
+    for (int i = 0; i < n->output_count; i++)
+        if (out[i])
+            out[i]->dtype = PT_UNDEFINED;
+}
+
+static int probe(struct probe *p, int choice, int widest, struct pt_err *err)
+{
+    const struct pt_graph *g = p->g;
+    pt_auto_free const struct pt_tensor **in = pt_calloc((size_t)widest, sizeof *in);
+    pt_auto_free struct pt_tensor **out = pt_calloc((size_t)widest, sizeof *out);
+    if (!in || !out || !(p->types = pt_calloc((size_t)g->value_count + 1, sizeof *p->types)))
+        return pt_fail(err, PT_ENOMEM, "out of memory for the types of %d values", g->value_count);
+    pt_arena_init(&p->mem, 0);
+    pt_consts_init(&p->consts, ALL_BYTES);
+    for (int i = 0; i < g->value_count; i++)
+        if (g->values[i].constant)
+            p->types[i] = *g->values[i].constant;
+    set_inputs(p, choice);
+    for (int i = 0; i < g->node_count; i++)
+        if (!g->nodes[i].dead)
+            probe_node(p, &g->nodes[i], in, out);
+    return PT_OK;
+}
+
+static void finish(struct probe *p)
+{
+    if (p->types)
+        pt_consts_finish(&p->consts);
+    pt_arena_finish(&p->mem);
+    pt_free(p->types);
+}
+
+static void merge(struct pt_type *to, const struct pt_tensor *a, const struct pt_tensor *b)
+{
+    const struct pt_tensor *t = a->dtype != PT_UNDEFINED ? a : b;
+    bool both = a->dtype != PT_UNDEFINED && b->dtype == a->dtype;
+    *to = (struct pt_type){.dtype = t->dtype, .exact = both, .rank = both && a->rank != b->rank ? -1 : t->rank};
+    for (int i = 0; i < to->rank; i++)
+        to->dims[i] = (both ? a->dims[i] == b->dims[i] : t->dims[i] > 1) ? t->dims[i] : -1;
+}
+
+int pt_rewriter_probe(struct pt_rewriter *r)
+{
+    struct probe p[2] = {{.g = r->g}, {.g = r->g}};
+    const struct pt_graph *g = r->g;
+    int widest = 1, rc = PT_OK;
+    for (int i = 0; i < g->node_count; i++) {
+        widest = g->nodes[i].input_count > widest ? g->nodes[i].input_count : widest;
+        widest = g->nodes[i].output_count > widest ? g->nodes[i].output_count : widest;
+    }
+    for (int k = 0; k < 2 && rc == PT_OK; k++)
+        rc = probe(&p[k], k, widest, r->err);
+    if (rc == PT_OK && !(r->types = pt_calloc((size_t)g->value_count + 1, sizeof *r->types)))
+        rc = pt_fail(r->err, PT_ENOMEM, "out of memory for the types of %d values", g->value_count);
+    if (rc == PT_OK)
+        r->type_count = g->value_count;
+    for (int i = 0; i < r->type_count; i++)
+        merge(&r->types[i], &p[0].types[i], &p[1].types[i]);
+    finish(&p[0]);
+    finish(&p[1]);
+    return rc;
+}
+
+struct pt_type pt_type_of(const struct pt_rewriter *r, int value)
+{
+    const struct pt_tensor *t = pt_constant(r, value);
+    struct pt_type type = {.rank = -1};
+    if (t) {
+        type = (struct pt_type){.dtype = t->dtype, .exact = true, .rank = t->rank};
+        memcpy(type.dims, t->dims, sizeof type.dims);
+    } else if (value >= 0 && value < r->type_count) {
+        type = r->types[value];
+    }
+    return type;
+}
