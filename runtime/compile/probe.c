@@ -52,10 +52,10 @@ static bool is_small(const struct pt_op_ctx *c)
     return bytes <= SMALL_BYTES;
 }
 
-/* Leaves the outputs unknown when they cannot be told. */
-static void probe_node(struct probe *p, const struct pt_node *n, const struct pt_tensor **in, struct pt_tensor **out)
+/* Leaves the outputs unknown when they cannot be told; fails for want of memory only. */
+static int probe_node(struct probe *p, const struct pt_node *n, const struct pt_tensor **in, struct pt_tensor **out)
 {
-    struct pt_err err;
+    struct pt_err err = {0};
     struct pt_op_ctx c = {.node = n, .in = in, .out = out, .in_count = n->input_count, .out_count = n->output_count, .err = &err};
     bool known = n->op != NULL;
     for (int i = 0; i < n->input_count; i++) {
@@ -64,11 +64,13 @@ static void probe_node(struct probe *p, const struct pt_node *n, const struct pt
     }
     for (int i = 0; i < n->output_count; i++)
         out[i] = n->outputs[i] < 0 ? NULL : &p->types[n->outputs[i]];
-    if (known && pt_eval_infer(&c, &p->mem) == PT_OK && (!pt_eval_can_fold(&c) || !is_small(&c) || pt_eval_run(&c, &p->consts) == PT_OK))
-        return;
-    for (int i = 0; i < n->output_count; i++)
+    int rc = known ? pt_eval_infer(&c, &p->mem) : PT_ENOTFOUND;
+    if (rc == PT_OK && pt_eval_can_fold(&c) && is_small(&c))
+        rc = pt_eval_run(&c, &p->consts);
+    for (int i = 0; rc < 0 && i < n->output_count; i++)
         if (out[i])
             out[i]->dtype = PT_UNDEFINED;
+    return rc == PT_ENOMEM ? rc : PT_OK;
 }
 
 static int probe(struct probe *p, int choice, int widest, struct pt_err *err)
@@ -85,8 +87,8 @@ static int probe(struct probe *p, int choice, int widest, struct pt_err *err)
             p->types[i] = *g->values[i].constant;
     set_inputs(p, choice);
     for (int i = 0; i < g->node_count; i++)
-        if (!g->nodes[i].dead)
-            probe_node(p, &g->nodes[i], in, out);
+        if (!g->nodes[i].dead && probe_node(p, &g->nodes[i], in, out) < 0)
+            return pt_fail(err, PT_ENOMEM, "out of memory for the types of %d values", g->value_count);
     return PT_OK;
 }
 

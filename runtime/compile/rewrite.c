@@ -300,7 +300,8 @@ static int run_row(struct pt_rewriter *r, pt_rewrite_fn fn)
         pt_follow_aliases(r, r->g->nodes[i].inputs, r->g->nodes[i].input_count);
         rc = fn(r, i);
     }
-    pt_follow_aliases(r, r->g->outputs, r->g->output_count);
+    if (rc == PT_OK)
+        pt_follow_aliases(r, r->g->outputs, r->g->output_count);
     return rc;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * rewrite_cast.c: a Cast to the type that its operand has is nothing. A Cast of a Cast is one, when the type in between holds every value of the first
- * exactly, so that the way over it cannot be seen.
+ * rewrite_cast.c: a Cast to the type that its operand has is nothing. A Cast of a Cast is one, when the type in between holds every value of the
+ * first exactly, so that the way over it cannot be seen.
  */
 #include "runtime/compile/rewrite.h"
 #include "runtime/ops/table.h"

@@ -15,7 +15,8 @@ struct table {
 
 static bool tensors_equal(const struct pt_tensor *a, const struct pt_tensor *b)
 {
-    return a->dtype == b->dtype && pt_dims_equal(a, b) && a->dtype != PT_STRING && (a->size_bytes == 0 || memcmp(a->data, b->data, a->size_bytes) == 0);
+    return a->dtype == b->dtype && pt_dims_equal(a, b) && a->dtype != PT_STRING &&
+           (a->size_bytes == 0 || memcmp(a->data, b->data, a->size_bytes) == 0);
 }
 
 static const struct pt_tensor *small_constant(const struct pt_rewriter *r, int value)

@@ -28,7 +28,8 @@ int pt_rewrite_gelu(struct pt_rewriter *r, int node)
     if (node < 0 || r->g->nodes[node].op != &pt_op_mul)
         return PT_OK;
     bool erf = pt_match_any(r, node, exact, COUNT(exact), &m) >= 0;
-    if ((!erf && pt_match_any(r, node, approximate, COUNT(approximate), &m) < 0) || !pt_op_takes(&pt_op_gelu, pt_type_of(r, pt_matched(&m, 'x')).dtype))
+    if ((!erf && pt_match_any(r, node, approximate, COUNT(approximate), &m) < 0) ||
+        !pt_op_takes(&pt_op_gelu, pt_type_of(r, pt_matched(&m, 'x')).dtype))
         return PT_OK;
     pt_become(r, node, &pt_op_gelu, 20);
     pt_set_input(r, node, 0, pt_matched(&m, 'x'));

@@ -15,8 +15,8 @@
 #define D "d:Sub(x,m:ReduceMean(x,...))"
 #define SPREAD(square) "Sqrt(Add(v:ReduceMean(" square ",...),#e))"
 /* The ways to divide d by its spread. */
-#define NORMAL(square) \
-    "Div(" D "," SPREAD(square) ")", "Mul(" D ",Reciprocal(" SPREAD(square) "))", "Mul(" D ",Div(1," SPREAD(square) "))", \
+#define NORMAL(square)                                                                                                                               \
+    "Div(" D "," SPREAD(square) ")", "Mul(" D ",Reciprocal(" SPREAD(square) "))", "Mul(" D ",Div(1," SPREAD(square) "))",                            \
         "Mul(" D ",Pow(Add(v:ReduceMean(" square ",...),#e),-0.5))"
 
 static const char *const normals[] = {NORMAL("Pow(d,2)"), NORMAL("Mul(d,d)")};

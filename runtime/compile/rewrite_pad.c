@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * rewrite_pad.c: a Pad of pixels before a Conv or a pool becomes that node's own padding, where the value padded with is what the node pads with: 0 for
- * Conv and for AveragePool that counts padding, minus infinity for MaxPool.
+ * rewrite_pad.c: a Pad of pixels before a Conv or a pool becomes that node's own padding, where the value padded with is what the node pads with: 0
+ * for Conv and for AveragePool that counts padding, minus infinity for MaxPool.
  */
 #include "runtime/compile/rewrite.h"
 #include "runtime/ops/table.h"

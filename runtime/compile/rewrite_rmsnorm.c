@@ -8,8 +8,8 @@
 #include "runtime/ops/table.h"
 
 #define SPREAD(square) "Sqrt(Add(v:ReduceMean(" square ",...),#e))"
-#define WAYS(square) \
-    "Mul(Div(x," SPREAD(square) "),#g)", "Mul(Mul(x,Reciprocal(" SPREAD(square) ")),#g)", "Mul(Mul(x,Div(1," SPREAD(square) ")),#g)", \
+#define WAYS(square)                                                                                                                                 \
+    "Mul(Div(x," SPREAD(square) "),#g)", "Mul(Mul(x,Reciprocal(" SPREAD(square) ")),#g)", "Mul(Mul(x,Div(1," SPREAD(square) ")),#g)",                \
         "Mul(Mul(x,Pow(Add(v:ReduceMean(" square ",...),#e),-0.5)),#g)"
 
 static const char *const ways[] = {WAYS("Pow(x,2)"), WAYS("Mul(x,x)")};

@@ -19,9 +19,9 @@ struct pair {
 
 /* Any order of the elements will do: row by row for one operand, in step for two. */
 static const struct pt_op *const unary[] = {
-    &pt_op_relu, &pt_op_leaky_relu, &pt_op_elu,     &pt_op_selu,         &pt_op_sigmoid,    &pt_op_tanh,       &pt_op_erf,  &pt_op_gelu, &pt_op_exp,
-    &pt_op_log,  &pt_op_sqrt,       &pt_op_abs,     &pt_op_neg,          &pt_op_reciprocal, &pt_op_floor,      &pt_op_ceil, &pt_op_clip, &pt_op_cast,
-    &pt_op_not,  &pt_op_softplus,   &pt_op_softsign, &pt_op_hard_sigmoid, &pt_op_hard_swish, &pt_op_swish,      &pt_op_mish, &pt_op_sign, &pt_op_round,
+    &pt_op_relu, &pt_op_leaky_relu, &pt_op_elu,      &pt_op_selu,         &pt_op_sigmoid,    &pt_op_tanh,  &pt_op_erf,  &pt_op_gelu, &pt_op_exp,
+    &pt_op_log,  &pt_op_sqrt,       &pt_op_abs,      &pt_op_neg,          &pt_op_reciprocal, &pt_op_floor, &pt_op_ceil, &pt_op_clip, &pt_op_cast,
+    &pt_op_not,  &pt_op_softplus,   &pt_op_softsign, &pt_op_hard_sigmoid, &pt_op_hard_swish, &pt_op_swish, &pt_op_mish, &pt_op_sign, &pt_op_round,
 };
 static const struct pt_op *const binary[] = {&pt_op_add, &pt_op_sub, &pt_op_mul, &pt_op_div, &pt_op_pow, &pt_op_max, &pt_op_min, &pt_op_prelu};
 

@@ -111,10 +111,10 @@ static void batchnorm_folds(void **state)
 }
 
 #define ATTENTION \
-    "const w f32[8,8]:" W8 W8 W8 W8 W8 W8 W8 W8 "\nconst b f32[8]:1,2,3,4,5,6,7,8\nconst shape i64[4]:2,3,2,4\nconst flat i64[3]:2,3,8\nconst sc f32[]:2\n" \
+    "const w f32[8,8]:" W8 W8 W8 W8 W8 W8 W8 W8 "\nconst w3 f32[8,8]:" W8 W8 W8 W8 W8 W8 W8 W8 "\nconst b f32[8]:1,2,3,4,5,6,7,8\nconst shape i64[4]:2,3,2,4\nconst flat i64[3]:2,3,8\nconst sc f32[]:2\n" \
     "q = MatMul(x,w)\nqb = Add(b,q)\nqr = Reshape(qb,shape)\nqt = Transpose(qr) perm=[0,2,1,3]\n" \
     "k = MatMul(x,w)\nkr = Reshape(k,shape)\nkt = Transpose(kr) perm=[0,2,3,1]\n" \
-    "v = MatMul(x,w)\nvr = Reshape(v,shape)\nvt = Transpose(vr) perm=[0,2,1,3]\n"
+    "v = MatMul(x,w3)\nvr = Reshape(v,shape)\nvt = Transpose(vr) perm=[0,2,1,3]\n"
 #define W8 "0.1,-0.2,0.3,0.4,-0.5,0.06,0.7,-0.08,"
 
 static void attention(void **state)
