@@ -7,8 +7,10 @@
 #include "net/tls_ssl.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 #include <string.h>
@@ -257,4 +259,13 @@ void pt_sha256_abort(struct pt_sha256 *h)
         return;
     EVP_MD_CTX_free(h->ctx);
     pt_free(h);
+}
+
+int pt_hmac_sha256(struct pt_str key, struct pt_str message, uint8_t out[32], struct pt_err *err)
+{
+    uint8_t mac[32];
+    if (key.len > INT_MAX || !HMAC(EVP_sha256(), key.p, (int)key.len, (const uint8_t *)message.p, message.len, mac, NULL))
+        return pt_ssl_fail(err, PT_ENOMEM, "HMAC");
+    memcpy(out, mac, sizeof mac);
+    return PT_OK;
 }

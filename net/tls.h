@@ -28,4 +28,6 @@ void pt_sha256_update(struct pt_sha256 *h, const void *p, size_t len);
 void pt_sha256_finish(struct pt_sha256 *h, uint8_t out[32]); /* and frees */
 void pt_sha256_abort(struct pt_sha256 *h);                   /* frees; NULL is fine */
 
+int pt_hmac_sha256(struct pt_str key, struct pt_str message, uint8_t out[32], struct pt_err *err); /* out may be key's memory */
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * url.h: private to net/: http and https URLs.
+ * url.h: http and https URLs.
  */
 #ifndef PT_NET_URL_H
 #define PT_NET_URL_H

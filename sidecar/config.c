@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/contract.h"
 #include "base/mem.h"
+#include "sidecar/locator.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -213,10 +214,10 @@ static int read_document(struct reader *r)
 
 static int check_uri(const char *uri, struct pt_err *err)
 {
-    struct pt_str s = pt_str(uri);
-    if (pt_str_starts(s, PT_STR("file:///")) || pt_str_starts(s, PT_STR("https://")) || pt_str_starts(s, PT_STR("http://")))
+    if (pt_str_starts(pt_str(uri), PT_STR("file:///")))
         return PT_OK;
-    return pt_fail(err, PT_EINVAL, "model.uri: want file:///PATH, https://... or http://..., got \"%s\"", uri);
+    int rc = pt_locator_check(uri, err);
+    return rc < 0 ? pt_wrap(err, "model.uri") : PT_OK;
 }
 
 /* What no single member says. */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * source.c: one attempt is  attempt -> (what is there already is hashed) -> call -> complete -> publish  and ends in finish() or give_up().
+ * source.c: one attempt is  attempt -> locate -> (what is there already is hashed) -> call -> complete -> publish  and ends in finish() or give_up().
  * Where a server names a version of the file (ETag, or Last-Modified), the next attempt asks for the rest of that version only.
  */
 #include "sidecar/source.h"
 
 #include "base/mem.h"
 #include "base/path.h"
+#include "sidecar/locator.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,17 +19,23 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { STALL_MS = 30000, HASH_CHUNK = 256 << 10, MAX_REDIRECTS = 5 };
+enum { STALL_MS = 30000, HASH_CHUNK = 256 << 10, MAX_REFUSAL = 4096, MAX_HEADERS = 12, REFUSAL_MS = 2000 };
 
 struct pt_source {
     struct pt_source_options o;
     char *uri;
     bool is_file, has_digest, hashed;
-    uint8_t digest[32], got[32];
-    char shown[256]; /* the URI for messages: without the query, which may hold a signature */
+    uint8_t wanted[32];          /* by the owner, if o.digest is set */
+    uint8_t digest[32], got[32]; /* the same, or what the place promises; of what came */
+    char shown[256];             /* the URI for messages: without the query, which may hold a signature */
     char dir[PATH_MAX - 96], part[PATH_MAX], path[PATH_MAX];
     struct pt_http_client *client;
+    struct pt_locator *locator;
+    const struct pt_location *where; /* of this attempt */
     struct pt_http_call *call;
+    int refused;           /* status of an answer that is no success, */
+    struct pt_buf refusal; /* and its body */
+    bool elsewhere;        /* the locator knows another place to try */
     struct pt_timer timer;
     struct pt_work work;
     bool working, destroyed;
@@ -190,23 +197,34 @@ static int accept_rest(struct pt_source *s, const struct pt_http_response *r, st
     if (begin != s->done) {
         pt_sha256_abort(s->sha);
         s->sha = NULL; /* from the beginning next time */
-        return pt_fail(err, PT_EIO, "GET %s: asked for the bytes from %lld on, got those from %lld on", s->shown, (long long)s->done, (long long)begin);
+        return pt_fail(err, PT_EIO, "GET %s: asked for the bytes from %lld on, got those from %lld on", s->shown, (long long)s->done,
+                       (long long)begin);
     }
     s->total = header_number(rest);
     return PT_OK;
 }
 
-static int refused(struct pt_source *s, int status, struct pt_err *err)
+static void refused(struct pt_source *s, struct pt_err *err)
 {
     static const struct {
         int status, code;
         const char *text;
-    } known[] = {{401, PT_EDENIED, " (not authenticated)"}, {403, PT_EDENIED, " (forbidden)"},          {404, PT_ENOTFOUND, " (not found)"},
-                 {410, PT_ENOTFOUND, " (gone)"},             {429, PT_EUNAVAILABLE, " (too many requests)"}, {503, PT_EUNAVAILABLE, " (unavailable)"}};
+    } known[] = {{401, PT_EDENIED, " (not authenticated)"},
+                 {403, PT_EDENIED, " (forbidden)"},
+                 {404, PT_ENOTFOUND, " (not found)"},
+                 {410, PT_ENOTFOUND, " (gone)"},
+                 {429, PT_EUNAVAILABLE, " (too many requests)"},
+                 {503, PT_EUNAVAILABLE, " (unavailable)"}};
+    int code = PT_EUNAVAILABLE;
+    const char *text = "";
+    char why[320];
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        if (known[i].status == status)
-            return pt_fail(err, known[i].code, "GET %s: the server answered %d%s", s->shown, status, known[i].text);
-    return pt_fail(err, PT_EUNAVAILABLE, "GET %s: the server answered %d", s->shown, status);
+        if (known[i].status == s->refused) {
+            code = known[i].code;
+            text = known[i].text;
+        }
+    pt_refusal_text((struct pt_str){s->refusal.data, s->refusal.len}, why, sizeof why);
+    pt_fail(err, code, "GET %s: the server answered %d%s%s%s", s->shown, s->refused, text, *why ? ": " : "", why);
 }
 
 static void remember_validator(struct pt_source *s, const struct pt_http_response *r)
@@ -217,21 +235,32 @@ static void remember_validator(struct pt_source *s, const struct pt_http_respons
     snprintf(s->validator, sizeof s->validator, PT_STR_FMT, v.p && v.len < sizeof s->validator ? (int)v.len : 0, v.p ? v.p : "");
 }
 
+static void on_refusal_late(struct pt_timer *t);
+
+/* Its body may say why, if it comes soon and is short. */
+static int accept_refusal(struct pt_source *s, const struct pt_http_response *r)
+{
+    if (r->status == 416) { /* what is here is longer than the file there */
+        pt_sha256_abort(s->sha);
+        s->sha = NULL;
+    }
+    s->refused = r->status;
+    s->elsewhere = pt_locator_again(s->locator, r);
+    pt_timer_start(pt_loop_sched(s->o.loop), &s->timer, REFUSAL_MS, on_refusal_late);
+    return PT_OK;
+}
+
 static int accept_response(struct pt_source *s, const struct pt_http_response *r, struct pt_err *err)
 {
     int rc;
-    if (r->status == 206 && s->done > 0) {
+    if (r->status != 200 && !(r->status == 206 && s->done > 0))
+        return accept_refusal(s, r);
+    if (r->status == 206) {
         rc = accept_rest(s, r, err);
-    } else if (r->status == 200) {
+    } else {
         s->total = header_number(pt_http_response_header(r, "Content-Length"));
         rc = s->done > 0 ? restart(s, err) : PT_OK;
         remember_validator(s, r);
-    } else {
-        if (r->status == 416) { /* what is here is longer than the file there */
-            pt_sha256_abort(s->sha);
-            s->sha = NULL;
-        }
-        rc = refused(s, r->status, err);
     }
     return rc < 0 ? rc : reserve(s, err);
 }
@@ -240,7 +269,7 @@ static int on_headers(void *arg, const struct pt_http_response *r)
 {
     struct pt_source *s = arg;
     int rc = accept_response(s, r, &s->err);
-    if (rc == PT_OK)
+    if (rc == PT_OK && !s->refused)
         s->o.progress(s->o.arg, s->done, s->total);
     return rc;
 }
@@ -248,6 +277,8 @@ static int on_headers(void *arg, const struct pt_http_response *r)
 static int on_data(void *arg, const void *p, size_t len)
 {
     struct pt_source *s = arg;
+    if (s->refused) /* more than fits does not matter */
+        return pt_buf_append(&s->refusal, p, len) ? PT_OK : PT_ELIMIT;
     int rc = write_part(s, p, len, &s->err);
     if (rc == PT_OK)
         s->o.progress(s->o.arg, s->done, s->total);
@@ -300,11 +331,34 @@ static int complete(struct pt_source *s, struct pt_err *err)
     return start_work(s, run_publish, on_published, err);
 }
 
+/* The end of a call that was refused: once more where the locator says, or the error. */
+static void end_refused(struct pt_source *s)
+{
+    pt_timer_stop(pt_loop_sched(s->o.loop), &s->timer);
+    if (s->elsewhere) {
+        pt_locator_start(s->locator);
+        return;
+    }
+    refused(s, &s->err);
+    give_up(s, &s->err);
+}
+
+static void on_refusal_late(struct pt_timer *t)
+{
+    struct pt_source *s = (struct pt_source *)((char *)t - offsetof(struct pt_source, timer));
+    pt_http_call_cancel(pt_steal(s->call));
+    end_refused(s);
+}
+
 static void on_call_done(void *arg, const struct pt_http_response *r, const struct pt_err *err)
 {
     struct pt_source *s = arg;
     (void)r;
     s->call = NULL;
+    if (s->refused) {
+        end_refused(s);
+        return;
+    }
     if (s->err.code == 0 && err)
         s->err = *err;
     if (s->err.code == 0)
@@ -318,8 +372,10 @@ static void on_call_done(void *arg, const struct pt_http_response *r, const stru
 static int start_call(struct pt_source *s, struct pt_err *err)
 {
     char range[48];
-    struct pt_http_header headers[3] = {{PT_STR("Accept-Encoding"), PT_STR("identity")}};
+    struct pt_http_header headers[MAX_HEADERS] = {{PT_STR("Accept-Encoding"), PT_STR("identity")}};
     size_t count = 1;
+    for (size_t i = 0; i < s->where->header_count && count + 2 < MAX_HEADERS; i++)
+        headers[count++] = s->where->headers[i];
     bool resume = s->sha && s->done > 0 && (s->validator[0] || s->has_digest);
     if (!resume && restart(s, err) < 0)
         return err->code;
@@ -329,12 +385,20 @@ static int start_call(struct pt_source *s, struct pt_err *err)
         if (s->validator[0])
             headers[count++] = (struct pt_http_header){PT_STR("If-Range"), pt_str(s->validator)};
     }
-    struct pt_http_client_options co = {.tls = s->o.tls, .max_idle = 1};
-    if (!s->client && pt_http_client_create(s->o.loop, &co, &s->client, err) < 0)
-        return err->code;
     s->total = -1;
-    struct pt_http_call_options call = {.method = "GET", .url = s->uri, .headers = headers, .header_count = count, .stall_timeout_ms = STALL_MS,
-                                        .max_redirects = MAX_REDIRECTS, .on_headers = on_headers, .on_data = on_data, .on_done = on_call_done, .arg = s};
+    s->refused = 0;
+    s->elsewhere = false;
+    pt_buf_reset(&s->refusal);
+    struct pt_http_call_options call = {.method = "GET",
+                                        .url = s->where->url,
+                                        .headers = headers,
+                                        .header_count = count,
+                                        .stall_timeout_ms = STALL_MS,
+                                        .max_redirects = s->where->max_redirects,
+                                        .on_headers = on_headers,
+                                        .on_data = on_data,
+                                        .on_done = on_call_done,
+                                        .arg = s};
     return pt_http_call_start(s->client, &call, &s->call, err);
 }
 
@@ -365,17 +429,21 @@ static void on_part_hashed(struct pt_work *w)
         give_up(s, &s->err);
 }
 
+/* Gives the file of that digest if the cache has it. */
+static bool from_cache(struct pt_source *s)
+{
+    if (!s->has_digest)
+        return false;
+    final_path(s, s->digest);
+    int fd = open_file(s->path, NULL);
+    if (fd >= 0)
+        finish(s, fd, false);
+    return fd >= 0;
+}
+
 static int download(struct pt_source *s, struct pt_err *err)
 {
     int rc;
-    if (s->has_digest) {
-        final_path(s, s->digest);
-        int fd = open_file(s->path, NULL);
-        if (fd >= 0) {
-            finish(s, fd, false);
-            return PT_OK;
-        }
-    }
     if (s->fd < 0) {
         if ((rc = open_part(s, err)) < 0)
             return rc;
@@ -385,13 +453,40 @@ static int download(struct pt_source *s, struct pt_err *err)
     return start_call(s, err);
 }
 
+/* What the place says of the bytes counts like a wish; both must hold. */
+static int adopt_digest(struct pt_source *s, const uint8_t *promised, struct pt_err *err)
+{
+    char want[72], got[72];
+    if (!promised || (s->o.digest && memcmp(promised, s->wanted, 32) == 0))
+        return PT_OK;
+    if (s->o.digest) {
+        pt_format_digest(s->wanted, want);
+        pt_format_digest(promised, got);
+        return pt_fail(err, PT_ECONFLICT, "%s: digest: want %s, the registry has %s", s->shown, want, got);
+    }
+    memcpy(s->digest, promised, 32);
+    s->has_digest = true;
+    return PT_OK;
+}
+
+static void on_located(void *arg, const struct pt_location *where, const struct pt_err *err)
+{
+    struct pt_source *s = arg;
+    int rc = err ? (s->err = *err).code : adopt_digest(s, where->digest, &s->err);
+    s->where = where;
+    if (rc == PT_OK && where->digest && from_cache(s))
+        return;
+    if (rc < 0 || download(s, &s->err) < 0)
+        give_up(s, &s->err);
+}
+
 static void attempt(struct pt_timer *t)
 {
     struct pt_source *s = (struct pt_source *)((char *)t - offsetof(struct pt_source, timer));
     s->err.code = 0;
     if (!s->is_file) {
-        if (download(s, &s->err) < 0)
-            give_up(s, &s->err);
+        if (!from_cache(s))
+            pt_locator_start(s->locator);
         return;
     }
     int fd = open_file(s->path, &s->err);
@@ -412,20 +507,32 @@ void pt_source_discard(struct pt_source *s)
         (void)unlink(s->path);
 }
 
+static int create_locator(struct pt_source *s, struct pt_err *err)
+{
+    struct pt_http_client_options co = {.tls = s->o.tls, .max_idle = 1};
+    int rc = pt_http_client_create(s->o.loop, &co, &s->client, err);
+    struct pt_locator_options lo = {.loop = s->o.loop, .client = s->client, .uri = s->uri, .done = on_located, .arg = s};
+    return rc < 0 ? rc : pt_locator_create(&lo, &s->locator, err);
+}
+
 int pt_source_create(const struct pt_source_options *o, struct pt_source **out, struct pt_err *err)
 {
     struct pt_source *s = pt_calloc(1, sizeof *s);
     if (!s)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    *s = (struct pt_source){.o = *o, .fd = -1, .total = -1, .has_digest = o->digest != NULL};
-    if (o->digest)
+    *s = (struct pt_source){.o = *o, .fd = -1, .total = -1, .has_digest = o->digest != NULL, .refusal = PT_BUF_INIT(MAX_REFUSAL)};
+    if (o->digest) {
+        memcpy(s->wanted, o->digest, 32);
         memcpy(s->digest, o->digest, 32);
+    }
     int rc = (s->uri = pt_strdup(o->uri)) ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK) {
         snprintf(s->shown, sizeof s->shown, "%.*s", (int)strcspn(o->uri, "?"), o->uri);
         s->is_file = pt_str_starts(pt_str(o->uri), PT_STR("file://"));
         rc = s->is_file ? pt_path_resolve(o->uri + 7, s->path, sizeof s->path, err) : pt_path_resolve(o->cache_dir, s->dir, sizeof s->dir, err);
     }
+    if (rc == PT_OK && !s->is_file)
+        rc = create_locator(s, err);
     if (rc < 0) {
         pt_source_destroy(s);
         return rc;
@@ -444,9 +551,11 @@ void pt_source_destroy(struct pt_source *s)
     if (s->call)
         pt_http_call_cancel(s->call);
     s->call = NULL;
+    pt_locator_destroy(pt_steal(s->locator));
     if (s->working)
         return;
     pt_http_client_destroy(s->client);
+    pt_buf_finish(&s->refusal);
     pt_sha256_abort(s->sha);
     if (s->fd >= 0)
         close(s->fd);

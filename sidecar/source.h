@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * source.h: brings a model's bytes into a local file: file:// where it lies, http(s):// into the cache directory.
+ * source.h: brings a model's bytes into a local file: file:// where it lies, anything that locator.h knows into the cache directory.
  *
  * A download goes to NAME.part, hashed as it arrives, and gets its name (sha256-HEX) only when it is complete, has the wanted digest and
  * is on the disk: whatever ends the process, the cache never holds half a model. An attempt that broke off is resumed by the next one.

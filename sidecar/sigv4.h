@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * sigv4.h: AWS Signature Version 4 (docs.aws.amazon.com, "Signing AWS API requests") of a GET without a body, as S3 and what speaks its
+ * protocol want it. Pure.
+ */
+#ifndef PT_SIDECAR_SIGV4_H
+#define PT_SIDECAR_SIGV4_H
+
+#include "base/buf.h"
+
+struct pt_sigv4 {
+    struct pt_str access_key, secret_key, session_token; /* token: empty without one */
+    struct pt_str region, service;
+    struct pt_str host; /* the Host header as it is sent */
+    struct pt_str path; /* as in the request line: percent-encoded */
+    int64_t wall_ms;
+};
+/* The values of x-amz-date ("20261126T070000Z") and Authorization; the request also carries x-amz-content-sha256: PT_SIGV4_EMPTY and, with a token,
+ * x-amz-security-token. */
+#define PT_SIGV4_EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+int pt_sigv4_sign(const struct pt_sigv4 *s, char date[20], struct pt_buf *authorization, struct pt_err *err);
+
+/* Appends s with everything but unreserved characters and, where `slash`, '/' percent-encoded. */
+void pt_percent_encode(struct pt_buf *b, struct pt_str s, bool slash);
+
+#endif
