@@ -41,6 +41,7 @@ static const struct {
     {&pt_op_pow, pt_lower_pow},
     {&pt_op_softmax, pt_lower_softmax},
     {&pt_op_layer_normalization, pt_lower_layernorm},
+    {&pt_op_rms_normalization, pt_lower_rmsnorm},
     {&pt_op_batch_normalization, pt_lower_batchnorm},
     {&pt_op_transpose, pt_lower_transpose},
     {&pt_op_concat, pt_lower_concat},

@@ -37,6 +37,8 @@ int pt_lower_clip(struct pt_lower *l);
 int pt_lower_pow(struct pt_lower *l);
 int pt_lower_softmax(struct pt_lower *l);
 int pt_lower_layernorm(struct pt_lower *l);
+int pt_lower_rmsnorm(struct pt_lower *l);
+int pt_lower_tanh_gelu(struct pt_lower *l);
 int pt_lower_transpose(struct pt_lower *l);
 int pt_lower_concat(struct pt_lower *l);
 int pt_lower_batchnorm(struct pt_lower *l);
@@ -74,6 +76,8 @@ static inline struct pt_slot *pt_lower_given(const struct pt_lower *l, int slot)
 int pt_lower_to(struct pt_lower *l, int slot, enum pt_layout layout);
 /* Channels-last and plain order are the same memory for this tensor. */
 bool pt_same_order(const struct pt_tensor *t);
+/* t gives one value for each of the last n elements of x, the same for every row of n. */
+bool pt_lower_is_row(const struct pt_tensor *t, const struct pt_tensor *x, int64_t n);
 /* Makes a constant operand readable as C elements: views of the file may lie anywhere. */
 int pt_lower_align(struct pt_lower *l, int slot);
 /* Zeroed memory that lives with the program. */

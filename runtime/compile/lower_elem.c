@@ -79,8 +79,8 @@ int pt_lower_unary(struct pt_lower *l)
     };
     const struct pt_op *op = l->item->node->op;
     const struct pt_unary_params *u = l->item->params;
-    if (op == &pt_op_gelu && u->p[0] != 0) /* the tanh kind */
-        return 0;
+    if (op == &pt_op_gelu && u->p[0] != 0)
+        return pt_lower_tanh_gelu(l);
     if ((op == &pt_op_gelu && pt_fuse_act(l, PT_ACT_GELU, 0, 0)) || (op == &pt_op_relu && pt_fuse_act(l, PT_ACT_RELU, 0, 0)))
         return 1;
     for (size_t i = 0; i < sizeof ids / sizeof *ids; i++)
@@ -453,8 +453,9 @@ int pt_lower_layernorm(struct pt_lower *l)
 {
     const struct pt_layernorm_params *p = l->item->params;
     const struct pt_slot *scale = pt_lower_slot(l, pt_lower_in(l, 1)), *bias = pt_lower_given(l, pt_lower_in(l, 2));
-    if (pt_lower_slot(l, pt_lower_in(l, 0))->t.dtype != PT_FLOAT || pt_lower_out(l, 1) >= 0 || pt_lower_out(l, 2) >= 0 || p->n == 0 || p->rows == 0 ||
-        pt_tensor_count(&scale->t) != p->n || (bias && pt_tensor_count(&bias->t) != p->n))
+    const struct pt_tensor *x = &pt_lower_slot(l, pt_lower_in(l, 0))->t;
+    if (x->dtype != PT_FLOAT || pt_lower_out(l, 1) >= 0 || pt_lower_out(l, 2) >= 0 || p->n == 0 || p->rows == 0 ||
+        !pt_lower_is_row(&scale->t, x, p->n) || (bias && !pt_lower_is_row(&bias->t, x, p->n)))
         return 0;
     struct rows_step *s = pt_lower_alloc(l, sizeof *s);
     int in[4];

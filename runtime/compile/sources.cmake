@@ -6,7 +6,9 @@ set(PT_COMPILE_SOURCES
   compile/lower.c
   compile/lower_conv.c
   compile/lower_elem.c
+  compile/lower_gelu.c
   compile/lower_gemm.c
+  compile/lower_rmsnorm.c
   compile/match.c
   compile/packs.c
   compile/plan.c

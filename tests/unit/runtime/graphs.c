@@ -168,6 +168,17 @@ static void layernorm(void **state)
                TEXTS("f32[2,3]"));
 }
 
+/* Rows longer than a vector, with tails; scales that are rows and one that only has their length. */
+static void rows(void **state)
+{
+    (void)state;
+    assert_int_equal(test_same("opset 23\nin x f32[3,5,67]\nin g f32[67]\ny = RMSNormalization(x,g)\nout y\n"), 1);
+    assert_int_equal(test_same("opset 23\nin x f32[7,2,9]\nin g f32[2,9]\ny = RMSNormalization(x,g) axis=1\nout y\n"), 1);
+    test_same("opset 23\nin x f32[3,3,4]\nin g f32[3,1,4]\ny = RMSNormalization(x,g) axis=1\nz = LayerNormalization(x,g,g) axis=1\nout y\nout z\n");
+    test_same("opset 23\nin x f32[3,4]\nin g f32[1]\ny = RMSNormalization(x,g)\nout y\n");
+    assert_int_equal(test_same("opset 20\nin x f32[5,1300]\ny = Gelu(x) approximate='tanh'\nout y\n"), 1);
+}
+
 /* Values that look alike in memory but may not share it. */
 static void memory(void **state)
 {
@@ -227,6 +238,7 @@ int main(void)
         cmocka_unit_test(convolution_epilogues), cmocka_unit_test(layouts),   cmocka_unit_test(batchnorm_folds),
         cmocka_unit_test(attention),             cmocka_unit_test(gelu),      cmocka_unit_test(layernorm),
         cmocka_unit_test(memory),                cmocka_unit_test(shape_arithmetic), cmocka_unit_test(long_chains),
+        cmocka_unit_test(rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
