@@ -21,13 +21,15 @@
 #define PT_SHORT_NAME "mdep"
 
 /* --- labels, annotations, conditions ------------------------------------------------------------------------- */
-#define PT_LABEL_MANAGED_BY "app.kubernetes.io/managed-by"      /* = PT_MANAGER; the selector of every watch of ours */
-#define PT_LABEL_INSTANCE "app.kubernetes.io/instance"          /* the ModelDeployment's name */
-#define PT_LABEL_NAME "pintle.dev/model-deployment"             /* the same; status.selector uses this one */
-#define PT_LABEL_REVISION "controller-revision-hash"            /* as StatefulSet and DaemonSet name it */
-#define PT_ANNOTATION_CONFIG "pintle.dev/config"                /* on pods: the sidecar's configuration, JSON */
-#define PT_READINESS_GATE "pintle.dev/model-ready"              /* pod condition, kept by the operator from reports */
-#define PT_MANAGER "pintle-operator"                            /* field manager, managed-by, event source */
+#define PT_LABEL_MANAGED_BY "app.kubernetes.io/managed-by" /* = PT_MANAGER; the selector of every watch of ours */
+#define PT_LABEL_INSTANCE "app.kubernetes.io/instance"     /* the ModelDeployment's name */
+#define PT_LABEL_NAME "pintle.dev/model-deployment"        /* the same; status.selector uses this one */
+#define PT_LABEL_REVISION "controller-revision-hash"       /* as StatefulSet and DaemonSet name it */
+#define PT_ANNOTATION_CONFIG "pintle.dev/config"           /* on pods: the sidecar's configuration, JSON */
+#define PT_ANNOTATION_ROLLBACK "pintle.dev/rollback-to"    /* on ModelDeployments: the number or name of a revision, "0" the one before */
+#define PT_ANNOTATION_CAUSE "kubernetes.io/change-cause"   /* why it was changed; kept with the revision, shown by `pintle rollout history` */
+#define PT_READINESS_GATE "pintle.dev/model-ready"         /* pod condition, kept by the operator from reports */
+#define PT_MANAGER "pintle-operator"                       /* field manager, managed-by, event source */
 
 /* --- the pod --------------------------------------------------------------------------------------------------- */
 #define PT_CONTAINER "sidecar"                                  /* name of our container; user templates merge into it by name */

@@ -11,17 +11,18 @@
 
 #include <getopt.h>
 
-#define PT_COMMANDS(X) \
-    X(run, "run a model on inputs from files") \
-    X(bench, "measure load time, latency and memory of a model") \
-    X(inspect, "show what a model is made of") \
-    X(serve, "serve a model over HTTP") \
-    X(up, "run ModelDeployments on this machine, without a cluster") \
-    X(get, "list objects of a running `pintle up`") \
-    X(describe, "show an object and its events") \
-    X(apply, "create or change objects from a file") \
-    X(scale, "set the number of replicas") \
-    X(delete, "delete objects") \
+#define PT_COMMANDS(X)                                                                                                                               \
+    X(run, "run a model on inputs from files")                                                                                                       \
+    X(bench, "measure load time, latency and memory of a model")                                                                                     \
+    X(inspect, "show what a model is made of")                                                                                                       \
+    X(serve, "serve a model over HTTP")                                                                                                              \
+    X(up, "run ModelDeployments on this machine, without a cluster")                                                                                 \
+    X(get, "list objects of a running `pintle up`")                                                                                                  \
+    X(describe, "show an object and its events")                                                                                                     \
+    X(apply, "create or change objects from a file")                                                                                                 \
+    X(scale, "set the number of replicas")                                                                                                           \
+    X(rollout, "watch, undo, pause or restart a rollout")                                                                                            \
+    X(delete, "delete objects")                                                                                                                      \
     X(logs, "print the log of a pod")
 
 #define PT_X(name, summary) int pt_cmd_##name(int argc, char **argv);

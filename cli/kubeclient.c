@@ -63,10 +63,13 @@ struct option_row {
 };
 #define FIELD(f) offsetof(struct pt_cli_options, f)
 static const struct option_row option_rows[] = {
-    {0, "-n", "--namespace", FIELD(ns), true},        {0, NULL, "--socket", FIELD(socket_path), true}, {0, "-h", "--help", FIELD(help), false},
-    {'A', "-A", "--all-namespaces", FIELD(all_namespaces), false}, {'o', "-o", "--output", FIELD(output), true},  {'f', "-f", "--filename", FIELD(filename), true},
-    {'r', NULL, "--replicas", FIELD(replicas), true}, {'l', "-l", "--selector", FIELD(selector), true}, {'t', NULL, "--tail", FIELD(tail), true},
-    {'F', "-f", "--follow", FIELD(follow), false},    {'w', "-w", "--watch", FIELD(watch), false},
+    {0, "-n", "--namespace", FIELD(ns), true},        {0, NULL, "--socket", FIELD(socket_path), true},
+    {0, "-h", "--help", FIELD(help), false},          {'A', "-A", "--all-namespaces", FIELD(all_namespaces), false},
+    {'o', "-o", "--output", FIELD(output), true},     {'f', "-f", "--filename", FIELD(filename), true},
+    {'r', NULL, "--replicas", FIELD(replicas), true}, {'l', "-l", "--selector", FIELD(selector), true},
+    {'t', NULL, "--tail", FIELD(tail), true},         {'F', "-f", "--follow", FIELD(follow), false},
+    {'w', "-w", "--watch", FIELD(watch), false},      {'R', NULL, "--to-revision", FIELD(to_revision), true},
+    {'V', NULL, "--revision", FIELD(revision), true}, {'T', NULL, "--timeout", FIELD(timeout), true},
 };
 
 static const struct option_row *find_option(const char *arg, const char *flags, const char **value)

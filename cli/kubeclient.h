@@ -23,20 +23,21 @@ void pt_cli_path(const struct pt_cli_kind *k, const char *ns, const char *name, 
 
 /* Options that every one of these commands has. */
 struct pt_cli_options {
-    const char *ns;          /* -n, "default" */
-    const char *socket_path; /* --socket, else PINTLE_SOCKET, else where `pintle up` puts it */
-    bool all_namespaces;     /* -A */
-    const char *output;      /* -o */
-    const char *filename;    /* -f */
-    const char *replicas;    /* --replicas */
-    const char *selector;    /* -l */
-    const char *tail;        /* --tail */
+    const char *ns;                               /* -n, "default" */
+    const char *socket_path;                      /* --socket, else PINTLE_SOCKET, else where `pintle up` puts it */
+    bool all_namespaces;                          /* -A */
+    const char *output;                           /* -o */
+    const char *filename;                         /* -f */
+    const char *replicas;                         /* --replicas */
+    const char *selector;                         /* -l */
+    const char *tail;                             /* --tail */
+    const char *to_revision, *revision, *timeout; /* --to-revision, --revision, --timeout */
     bool follow, help, watch, previous;
     const char *args[16];    /* what is left: kinds and names */
     size_t arg_count;
 };
-/* Fills o from argv; flags holds the letters of the options this command takes beside -n --socket --help: 'A' 'o' 'f' 'r' (--replicas) 'l' 't' (--tail)
- * 'F' (--follow) 'w' (--watch). PT_EINVAL names the argument. */
+/* Fills o from argv; flags holds the letters of the options this command takes beside -n --socket --help: 'A' 'o' 'f' 'r' (--replicas) 'l' 't'
+ * (--tail) 'F' (--follow) 'w' (--watch) 'R' (--to-revision) 'V' (--revision) 'T' (--timeout). PT_EINVAL names the argument. */
 int pt_cli_parse(int argc, char **argv, const char *flags, struct pt_cli_options *o, struct pt_err *err);
 
 struct pt_cli_response {

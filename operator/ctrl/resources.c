@@ -8,6 +8,8 @@
 const struct pt_resource pt_res_modeldeployments = {PT_GROUP, PT_API_VERSION, PT_PLURAL, PT_KIND, true};
 const struct pt_resource pt_res_pods = {"", "v1", "pods", "Pod", true};
 const struct pt_resource pt_res_services = {"", "v1", "services", "Service", true};
+const struct pt_resource pt_res_poddisruptionbudgets = {"policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true};
+const struct pt_resource pt_res_leases = {"coordination.k8s.io", "v1", "leases", "Lease", true};
 const struct pt_resource pt_res_controllerrevisions = {"apps", "v1", "controllerrevisions", "ControllerRevision", true};
 const struct pt_resource pt_res_events = {"", "v1", "events", "Event", true};
 const struct pt_resource pt_res_secrets = {"", "v1", "secrets", "Secret", true};

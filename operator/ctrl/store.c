@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store.c: see store.h. Two maps onto the same objects: by name, and by owner's uid to the first of a linked list.
+ * store.c: see store.h. Two maps onto the same objects: by name, and by owner's uid to the first of a linked list. Orphans are listed under
+ * "namespace/name" of the owner they ask for: no uid has a slash.
  */
 #include "operator/ctrl/store.h"
 
@@ -39,22 +40,37 @@ struct pt_object *pt_store_owned(const struct pt_store *s, const char *owner_uid
     return pt_map_get(&s->by_owner, pt_str(owner_uid));
 }
 
+struct pt_object *pt_store_orphans(const struct pt_store *s, const char *ns, const char *owner_name)
+{
+    char key[KEY_MAX];
+    return pt_map_get(&s->by_owner, key_of(key, ns, owner_name));
+}
+
+static struct pt_str owner_key(char key[KEY_MAX], const struct pt_object *o)
+{
+    return o->owner_uid ? pt_str(o->owner_uid) : o->owner_name ? key_of(key, o->ns, o->owner_name) : (struct pt_str){NULL, 0};
+}
+
 static int link_owner(struct pt_store *s, struct pt_object *o, struct pt_err *err)
 {
-    if (!o->owner_uid)
+    char key[KEY_MAX];
+    struct pt_str k = owner_key(key, o);
+    if (!k.p)
         return PT_OK;
-    o->next = pt_map_get(&s->by_owner, pt_str(o->owner_uid));
-    return pt_map_set(&s->by_owner, pt_str(o->owner_uid), o, NULL, err);
+    o->next = pt_map_get(&s->by_owner, k);
+    return pt_map_set(&s->by_owner, k, o, NULL, err);
 }
 
 static void unlink_owner(struct pt_store *s, struct pt_object *o)
 {
-    struct pt_object *head = o->owner_uid ? pt_map_get(&s->by_owner, pt_str(o->owner_uid)) : NULL;
+    char key[KEY_MAX];
+    struct pt_str k = owner_key(key, o);
+    struct pt_object *head = k.p ? pt_map_get(&s->by_owner, k) : NULL;
     if (head == o) {
         if (o->next)
-            (void)pt_map_set(&s->by_owner, pt_str(o->owner_uid), o->next, NULL, NULL); /* the key is there: needs no memory */
+            (void)pt_map_set(&s->by_owner, k, o->next, NULL, NULL); /* the key is there: needs no memory */
         else
-            pt_map_remove(&s->by_owner, pt_str(o->owner_uid));
+            pt_map_remove(&s->by_owner, k);
         return;
     }
     for (; head; head = head->next)

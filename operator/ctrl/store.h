@@ -14,7 +14,7 @@
 
 struct pt_object {
     const char *ns, *name, *uid;
-    const char *owner_uid, *owner_name; /* of the controller; NULL: none */
+    const char *owner_uid, *owner_name; /* of the controller; an orphan has only the name of the one that its labels ask for; NULL: none */
     uint64_t rv;
     struct pt_object *next; /* the owner's next; in order of no meaning */
     unsigned mark;          /* the store's: seen by the list of this number */
@@ -41,9 +41,16 @@ struct pt_store {
 void pt_store_init(struct pt_store *s, const struct pt_store_type *type, void *arg);
 void pt_store_finish(struct pt_store *s); /* frees all objects, without calling changed() */
 struct pt_object *pt_store_get(const struct pt_store *s, const char *ns, const char *name);
-struct pt_object *pt_store_owned(const struct pt_store *s, const char *owner_uid); /* first; then ->next */
-static inline bool pt_store_synced(const struct pt_store *s) { return s->lists > 0; }
-static inline size_t pt_store_count(const struct pt_store *s) { return s->by_name.count; }
+struct pt_object *pt_store_owned(const struct pt_store *s, const char *owner_uid);                    /* first; then ->next */
+struct pt_object *pt_store_orphans(const struct pt_store *s, const char *ns, const char *owner_name); /* of that name's: without a controller */
+static inline bool pt_store_synced(const struct pt_store *s)
+{
+    return s->lists > 0;
+}
+static inline size_t pt_store_count(const struct pt_store *s)
+{
+    return s->by_name.count;
+}
 
 /* News from the watch; takes o. */
 int pt_store_put(struct pt_store *s, struct pt_object *o, struct pt_err *err);

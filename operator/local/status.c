@@ -60,7 +60,7 @@ static void put_container(struct pt_buf *b, const struct pt_local_pod *p)
         pt_buf_json_string(b, pt_str(p->waiting_message));
         pt_buf_puts(b, "}}");
     }
-    if (p->ended && p->process) {
+    if (p->ended && p->phase != PT_LOCAL_POD_STOPPING && p->phase != PT_LOCAL_POD_ENDED) { /* also while it waits, as a kubelet says it */
         pt_buf_puts(b, ",\"lastState\":");
         put_terminated(b, p);
     }

@@ -48,8 +48,16 @@ static int admit(void *arg, const struct pt_resource *res, struct pt_str object,
 {
     (void)arg;
     (void)old;
-    if (res == &pt_res_modeldeployments)
-        return pt_spec_admit(object, out, err);
+    if (res == &pt_res_modeldeployments) {
+        struct pt_spec spec;
+        int rc = pt_spec_decode(object, &spec, err);
+        bool own = rc == PT_OK && spec.own_containers;
+        pt_spec_finish(&spec);
+        if (own)
+            return pt_fail(err, PT_EINVAL,
+                           "spec.template.spec: containers of your own need a cluster; without one only the sidecar runs, as a process");
+        return rc < 0 ? rc : pt_spec_admit(object, out, err);
+    }
     pt_buf_append(out, object.p, object.len);
     return pt_buf_check(out, "object", err);
 }

@@ -227,8 +227,16 @@ int pt_memapi_create(const struct pt_memapi_options *o, struct pt_memapi **out, 
     static const struct {
         const struct pt_resource *res;
         bool has_status;
-    } known[] = {{&pt_res_modeldeployments, true}, {&pt_res_pods, true},     {&pt_res_services, true},    {&pt_res_controllerrevisions, false},
-                 {&pt_res_events, false},          {&pt_res_secrets, false}, {&pt_res_configmaps, false}, {&pt_res_tokenreviews, false}};
+    } known[] = {{&pt_res_modeldeployments, true},
+                 {&pt_res_pods, true},
+                 {&pt_res_services, true},
+                 {&pt_res_controllerrevisions, false},
+                 {&pt_res_events, false},
+                 {&pt_res_secrets, false},
+                 {&pt_res_configmaps, false},
+                 {&pt_res_tokenreviews, false},
+                 {&pt_res_poddisruptionbudgets, true},
+                 {&pt_res_leases, false}};
     struct pt_memapi *m = pt_calloc(1, sizeof *m);
     if (!m)
         return pt_fail(err, PT_ENOMEM, "create memapi: out of memory");

@@ -53,6 +53,11 @@ int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, 
     pt_buf_printf(out, "{\"apiVersion\":\"apps/v1\",\"kind\":\"ControllerRevision\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"labels\":{", name, md->o.ns);
     put_labels(out, md);
     pt_buf_printf(out, ",\"%s\":\"%s\"},", PT_LABEL_REVISION, name);
+    if (md->cause) {
+        pt_buf_puts(out, "\"annotations\":{\"" PT_ANNOTATION_CAUSE "\":");
+        pt_buf_json_string(out, pt_str(md->cause));
+        pt_buf_puts(out, "},");
+    }
     put_owner(out, md);
     pt_buf_printf(out, "},\"revision\":%lld,\"data\":{\"spec\":", (long long)number);
     pt_buf_puts(out, md->spec.user_json);
@@ -79,6 +84,95 @@ int pt_build_service_shape(const struct pt_md *md, struct pt_buf *out, struct pt
 {
     pt_buf_printf(out, "http:%d>http metrics:%d>metrics @%s", md->spec.port, md->spec.metrics_port, md->o.name);
     return pt_buf_check(out, "build service", err);
+}
+
+static void put_amount(struct pt_buf *b, struct pt_amount a, const char *quote)
+{
+    if (a.percent)
+        pt_buf_printf(b, "%s%d%%%s", quote, a.value, quote);
+    else
+        pt_buf_printf(b, "%d", a.value);
+}
+
+#define EVICTION_POLICY "AlwaysAllow" /* a pod that does not serve is not worth keeping a node for */
+
+int pt_build_budget(const struct pt_md *md, const char *uid, struct pt_buf *out, struct pt_err *err)
+{
+    pt_buf_printf(out, "{\"apiVersion\":\"policy/v1\",\"kind\":\"PodDisruptionBudget\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",",
+                  md->o.name, md->o.ns);
+    if (uid)
+        pt_buf_printf(out, "\"uid\":\"%s\",", uid);
+    pt_buf_puts(out, "\"labels\":{");
+    put_labels(out, md);
+    pt_buf_puts(out, "},");
+    put_owner(out, md);
+    pt_buf_puts(out, "},\"spec\":{\"maxUnavailable\":");
+    put_amount(out, md->spec.budget, "\"");
+    pt_buf_printf(out, ",\"unhealthyPodEvictionPolicy\":\"" EVICTION_POLICY "\",\"selector\":{\"matchLabels\":{\"%s\":\"%s\"}}}}", PT_LABEL_NAME,
+                  md->o.name);
+    return pt_buf_check(out, "build PodDisruptionBudget", err);
+}
+
+int pt_build_budget_shape(const struct pt_md *md, struct pt_buf *out, struct pt_err *err)
+{
+    put_amount(out, md->spec.budget, "");
+    pt_buf_printf(out, " " EVICTION_POLICY " @%s", md->o.name);
+    return pt_buf_check(out, "build PodDisruptionBudget", err);
+}
+
+int pt_build_ownership(const struct pt_md *md, const struct pt_object *o, bool ours, struct pt_buf *out, struct pt_err *err)
+{
+    pt_buf_printf(out, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\",", o->uid, (unsigned long long)o->rv);
+    if (ours)
+        put_owner(out, md);
+    else
+        pt_buf_printf(out, "\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"%s\"}]", md->o.uid);
+    pt_buf_puts(out, "}}");
+    return pt_buf_check(out, "build owner reference", err);
+}
+
+/* --- rollback ------------------------------------------------------------------------------------------------------------ */
+
+/* Members of `to` that are not as in `from`; null for those that only `from` has. Lists count as one value. */
+static int difference(const cJSON *from, const cJSON *to, cJSON *out, struct pt_err *err)
+{
+    const cJSON *v;
+    int rc = PT_OK;
+    cJSON_ArrayForEach(v, from) if (rc == PT_OK && !cJSON_GetObjectItemCaseSensitive(to, v->string)) rc =
+        pt_obj_set(out, v->string, cJSON_CreateNull(), err);
+    cJSON_ArrayForEach(v, to)
+    {
+        const cJSON *was = cJSON_GetObjectItemCaseSensitive(from, v->string);
+        if (rc < 0 || (was && cJSON_Compare(was, v, 1)))
+            continue;
+        if (!cJSON_IsObject(was) || !cJSON_IsObject(v)) {
+            rc = pt_obj_set(out, v->string, cJSON_Duplicate(v, 1), err);
+            continue;
+        }
+        cJSON *inner = cJSON_CreateObject();
+        rc = inner ? difference(was, v, inner, err) : pt_fail(err, PT_ENOMEM, "rollback: out of memory");
+        if (rc < 0)
+            cJSON_Delete(inner);
+        else
+            rc = pt_obj_set(out, v->string, inner, err);
+    }
+    return rc;
+}
+
+int pt_build_rollback(const struct pt_md *md, const char *data, struct pt_buf *out, struct pt_err *err)
+{
+    pt_auto_obj *now = NULL, *then = NULL, *patch = cJSON_CreateObject();
+    if (!patch)
+        return pt_fail(err, PT_ENOMEM, "rollback: out of memory");
+    if (data && (pt_obj_parse(pt_str(md->spec.user_json), "spec", &now, err) < 0 || pt_obj_parse(pt_str(data), "revision", &then, err) < 0 ||
+                 difference(now, then, patch, err) < 0))
+        return err->code;
+    pt_buf_printf(out, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"annotations\":{\"" PT_ANNOTATION_ROLLBACK "\":null}},\"spec\":",
+                  md->o.uid, (unsigned long long)md->o.rv);
+    if (pt_obj_print(patch, out, err) < 0)
+        return err->code;
+    pt_buf_putc(out, '}');
+    return pt_buf_check(out, "build rollback", err);
 }
 
 /* --- pod ----------------------------------------------------------------------------------------------------------------- */
@@ -166,6 +260,20 @@ static void put_volumes(struct pt_buf *b)
     pt_buf_puts(b, "{\"name\":\"pintle-cache\",\"emptyDir\":{}}");
 }
 
+/* Spread over nodes and zones as far as that is possible, each revision by itself; what the user says about it replaces all of this. */
+static void put_spread(struct pt_buf *b, const struct pt_md *md)
+{
+    static const char *const keys[] = {"kubernetes.io/hostname", "topology.kubernetes.io/zone"};
+    pt_buf_puts(b, "\"topologySpreadConstraints\":[");
+    for (int i = 0; i < 2; i++)
+        pt_buf_printf(
+            b,
+            "%s{\"maxSkew\":1,\"topologyKey\":\"%s\",\"whenUnsatisfiable\":\"ScheduleAnyway\",\"labelSelector\":{\"matchLabels\":{\"%s\":\"%s\"}},"
+            "\"matchLabelKeys\":[\"" PT_LABEL_REVISION "\"]}",
+            i ? "," : "", keys[i], PT_LABEL_NAME, md->o.name);
+    pt_buf_puts(b, "],");
+}
+
 /* Time for requests in flight after the drain has begun, and a margin to end in. */
 #define GRACE_MARGIN_S 10
 
@@ -184,8 +292,11 @@ static int write_pod(struct pt_buf *b, const struct pt_md *md, const struct pt_s
     put_owner(b, md);
     pt_buf_printf(b, "},\"spec\":{\"automountServiceAccountToken\":false,\"enableServiceLinks\":false,\"terminationGracePeriodSeconds\":%lld,",
                   (long long)(duration_of(user, "drain.timeout", 30000) + 999) / 1000 + GRACE_MARGIN_S);
-    pt_buf_puts(b, "\"readinessGates\":[{\"conditionType\":\"" PT_READINESS_GATE "\"}],\"securityContext\":{\"runAsNonRoot\":true,\"runAsUser\":65532,"
-                   "\"runAsGroup\":65532,\"fsGroup\":65532,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},\"containers\":[");
+    if (!pt_obj_get(user, "template.spec.topologySpreadConstraints"))
+        put_spread(b, md);
+    pt_buf_puts(b,
+                "\"readinessGates\":[{\"conditionType\":\"" PT_READINESS_GATE "\"}],\"securityContext\":{\"runAsNonRoot\":true,\"runAsUser\":65532,"
+                "\"runAsGroup\":65532,\"fsGroup\":65532,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},\"containers\":[");
     put_container(b, s, user, err);
     pt_buf_puts(b, "],\"volumes\":[");
     put_volumes(b);
@@ -193,8 +304,22 @@ static int write_pod(struct pt_buf *b, const struct pt_md *md, const struct pt_s
     return pt_buf_check(b, "build pod", err);
 }
 
-int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const char *name, struct pt_buf *out,
-                 struct pt_err *err)
+/* Beside containers of the user's the sidecar becomes a native one: after their init containers, before them, and stopped when they have ended. */
+static int make_native(cJSON *pod, struct pt_err *err)
+{
+    cJSON *spec = pt_obj_mut(pod, "spec"), *containers = cJSON_GetObjectItemCaseSensitive(spec, "containers"), *c;
+    cJSON_ArrayForEach(c, containers) if (!strcmp(pt_obj_text(c, "name"), PT_CONTAINER)) break;
+    if (!c || cJSON_GetArraySize(containers) == 1)
+        return PT_OK;
+    cJSON *init = cJSON_GetObjectItemCaseSensitive(spec, "initContainers");
+    if (!init && pt_obj_set(spec, "initContainers", init = cJSON_CreateArray(), err) < 0)
+        return err->code;
+    cJSON_AddItemToArray(init, cJSON_DetachItemViaPointer(containers, c));
+    return pt_obj_set(c, "restartPolicy", cJSON_CreateString("Always"), err);
+}
+
+int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const char *name,
+                 struct pt_buf *out, struct pt_err *err)
 {
     pt_auto_obj *user = NULL, *pod = NULL;
     pt_auto_buf text = PT_BUF_INIT(0);
@@ -208,5 +333,7 @@ int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char
         return err->code;
     if (pt_obj_strategic(pod, template, err) < 0)
         return pt_wrap(err, "spec.template");
+    if (make_native(pod, err) < 0)
+        return err->code;
     return pt_obj_print(pod, out, err);
 }

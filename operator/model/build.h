@@ -24,6 +24,13 @@ int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, 
 int pt_build_service(const struct pt_md *md, const char *uid, struct pt_buf *out, struct pt_err *err);
 /* What pt_service_decode() would say of it. */
 int pt_build_service_shape(const struct pt_md *md, struct pt_buf *out, struct pt_err *err);
+/* A PodDisruptionBudget for spec.disruption; the same two. */
+int pt_build_budget(const struct pt_md *md, const char *uid, struct pt_buf *out, struct pt_err *err);
+int pt_build_budget_shape(const struct pt_md *md, struct pt_buf *out, struct pt_err *err);
+/* Strategic patch that makes o ours (it must be as we saw it), or lets it go. */
+int pt_build_ownership(const struct pt_md *md, const struct pt_object *o, bool ours, struct pt_buf *out, struct pt_err *err);
+/* Merge patch of the ModelDeployment: back to this user input (NULL: as it is), and the annotation that asked for it goes. */
+int pt_build_rollback(const struct pt_md *md, const char *data, struct pt_buf *out, struct pt_err *err);
 /* The user's template is merged last. PT_EINVAL: it does not fit. */
 int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const char *name, struct pt_buf *out,
                  struct pt_err *err);

@@ -20,8 +20,8 @@ struct pt_deployment {
     char uid[64];
     struct pt_progress progress;
     int64_t progress_ms;
-    int64_t status_ms;        /* the last write of the status; -1: none */
-    int64_t service_taken_ms; /* -1: not */
+    int64_t status_ms;                /* the last write of the status; -1: none */
+    int64_t taken_ms[PT_NAMED_COUNT]; /* the name of our Service, of our budget was found taken then; -1: not */
     bool revision_taken;
     bool has_trouble;
     char trouble[64], trouble_message[320];
@@ -30,7 +30,7 @@ struct pt_deployment {
     struct pt_carry_out *run; /* under way */
 };
 
-enum pt_kind_index { PT_STORE_MD, PT_STORE_POD, PT_STORE_REVISION, PT_STORE_SERVICE, PT_STORE_COUNT };
+enum pt_kind_index { PT_STORE_MD, PT_STORE_POD, PT_STORE_REVISION, PT_STORE_SERVICE, PT_STORE_BUDGET, PT_STORE_COUNT };
 
 struct pt_operator {
     struct pt_operator_options o;

@@ -53,6 +53,11 @@ void pt_pod_free(struct pt_object *o)
     pt_free(o);
 }
 
+static const char *map_str(const cJSON *tree, const char *path, const char *key)
+{
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(tree, path), key));
+}
+
 static const cJSON *controller_of(const cJSON *tree)
 {
     const cJSON *e;
@@ -72,16 +77,13 @@ static int put_meta(struct packer *p, struct pt_object *o, const cJSON *tree, st
     put(p, &o->ns, pt_obj_str(tree, "metadata.namespace"));
     put(p, &o->name, name);
     put(p, &o->uid, uid);
-    if (owner_uid && owner_name) {
+    if (owner_uid && owner_name)
         put(p, &o->owner_uid, owner_uid);
+    else if (!owner)
+        owner_name = map_str(tree, "metadata.labels", PT_LABEL_NAME);
+    if (owner_name && *owner_name)
         put(p, &o->owner_name, owner_name);
-    }
     return PT_OK;
-}
-
-static const char *map_str(const cJSON *tree, const char *path, const char *key)
-{
-    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(tree, path), key));
 }
 
 static int64_t time_of(const cJSON *o, const char *path)
@@ -122,26 +124,29 @@ static void pod_conditions(struct packer *p, struct pt_pod *pod, const cJSON *tr
     put(p, &pod->unschedulable, scheduled && truth_of(scheduled) == PT_FALSE ? pt_obj_str(scheduled, "message") : NULL);
 }
 
-/* Our container's, or that of whichever container has trouble first. */
+/* Of whichever container has trouble first; ours may be an init container. One that ended well, as init containers do, is no trouble. */
 static void pod_containers(struct packer *p, struct pt_pod *pod, const cJSON *tree)
 {
+    static const char *const lists[] = {"status.initContainerStatuses", "status.containerStatuses"};
     const cJSON *c;
     const char *waiting = NULL, *message = NULL, *ended = NULL;
-    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.containerStatuses"))
-    {
-        const cJSON *last = pt_obj_get(c, "state.terminated");
-        if (!last)
-            last = pt_obj_get(c, "lastState.terminated");
-        if (!waiting) {
-            waiting = pt_obj_str(c, "state.waiting.reason");
-            message = pt_obj_str(c, "state.waiting.message");
+    for (int i = 0; i < 2; i++)
+        cJSON_ArrayForEach(c, pt_obj_get(tree, lists[i]))
+        {
+            const cJSON *last = pt_obj_get(c, "state.terminated");
+            const char *why = pt_obj_str(c, "state.waiting.reason");
+            if (!last)
+                last = pt_obj_get(c, "lastState.terminated");
+            if (why && (!waiting || !strcmp(waiting, "PodInitializing"))) {
+                waiting = why;
+                message = pt_obj_str(c, "state.waiting.message");
+            }
+            if (last && !ended && pt_obj_int(last, "exitCode", 0) != 0) {
+                ended = pt_obj_str(last, "reason");
+                pod->exit_code = (int)pt_obj_int(last, "exitCode", 0);
+            }
+            pod->restarts += (int)pt_obj_int(c, "restartCount", 0);
         }
-        if (last && !ended) {
-            ended = pt_obj_str(last, "reason");
-            pod->exit_code = (int)pt_obj_int(last, "exitCode", 0);
-        }
-        pod->restarts += (int)pt_obj_int(c, "restartCount", 0);
-    }
     put(p, &pod->waiting, waiting);
     put(p, &pod->waiting_message, message);
     put(p, &pod->ended, ended);
@@ -150,7 +155,7 @@ static void pod_containers(struct packer *p, struct pt_pod *pod, const cJSON *tr
 int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
 {
     struct packer p = {.count = 0};
-    struct pt_pod pod = {.state = {.ready_since_ms = -1, .drain_since_ms = -1, .doomed_ms = -1}};
+    struct pt_pod pod = {.state = {.ready_since_ms = -1, .drain_since_ms = -1, .drained_ms = -1, .doomed_ms = -1}};
     pt_auto_obj *tree = NULL;
     if (pt_obj_parse(json, "pod", &tree, err) < 0 || put_meta(&p, &pod.o, tree, err) < 0)
         return err->code;
@@ -162,6 +167,9 @@ int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err
                 : !strcmp(phase, "Failed") || !strcmp(phase, "Succeeded") ? PT_PHASE_ENDED : PT_PHASE_PENDING;
     pod.terminating = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
     pod.assigned = node && *node;
+    pod.node = pod.assigned ? pt_fnv32a(node, strlen(node), 2166136261u) : 0;
+    const char *label = map_str(tree, "metadata.labels", PT_LABEL_NAME);
+    pod.strayed = pod.o.owner_uid && (!label || strcmp(label, pod.o.owner_name) != 0);
     pod.created_ms = time_of(tree, "metadata.creationTimestamp");
     if (cost && pt_parse_i64(pt_str(cost), INT32_MIN, INT32_MAX, "cost", &n, NULL) == PT_OK)
         pod.deletion_cost = (int)n;
@@ -194,26 +202,51 @@ int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err
     return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode revision: out of memory");
 }
 
-int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+static int shaped_decode(struct pt_str json, const char *what, void (*write)(const cJSON *tree, struct pt_buf *shape), struct pt_object **out,
+                         struct pt_err *err)
 {
     struct packer p = {.count = 0};
-    struct pt_service s = {.shape = NULL};
+    struct pt_shaped s = {.shape = NULL};
     pt_auto_obj *tree = NULL;
     pt_auto_buf shape = PT_BUF_INIT(0);
-    const cJSON *port;
-    if (pt_obj_parse(json, "service", &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
+    if (pt_obj_parse(json, what, &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
         return err->code;
+    write(tree, &shape);
+    put(&p, &s.shape, pt_buf_cstr(&shape));
+    struct pt_shaped *packed = shape.failed ? NULL : pack(&p, &s, sizeof s);
+    *out = packed ? &packed->o : NULL;
+    return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode %s: out of memory", what);
+}
+
+static void service_shape(const cJSON *tree, struct pt_buf *shape)
+{
+    const cJSON *port;
     cJSON_ArrayForEach(port, pt_obj_get(tree, "spec.ports"))
     {
-        const char *name = pt_obj_str(port, "name"), *target = pt_obj_str(port, "targetPort");
-        pt_buf_printf(&shape, "%s:%lld>%s ", name ? name : "", (long long)pt_obj_int(port, "port", 0), target ? target : "");
+        pt_buf_printf(shape, "%s:%lld>%s ", pt_obj_text(port, "name"), (long long)pt_obj_int(port, "port", 0), pt_obj_text(port, "targetPort"));
     }
     const char *selected = map_str(tree, "spec.selector", PT_LABEL_NAME);
-    pt_buf_printf(&shape, "@%s", selected ? selected : "");
-    put(&p, &s.shape, pt_buf_cstr(&shape));
-    struct pt_service *packed = shape.failed ? NULL : pack(&p, &s, sizeof s);
-    *out = packed ? &packed->o : NULL;
-    return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode service: out of memory");
+    pt_buf_printf(shape, "@%s", selected ? selected : "");
+}
+
+int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    return shaped_decode(json, "service", service_shape, out, err);
+}
+
+static void budget_shape(const cJSON *tree, struct pt_buf *shape)
+{
+    const char *percent = pt_obj_str(tree, "spec.maxUnavailable"), *selected = map_str(tree, "spec.selector.matchLabels", PT_LABEL_NAME);
+    if (percent)
+        pt_buf_puts(shape, percent);
+    else
+        pt_buf_printf(shape, "%lld", (long long)pt_obj_int(tree, "spec.maxUnavailable", -1));
+    pt_buf_printf(shape, " %s @%s", pt_obj_text(tree, "spec.unhealthyPodEvictionPolicy"), selected ? selected : "");
+}
+
+int pt_budget_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    return shaped_decode(json, "PodDisruptionBudget", budget_shape, out, err);
 }
 
 /* --- ModelDeployment ----------------------------------------------------------------------------------------------------- */
@@ -229,6 +262,8 @@ void pt_md_free(struct pt_object *o)
     pt_free(md->update_revision);
     pt_free(md->digest);
     pt_free(md->last_failure);
+    pt_free(md->rollback_to);
+    pt_free(md->cause);
     pt_free(md);
 }
 
@@ -237,6 +272,12 @@ static bool copy_str(char **out, const cJSON *tree, const char *path)
     const char *s = pt_obj_str(tree, path);
     *out = pt_strdup(s ? s : "");
     return *out != NULL;
+}
+
+static bool copy_annotation(char **out, const cJSON *tree, const char *name)
+{
+    const char *s = map_str(tree, "metadata.annotations", name);
+    return !s || (*out = pt_strdup(s));
 }
 
 static int md_conditions(struct pt_md *md, const cJSON *tree)
@@ -290,6 +331,8 @@ int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
     draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
     struct pt_md *md = pack(&p, &draft, sizeof draft);
     int rc = md ? md_status(md, tree, err) : pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
+    if (rc == PT_OK && (!copy_annotation(&md->rollback_to, tree, PT_ANNOTATION_ROLLBACK) || !copy_annotation(&md->cause, tree, PT_ANNOTATION_CAUSE)))
+        rc = pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
     if (rc == PT_OK && pt_spec_read(tree, &md->spec, &why) < 0) {
         pt_spec_finish(&md->spec);
         md->invalid = pt_strdup(why.msg);

@@ -34,6 +34,7 @@ struct pt_md {
     char *current_revision, *update_revision; /* "" when not set */
     char *digest;                             /* status.model.digest */
     char *last_failure;                       /* status.model.lastFailure, JSON, or NULL */
+    char *rollback_to, *cause;                /* annotations, or NULL */
     int collisions;
     bool deadline_exceeded;
     struct {
@@ -48,6 +49,7 @@ enum pt_phase { PT_PHASE_PENDING, PT_PHASE_UNKNOWN, PT_PHASE_RUNNING, PT_PHASE_E
 struct pt_pod_state {
     int64_t ready_since_ms; /* -1: not ready */
     int64_t drain_since_ms; /* -1: not being drained */
+    int64_t drained_ms;     /* being drained, and its node has said not ready since; -1: not */
     int64_t doomed_ms;      /* its deletion was asked for then; -1: not */
     bool reported, has_digest;
     enum pt_model_state model;
@@ -69,6 +71,8 @@ struct pt_pod {
     enum pt_phase phase;
     enum pt_truth gate;
     bool terminating, assigned, ready;
+    bool strayed;  /* its label no longer says whose it is */
+    uint32_t node; /* hash of the node's name */
     int restarts, exit_code, deletion_cost;
     int64_t created_ms, ready_wall_ms;
     struct pt_pod_state state;
@@ -81,9 +85,10 @@ struct pt_revision {
     const char *digest; /* of the model; "" when the user gave none */
 };
 
-struct pt_service {
+/* A Service or a PodDisruptionBudget. */
+struct pt_shaped {
     struct pt_object o;
-    const char *shape; /* ports and selector in one text, to compare */
+    const char *shape; /* what we decide about it in one text, to compare */
 };
 
 /* For struct pt_store_type. A spec that is not understood is no failure of decoding: it is kept with the reason. */
@@ -91,8 +96,9 @@ int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
 int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+int pt_budget_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 void pt_md_free(struct pt_object *o);
 void pt_pod_free(struct pt_object *o);
-void pt_packed_free(struct pt_object *o); /* revisions, services */
+void pt_packed_free(struct pt_object *o); /* revisions, services, budgets */
 
 #endif

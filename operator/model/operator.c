@@ -66,6 +66,7 @@ static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_
         struct pt_pod_state *st = &is->state;
         bool draining = is->gate == PT_FALSE && !strcmp(is->gate_reason, PT_GATE_REMOVAL);
         st->ready_since_ms = !is->ready ? -1 : st->ready_since_ms >= 0 ? st->ready_since_ms : now - before;
+        st->drained_ms = !draining || is->ready ? -1 : st->drained_ms >= 0 ? st->drained_ms : now;
         st->drain_since_ms = !draining ? -1 : st->drain_since_ms >= 0 ? st->drain_since_ms : now;
     }
     child_changed(arg, change, was_object, is_object, initial);
@@ -80,6 +81,7 @@ static const struct {
     [PT_STORE_POD] = {{"pods", pt_pod_decode, pt_pod_free, pod_changed}, &pt_res_pods, true},
     [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, pt_packed_free, child_changed}, &pt_res_controllerrevisions, true},
     [PT_STORE_SERVICE] = {{"services", pt_service_decode, pt_packed_free, child_changed}, &pt_res_services, true},
+    [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, true},
 };
 
 /* --- reconcile ----------------------------------------------------------------------------------------------------------- */
@@ -105,21 +107,22 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
     }
     snprintf(d->uid, sizeof d->uid, "%s", uid);
     d->progress_ms = pt_now_ms(op->o.sched);
-    d->service_taken_ms = d->status_ms = -1;
+    d->status_ms = -1;
+    for (int i = 0; i < PT_NAMED_COUNT; i++)
+        d->taken_ms[i] = -1;
     return d;
 }
 
 static int make_plan(struct pt_operator *op, struct pt_deployment *d, const struct pt_md *md, struct pt_plan *plan, struct pt_err *err)
 {
+    static const enum pt_kind_index named[PT_NAMED_COUNT] = {[PT_NAMED_SERVICE] = PT_STORE_SERVICE, [PT_NAMED_BUDGET] = PT_STORE_BUDGET};
     int64_t now = pt_now_ms(op->o.sched);
-    if (d->service_taken_ms >= 0 && now - d->service_taken_ms >= PT_TAKEN_MS)
-        d->service_taken_ms = -1;
     struct pt_snapshot s = {
         .md = md,
         .pods = (const struct pt_pod *)pt_store_owned(&op->stores[PT_STORE_POD], md->o.uid),
         .revisions = (const struct pt_revision *)pt_store_owned(&op->stores[PT_STORE_REVISION], md->o.uid),
-        .service = (const struct pt_service *)pt_store_get(&op->stores[PT_STORE_SERVICE], md->o.ns, md->o.name),
-        .service_taken = d->service_taken_ms >= 0,
+        .orphan_pods = (const struct pt_pod *)pt_store_orphans(&op->stores[PT_STORE_POD], md->o.ns, md->o.name),
+        .orphan_revisions = (const struct pt_revision *)pt_store_orphans(&op->stores[PT_STORE_REVISION], md->o.ns, md->o.name),
         .revision_taken = d->revision_taken,
         .reserved = d->reserved,
         .reserved_count = d->reserved_count,
@@ -133,6 +136,12 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         .now_ms = now,
         .wall_ms = pt_wall_ms(op->o.sched),
     };
+    for (int i = 0; i < PT_NAMED_COUNT; i++) {
+        if (d->taken_ms[i] >= 0 && now - d->taken_ms[i] >= PT_TAKEN_MS)
+            d->taken_ms[i] = -1;
+        s.named[i].is = (const struct pt_shaped *)pt_store_get(&op->stores[named[i]], md->o.ns, md->o.name);
+        s.named[i].taken = d->taken_ms[i] >= 0;
+    }
     int rc = pt_plan_make(&s, plan, err);
     if (rc < 0)
         return rc;
@@ -146,7 +155,7 @@ static bool creates(const struct pt_plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++)
         if (plan->effects[i].kind == PT_EFFECT_CREATE_POD || plan->effects[i].kind == PT_EFFECT_CREATE_SERVICE ||
-            plan->effects[i].kind == PT_EFFECT_CREATE_REVISION)
+            plan->effects[i].kind == PT_EFFECT_CREATE_BUDGET || plan->effects[i].kind == PT_EFFECT_CREATE_REVISION)
             return true;
     return false;
 }

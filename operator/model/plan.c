@@ -1,22 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * plan.c: see plan.h.
+ * plan.c: see plan.h. Looks at the pods, follows those that leave and what sidecars report, and puts the plan together: rollout.c decides
+ * which pods there shall be, owned.c about revisions, Service and budget, status.c what is said about it.
  *
- * Rolling update. `fresh` pods are of the newest revision, `old` ones of any other; the current revision is the one that last served in
- * full. Bounds at every moment: at most replicas + maxSurge pods, and no pod is taken out of service that would leave fewer than replicas -
- * maxUnavailable available. A pod makes room for another only when its leaving is confirmed, so one plan never counts on its own removals. Old pods are kept until fresh ones are available in their place, and pods of the current revision that die
- * meanwhile are made again: so a bad revision never costs what serves.
- *
- * A pod that serves leaves in two steps: its gate is turned off, and when endpoints have had time to follow it is deleted.
+ * A pod that serves leaves in two steps: its gate is turned off, and when its node has seen that and endpoints have had time to follow it is deleted.
  */
-#include "operator/model/plan.h"
 #include "operator/model/view.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define CREATE_MAX 500
 #define DOOMED_MS 30000 /* a deletion whose answer was lost is repeated after this */
+#define FOLLOW_MS 10000 /* how long a kubelet may take to say that a pod whose gate is off is not ready; then it is deleted all the same */
 
 /* --- small helpers ------------------------------------------------------------------------------------------------------- */
 
@@ -28,7 +23,7 @@ void *pt_view_alloc(struct pt_view *v, size_t size)
     return p;
 }
 
-static struct pt_str keep(struct pt_view *v, struct pt_buf *b)
+struct pt_str pt_view_keep(struct pt_view *v, struct pt_buf *b)
 {
     char *p = b->failed ? NULL : pt_arena_strndup(&v->plan->arena, b->data ? b->data : "", b->len);
     if (!p)
@@ -75,18 +70,9 @@ void pt_view_look_again(struct pt_view *v, int64_t after_ms)
         v->plan->requeue_ms = after_ms;
 }
 
-static int amount(struct pt_amount a, int of, bool up)
+int pt_view_amount(struct pt_amount a, int of, bool up)
 {
     return a.percent ? (int)(((int64_t)a.value * of + (up ? 99 : 0)) / 100) : a.value;
-}
-
-static int min_int(int a, int b)
-{
-    return a < b ? a : b;
-}
-static int max_int(int a, int b)
-{
-    return a > b ? a : b;
 }
 
 /* --- looking ------------------------------------------------------------------------------------------------------------- */
@@ -96,7 +82,7 @@ bool pt_view_available(const struct pt_view *v, const struct pt_pod *pod)
     return pod->ready && v->s->now_ms - pod->state.ready_since_ms >= (int64_t)v->s->md->spec.min_ready_s * 1000;
 }
 
-static const struct pt_revision *revision_of(const struct pt_view *v, const char *name)
+const struct pt_revision *pt_view_revision(const struct pt_view *v, const char *name)
 {
     for (const struct pt_revision *r = v->s->revisions; r; r = (const struct pt_revision *)r->o.next)
         if (!strcmp(r->o.name, name))
@@ -106,7 +92,7 @@ static const struct pt_revision *revision_of(const struct pt_view *v, const char
 
 static bool wrong_digest(const struct pt_view *v, const struct pt_pod *pod)
 {
-    const struct pt_revision *r = revision_of(v, pod->revision);
+    const struct pt_revision *r = pt_view_revision(v, pod->revision);
     uint8_t wanted[32];
     if (!r || !*r->digest || pt_parse_digest(pt_str(r->digest), "digest", wanted, NULL) < 0)
         return false;
@@ -158,7 +144,7 @@ static void add(struct pt_view *v, struct pt_pod_list *list, const struct pt_pod
 }
 
 /* Creates that may still arrive; those of one revision, or of all (NULL). */
-static int landing(struct pt_view *v, const char *revision)
+int pt_view_landing(struct pt_view *v, const char *revision)
 {
     int n = 0;
     for (size_t i = 0; i < v->s->reserved_count; i++) {
@@ -182,7 +168,7 @@ static void look(struct pt_view *v)
     v->old.pod = pt_view_alloc(v, (n + 1) * sizeof(void *));
     if (v->rc < 0)
         return;
-    v->present = landing(v, NULL);
+    v->present = pt_view_landing(v, NULL);
     for (pod = v->s->pods; pod; pod = (const struct pt_pod *)pod->o.next) {
         bool fresh = !strcmp(pod->revision, v->update);
         if (leaving(pod)) {
@@ -224,11 +210,11 @@ static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod,
     struct pt_effect *e = pt_view_effect(v, PT_EFFECT_PATCH_GATE);
     e->name = pod->o.name;
     e->uid = pod->o.uid;
-    e->body = keep(v, &b);
+    e->body = pt_view_keep(v, &b);
     return e;
 }
 
-static void take_out(struct pt_view *v, const struct pt_pod *pod)
+void pt_view_take_out(struct pt_view *v, const struct pt_pod *pod)
 {
     if (pod->gate == PT_TRUE && pod->ready)
         (void)patch_gate(v, pod, false, PT_GATE_REMOVAL, "Pintle takes this pod out of service before it is deleted");
@@ -247,7 +233,7 @@ static void follow_leaving(struct pt_view *v)
         else if (pod->phase == PT_PHASE_ENDED)
             due = v->s->now_ms;
         else if (draining(pod))
-            due = pod->state.drain_since_ms + v->s->settings.drain_settle_ms;
+            due = (pod->ready ? pod->state.drain_since_ms + FOLLOW_MS : pod->state.drained_ms) + v->s->settings.drain_settle_ms;
         else
             continue;
         if (due <= v->s->now_ms)
@@ -287,295 +273,29 @@ static void follow_report(struct pt_view *v, const struct pt_pod *pod)
     e->message = failed ? pt_view_text(v, "Pod %s: %.900s", pod->o.name, m.message) : pt_view_text(v, "Pod %s serves the model", pod->o.name);
 }
 
-/* --- which pods go first ------------------------------------------------------------------------------------------------- */
-
-static const struct pt_view *sorting; /* qsort has no argument; one thread, not reentered */
-
-static int bucket(int64_t ms) /* powers of two, so that a small difference does not decide */
-{
-    int n = 0;
-    for (; ms > 0; ms >>= 1)
-        n++;
-    return n;
-}
-
-static int order(double a, double b)
-{
-    return a < b ? -1 : a > b;
-}
-
-/* The pod that would be missed least comes first. */
-static int by_worth(const void *pa, const void *pb)
-{
-    const struct pt_pod *a = *(const struct pt_pod *const *)pa, *b = *(const struct pt_pod *const *)pb;
-    int64_t now = sorting->s->now_ms;
-    int c;
-    if ((c = a->assigned - b->assigned) || (c = (int)a->phase - (int)b->phase))
-        return c;
-    if ((c = pt_view_available(sorting, a) - pt_view_available(sorting, b)) || (c = a->ready - b->ready))
-        return c;
-    if ((c = order(a->deletion_cost, b->deletion_cost)) || (c = order(a->state.in_flight, b->state.in_flight)))
-        return c;
-    if (a->ready && (c = bucket(now - a->state.ready_since_ms) - bucket(now - b->state.ready_since_ms)))
-        return c;
-    if ((c = b->restarts - a->restarts) || (c = order((double)b->created_ms, (double)a->created_ms)))
-        return c;
-    return strcmp(a->o.uid, b->o.uid);
-}
-
-static bool is_current(const struct pt_view *v, const struct pt_pod *pod)
-{
-    return v->current_revision && !strcmp(pod->revision, v->current_revision->o.name);
-}
-
-/* Old pods: first what neither serves nor is current, then what does not serve, then what is not current. */
-static int old_rank(const struct pt_pod *pod)
-{
-    return 2 * pt_view_available(sorting, pod) + is_current(sorting, pod);
-}
-
-static int by_rank(const void *pa, const void *pb)
-{
-    int c = old_rank(*(const struct pt_pod *const *)pa) - old_rank(*(const struct pt_pod *const *)pb);
-    return c ? c : by_worth(pa, pb);
-}
-
-static void sort(const struct pt_view *v, struct pt_pod_list *list, int (*compare)(const void *, const void *))
-{
-    sorting = v;
-    qsort(list->pod, (size_t)list->count, sizeof *list->pod, compare);
-}
-
-/* Takes out the first n of a sorted list and drops them from it. */
-static void take_out_first(struct pt_view *v, struct pt_pod_list *list, int n)
-{
-    for (int i = 0; i < n; i++) {
-        list->available -= pt_view_available(v, list->pod[i]);
-        list->ready -= list->pod[i]->ready;
-        take_out(v, list->pod[i]);
-    }
-    if (n > 0) {
-        list->pod += n;
-        list->count -= n;
-        v->leaving += n;
-    }
-}
-
-/* --- creating ------------------------------------------------------------------------------------------------------------ */
-
-static const char *new_name(struct pt_view *v, const char *revision, size_t *reserved, uint64_t *seed)
-{
-    char name[80];
-    for (; *reserved < v->s->reserved_count; ++*reserved)
-        if (!strcmp(v->s->reserved[*reserved].revision, revision))
-            return v->s->reserved[(*reserved)++].name;
-    pt_pod_name(revision, seed, name);
-    return pt_view_text(v, "%s", name);
-}
-
-static void create_pods(struct pt_view *v, const char *revision, const char *user_json, int n)
-{
-    size_t reserved = 0;
-    uint64_t seed = v->s->seed ^ pt_fnv32a(revision, strlen(revision), 2166136261u);
-    for (int i = 0; i < min_int(n, CREATE_MAX) && v->rc == PT_OK; i++) {
-        struct pt_err err;
-        pt_auto_buf b = PT_BUF_INIT(0);
-        const char *name = new_name(v, revision, &reserved, &seed);
-        int rc = pt_build_pod(v->s->md, &v->s->settings, revision, user_json, name, &b, &err);
-        if (rc == PT_EINVAL) {
-            v->trouble = "InvalidSpec";
-            v->trouble_message = pt_view_text(v, "%s", err.msg);
-            return;
-        }
-        if (rc < 0) {
-            v->rc = pt_fail(v->err, err.code, "plan: %s", err.msg);
-            return;
-        }
-        struct pt_effect *e = pt_view_effect(v, PT_EFFECT_CREATE_POD);
-        e->name = name;
-        e->revision = pt_view_text(v, "%s", revision);
-        e->body = keep(v, &b);
-        e->reason = "SuccessfulCreate";
-        e->message = pt_view_text(v, "Created pod: %s", name);
-    }
-}
-
-/* --- the rollout --------------------------------------------------------------------------------------------------------- */
-
-static void recreate(struct pt_view *v)
-{
-    int old = v->old.count + v->old_leaving;
-    take_out_first(v, &v->old, v->old.count);
-    if (old == 0)
-        create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, v->replicas - v->present + landing(v, v->update)));
-}
-
-static void roll(struct pt_view *v, int surge)
-{
-    int limit = v->replicas + surge;
-    int keep_old = max_int(0, v->min_available - v->fresh.available);
-    sort(v, &v->old, by_rank);
-    int worthless = 0;
-    while (worthless < v->old.count && old_rank(v->old.pod[worthless]) == 0)
-        worthless++;
-    take_out_first(v, &v->old, worthless);
-    take_out_first(v, &v->old, max_int(0, v->old.count - keep_old));
-    take_out_first(v, &v->fresh, max_int(0, min_int(v->fresh.count + v->old.count - limit, v->fresh.count - v->fresh.available)));
-
-    const struct pt_revision *again = v->current_revision && strcmp(v->current_revision->o.name, v->update) != 0 ? v->current_revision : NULL;
-    int heal = again ? max_int(0, min_int(keep_old - v->old.count, limit - v->present + landing(v, again->o.name))) : 0;
-    int reserve = again ? max_int(v->old.count + heal, keep_old) : v->old.count;
-    if (heal)
-        create_pods(v, again->o.name, again->data, heal);
-    int room = min_int(limit - reserve - v->fresh.count, limit - v->present + landing(v, v->update) - heal);
-    create_pods(v, v->update, v->s->md->spec.user_json, min_int(v->replicas - v->fresh.count, room));
-}
-
-static void plan_pods(struct pt_view *v)
-{
-    const struct pt_spec *spec = &v->s->md->spec;
-    int surge = amount(spec->max_surge, v->replicas, true);
-    follow_leaving(v);
-    sort(v, &v->fresh, by_worth);
-    take_out_first(v, &v->fresh, max_int(0, v->fresh.count - v->replicas));
-    if (spec->strategy == PT_STRATEGY_RECREATE)
-        recreate(v);
-    else
-        roll(v, surge);
-    for (int i = 0; i < v->fresh.count; i++)
-        follow_report(v, v->fresh.pod[i]);
-    for (int i = 0; i < v->old.count; i++)
-        follow_report(v, v->old.pod[i]);
-}
-
-/* --- revisions, service -------------------------------------------------------------------------------------------------- */
-
-static int64_t highest_number(const struct pt_view *v)
-{
-    int64_t n = 0;
-    for (const struct pt_revision *r = v->s->revisions; r; r = (const struct pt_revision *)r->o.next)
-        if (r->number > n)
-            n = r->number;
-    return n;
-}
-
-/* false: the name is taken by other content; the next plan uses another. */
-static bool plan_revision(struct pt_view *v)
-{
-    const struct pt_md *md = v->s->md;
-    v->collisions = md->collisions;
-    pt_revision_name(md, md->spec.user_json, v->collisions, v->update);
-    v->update_revision = revision_of(v, v->update);
-    v->current_revision = *md->current_revision ? revision_of(v, md->current_revision) : NULL;
-    if (v->update_revision ? strcmp(v->update_revision->data, md->spec.user_json) != 0 : v->s->revision_taken) {
-        v->collisions++;
-        return false;
-    }
-    pt_auto_buf b = PT_BUF_INIT(0);
-    int64_t highest = highest_number(v);
-    if (!v->update_revision) {
-        if (pt_build_revision(md, v->update, highest + 1, &b, v->err) < 0)
-            v->rc = v->err->code;
-        struct pt_effect *e = pt_view_effect(v, PT_EFFECT_CREATE_REVISION);
-        e->name = v->update;
-        e->body = keep(v, &b);
-        e->reason = "NewRevision";
-        e->message = pt_view_text(v, "Created revision %s", v->update);
-    } else if (v->update_revision->number < highest) { /* back to an earlier one */
-        pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\"},\"revision\":%lld}", v->update_revision->o.uid, (long long)highest + 1);
-        struct pt_effect *e = pt_view_effect(v, PT_EFFECT_NUMBER_REVISION);
-        e->name = v->update_revision->o.name;
-        e->body = keep(v, &b);
-        e->reason = "Rollback";
-        e->message = pt_view_text(v, "Going back to revision %s", v->update);
-    }
-    return true;
-}
-
-static bool in_use(const struct pt_view *v, const struct pt_revision *r)
-{
-    if (r == v->update_revision || r == v->current_revision || !strcmp(r->o.name, v->s->md->update_revision))
-        return true;
-    for (const struct pt_pod *pod = v->s->pods; pod; pod = (const struct pt_pod *)pod->o.next)
-        if (!strcmp(pod->revision, r->o.name))
-            return true;
-    return false;
-}
-
-static int by_number(const void *a, const void *b)
-{
-    int64_t x = (*(const struct pt_revision *const *)a)->number, y = (*(const struct pt_revision *const *)b)->number;
-    return x < y ? -1 : x > y;
-}
-
-static void prune_revisions(struct pt_view *v)
-{
-    size_t n = 0, unused = 0;
-    const struct pt_revision *r;
-    for (r = v->s->revisions; r; r = (const struct pt_revision *)r->o.next)
-        n++;
-    const struct pt_revision **all = pt_view_alloc(v, (n + 1) * sizeof(void *));
-    if (!all)
-        return;
-    for (r = v->s->revisions; r; r = (const struct pt_revision *)r->o.next)
-        if (!in_use(v, r))
-            all[unused++] = r;
-    qsort(all, unused, sizeof *all, by_number);
-    for (size_t i = 0; i + (size_t)v->s->md->spec.history_limit < unused; i++) {
-        struct pt_effect *e = pt_view_effect(v, PT_EFFECT_DELETE_REVISION);
-        e->name = all[i]->o.name;
-        e->uid = all[i]->o.uid;
-    }
-}
-
-static void plan_service(struct pt_view *v)
-{
-    const struct pt_service *have = v->s->service;
-    const struct pt_md *md = v->s->md;
-    pt_auto_buf b = PT_BUF_INIT(0), shape = PT_BUF_INIT(0);
-    bool ours = have && have->o.owner_uid && !strcmp(have->o.owner_uid, md->o.uid);
-    if (v->s->service_taken || (have && !ours)) {
-        v->trouble = "ServiceNameTaken";
-        v->trouble_message = pt_view_text(v, "a Service named %s exists and does not belong to this ModelDeployment", md->o.name);
-        pt_view_look_again(v, 30000);
-        return;
-    }
-    if (pt_build_service_shape(md, &shape, v->err) < 0) {
-        v->rc = v->err->code;
-        return;
-    }
-    if (ours && !strcmp(have->shape, pt_buf_cstr(&shape)))
-        return;
-    if (pt_build_service(md, ours ? have->o.uid : NULL, &b, v->err) < 0) {
-        v->rc = v->err->code;
-        return;
-    }
-    struct pt_effect *e = pt_view_effect(v, ours ? PT_EFFECT_PATCH_SERVICE : PT_EFFECT_CREATE_SERVICE);
-    e->name = md->o.name;
-    e->uid = ours ? have->o.uid : NULL;
-    e->body = keep(v, &b);
-    e->reason = ours ? "ServiceUpdated" : "ServiceCreated";
-    e->message = pt_view_text(v, "%s Service %s", ours ? "Updated" : "Created", md->o.name);
-}
-
 /* --- all of it ----------------------------------------------------------------------------------------------------------- */
 
 static void judge(struct pt_view *v)
 {
     struct pt_plan *p = v->plan;
     const struct pt_progress *was = &v->s->progress;
-    v->complete = v->update_revision && v->fresh.count == v->replicas && v->fresh.available == v->replicas && v->present == v->replicas;
-    struct pt_progress now = {.generation = v->s->md->generation, .complete = v->complete, .updated = v->fresh.count, .ready = v->fresh.ready,
-                              .available = v->fresh.available, .old = v->old.count};
+    v->complete = v->update_revision && !v->held && v->fresh.count == v->replicas && v->fresh.available == v->replicas && v->present == v->replicas;
+    struct pt_progress now = {.generation = v->s->md->generation,
+                              .complete = v->complete,
+                              .updated = v->fresh.count,
+                              .ready = v->fresh.ready,
+                              .available = v->fresh.available,
+                              .old = v->old.count};
     bool first_look = was->generation == 0;
     p->progress = now;
-    p->progressed = v->complete || was->complete ||
+    bool paused = v->s->md->spec.paused; /* that time does not count */
+    p->progressed = v->complete || was->complete || paused ||
                     (!first_look && (now.generation != was->generation || now.updated > was->updated || now.ready > was->ready ||
                                      now.available > was->available || now.old < was->old));
     int64_t left = (int64_t)v->s->md->spec.progress_deadline_s * 1000 - (p->progressed || first_look ? 0 : v->s->now_ms - v->s->progress_ms);
     bool was_exceeded = v->s->md->deadline_exceeded && v->s->md->observed_generation == v->s->md->generation;
     v->exceeded = !v->complete && !p->progressed && (left <= 0 || was_exceeded);
-    if (!v->complete && left > 0)
+    if (!v->complete && !paused && left > 0)
         pt_view_look_again(v, left);
 }
 
@@ -618,20 +338,27 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
             pt_plan_status(&v);
         return detach(&v);
     }
-    bool named = plan_revision(&v);
+    if (pt_plan_rollback(&v) || pt_plan_adopt(&v)) /* what comes back is planned with */
+        return detach(&v);
+    bool named = pt_plan_revision(&v);
     v.replicas = s->md->spec.replicas;
-    int surge = amount(s->md->spec.max_surge, v.replicas, true), unavailable = amount(s->md->spec.max_unavailable, v.replicas, false);
+    int surge = pt_view_amount(s->md->spec.max_surge, v.replicas, true), unavailable = pt_view_amount(s->md->spec.max_unavailable, v.replicas, false);
     if (surge == 0 && unavailable == 0)
         unavailable = 1;
-    v.min_available = max_int(0, v.replicas - unavailable);
+    v.min_available = v.replicas > unavailable ? v.replicas - unavailable : 0;
     if (v.rc == PT_OK)
         look(&v);
     if (v.rc == PT_OK)
         judge(&v);
     struct pt_view seen = v; /* the status tells what is, not what this plan will make of it */
     if (named && v.rc == PT_OK) {
-        plan_service(&v);
-        plan_pods(&v);
+        pt_plan_named(&v);
+        follow_leaving(&v);
+        pt_plan_rollout(&v);
+        for (int i = 0; i < v.fresh.count; i++)
+            follow_report(&v, v.fresh.pod[i]);
+        for (int i = 0; i < v.old.count; i++)
+            follow_report(&v, v.old.pod[i]);
     }
     seen.rc = v.rc;
     seen.trouble = v.trouble;
@@ -639,7 +366,7 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
     if (seen.rc == PT_OK)
         pt_plan_status(&seen);
     if (named && seen.rc == PT_OK)
-        prune_revisions(&seen);
+        pt_plan_prune(&seen);
     return detach(&seen);
 }
 

@@ -23,13 +23,20 @@ struct pt_reserved {
     int64_t since_ms;
 };
 
+/* What goes by the ModelDeployment's own name. */
+enum pt_named { PT_NAMED_SERVICE, PT_NAMED_BUDGET, PT_NAMED_COUNT };
+
 struct pt_snapshot {
     const struct pt_md *md;
-    const struct pt_pod *pods;             /* owned by md; linked by o.next */
-    const struct pt_revision *revisions;   /* owned by md; linked by o.next */
-    const struct pt_service *service;      /* of md's name, ours or not; NULL: none that we can see */
-    bool service_taken;                    /* creating it failed: someone else's has the name */
-    bool revision_taken;                   /* the same of the revision */
+    const struct pt_pod *pods;           /* owned by md; linked by o.next */
+    const struct pt_revision *revisions; /* owned by md; linked by o.next */
+    const struct pt_pod *orphan_pods;    /* without a controller, with our labels; linked as well */
+    const struct pt_revision *orphan_revisions;
+    struct {
+        const struct pt_shaped *is; /* of md's name, ours or not; NULL: none that we can see */
+        bool taken;                 /* creating it failed: someone else's has the name */
+    } named[PT_NAMED_COUNT];
+    bool revision_taken; /* the same of the revision */
     const struct pt_reserved *reserved;
     size_t reserved_count;
     const char *trouble, *trouble_message; /* the last write that failed: reason and message; NULL: none */
@@ -42,11 +49,20 @@ struct pt_snapshot {
 };
 
 enum pt_effect_kind {
+    PT_EFFECT_ROLLBACK, /* merge patch of the ModelDeployment */
+    PT_EFFECT_ADOPT_REVISION,
+    PT_EFFECT_ADOPT_POD,
+    PT_EFFECT_ADOPT_SERVICE,
+    PT_EFFECT_ADOPT_BUDGET,
+    PT_EFFECT_RELEASE_POD,
     PT_EFFECT_CREATE_REVISION,
     PT_EFFECT_NUMBER_REVISION, /* merge patch of its number */
     PT_EFFECT_DELETE_REVISION,
     PT_EFFECT_CREATE_SERVICE,
     PT_EFFECT_PATCH_SERVICE,
+    PT_EFFECT_CREATE_BUDGET,
+    PT_EFFECT_PATCH_BUDGET,
+    PT_EFFECT_DELETE_BUDGET,
     PT_EFFECT_CREATE_POD,
     PT_EFFECT_PATCH_GATE,
     PT_EFFECT_DELETE_POD,

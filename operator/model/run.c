@@ -19,7 +19,7 @@ struct op {
     struct op *prev, *next;
     const struct pt_effect *effect;
     struct pt_api_call *call;
-    bool reading; /* the object whose name was taken */
+    enum step { ACTING, READING, ASKING } step; /* READING: the object whose name was taken; ASKING: is the owner alive? */
 };
 
 struct pt_carry_out {
@@ -39,16 +39,26 @@ static const struct kind {
     enum pt_kind_index store;
     enum pt_verb verb;
     const char *subresource;
+    bool asks; /* only if the ModelDeployment is alive at this moment */
 } kinds[] = {
-    [PT_EFFECT_CREATE_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_CREATE, NULL},
-    [PT_EFFECT_NUMBER_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_MERGE_PATCH, NULL},
-    [PT_EFFECT_DELETE_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_DELETE, NULL},
-    [PT_EFFECT_CREATE_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_CREATE, NULL},
-    [PT_EFFECT_PATCH_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_MERGE_PATCH, NULL},
-    [PT_EFFECT_CREATE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_CREATE, NULL},
-    [PT_EFFECT_PATCH_GATE] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, "status"},
-    [PT_EFFECT_DELETE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_DELETE, NULL},
-    [PT_EFFECT_PATCH_STATUS] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, "status"},
+    [PT_EFFECT_ROLLBACK] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, NULL, false},
+    [PT_EFFECT_ADOPT_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_STRATEGIC, NULL, true},
+    [PT_EFFECT_ADOPT_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, NULL, true},
+    [PT_EFFECT_ADOPT_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_STRATEGIC, NULL, true},
+    [PT_EFFECT_ADOPT_BUDGET] = {&pt_res_poddisruptionbudgets, PT_STORE_BUDGET, PT_VERB_STRATEGIC, NULL, true},
+    [PT_EFFECT_RELEASE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, NULL, false},
+    [PT_EFFECT_CREATE_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_CREATE, NULL, false},
+    [PT_EFFECT_NUMBER_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_MERGE_PATCH, NULL, false},
+    [PT_EFFECT_DELETE_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_DELETE, NULL, false},
+    [PT_EFFECT_CREATE_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_CREATE, NULL, false},
+    [PT_EFFECT_PATCH_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_MERGE_PATCH, NULL, false},
+    [PT_EFFECT_CREATE_BUDGET] = {&pt_res_poddisruptionbudgets, PT_STORE_BUDGET, PT_VERB_CREATE, NULL, false},
+    [PT_EFFECT_PATCH_BUDGET] = {&pt_res_poddisruptionbudgets, PT_STORE_BUDGET, PT_VERB_MERGE_PATCH, NULL, false},
+    [PT_EFFECT_DELETE_BUDGET] = {&pt_res_poddisruptionbudgets, PT_STORE_BUDGET, PT_VERB_DELETE, NULL, false},
+    [PT_EFFECT_CREATE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_CREATE, NULL, false},
+    [PT_EFFECT_PATCH_GATE] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, "status", false},
+    [PT_EFFECT_DELETE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_DELETE, NULL, false},
+    [PT_EFFECT_PATCH_STATUS] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, "status", false},
 };
 
 static void pump(struct pt_carry_out *run);
@@ -187,7 +197,7 @@ static void succeeded(struct pt_carry_out *run, const struct pt_effect *e, const
         emit(run, e->warning, e->reason, e->message);
 }
 
-static void start(struct pt_carry_out *run, const struct pt_effect *e, bool reading);
+static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step step);
 
 static void refused(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
 {
@@ -196,9 +206,10 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
     switch (e->kind) {
     case PT_EFFECT_CREATE_REVISION:
     case PT_EFFECT_CREATE_SERVICE:
+    case PT_EFFECT_CREATE_BUDGET:
     case PT_EFFECT_CREATE_POD:
         if (code == PT_EEXIST)
-            start(run, e, true);
+            start(run, e, READING);
         else
             create_failed(run, e, res);
         break;
@@ -211,12 +222,20 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
         break;
     case PT_EFFECT_PATCH_GATE:
     case PT_EFFECT_DELETE_REVISION:
+    case PT_EFFECT_DELETE_BUDGET:
     case PT_EFFECT_PATCH_STATUS:
+    case PT_EFFECT_ROLLBACK:
+    case PT_EFFECT_ADOPT_REVISION:
+    case PT_EFFECT_ADOPT_POD:
+    case PT_EFFECT_ADOPT_SERVICE:
+    case PT_EFFECT_ADOPT_BUDGET:
+    case PT_EFFECT_RELEASE_POD:
         if (code != PT_ENOTFOUND)
             fail(run, e, &res->err);
         break;
     case PT_EFFECT_NUMBER_REVISION:
     case PT_EFFECT_PATCH_SERVICE:
+    case PT_EFFECT_PATCH_BUDGET:
         fail(run, e, &res->err);
         break;
     }
@@ -243,12 +262,30 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
         return;
     }
     pt_fail(&err, PT_EEXIST, "%s %s exists and is not ours%s", k->resource->kind, e->name, before ? " yet: it belongs to a deleted namesake" : "");
-    if (!before && e->kind == PT_EFFECT_CREATE_SERVICE) {
-        run->d->service_taken_ms = pt_now_ms(run->op->o.sched);
-        emit(run, true, "ServiceNameTaken", err.msg);
+    if (!before && (e->kind == PT_EFFECT_CREATE_SERVICE || e->kind == PT_EFFECT_CREATE_BUDGET)) {
+        bool service = e->kind == PT_EFFECT_CREATE_SERVICE;
+        run->d->taken_ms[service ? PT_NAMED_SERVICE : PT_NAMED_BUDGET] = pt_now_ms(run->op->o.sched);
+        emit(run, true, service ? "ServiceNameTaken" : "BudgetNameTaken", err.msg);
     }
     run->d->revision_taken |= !before && e->kind == PT_EFFECT_CREATE_REVISION;
     fail(run, e, &err);
+}
+
+/* The owner as it is now: only a living one takes in orphans. */
+static void owner_told(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
+{
+    struct pt_object *o = NULL;
+    struct pt_err err;
+    if (res->err.code == PT_ENOTFOUND)
+        return;
+    if (res->err.code != PT_OK || run->op->stores[PT_STORE_MD].type->decode(res->body, &o, &err) < 0) {
+        fail(run, e, res->err.code != PT_OK ? &res->err : &err);
+        return;
+    }
+    bool alive = !strcmp(o->uid, run->uid) && !((struct pt_md *)o)->deleting;
+    run->op->stores[PT_STORE_MD].type->free(o);
+    if (alive)
+        start(run, e, ACTING);
 }
 
 static void answered(void *arg, const struct pt_api_result *res)
@@ -256,7 +293,8 @@ static void answered(void *arg, const struct pt_api_result *res)
     struct op *o = arg;
     struct pt_carry_out *run = o->run;
     const struct pt_effect *e = o->effect;
-    bool reading = o->reading;
+    enum step step = o->step;
+    bool reading = step == READING;
     if (o->prev)
         o->prev->next = o->next;
     else
@@ -266,7 +304,9 @@ static void answered(void *arg, const struct pt_api_result *res)
     pt_free(o);
     run->in_flight--;
     run->pumping = true; /* what is started from here must not end the run */
-    if (reading)
+    if (step == ASKING)
+        owner_told(run, e, res);
+    else if (reading)
         found(run, e, res);
     else if (res->err.code == PT_OK)
         succeeded(run, e, res);
@@ -282,27 +322,41 @@ static void answered(void *arg, const struct pt_api_result *res)
 
 /* --- starting ------------------------------------------------------------------------------------------------------------ */
 
-static void start(struct pt_carry_out *run, const struct pt_effect *e, bool reading)
+static struct pt_api_request request_of(const struct pt_carry_out *run, const struct pt_effect *e, enum step step)
 {
     const struct kind *k = &kinds[e->kind];
-    bool create = k->verb == PT_VERB_CREATE;
-    struct pt_api_request req = {.verb = reading ? PT_VERB_GET : k->verb, .resource = k->resource, .ns = run->ns, .name = create && !reading ? NULL : e->name,
-                                 .subresource = k->subresource, .body = reading ? (struct pt_str){NULL, 0} : e->body,
-                                 .uid = k->verb == PT_VERB_DELETE ? e->uid : NULL, .grace_seconds = -1};
+    if (step == ASKING)
+        return (struct pt_api_request){
+            .verb = PT_VERB_GET, .resource = &pt_res_modeldeployments, .ns = run->ns, .name = run->name, .grace_seconds = -1};
+    if (step == READING)
+        return (struct pt_api_request){.verb = PT_VERB_GET, .resource = k->resource, .ns = run->ns, .name = e->name, .grace_seconds = -1};
+    return (struct pt_api_request){.verb = k->verb,
+                                   .resource = k->resource,
+                                   .ns = run->ns,
+                                   .name = k->verb == PT_VERB_CREATE ? NULL : e->name,
+                                   .subresource = k->subresource,
+                                   .body = e->body,
+                                   .uid = k->verb == PT_VERB_DELETE ? e->uid : NULL,
+                                   .grace_seconds = -1};
+}
+
+static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step step)
+{
+    struct pt_api_request req = request_of(run, e, step);
     struct pt_err err;
     struct op *o = pt_calloc(1, sizeof *o);
     struct pt_pod *pod = e->kind == PT_EFFECT_DELETE_POD ? pod_of(run, e) : NULL;
     if (pod)
         pod->state.doomed_ms = pt_now_ms(run->op->o.sched);
     if (o) {
-        *o = (struct op){.run = run, .effect = e, .reading = reading};
+        *o = (struct op){.run = run, .effect = e, .step = step};
         if (pt_api_start(run->op->o.api, &req, answered, o, &o->call, &err) == PT_OK) {
             o->next = run->ops;
             if (o->next)
                 o->next->prev = o;
             run->ops = o;
             run->in_flight++;
-            if (!reading) {
+            if (step == ACTING) {
                 run->creating += e->kind == PT_EFFECT_CREATE_POD;
                 run->revision_pending |= e->kind == PT_EFFECT_CREATE_REVISION;
             }
@@ -362,7 +416,7 @@ static void pump(struct pt_carry_out *run)
         if (!may_start(run, e))
             break;
         run->next++;
-        start(run, e, false);
+        start(run, e, kinds[e->kind].asks ? ASKING : ACTING);
     }
     run->pumping = false;
     if (run->in_flight == 0 && run->next >= run->plan.count)

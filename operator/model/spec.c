@@ -11,12 +11,12 @@
 
 #include <stdio.h>
 
-enum kind { INT, TEXT, BOOL, DURATION, AMOUNT, OBJECT, LIST, TREE, MAP, LATER };
+enum kind { INT, TEXT, TEXTS, BOOL, DURATION, AMOUNT, OBJECT, LIST, TREE, MAP, LATER };
 
 struct field {
     const char *name;
     enum kind kind;
-    int64_t min, max;      /* INT; DURATION in milliseconds; TEXT: bytes; LIST, MAP: max elements */
+    int64_t min, max;      /* INT; DURATION in milliseconds; TEXT: bytes; TEXTS, LIST, MAP: max elements */
     const char *otherwise; /* the default as JSON text, or NULL */
     int (*check)(const cJSON *v, const char *path, struct pt_err *err);
     const struct field *members; /* OBJECT; LIST: of its elements, NULL for any */
@@ -25,7 +25,7 @@ struct field {
 
 typedef int check_fn(const cJSON *v, const char *path, struct pt_err *err);
 static check_fn check_uri, check_digest, check_served_name, check_format, check_image, check_strategy_type, check_resources, check_labels,
-    check_annotations, check_container, check_env, check_mount, check_volume, check_pull_policy;
+    check_annotations, check_containers, check_init_containers, check_env, check_mount, check_volume, check_pull_policy;
 
 #define HOUR_MS 3600000
 static const struct field model_fields[] = {
@@ -61,11 +61,38 @@ static const struct field mount_fields[] = {{"name", TEXT, 1, 63, NULL, NULL, NU
                                             {"mountPropagation", TEXT, 0, 32, NULL, NULL, NULL, false},
                                             {"recursiveReadOnly", TEXT, 0, 32, NULL, NULL, NULL, false},
                                             {0}};
-static const struct field container_fields[] = {{"name", TEXT, 1, 63, NULL, check_container, NULL, true},
-                                                {"env", LIST, 0, 128, NULL, NULL, env_fields, false},
+/* Changes to our container. */
+static const struct field sidecar_fields[] = {{"name", TEXT, 1, 63, NULL, NULL, NULL, true},
+                                              {"env", LIST, 0, 128, NULL, NULL, env_fields, false},
+                                              {"imagePullPolicy", TEXT, 1, 16, NULL, check_pull_policy, NULL, false},
+                                              {.name = "securityContext", .kind = TREE},
+                                              {"volumeMounts", LIST, 0, 64, NULL, NULL, mount_fields, false},
+                                              {0}};
+/* A container of the user's. What is in the trees the API server checks when the pod is made, strictly. */
+static const struct field container_fields[] = {{"name", TEXT, 1, 63, NULL, NULL, NULL, true},
+                                                {"image", TEXT, 1, 512, NULL, check_image, NULL, true},
+                                                {"command", TEXTS, 0, 256, NULL, NULL, NULL, false},
+                                                {"args", TEXTS, 0, 256, NULL, NULL, NULL, false},
+                                                {"workingDir", TEXT, 0, 1024, NULL, NULL, NULL, false},
+                                                {"ports", LIST, 0, 32, NULL, NULL, NULL, false},
+                                                {"envFrom", LIST, 0, 64, NULL, NULL, NULL, false},
+                                                {"env", LIST, 0, 128, NULL, NULL, NULL, false},
+                                                {.name = "resources", .kind = TREE},
+                                                {"resizePolicy", LIST, 0, 8, NULL, NULL, NULL, false},
+                                                {"restartPolicy", TEXT, 1, 16, NULL, NULL, NULL, false},
+                                                {"volumeMounts", LIST, 0, 64, NULL, NULL, mount_fields, false},
+                                                {"volumeDevices", LIST, 0, 64, NULL, NULL, NULL, false},
+                                                {.name = "livenessProbe", .kind = TREE},
+                                                {.name = "readinessProbe", .kind = TREE},
+                                                {.name = "startupProbe", .kind = TREE},
+                                                {.name = "lifecycle", .kind = TREE},
+                                                {"terminationMessagePath", TEXT, 0, 1024, NULL, NULL, NULL, false},
+                                                {"terminationMessagePolicy", TEXT, 1, 32, NULL, NULL, NULL, false},
                                                 {"imagePullPolicy", TEXT, 1, 16, NULL, check_pull_policy, NULL, false},
                                                 {.name = "securityContext", .kind = TREE},
-                                                {"volumeMounts", LIST, 0, 64, NULL, NULL, mount_fields, false},
+                                                {.name = "stdin", .kind = BOOL},
+                                                {.name = "stdinOnce", .kind = BOOL},
+                                                {.name = "tty", .kind = BOOL},
                                                 {0}};
 static const struct field secret_fields[] = {{"name", TEXT, 1, 253, NULL, NULL, NULL, true}, {0}};
 static const struct field pod_fields[] = {{"nodeSelector", MAP, 0, 64, NULL, NULL, NULL, false},
@@ -78,7 +105,16 @@ static const struct field pod_fields[] = {{"nodeSelector", MAP, 0, 64, NULL, NUL
                                           {"volumes", LIST, 0, 64, NULL, check_volume, NULL, false},
                                           {.name = "securityContext", .kind = TREE},
                                           {"terminationGracePeriodSeconds", INT, 1, 7200, NULL, NULL, NULL, false},
-                                          {"containers", LIST, 0, 8, NULL, NULL, container_fields, false},
+                                          {"initContainers", LIST, 0, 8, NULL, check_init_containers, NULL, false},
+                                          {"containers", LIST, 0, 8, NULL, check_containers, NULL, false},
+                                          {.name = "automountServiceAccountToken", .kind = BOOL},
+                                          {.name = "shareProcessNamespace", .kind = BOOL},
+                                          {"hostAliases", LIST, 0, 64, NULL, NULL, NULL, false},
+                                          {"dnsPolicy", TEXT, 1, 32, NULL, NULL, NULL, false},
+                                          {.name = "dnsConfig", .kind = TREE},
+                                          {"runtimeClassName", TEXT, 0, 253, NULL, NULL, NULL, false},
+                                          {"schedulerName", TEXT, 0, 253, NULL, NULL, NULL, false},
+                                          {"resourceClaims", LIST, 0, 32, NULL, NULL, NULL, false},
                                           {0}};
 static const struct field template_meta_fields[] = {
     {"labels", MAP, 0, 64, NULL, check_labels, NULL, false}, {"annotations", MAP, 0, 64, NULL, check_annotations, NULL, false}, {0}};
@@ -95,24 +131,23 @@ static const struct field user_fields[] = {
     {0}};
 static const struct field rolling_fields[] = {
     {"maxSurge", AMOUNT, 0, 1000, NULL, NULL, NULL, false}, {"maxUnavailable", AMOUNT, 0, 1000, NULL, NULL, NULL, false}, {0}};
-static const struct field strategy_fields[] = {
-    {"type", TEXT, 1, 32, NULL, check_strategy_type, NULL, false},
-    {"rollingUpdate", OBJECT, 0, 0, NULL, NULL, rolling_fields, false},
-    {.name = "canary", .kind = LATER},
-    {0}};
+static const struct field strategy_fields[] = {{"type", TEXT, 1, 32, NULL, check_strategy_type, NULL, false},
+                                               {"rollingUpdate", OBJECT, 0, 0, NULL, NULL, rolling_fields, false},
+                                               {.name = "canary", .kind = LATER},
+                                               {0}};
+static const struct field disruption_fields[] = {{"maxUnavailable", AMOUNT, 0, 1000, NULL, NULL, NULL, true}, {0}};
 /* What does not: how pods are replaced and how many there are. */
-static const struct field other_fields[] = {
-    {"replicas", INT, 0, 1000, "1", NULL, NULL, false},
-    {"strategy", OBJECT, 0, 0, NULL, NULL, strategy_fields, false},
-    {"minReadySeconds", INT, 0, 3600, "0", NULL, NULL, false},
-    {"progressDeadlineSeconds", INT, 1, 86400, "600", NULL, NULL, false},
-    {"revisionHistoryLimit", INT, 0, 100, "10", NULL, NULL, false},
-    {.name = "paused", .kind = LATER},
-    {.name = "autoscaling", .kind = LATER},
-    {.name = "disruption", .kind = LATER},
-    {.name = "compression", .kind = LATER},
-    {.name = "monitoring", .kind = LATER},
-    {0}};
+static const struct field other_fields[] = {{"replicas", INT, 0, 1000, "1", NULL, NULL, false},
+                                            {"strategy", OBJECT, 0, 0, NULL, NULL, strategy_fields, false},
+                                            {"minReadySeconds", INT, 0, 3600, "0", NULL, NULL, false},
+                                            {"progressDeadlineSeconds", INT, 1, 86400, "600", NULL, NULL, false},
+                                            {"revisionHistoryLimit", INT, 0, 100, "10", NULL, NULL, false},
+                                            {.name = "paused", .kind = BOOL},
+                                            {"disruption", OBJECT, 0, 0, NULL, NULL, disruption_fields, false},
+                                            {.name = "autoscaling", .kind = LATER},
+                                            {.name = "compression", .kind = LATER},
+                                            {.name = "monitoring", .kind = LATER},
+                                            {0}};
 
 /* The value as a user would recognise it, short. */
 static const char *shown(const cJSON *v, char text[96])
@@ -255,12 +290,6 @@ static int check_annotations(const cJSON *v, const char *path, struct pt_err *er
     return check_keys(v, path, NULL, 0, err);
 }
 
-static int check_container(const cJSON *v, const char *path, struct pt_err *err)
-{
-    return !strcmp(v->valuestring, PT_CONTAINER) ? PT_OK
-                                                 : bad(v, path, "must be \"" PT_CONTAINER "\"; containers of your own are not supported in v" PT_VERSION, err);
-}
-
 static int check_env(const cJSON *v, const char *path, struct pt_err *err)
 {
     return strncmp(v->valuestring, "PINTLE_", 7) ? PT_OK : bad(v, path, "environment variables that begin with PINTLE_ are the operator's own", err);
@@ -356,6 +385,14 @@ static int check_map(const cJSON *v, const struct field *f, const char *path, st
     return PT_OK;
 }
 
+static bool is_texts(const cJSON *v, int64_t max)
+{
+    const cJSON *e;
+    bool all = cJSON_IsArray(v) && cJSON_GetArraySize(v) <= max;
+    cJSON_ArrayForEach(e, v) all &= cJSON_IsString(e);
+    return all;
+}
+
 static int check_value(const cJSON *v, const struct field *f, const char *path, struct pt_err *err)
 {
     char why[96];
@@ -396,6 +433,10 @@ static int check_value(const cJSON *v, const struct field *f, const char *path, 
         if (check_map(v, f, path, err) < 0)
             return PT_EINVAL;
         break;
+    case TEXTS:
+        if (!is_texts(v, f->max))
+            return bad(v, path, "must be a list of texts, and not too long", err);
+        break;
     case OBJECT:
     case TREE:
         if (!cJSON_IsObject(v))
@@ -428,6 +469,101 @@ static int check_object(const cJSON *o, const struct field *fields, const struct
     for (const struct field *f = fields; f->name; f++)
         if (f->required && (!cJSON_GetObjectItemCaseSensitive(o, f->name) || cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(o, f->name))))
             return pt_fail(err, PT_EINVAL, "%s.%s: required", path, f->name);
+    return PT_OK;
+}
+
+/* --- containers ---------------------------------------------------------------------------------------------------------- */
+
+static bool is_sidecar(const cJSON *container)
+{
+    const char *name = pt_obj_str(container, "name");
+    return name && !strcmp(name, PT_CONTAINER);
+}
+
+/* Names that the Service and the pod's parts go by must not be used twice. */
+static int check_own_container(const cJSON *c, const char *path, bool init, struct pt_err *err)
+{
+    static const char *const ports[] = {"http", "grpc", "metrics"};
+    const char *name = pt_obj_str(c, "name"), *restart = pt_obj_str(c, "restartPolicy");
+    const cJSON *p;
+    char at[256];
+    if (check_object(c, container_fields, NULL, path, err) < 0)
+        return PT_EINVAL;
+    if (!pt_is_dns_label(pt_str(name)))
+        return bad(c, path, "name must be a lower-case RFC 1123 label", err);
+    if (restart && (!init || strcmp(restart, "Always") != 0))
+        return bad(c, path, "restartPolicy: only Always, and only of an init container", err);
+    snprintf(at, sizeof at, "%.230s.ports", path);
+    cJSON_ArrayForEach(p, pt_obj_get(c, "ports"))
+    {
+        for (size_t i = 0; i < sizeof ports / sizeof *ports; i++)
+            if (!strcmp(pt_obj_text(p, "name"), ports[i]))
+                return bad(p, at, "http, grpc and metrics are names of the sidecar's ports", err);
+    }
+    snprintf(at, sizeof at, "%.230s.volumeMounts", path);
+    cJSON_ArrayForEach(p, pt_obj_get(c, "volumeMounts")) if (!strncmp(pt_obj_text(p, "name"), "pintle-", 7)) return bad(
+        p, at, "volumes whose names begin with pintle- are the operator's own", err);
+    return PT_OK;
+}
+
+static int check_names(const cJSON *list, const char *path, struct pt_err *err)
+{
+    const cJSON *a, *b;
+    cJSON_ArrayForEach(a, list) for (b = a->next; b; b = b->next)
+    {
+        const char *x = pt_obj_str(a, "name"), *y = pt_obj_str(b, "name");
+        if (x && y && !strcmp(x, y))
+            return bad(b, path, "two containers have this name", err);
+    }
+    return PT_OK;
+}
+
+static int check_containers(const cJSON *list, const char *path, struct pt_err *err)
+{
+    const cJSON *c;
+    char at[256];
+    int i = 0, rc = PT_OK;
+    cJSON_ArrayForEach(c, list)
+    {
+        snprintf(at, sizeof at, "%.200s[%d]", path, i++);
+        rc = is_sidecar(c) ? check_object(c, sidecar_fields, NULL, at, err) : check_own_container(c, at, false, err);
+        if (rc < 0)
+            return rc;
+    }
+    return check_names(list, path, err);
+}
+
+static int check_init_containers(const cJSON *list, const char *path, struct pt_err *err)
+{
+    const cJSON *c;
+    char at[256];
+    int i = 0;
+    cJSON_ArrayForEach(c, list)
+    {
+        snprintf(at, sizeof at, "%.200s[%d]", path, i++);
+        if (is_sidecar(c))
+            return bad(c, at, "the container \"" PT_CONTAINER "\" is changed below containers", err);
+        if (check_own_container(c, at, true, err) < 0)
+            return PT_EINVAL;
+    }
+    return check_names(list, path, err);
+}
+
+/* A name of an init container must not be that of a container either. */
+static int check_all_names(const cJSON *spec, bool *own, struct pt_err *err)
+{
+    const cJSON *c, *init;
+    *own = cJSON_GetArraySize(pt_obj_get(spec, "template.spec.initContainers")) > 0;
+    cJSON_ArrayForEach(c, pt_obj_get(spec, "template.spec.containers"))
+    {
+        *own |= !is_sidecar(c);
+        cJSON_ArrayForEach(
+            init,
+            pt_obj_get(spec, "template.spec.initContainers")) if (!strcmp(pt_obj_text(c, "name"),
+                                                                          pt_obj_text(init, "name"))) return bad(c, "spec.template.spec.containers",
+                                                                                                                 "an init container has this name",
+                                                                                                                 err);
+    }
     return PT_OK;
 }
 
@@ -502,6 +638,13 @@ static int read_rest(const cJSON *spec, struct pt_spec *s, struct pt_err *err)
     s->history_limit = (int)pt_obj_int(spec, "revisionHistoryLimit", 10);
     s->port = (int)pt_obj_int(spec, "serving.port", PT_PORT_HTTP);
     s->metrics_port = (int)pt_obj_int(spec, "serving.metricsPort", PT_PORT_METRICS);
+    s->paused = pt_obj_true(spec, "paused");
+    const cJSON *budget = pt_obj_get(spec, "disruption.maxUnavailable");
+    s->has_budget = budget && !cJSON_IsNull(budget);
+    if (s->has_budget && read_amount(budget, "spec.disruption.maxUnavailable", &s->budget, err) < 0)
+        return PT_EINVAL;
+    if (check_all_names(spec, &s->own_containers, err) < 0)
+        return PT_EINVAL;
     if (surge && !cJSON_IsNull(surge) && read_amount(surge, "spec.strategy.rollingUpdate.maxSurge", &s->max_surge, err) < 0)
         return PT_EINVAL;
     if (unavailable && !cJSON_IsNull(unavailable) && read_amount(unavailable, "spec.strategy.rollingUpdate.maxUnavailable", &s->max_unavailable, err) < 0)

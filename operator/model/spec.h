@@ -23,7 +23,11 @@ struct pt_spec {
     enum pt_strategy strategy;
     struct pt_amount max_surge, max_unavailable;
     int min_ready_s, progress_deadline_s, history_limit;
-    int port, metrics_port; /* for the Service and the endpoint */
+    bool paused;
+    bool own_containers;     /* the user brings containers or init containers */
+    bool has_budget;         /* disruption */
+    struct pt_amount budget; /* disruption.maxUnavailable */
+    int port, metrics_port;  /* for the Service and the endpoint */
     char *user_json; /* canonical text of what shapes pods, defaults left out: hashed, kept in the ControllerRevision, pods are built from it */
 };
 

@@ -102,6 +102,8 @@ static void judge_ready(struct pt_view *v, const struct summary *sum, struct con
     else if (sum->problem.pod)
         c[PT_COND_READY] = (struct condition){PT_FALSE, sum->problem.reason,
                                               pt_view_text(v, "%s; pod %s: %.900s", counts, sum->problem.pod->o.name, sum->problem.message)};
+    else if (v->s->md->spec.paused)
+        c[PT_COND_READY] = (struct condition){PT_FALSE, "Paused", v->held ? "what the spec asks for waits until spec.paused is false" : counts};
     else
         c[PT_COND_READY] = (struct condition){PT_FALSE, v->exceeded ? "ProgressDeadlineExceeded" : v->old.count ? "RollingOut" : "ReplicasNotReady", counts};
 }
@@ -122,7 +124,9 @@ static void judge_model(struct pt_view *v, const struct summary *sum, struct con
 static void judge_rest(struct pt_view *v, const struct summary *sum, struct condition c[PT_COND_COUNT])
 {
     int available = v->fresh.available + v->old.available;
-    bool invalid = v->s->md->invalid != NULL, taken = v->trouble && !strcmp(v->trouble, "ServiceNameTaken");
+    bool invalid = v->s->md->invalid != NULL,
+         taken = v->trouble && (!strcmp(v->trouble, "ServiceNameTaken") || !strcmp(v->trouble, "BudgetNameTaken"));
+    bool paused = v->s->md->spec.paused && !v->complete;
     bool enough = !invalid && available >= v->min_available;
     const char *counts = pt_view_text(v, "%d available, at least %d wanted", available, v->min_available);
     c[PT_COND_AVAILABLE] = (struct condition){enough ? PT_TRUE : invalid ? PT_UNKNOWN : PT_FALSE,
@@ -130,8 +134,11 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
     if (v->complete)
         c[PT_COND_PROGRESSING] = (struct condition){PT_TRUE, "NewRevisionAvailable", pt_view_text(v, "revision %s is fully rolled out", v->update)};
     else if (v->exceeded)
-        c[PT_COND_PROGRESSING] = (struct condition){PT_FALSE, "ProgressDeadlineExceeded",
-                                                    pt_view_text(v, "revision %s has made no progress for %d s", v->update, v->s->md->spec.progress_deadline_s)};
+        c[PT_COND_PROGRESSING] =
+            (struct condition){PT_FALSE, "ProgressDeadlineExceeded",
+                               pt_view_text(v, "revision %s has made no progress for %d s", v->update, v->s->md->spec.progress_deadline_s)};
+    else if (paused)
+        c[PT_COND_PROGRESSING] = (struct condition){PT_UNKNOWN, "Paused", "the rollout is paused"};
     else if (v->trouble)
         c[PT_COND_PROGRESSING] = (struct condition){PT_FALSE, v->trouble, v->trouble_message};
     else
@@ -144,8 +151,13 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
         c[PT_COND_STALLED] = (struct condition){PT_TRUE, sum->problem.reason, c[PT_COND_MODEL_LOADED].message};
     else
         c[PT_COND_STALLED] = (struct condition){PT_FALSE, "NotStalled", ""};
-    bool working = !v->complete && c[PT_COND_STALLED].truth != PT_TRUE;
-    c[PT_COND_RECONCILING] = (struct condition){working ? PT_TRUE : PT_FALSE, working ? c[PT_COND_READY].reason : v->complete ? "Complete" : "Stalled", ""};
+    bool stalled = c[PT_COND_STALLED].truth == PT_TRUE, working = !v->complete && !stalled && !paused;
+    c[PT_COND_RECONCILING] = (struct condition){working ? PT_TRUE : PT_FALSE,
+                                                working       ? c[PT_COND_READY].reason
+                                                : v->complete ? "Complete"
+                                                : stalled     ? "Stalled"
+                                                              : "Paused",
+                                                ""};
 }
 
 /* --- writing -------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * view.h: what plan.c has found out about the pods, for itself and for status.c. Within model/ only.
+ * view.h: what plan.c has found out about the pods, for itself and the other parts of a plan. Within model/ only.
  */
 #ifndef PT_MODEL_VIEW_H
 #define PT_MODEL_VIEW_H
@@ -21,8 +21,9 @@ struct pt_view {
     const struct pt_snapshot *s;
     struct pt_plan *plan;
     struct pt_err *err;
-    int rc; /* sticky failure */
-    char update[64];                          /* name of the newest revision */
+    int rc;          /* sticky failure */
+    char update[64]; /* name of the newest revision; while paused, of the newest there is; "" when there is none */
+    bool held;       /* paused before the revision that the spec asks for was made */
     const struct pt_revision *update_revision, *current_revision; /* as stored; NULL: not there */
     struct pt_pod_list fresh, old;            /* of the newest revision, of others; without those that are leaving */
     int present;                              /* pods that take up room: all but those known to be leaving */
@@ -46,7 +47,25 @@ const char *pt_view_text(struct pt_view *v, const char *fmt, ...) __attribute__(
 struct pt_effect *pt_view_effect(struct pt_view *v, enum pt_effect_kind kind);
 void pt_view_look_again(struct pt_view *v, int64_t after_ms);
 
-/* Adds the status effect when the status is not what is stored. */
+struct pt_str pt_view_keep(struct pt_view *v, struct pt_buf *b); /* as part of the plan */
+int pt_view_amount(struct pt_amount a, int of, bool up);
+const struct pt_revision *pt_view_revision(const struct pt_view *v, const char *name); /* or NULL */
+/* Creates that may still arrive; those of one revision, or of all (NULL). */
+int pt_view_landing(struct pt_view *v, const char *revision);
+/* Out of service, and then deleted. */
+void pt_view_take_out(struct pt_view *v, const struct pt_pod *pod);
+
+/* rollout.c: creates pods and takes them out. */
+void pt_plan_rollout(struct pt_view *v);
+
+/* owned.c. The first two return true when what they plan must be seen before anything else is decided. */
+bool pt_plan_rollback(struct pt_view *v);
+bool pt_plan_adopt(struct pt_view *v);
+bool pt_plan_revision(struct pt_view *v); /* false: the name is taken by other content; the next plan uses another */
+void pt_plan_named(struct pt_view *v);    /* Service, budget */
+void pt_plan_prune(struct pt_view *v);    /* old revisions */
+
+/* status.c: adds the status effect when the status is not what is stored. */
 void pt_plan_status(struct pt_view *v);
 
 #endif

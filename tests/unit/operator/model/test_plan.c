@@ -22,7 +22,7 @@ struct scene {
     struct pt_pod pods[32];
     char names[32][16], update[64];
     struct pt_revision revisions[3];
-    struct pt_service service;
+    struct pt_shaped service;
     struct pt_snapshot s;
     struct pt_plan plan;
 };
@@ -37,7 +37,11 @@ static struct pt_pod pod_of(struct scene *t, size_t i, const char *two)
     p.revision = two[0] == 'n' ? t->update : two[0] == 'c' ? "m-current" : "m-other";
     p.gate = ready ? PT_TRUE : state == 'D' || state == 'F' ? PT_FALSE : PT_UNKNOWN;
     p.gate_reason = state == 'D' ? PT_GATE_REMOVAL : state == 'F' ? "DigestMismatch" : "";
-    p.state = (struct pt_pod_state){.ready_since_ms = state == 'R' ? NOW - 1000 : ready ? NOW - 900000 : -1, .drain_since_ms = state == 'D' ? NOW - 500 : -1,
+    p.state = (struct pt_pod_state){.ready_since_ms = state == 'R' ? NOW - 1000
+                                                      : ready      ? NOW - 900000
+                                                                   : -1,
+                                    .drain_since_ms = state == 'D' ? NOW - 500 : -1,
+                                    .drained_ms = state == 'D' ? NOW - 400 : -1,
                                     .doomed_ms = state == 'X' ? NOW - 10 : -1};
     return p;
 }
@@ -63,15 +67,22 @@ static void plan(struct scene *t, const char *pods, struct pt_spec spec)
     t->revisions[0] = (struct pt_revision){.o = {.name = t->update, .uid = "r0", .next = &t->revisions[1].o}, .number = 3, .data = user, .digest = ""};
     t->revisions[1] = (struct pt_revision){.o = {.name = "m-current", .uid = "r1", .next = &t->revisions[2].o}, .number = 2, .data = user, .digest = ""};
     t->revisions[2] = (struct pt_revision){.o = {.name = "m-other", .uid = "r2"}, .number = 1, .data = user, .digest = ""};
-    t->service = (struct pt_service){.o = {.owner_uid = "u", .uid = "s"}, .shape = "http:8080>http metrics:8082>metrics @m"};
+    t->service = (struct pt_shaped){.o = {.owner_uid = "u", .uid = "s"}, .shape = "http:8080>http metrics:8082>metrics @m"};
     for (const char *p = pods; *p; p += strspn(p, " "), n++) {
         t->pods[n] = pod_of(t, n, p);
         p += 2;
     }
     for (size_t i = 0; i + 1 < n; i++)
         t->pods[i].o.next = &t->pods[i + 1].o;
-    t->s = (struct pt_snapshot){.md = &t->md, .pods = n ? t->pods : NULL, .revisions = t->revisions, .service = &t->service, .settings = {.sidecar_image = "i", .drain_settle_ms = 2000},
-                                .seed = 1, .now_ms = NOW, .wall_ms = 1700000000000, .status_ms = -1};
+    t->s = (struct pt_snapshot){.md = &t->md,
+                                .pods = n ? t->pods : NULL,
+                                .revisions = t->revisions,
+                                .named[PT_NAMED_SERVICE].is = &t->service,
+                                .settings = {.sidecar_image = "i", .drain_settle_ms = 2000},
+                                .seed = 1,
+                                .now_ms = NOW,
+                                .wall_ms = 1700000000000,
+                                .status_ms = -1};
     if (pt_plan_make(&t->s, &t->plan, &err) < 0)
         fail_msg("%s: %s", pods, err.msg);
 }
@@ -343,6 +354,215 @@ static void names_of_lost_creates(void **state)
     pt_plan_finish(&t.plan);
 }
 
+static void again(struct scene *t)
+{
+    struct pt_err err;
+    pt_plan_finish(&t->plan);
+    assert_int_equal(pt_plan_make(&t->s, &t->plan, &err), PT_OK);
+}
+
+static void pauses(void **state)
+{
+    (void)state;
+    static struct scene t;
+    static const struct {
+        const char *pods;
+        int replicas;
+        const char *wanted;
+    } cases[] = {
+        {"cA cA nA nS", 3, ""},       /* the mix stays, surge and all */
+        {"cA cA nA nS", 2, "xp3nS "}, /* what is over the new size goes, least useful first */
+        {"cA cA nA", 5, "+2c "},      /* what is missing is made of what served in full */
+        {"cA cA cE", 3, "xp2cE +1c "}, {"nA nA nA", 1, "-p0nA -p1nA "}, {"nA nF", 2, ""},
+    };
+    char is[256];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pt_spec spec = {.replicas = cases[i].replicas, .max_surge = {1, false}, .paused = true};
+        plan(&t, cases[i].pods, spec);
+        summary(&t, is);
+        if (strcmp(is, cases[i].wanted) != 0)
+            fail_msg("case %zu, \"%s\": is \"%s\", wanted \"%s\"", i, cases[i].pods, is, cases[i].wanted);
+        pt_plan_finish(&t.plan);
+    }
+    plan(&t, "nA nA", (struct pt_spec){.replicas = 2, .max_surge = {1, false}, .paused = true}); /* complete is complete */
+    cJSON *s = status_of(&t);
+    assert_string_equal(condition(s, "Ready", "status"), "True");
+    cJSON_Delete(s);
+    static char other[] = "{\"model\":{\"uri\":\"https://h/other\"}}";
+    t.md.spec.user_json = other; /* a new spec waits, and that shows */
+    t.md.update_revision = t.update;
+    t.s.progress.generation = 2;
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_CREATE_REVISION));
+    assert_null(effect(&t, PT_EFFECT_CREATE_POD));
+    s = status_of(&t);
+    assert_string_equal(condition(s, "Ready", "status"), "False");
+    assert_string_equal(condition(s, "Ready", "reason"), "Paused");
+    assert_string_equal(condition(s, "Available", "status"), "True");
+    assert_string_equal(condition(s, "Progressing", "status"), "Unknown");
+    assert_string_equal(condition(s, "Reconciling", "status"), "False");
+    assert_string_equal(pt_obj_str(s, "status.updateRevision"), t.update);
+    assert_int_equal(t.plan.requeue_ms, -1); /* no deadline runs */
+    cJSON_Delete(s);
+    t.md.spec.paused = false;
+    again(&t);
+    assert_non_null(effect(&t, PT_EFFECT_CREATE_REVISION));
+    pt_plan_finish(&t.plan);
+}
+
+static bool says(const struct pt_effect *e, const char *word)
+{
+    return e && memmem(e->body.p, e->body.len, word, strlen(word));
+}
+
+static void rollbacks(void **state)
+{
+    (void)state;
+    static struct scene t;
+    static char before[] = "{\"model\":{\"digest\":\"d\",\"uri\":\"https://h/old\"},\"runtime\":{\"threads\":2}}",
+                user[] = "{\"drain\":{\"timeout\":\"1s\"},\"model\":{\"uri\":\"https://h/p\"}}";
+    static const struct {
+        const char *to, *reason, *spec;
+    } rows[] = {
+        {"0", "RollbackDone", "\"spec\":{\"drain\":null,\"model\":{\"digest\":\"d\",\"uri\":\"https://h/old\"},\"runtime\":{\"threads\":2}}"},
+        {"2", "RollbackDone", "\"model\":{\"digest\":\"d\",\"uri\":\"https://h/old\"}"},
+        {"m-current", "RollbackDone", "https://h/old"},
+        {"7", "RollbackRevisionNotFound", "\"spec\":{}"},
+        {"m-gone", "RollbackRevisionNotFound", "\"spec\":{}"},
+        {"3", "RollbackTemplateUnchanged", "\"spec\":{}"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char to[16];
+        plan(&t, "nA", (struct pt_spec)ROLL(1, 1, 0));
+        t.md.spec.user_json = user;
+        t.revisions[0].data = user;
+        t.revisions[1].data = before;
+        t.revisions[2].data = user;
+        snprintf(to, sizeof to, "%s", rows[i].to);
+        t.md.rollback_to = to;
+        again(&t);
+        const struct pt_effect *e = effect(&t, PT_EFFECT_ROLLBACK);
+        assert_int_equal(t.plan.count, 1);
+        if (!e || strcmp(e->reason, rows[i].reason) != 0 || !says(e, rows[i].spec) || !says(e, "\"pintle.dev/rollback-to\":null") ||
+            !says(e, "\"resourceVersion\":\"5\""))
+            fail_msg("row %zu: %s %s", i, e ? e->reason : "none", e ? e->body.p : "");
+        t.md.rollback_to = NULL;
+        pt_plan_finish(&t.plan);
+    }
+}
+
+static void adoption(void **state)
+{
+    (void)state;
+    static struct scene t;
+    plan(&t, "nA nA", (struct pt_spec)ROLL(2, 1, 0));
+    struct pt_pod orphan = t.pods[1];
+    orphan.o.owner_uid = NULL;
+    orphan.o.next = NULL;
+    t.pods[0].o.next = NULL;
+    t.s.orphan_pods = &orphan;
+    again(&t);
+    assert_int_equal(t.plan.count, 1); /* nothing is made before it is known what there is */
+    assert_true(says(effect(&t, PT_EFFECT_ADOPT_POD), "\"controller\":true"));
+    orphan.terminating = true;
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_ADOPT_POD));
+    t.s.orphan_pods = NULL;
+    t.pods[0].strayed = true; /* relabelled: no longer ours */
+    again(&t);
+    assert_true(says(effect(&t, PT_EFFECT_RELEASE_POD), "\"$patch\":\"delete\",\"uid\":\"u\""));
+    t.pods[0].strayed = false;
+    t.service.o.owner_uid = NULL;
+    t.service.o.owner_name = "m";
+    again(&t);
+    assert_non_null(effect(&t, PT_EFFECT_ADOPT_SERVICE));
+    t.service.o.owner_name = NULL; /* a stranger's */
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_ADOPT_SERVICE));
+    pt_plan_finish(&t.plan);
+}
+
+static void budgets(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_shaped budget = {.o = {.owner_uid = "u", .uid = "b", .name = "m"}, .shape = "1 AlwaysAllow @m"};
+    plan(&t, "nA nA", (struct pt_spec)ROLL(2, 1, 0));
+    assert_null(effect(&t, PT_EFFECT_CREATE_BUDGET));
+    t.md.spec.has_budget = true;
+    t.md.spec.budget = (struct pt_amount){1, false};
+    again(&t);
+    assert_true(says(effect(&t, PT_EFFECT_CREATE_BUDGET), "\"maxUnavailable\":1,"));
+    t.s.named[PT_NAMED_BUDGET].is = &budget;
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_PATCH_BUDGET));
+    t.md.spec.budget = (struct pt_amount){20, true};
+    again(&t);
+    assert_true(says(effect(&t, PT_EFFECT_PATCH_BUDGET), "\"maxUnavailable\":\"20%\""));
+    t.md.spec.has_budget = false;
+    again(&t);
+    assert_string_equal(effect(&t, PT_EFFECT_DELETE_BUDGET)->uid, "b");
+    budget.o.owner_uid = NULL; /* somebody else's: not ours to delete */
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_DELETE_BUDGET));
+    pt_plan_finish(&t.plan);
+}
+
+/* Which of two pods goes first. */
+static void victims(void **state)
+{
+    (void)state;
+    static struct scene t;
+    plan(&t, "nA nA nA", (struct pt_spec)ROLL(3, 1, 0));
+    char is[256];
+    t.md.spec.replicas = 2;
+    t.pods[0].state.in_flight = 3;
+    t.pods[1].state.in_flight = 1;
+    t.pods[2].state.in_flight = 2;
+    again(&t);
+    summary(&t, is);
+    assert_string_equal(is, "-p1nA "); /* least work in flight */
+    t.pods[0].deletion_cost = -1;
+    again(&t);
+    summary(&t, is);
+    assert_string_equal(is, "-p0nA "); /* unless somebody said otherwise by hand */
+    t.pods[0].deletion_cost = 0;
+    for (int i = 0; i < 3; i++)
+        t.pods[i].state.in_flight = 0;
+    t.pods[0].node = 1;
+    t.pods[1].node = t.pods[2].node = 2;
+    t.pods[1].restarts = 1;
+    again(&t);
+    summary(&t, is);
+    assert_string_equal(is, "-p1nA "); /* of two on one node, the one that ended more often */
+    t.pods[0].ready = false;
+    again(&t);
+    summary(&t, is);
+    assert_string_equal(is, "xp0nA "); /* what does not serve always goes first */
+    pt_plan_finish(&t.plan);
+}
+
+/* Deleted when its node has seen the gate and endpoints had their time; a silent node does not hold it up for ever. */
+static void drains(void **state)
+{
+    (void)state;
+    static struct scene t;
+    plan(&t, "nD nA nA", (struct pt_spec)ROLL(2, 1, 0));
+    assert_null(effect(&t, PT_EFFECT_DELETE_POD));
+    assert_int_equal(t.plan.requeue_ms, 1600); /* not ready for 400 of 2,000 ms */
+    t.s.now_ms += 1600;
+    again(&t);
+    assert_non_null(effect(&t, PT_EFFECT_DELETE_POD));
+    t.pods[0].ready = true;
+    t.pods[0].state.drained_ms = -1;
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_DELETE_POD));
+    t.s.now_ms += 10000;
+    again(&t);
+    assert_non_null(effect(&t, PT_EFFECT_DELETE_POD));
+    pt_plan_finish(&t.plan);
+}
+
 static void revisions(void **state)
 {
     (void)state;
@@ -395,8 +615,19 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(rollouts), cmocka_unit_test(statuses), cmocka_unit_test(a_second_look_writes_nothing),
-                                       cmocka_unit_test(progress_deadline), cmocka_unit_test(gates), cmocka_unit_test(names_of_lost_creates),
-                                       cmocka_unit_test(revisions), cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(rollouts),
+                                       cmocka_unit_test(statuses),
+                                       cmocka_unit_test(a_second_look_writes_nothing),
+                                       cmocka_unit_test(progress_deadline),
+                                       cmocka_unit_test(gates),
+                                       cmocka_unit_test(names_of_lost_creates),
+                                       cmocka_unit_test(pauses),
+                                       cmocka_unit_test(rollbacks),
+                                       cmocka_unit_test(adoption),
+                                       cmocka_unit_test(budgets),
+                                       cmocka_unit_test(victims),
+                                       cmocka_unit_test(drains),
+                                       cmocka_unit_test(revisions),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,8 @@ static struct pt_str object(char text[4096], const char *spec)
     return (struct pt_str){text, (size_t)n};
 }
 
+#define POD(inner) "{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{" inner "}}}"
+
 static void refused(void **state)
 {
     (void)state;
@@ -43,7 +45,9 @@ static void refused(void **state)
         {"{\"model\":{\"uri\":\"https://h/p\",\"name\":\"a/b\"}}", "spec.model.name", "letters"},
         {"{\"model\":{\"uri\":\"https://h/p\",\"credentialsSecretRef\":{\"name\":\"x\"}}}", "spec.model.credentialsSecretRef", "not supported"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"autoscaling\":{\"maxReplicas\":3}}", "spec.autoscaling: {\"maxReplicas\":3}", "not supported"},
-        {"{\"model\":{\"uri\":\"https://h/p\"},\"paused\":true}", "spec.paused: true", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"paused\":\"yes\"}", "spec.paused: \"yes\"", "true or false"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"disruption\":{}}", "spec.disruption.maxUnavailable", "required"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"disruption\":{\"maxUnavailable\":\"x%\"}}", "spec.disruption.maxUnavailable: \"x%\"", "percentage"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"replicaz\":1}", "spec.replicaz: 1", "unknown field"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":-1}", "spec.replicas: -1", "from 0 to 1000"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":1.5}", "spec.replicas: 1.5", "whole"},
@@ -60,8 +64,25 @@ static void refused(void **state)
         {"{\"model\":{\"uri\":\"https://h/p\"},\"minReadySeconds\":700}", "progressDeadlineSeconds", "greater"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"drain\":{\"timeout\":\"50s\"},\"template\":{\"spec\":{\"terminationGracePeriodSeconds\":50}}}", "terminationGracePeriodSeconds", "drain"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"hostNetwork\":true}}}", "spec.template.spec.hostNetwork", "unknown"},
-        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"containers\":[{\"name\":\"mine\"}]}}}", "spec.template.spec.containers[0].name: \"mine\"", "not supported"},
-        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"containers\":[{\"name\":\"sidecar\",\"env\":[{\"name\":\"PINTLE_POD_UID\"}]}]}}}", "env[0].name", "operator's own"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"containers\":[{\"name\":\"mine\"}]}}}",
+         "spec.template.spec.containers[0].image", "required"},
+        {POD("\"containers\":[{\"name\":\"mine\",\"image\":\"i\",\"imagee\":\"j\"}]"), "spec.template.spec.containers[0].imagee", "unknown"},
+        {POD("\"containers\":[{\"name\":\"Mine\",\"image\":\"i\"}]"), "spec.template.spec.containers[0]", "1123"},
+        {POD("\"containers\":[{\"name\":\"mine\",\"image\":\"i\",\"restartPolicy\":\"Always\"}]"), "spec.template.spec.containers[0]",
+         "restartPolicy"},
+        {POD("\"containers\":[{\"name\":\"mine\",\"image\":\"i\",\"args\":[1]}]"), "spec.template.spec.containers[0].args", "texts"},
+        {POD("\"containers\":[{\"name\":\"mine\",\"image\":\"i\",\"ports\":[{\"name\":\"http\",\"containerPort\":1}]}]"),
+         "spec.template.spec.containers[0].ports", "names of the sidecar's"},
+        {POD("\"containers\":[{\"name\":\"mine\",\"image\":\"i\",\"volumeMounts\":[{\"name\":\"pintle-token\",\"mountPath\":\"/t\"}]}]"),
+         "volumeMounts", "operator's own"},
+        {POD("\"containers\":[{\"name\":\"a\",\"image\":\"i\"},{\"name\":\"a\",\"image\":\"j\"}]"), "spec.template.spec.containers",
+         "two containers"},
+        {POD("\"initContainers\":[{\"name\":\"sidecar\",\"image\":\"i\"}]"), "spec.template.spec.initContainers[0]", "below containers"},
+        {POD("\"initContainers\":[{\"name\":\"a\",\"image\":\"i\"}],\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]"),
+         "spec.template.spec.containers", "init container"},
+        {"{\"model\":{\"uri\":\"https://h/"
+         "p\"},\"template\":{\"spec\":{\"containers\":[{\"name\":\"sidecar\",\"env\":[{\"name\":\"PINTLE_POD_UID\"}]}]}}}",
+         "env[0].name", "operator's own"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"volumes\":[{\"name\":\"pintle-x\"}]}}}", "volumes", "operator's own"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"metadata\":{\"labels\":{\"pintle.dev/x\":\"y\"}}}}", "labels[pintle.dev/x]", "operator's own"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"limit\":{}}}", "spec.resources.limit", "unknown"},
@@ -219,6 +240,61 @@ static void template_is_merged(void **state)
     assert_null(pt_obj_get(config, "report"));
 }
 
+/* Beside the user's containers the sidecar is a native one, after their init containers. */
+static void own_containers(void **state)
+{
+    (void)state;
+    pt_auto_obj *pod = build(
+        POD("\"initContainers\":[{\"name\":\"fetch\",\"image\":\"f\"}],\"containers\":[{\"name\":\"web\",\"image\":\"w\",\"command\":[\"run\"]},"
+            "{\"name\":\"sidecar\",\"env\":[{\"name\":\"A\",\"value\":\"1\"}]}]"),
+        NULL);
+    const cJSON *init = pt_obj_get(pod, "spec.initContainers"), *containers = pt_obj_get(pod, "spec.containers");
+    assert_int_equal(cJSON_GetArraySize(containers), 1);
+    assert_string_equal(pt_obj_str(containers, "0.name"), "web");
+    assert_int_equal(cJSON_GetArraySize(init), 2);
+    assert_string_equal(pt_obj_str(init, "0.name"), "fetch");
+    assert_null(pt_obj_str(init, "0.restartPolicy"));
+    assert_string_equal(pt_obj_str(init, "1.name"), "sidecar");
+    assert_string_equal(pt_obj_str(init, "1.restartPolicy"), "Always");
+    assert_string_equal(pt_obj_str(named(pt_obj_get(init, "1.env"), "name", "A"), "value"), "1");
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(pod, "spec.topologySpreadConstraints")), 2);
+    assert_string_equal(pt_obj_str(pod, "spec.topologySpreadConstraints.0.matchLabelKeys.0"), "controller-revision-hash");
+
+    pt_auto_obj *only_init =
+        build(POD("\"initContainers\":[{\"name\":\"fetch\",\"image\":\"f\"}],\"topologySpreadConstraints\":[{\"maxSkew\":2,\"topologyKey\":\"rack\","
+                  "\"whenUnsatisfiable\":\"DoNotSchedule\"}]"),
+              NULL);
+    assert_string_equal(pt_obj_str(only_init, "spec.containers.0.name"), "sidecar");
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(only_init, "spec.initContainers")), 1);
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(only_init, "spec.topologySpreadConstraints")), 1); /* theirs replace ours */
+}
+
+static void trouble_of_native_sidecars(void **state)
+{
+    (void)state;
+    struct pt_object *o;
+    struct pt_err err;
+    assert_int_equal(
+        pt_pod_decode(PT_STR("{\"metadata\":{\"name\":\"p\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"1\",\"labels\":{\"pintle.dev/"
+                             "model-deployment\":\"m\"}},"
+                             "\"spec\":{\"nodeName\":\"n\"},\"status\":{\"containerStatuses\":[{\"name\":\"web\",\"restartCount\":1,\"state\":{"
+                             "\"waiting\":{\"reason\":\"PodInitializing\"}}}],"
+                             "\"initContainerStatuses\":[{\"name\":\"fetch\",\"state\":{\"terminated\":{\"exitCode\":0,\"reason\":\"Completed\"}}},"
+                             "{\"name\":\"sidecar\",\"restartCount\":2,\"state\":{\"waiting\":{\"reason\":\"CrashLoopBackOff\"}},"
+                             "\"lastState\":{\"terminated\":{\"exitCode\":137,\"reason\":\"OOMKilled\"}}}]}}"),
+                      &o, &err),
+        PT_OK);
+    struct pt_pod *p = (struct pt_pod *)o;
+    assert_string_equal(p->waiting, "CrashLoopBackOff");
+    assert_string_equal(p->ended, "OOMKilled");
+    assert_int_equal(p->exit_code, 137);
+    assert_int_equal(p->restarts, 3);
+    assert_null(o->owner_uid); /* an orphan: its label says whose it would be */
+    assert_string_equal(o->owner_name, "m");
+    assert_false(p->strayed);
+    pt_pod_free(o);
+}
+
 static void an_invalid_object_is_kept_with_its_reason(void **state)
 {
     (void)state;
@@ -256,7 +332,14 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(refused), cmocka_unit_test(defaults), cmocka_unit_test(stable_revision), cmocka_unit_test(pods),
-                                       cmocka_unit_test(template_is_merged), cmocka_unit_test(an_invalid_object_is_kept_with_its_reason), cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refused),
+                                       cmocka_unit_test(defaults),
+                                       cmocka_unit_test(stable_revision),
+                                       cmocka_unit_test(pods),
+                                       cmocka_unit_test(template_is_merged),
+                                       cmocka_unit_test(own_containers),
+                                       cmocka_unit_test(trouble_of_native_sidecars),
+                                       cmocka_unit_test(an_invalid_object_is_kept_with_its_reason),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
