@@ -57,14 +57,11 @@ static int open_slots(struct pt_loaded *l, int slots, struct pt_err *err)
         return pt_fail(err, PT_ENOMEM, "out of memory");
     for (; l->slot_count < slots; l->slot_count++) {
         struct pt_loaded_slot *slot = &l->slots[l->slot_count];
-        slot->outputs = pt_calloc(l->oip.output_count + 1, sizeof *slot->outputs);
+        slot->outputs = pt_calloc(l->info.output_count + 1, sizeof *slot->outputs);
         if (!slot->outputs)
             return pt_fail(err, PT_ENOMEM, "out of memory");
-        int rc = pt_oip_request_init(&slot->request, &l->oip, err);
-        if (rc == PT_OK)
-            rc = pt_run_create(l->session, &slot->run, err);
+        int rc = pt_run_create(l->session, &slot->run, err);
         if (rc < 0) {
-            pt_oip_request_finish(&slot->request);
             pt_free(slot->outputs);
             return rc;
         }
@@ -86,9 +83,9 @@ int pt_loaded_open(struct pt_loaded *l, const char *name, const char *version, s
         l->values[i] = pt_session_input(l->session, i);
     for (size_t i = 0; i < outputs; i++)
         l->values[inputs + i] = pt_session_output(l->session, i);
-    l->oip = (struct pt_oip_model){.name = name, .version = version, .inputs = l->values, .outputs = l->values + inputs,
+    l->info = (struct pt_model_info){.name = name, .version = version, .inputs = l->values, .outputs = l->values + inputs,
                                    .input_count = inputs, .output_count = outputs};
-    rc = pt_oip_check_model(&l->oip, err);
+    rc = pt_model_info_check(&l->info, err);
     return rc < 0 ? rc : open_slots(l, slots, err);
 }
 
@@ -120,11 +117,11 @@ static int make_input(const struct pt_value_info *v, bool ones, struct pt_tensor
 
 static int run_with(struct pt_loaded *l, struct pt_run *run, bool ones, struct pt_err *err)
 {
-    size_t n = l->oip.input_count;
+    size_t n = l->info.input_count;
     struct pt_tensor *inputs = pt_calloc(n + 1, sizeof *inputs);
     int rc = inputs ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory");
     for (size_t i = 0; rc == PT_OK && i < n; i++) {
-        rc = make_input(l->oip.inputs[i], ones, &inputs[i], err);
+        rc = make_input(l->info.inputs[i], ones, &inputs[i], err);
         if (rc == PT_OK)
             rc = pt_run_set_input(run, i, &inputs[i], err);
     }
@@ -151,7 +148,6 @@ void pt_loaded_close(struct pt_loaded *l)
 {
     for (int i = 0; i < l->slot_count; i++) {
         pt_run_destroy(l->slots[i].run);
-        pt_oip_request_finish(&l->slots[i].request);
         pt_free(l->slots[i].outputs);
     }
     pt_free(l->slots);

@@ -9,14 +9,13 @@
 #define PT_SIDECAR_LOADED_H
 
 #include "base/err.h"
-#include "sidecar/oip.h"
+#include "sidecar/request.h"
 
 #include <pintle/runtime.h>
 #include <stdatomic.h>
 
 struct pt_loaded_slot {
     struct pt_run *run;
-    struct pt_oip_request request;
     const struct pt_tensor **outputs; /* one per output of the model */
 };
 
@@ -25,7 +24,7 @@ struct pt_loaded {
     size_t len;
     uint8_t digest[32];
     struct pt_session *session;
-    struct pt_oip_model oip;
+    struct pt_model_info info;
     const struct pt_value_info **values; /* inputs, then outputs */
     struct pt_loaded_slot *slots;
     int slot_count;

@@ -1,25 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * rest.h: the HTTP front end: routes of the Open Inference Protocol, from request to scheduler and back. Loop thread.
+ * rest.h: what the HTTP front ends share: routes, path parameters, answers, and an inference from request to reply. Each protocol brings a
+ * table of routes (oip_rest.c, tfs_rest.c, page.c). Loop thread.
  */
 #ifndef PT_SIDECAR_REST_H
 #define PT_SIDECAR_REST_H
 
+#include "net/gzip.h"
 #include "net/http_server.h"
-#include "sidecar/metrics.h"
+#include "sidecar/frontend.h"
+
+#define PT_JSON "application/json"
+enum { PT_MAX_REPLY = 1 << 30 };
 
 struct pt_rest {
-    struct pt_loop *loop;
-    const struct pt_config *config;
-    struct pt_servable *servable;
-    struct pt_scheduler *scheduler;
-    struct pt_serving_metrics *metrics;
-    struct infer *first; /* its own: requests with the scheduler */
+    struct pt_frontend *frontend;
 };
+
+/* What {model} and {version} of a route matched, percent-decoded; empty when the route has none. */
+struct pt_rest_params {
+    char model[256], version[80];
+};
+typedef void (*pt_rest_fn)(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p);
+struct pt_rest_route {
+    const char *method, *path;
+    pt_rest_fn handle;
+};
+extern const struct pt_rest_route pt_oip_routes[];
+extern const size_t pt_oip_route_count;
 
 /* A pt_http_handler_fn; arg is a struct pt_rest. */
 void pt_rest_handle(void *rest, struct pt_http_request *req);
-/* After loop and threads have stopped: frees what was still under way; returns how many requests that were. */
-int pt_rest_finish(struct pt_rest *r);
+
+struct pt_model_ref pt_rest_ref(const struct pt_rest_params *p);
+/* The body, or the buffer's failure. */
+void pt_rest_reply(struct pt_http_request *req, int status, struct pt_buf *json);
+/* {"error": ...}; with PT_EBUSY also Retry-After. */
+void pt_rest_reply_error(struct pt_http_request *req, const struct pt_err *err, int retry_after_s);
+/* Is the request's body, if any, plain? Else answered with an error. For small control requests. */
+int pt_rest_plain_body(struct pt_http_request *req, struct pt_buf *out, struct pt_err *err);
+
+/* --- an inference ----------------------------------------------------------------------------------------------------------- */
+
+struct pt_rest_call;
+struct pt_rest_protocol {
+    int (*decode)(struct pt_rest_call *c, struct pt_str body, struct pt_err *err);
+    int (*encode)(struct pt_rest_call *c, const struct pt_tensor *const *outputs, struct pt_err *err); /* appends to reply */
+};
+struct pt_rest_call {
+    struct pt_call call; /* first member */
+    struct pt_rest *rest;
+    const struct pt_rest_protocol *protocol;
+    struct pt_http_request *req; /* NULL once the client is gone */
+    struct pt_str body;          /* the HTTP request's own memory, or own */
+    struct pt_buf own, plain, reply, packed;
+    enum pt_encoding sent_as, answer_as;
+    bool pack;       /* answer in answer_as */
+    size_t json_in;  /* of the Open Inference Protocol: Inference-Header-Content-Length of the request, */
+    size_t json_out; /* and of the answer */
+    int form;        /* of TF Serving's: rows or columns */
+};
+/* Answers the request, sooner or later. */
+void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p, const struct pt_rest_protocol *protocol,
+                   size_t json_in);
 
 #endif

@@ -29,6 +29,7 @@ struct sidecar {
     struct pt_scheduler *scheduler;
     struct pt_servable servable;
     struct pt_serving_metrics metrics;
+    struct pt_frontend frontend;
     struct pt_rest rest;
     struct pt_reporter *reporter;
     struct pt_http_server *http, *metrics_http;
@@ -167,7 +168,8 @@ static int listen_on(struct sidecar *s, int64_t port, size_t max_body, pt_http_h
 static int start_servers(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
-    s->rest = (struct pt_rest){.loop = s->loop, .config = c, .servable = &s->servable, .scheduler = s->scheduler, .metrics = &s->metrics};
+    s->frontend = (struct pt_frontend){.loop = s->loop, .config = c, .servable = &s->servable, .scheduler = s->scheduler, .metrics = &s->metrics};
+    s->rest = (struct pt_rest){.frontend = &s->frontend};
     int rc = listen_on(s, c->serving.port, 0, pt_rest_handle, &s->rest, &s->http, err);
     return rc < 0 ? rc : listen_on(s, c->serving.metrics_port, MAX_METRICS_BODY, handle_metrics, s, &s->metrics_http, err);
 }
@@ -200,7 +202,7 @@ static int start(struct sidecar *s, struct pt_err *err)
 static int clean_up(struct sidecar *s)
 {
     pt_scheduler_destroy(s->scheduler);
-    int lost = pt_rest_finish(&s->rest);
+    int lost = pt_frontend_finish(&s->frontend);
     pt_reporter_destroy(s->reporter);
     if (s->http)
         pt_http_server_destroy(s->http);

@@ -102,7 +102,7 @@ static void becomes_ready(void **state)
     assert_string_equal(f->states, "Verifying Loading Warming Ready");
     struct pt_loaded *l = pt_servable_serving(&f->servable);
     assert_non_null(l);
-    assert_string_equal(l->oip.inputs[0]->name, "x");
+    assert_string_equal(l->info.inputs[0]->name, "x");
     assert_true(f->servable.has_digest && f->servable.load_ms >= 0);
     pt_servable_drain(&f->servable);
     assert_non_null(pt_servable_serving(&f->servable)); /* until the end */

@@ -165,8 +165,10 @@ def case_refuses():
         ("POST", infer, "{", {}, 400, "JSON"),
         ("POST", infer, good.replace("[1, 1, 8, 8]", "[1, 1, 8, 9]"), {}, 400, 'input \\"x\\": shape: want [-1,1,8,8], got [1,1,8,9]'),
         ("POST", infer, good.replace("FP32", "FP16"), {}, 400, "datatype: want FP32, got FP16"),
-        ("POST", infer, good, {"Inference-Header-Content-Length": "5"}, 400, "binary tensor extension"),
-        ("POST", infer, good, {"Content-Encoding": "gzip"}, 400, 'Content-Encoding \\"gzip\\"'),
+        ("POST", infer, good, {"Inference-Header-Content-Length": "5"}, 400, "the text ends at byte 5"),
+        ("POST", infer, good, {"Inference-Header-Content-Length": "x"}, 400, "Inference-Header-Content-Length"),
+        ("POST", infer, good, {"Content-Encoding": "gzip"}, 400, "body: inflate"),
+        ("POST", infer, good, {"Content-Encoding": "br"}, 400, 'Content-Encoding: encoding \\"br\\" is not supported'),
         ("POST", infer, None, {"Content-Length": str(1 << 40)}, 413, "too large"),
     ]
     with serve() as s:
