@@ -4,10 +4,9 @@
  */
 #include "runtime/ops/conv.h"
 
-static int conv_infer(struct pt_op_ctx *c)
+int pt_conv_plan(struct pt_op_ctx *c, struct pt_conv_params *p, const struct pt_tensor *x, const struct pt_tensor *w, const struct pt_tensor *b,
+                 enum pt_dtype type)
 {
-    struct pt_conv_params *p = c->params;
-    const struct pt_tensor *x = c->in[0], *w = c->in[1], *b = pt_op_in(c, 2);
     int rc = pt_attr_int(c, "group", 1, 1, INT32_MAX, &p->groups);
     if (rc < 0)
         return rc;
@@ -33,8 +32,13 @@ static int conv_infer(struct pt_op_ctx *c)
         return rc;
     for (int i = 0; i < p->w.axes; i++)
         dims[i + 2] = p->w.out[i];
-    pt_op_set_out(c, 0, x->dtype, x->rank, dims);
+    pt_op_set_out(c, 0, type, x->rank, dims);
     return PT_OK;
+}
+
+static int conv_infer(struct pt_op_ctx *c)
+{
+    return pt_conv_plan(c, c->params, c->in[0], c->in[1], pt_op_in(c, 2), c->in[0]->dtype);
 }
 
 /* Sum over the window of one output position, one input channel. x and w point at the channel. */

@@ -12,4 +12,8 @@ struct pt_conv_params {
     int64_t groups;
 };
 
+/* Reads the attributes, checks that image, weights and bias (or NULL) fit, fills p and sets output 0. */
+int pt_conv_plan(struct pt_op_ctx *c, struct pt_conv_params *p, const struct pt_tensor *x, const struct pt_tensor *w, const struct pt_tensor *b,
+                 enum pt_dtype type);
+
 #endif

@@ -20,4 +20,9 @@ struct pt_matmul_params {
     int64_t dims[PT_MAX_RANK], a[PT_MAX_RANK], b[PT_MAX_RANK], c[PT_MAX_RANK];
 };
 
+/* Fills p for the product of a and b as numpy.matmul, and sets output 0. */
+int pt_matmul_plan(struct pt_op_ctx *c, struct pt_matmul_params *p, const struct pt_tensor *a, const struct pt_tensor *b, enum pt_dtype type);
+/* Where the matrices of batch i begin, in elements. */
+void pt_matmul_at(const struct pt_matmul_params *p, int64_t i, int64_t *a, int64_t *b, int64_t *y);
+
 #endif

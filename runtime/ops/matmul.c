@@ -12,10 +12,8 @@ static int64_t batch_axis(const struct pt_tensor *t, int back, int64_t *stride)
     return axis < 0 ? 1 : t->dims[axis];
 }
 
-static int matmul_infer(struct pt_op_ctx *c)
+int pt_matmul_plan(struct pt_op_ctx *c, struct pt_matmul_params *p, const struct pt_tensor *a, const struct pt_tensor *b, enum pt_dtype type)
 {
-    struct pt_matmul_params *p = c->params;
-    const struct pt_tensor *a = c->in[0], *b = c->in[1];
     int64_t dims[PT_MAX_RANK];
     if (a->rank < 1 || b->rank < 1)
         return pt_op_fail(c, PT_EINVAL, "inputs %s and %s must have rank 1 or more", PT_SHAPE(a), PT_SHAPE(b));
@@ -36,7 +34,7 @@ static int matmul_infer(struct pt_op_ctx *c)
         dims[rank++] = p->m;
     if (b->rank > 1)
         dims[rank++] = p->n;
-    pt_op_set_out(c, 0, a->dtype, rank, dims);
+    pt_op_set_out(c, 0, type, rank, dims);
     int64_t stride;
     if (__builtin_mul_overflow(p->m, p->n, &stride))
         return pt_op_fail(c, PT_ELIMIT, "the result is too large");
@@ -46,6 +44,23 @@ static int matmul_infer(struct pt_op_ctx *c)
             return pt_op_fail(c, PT_ELIMIT, "the result is too large");
     }
     return PT_OK;
+}
+
+static int matmul_infer(struct pt_op_ctx *c)
+{
+    return pt_matmul_plan(c, c->params, c->in[0], c->in[1], c->in[0]->dtype);
+}
+
+void pt_matmul_at(const struct pt_matmul_params *p, int64_t i, int64_t *a, int64_t *b, int64_t *y)
+{
+    *a = *b = *y = 0;
+    for (int k = p->axes - 1; k >= 0; k--) {
+        int64_t at = i % p->dims[k];
+        i /= p->dims[k];
+        *a += at * p->a[k];
+        *b += at * p->b[k];
+        *y += at * p->c[k];
+    }
 }
 
 /* Sums: floats in double, integers modulo 2^width. */
@@ -72,14 +87,8 @@ static int matmul_run(struct pt_op_ctx *c)
     const struct pt_matmul_params *p = c->params;
     int64_t batch = pt_dims_product(p->dims, p->axes);
     for (int64_t i = 0; i < batch; i++) {
-        int64_t a = 0, b = 0, y = 0, rest = i;
-        for (int k = p->axes - 1; k >= 0; k--) {
-            int64_t at = rest % p->dims[k];
-            rest /= p->dims[k];
-            a += at * p->a[k];
-            b += at * p->b[k];
-            y += at * p->c[k];
-        }
+        int64_t a, b, y;
+        pt_matmul_at(p, i, &a, &b, &y);
         switch (c->in[0]->dtype) {
 #define CASE(id, T, U, s) \
     case id: \

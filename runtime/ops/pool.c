@@ -6,10 +6,8 @@
 
 #include <math.h>
 
-static int pool_infer(struct pt_op_ctx *c)
+int pt_pool_plan(struct pt_op_ctx *c, struct pt_pool_params *p, const struct pt_tensor *x)
 {
-    struct pt_pool_params *p = c->params;
-    const struct pt_tensor *x = c->in[0];
     int64_t ceil_mode, dims[PT_MAX_RANK];
     int n, rc;
     if (x->rank < 3 || x->rank - 2 > PT_WINDOW_AXES)
@@ -33,6 +31,11 @@ static int pool_infer(struct pt_op_ctx *c)
     pt_op_set_out(c, 0, x->dtype, x->rank, dims);
     pt_op_set_out(c, 1, PT_INT64, x->rank, dims);
     return PT_OK;
+}
+
+static int pool_infer(struct pt_op_ctx *c)
+{
+    return pt_pool_plan(c, c->params, c->in[0]);
 }
 
 /* Calls visit for each tap of the window at o that lies in the image, with the offset in the image. */

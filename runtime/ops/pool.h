@@ -12,4 +12,7 @@ struct pt_pool_params {
     int64_t count_include_pad, storage_order, p;
 };
 
+/* Reads the attributes, fills p for pooling x, and sets outputs 0 and 1. */
+int pt_pool_plan(struct pt_op_ctx *c, struct pt_pool_params *p, const struct pt_tensor *x);
+
 #endif

@@ -9,6 +9,7 @@ set(PT_OPS_SOURCES
   ops/concat.c
   ops/constant.c
   ops/conv.c
+  ops/conv_integer.c
   ops/cumsum.c
   ops/depth.c
   ops/expand.c
@@ -17,6 +18,9 @@ set(PT_OPS_SOURCES
   ops/layernorm.c
   ops/matmul.c
   ops/nms.c
+  ops/matmul_integer.c
+  ops/ms_qlinear.c
+  ops/ms_qlinear_pool.c
   ops/norm.c
   ops/onehot.c
   ops/op.c
@@ -24,6 +28,8 @@ set(PT_OPS_SOURCES
   ops/pad.c
   ops/pool.c
   ops/pow.c
+  ops/qlinear_matmul.c
+  ops/quant.c
   ops/reduce.c
   ops/resample.c
   ops/reshape.c

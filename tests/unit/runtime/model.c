@@ -226,6 +226,14 @@ static struct pt_buf node_proto(const char *line, size_t len)
     return b;
 }
 
+static void put_import(struct pt_buf *model, const char *domain, int version)
+{
+    struct pt_buf import = PT_BUF_INIT(0);
+    put_str(&import, 1, domain, strlen(domain));
+    pt_pb_put_varint(&import, 2, (uint64_t)version);
+    put_message(model, 8, &import);
+}
+
 struct pt_buf test_model(const char *text)
 {
     struct pt_buf model = PT_BUF_INIT(0), graph = PT_BUF_INIT(0), opset = PT_BUF_INIT(0);
@@ -257,10 +265,9 @@ struct pt_buf test_model(const char *text)
     pt_pb_put_varint(&model, 1, 8);
     pt_pb_put_varint(&opset, 2, (uint64_t)version);
     put_message(&model, 8, &opset);
-    struct pt_buf foo = PT_BUF_INIT(0);
-    put_str(&foo, 1, domain, strlen(domain));
-    pt_pb_put_varint(&foo, 2, domain_version ? (uint64_t)domain_version : 1);
-    put_message(&model, 8, &foo);
+    put_import(&model, domain, domain_version ? domain_version : 1);
+    if (strcmp(domain, "com.microsoft") != 0)
+        put_import(&model, "com.microsoft", 1);
     put_message(&model, 7, &graph);
     return model;
 }

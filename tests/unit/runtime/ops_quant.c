@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ops_quant.c: operators on quantised integers, small enough to work out by hand. tests/conformance/operators.py tries them at random.
+ */
+#include "tests/unit/runtime/model.h"
+
+static void integer_products(void **state)
+{
+    (void)state;
+    test_op(10, "MatMulInteger", "", "u8[1,2]:1,2 | i8[2,2]:1,-1,2,3", "i32[1,2]:5,5");
+    test_op(10, "MatMulInteger", "", "u8[2,2]:1,2,3,4 | u8[2,1]:10,20 | u8[]:1 | u8[]:10", "i32[2,1]:10,30");
+    test_op(10, "MatMulInteger", "", "u8[2,1]:1,3 | u8[1,2]:10,20 | u8[2]:1,2 | u8[2]:0,19", "i32[2,2]:0,0,10,1");
+    test_op(10, "MatMulInteger", "", "u8[2,1,1]:5,7 | u8[1,1]:3 | u8[2,1,1]:4,5", "i32[2,1,1]:3,6");
+    test_op(10, "MatMulInteger", "", "u8[1,0]: | i8[0,2]:", "i32[1,2]:0,0");
+    test_op_fails(10, "MatMulInteger", "", "u8[1,2]:1,2 | u8[1,2]:1,2", "do not multiply");
+    test_op_fails(10, "MatMulInteger", "", "u8[1,2]:1,2 | u8[2,1]:1,2 | u8[3]:1,2,3", "input 2 (zero point) is uint8[3], must be one value or 1");
+    test_op_fails(10, "MatMulInteger", "", "u8[1,2]:1,2 | u8[2,1]:1,2 | i8[]:1", "input 2 (zero point) has type int8");
+    test_op_fails(10, "MatMulInteger", "", "f32[1,1]:1 | u8[1,1]:1", "input 0 has type float32");
+    test_op(1, "com.microsoft::MatMulInteger16", "", "i16[1,2]:300,-300 | i16[2,1]:300,1", "i32[1,1]:89700");
+    test_op(1, "com.microsoft::MatMulIntegerToFloat", "", "u8[1,2]:1,2 | i8[2,2]:1,-1,2,3 | f32[]:0.5 | f32[2]:1,2", "f32[1,2]:2.5,5");
+    test_op(1, "com.microsoft::MatMulIntegerToFloat", "", "u8[1,1]:3 | u8[1,1]:5 | f32[]:1 | f32[]:2 | u8[]:1 | u8[]:4 | f32[1]:10", "f32[1,1]:14");
+    test_op(1, "com.microsoft::DynamicQuantizeMatMul", "", "f32[1,2]:0,255 | i8[2,1]:1,-2 | f32[]:0.5", "f32[1,1]:-255");
+    test_op(1, "com.microsoft::DynamicQuantizeMatMul", "", "f32[1,1]:-510 | u8[1,1]:3 | f32[]:1 | u8[]:1 | f32[1]:20", "f32[1,1]:-1000");
+    test_op_fails(1, "com.microsoft::DynamicQuantizeMatMul", "", "f32[1,1]:1 | u8[1,1]:1 | f32[]:1 | - | f32[2]:1,2",
+                  "input 4 (bias) is float32[2], must be float32[1]");
+}
+
+static void quantised_products(void **state)
+{
+    (void)state;
+#define PARAMS "f32[]:0.5 | u8[]:1"
+    test_op(10, "QLinearMatMul", "", "u8[1,2]:3,5 | " PARAMS " | i8[2,1]:4,-2 | f32[]:0.5 | i8[]:0 | f32[]:0.5 | u8[]:10", "u8[1,1]:10");
+    test_op(10, "QLinearMatMul", "", "u8[1,1]:11 | " PARAMS " | u8[1,2]:3,255 | f32[2]:0.5,1 | u8[2]:1,0 | f32[]:1 | u8[]:0", "u8[1,2]:5,255");
+    test_op(10, "QLinearMatMul", "", "i8[1,1]:-100 | f32[]:1 | i8[]:0 | i8[1,1]:100 | f32[]:1 | i8[]:0 | f32[]:1 | i8[]:0", "i8[1,1]:-128");
+    test_op(10, "QLinearMatMul", "", "u8[2,1]:1,3 | f32[2]:1,2 | u8[2]:0,1 | u8[1,1]:5 | f32[]:1 | u8[]:0 | f32[2]:1,2 | u8[2]:0,7", "u8[2,1]:5,17");
+    test_op_fails(10, "QLinearMatMul", "", "u8[1,1]:1 | f32[3]:1,1,1 | u8[]:1 | u8[1,1]:1 | f32[]:1 | u8[]:0 | f32[]:1 | u8[]:0",
+                  "input 1 (scale) is float32[3], must be one value or 1");
+    test_op(1, "com.microsoft::QGemm", "", "u8[1,2]:3,5 | " PARAMS " | u8[2,1]:4,2 | " PARAMS " | i32[1]:2 | f32[]:1 | u8[]:9", "u8[1,1]:12");
+    test_op(1, "com.microsoft::QGemm", "transA=1 transB=1 alpha=2.0", "u8[2,1]:3,5 | " PARAMS " | u8[1,2]:4,2 | " PARAMS, "f32[1,1]:5");
+    test_op_fails(1, "com.microsoft::QGemm", "", "u8[1,2]:3,5 | " PARAMS " | u8[1,2]:4,2 | " PARAMS, "do not multiply");
+    test_op_fails(1, "com.microsoft::QGemm", "", "u8[1,1]:3 | " PARAMS " | u8[1,1]:4 | " PARAMS " | i32[2]:1,2", "input 6 (C) is int32[2]");
+}
+
+static void convolutions(void **state)
+{
+    (void)state;
+#define IMAGE "u8[1,1,3,3]:2,3,4,5,6,7,8,9,10"
+    test_op(10, "ConvInteger", "", IMAGE " | u8[1,1,2,2]:1,1,1,1 | u8[]:1", "i32[1,1,2,2]:12,16,24,28");
+    test_op(10, "ConvInteger", "pads=[1,1,1,1]", IMAGE " | u8[1,1,2,2]:1,1,1,1 | u8[]:1", "i32[1,1,4,4]:1,3,5,3,5,12,16,9,11,24,28,15,7,15,17,9");
+    test_op(10, "ConvInteger", "group=2", "i8[1,2,1]:1,-2 | i8[2,1,1]:3,5 | i8[]:0 | i8[2]:1,2", "i32[1,2,1]:2,-6");
+    test_op(10, "ConvInteger", "strides=[2] dilations=[2]", "u8[1,1,5]:1,2,3,4,5 | u8[1,1,2]:1,10", "i32[1,1,2]:31,53");
+    test_op_fails(10, "ConvInteger", "", IMAGE " | u8[1,2,1,1]:1,1", "do not fit input");
+    test_op_fails(10, "ConvInteger", "", IMAGE " | u8[1,1,1,1]:1 | u8[2]:1,1", "input 2 (zero point) is uint8[2], must be one value");
+#define SCALED " | f32[]:0.5 | u8[]:1 | "
+    test_op(10, "QLinearConv", "", IMAGE SCALED "u8[1,1,2,2]:2,2,2,2" SCALED "f32[]:1 | u8[]:3 | i32[1]:4", "u8[1,1,2,2]:7,8,10,11");
+    test_op(10, "QLinearConv", "", "u8[1,1,1,1]:3" SCALED "i8[2,1,1,1]:2,-2 | f32[2]:1,2 | i8[2]:0,0 | f32[]:1 | u8[]:3", "u8[1,2,1,1]:5,0");
+    test_op(10, "QLinearConv", "", "u8[1,1,1,1,2]:3,5" SCALED "i8[1,1,1,1,1]:2 | f32[]:1 | i8[]:0 | f32[]:1 | u8[]:3", "u8[1,1,1,1,2]:5,7");
+    test_op(1, "com.microsoft::QLinearConv", "channels_last=1", "u8[1,2,2]:3,1,5,2" SCALED "i8[1,2,1]:2,4 | f32[]:1 | i8[]:0 | f32[]:1 | u8[]:3",
+            "u8[1,2,1]:5,9");
+    test_op_fails(10, "QLinearConv", "", IMAGE SCALED "u8[1,1,1,1]:2 | f32[2]:1,1 | u8[]:0 | f32[]:1 | u8[]:3", "input 4 (scale) is float32[2]");
+}
+
+static void elementwise(void **state)
+{
+    (void)state;
+#define A "u8[2]:3,255 | f32[]:0.5 | u8[]:1"
+    test_op(1, "com.microsoft::QLinearAdd", "", A " | u8[1]:2 | f32[]:2 | u8[]:1 | f32[]:0.5 | u8[]:2", "u8[2]:8,255");
+    test_op(1, "com.microsoft::QLinearAdd", "", "i8[1]:-100 | f32[]:1 | - | i8[1]:-100 | f32[]:1 | - | f32[]:1", "i8[1]:-128");
+    test_op(1, "com.microsoft::QLinearMul", "", A " | u8[2,1]:2,1 | f32[]:2 | u8[]:1 | f32[]:4 | u8[]:2", "u8[2,2]:2,66,2,2");
+    test_op_fails(1, "com.microsoft::QLinearAdd", "", A " | u8[3]:1,2,3 | f32[]:2 | u8[]:1 | f32[]:0.5 | u8[]:2",
+                  "uint8[2] and uint8[3] do not broadcast");
+    test_op_fails(1, "com.microsoft::QLinearMul", "", A " | i8[2]:1,1 | f32[]:2 | i8[]:1 | f32[]:0.5 | u8[]:2", "input 3 (B) has type int8");
+    test_op(1, "com.microsoft::QLinearSigmoid", "", "u8[2]:0,2 | f32[]:2 | u8[]:0 | f32[]:0.00390625 | u8[]:0", "u8[2]:128,251");
+    test_op(1, "com.microsoft::QLinearLeakyRelu", "alpha=0.5", "i8[2]:-4,4 | f32[]:1 | i8[]:0 | f32[]:1 | i8[]:1", "i8[2]:-1,5");
+    test_op_fails(1, "com.microsoft::QLinearSigmoid", "", "u8[2]:0,2 | f32[]:2 | u8[]:0", "input 3 (Y_scale) is missing");
+    test_op(1, "com.microsoft::QLinearSoftmax", "opset=13", "u8[1,2]:5,5 | f32[]:1 | u8[]:0 | f32[]:0.00390625 | u8[]:0", "u8[1,2]:128,128");
+    test_op_fails(1, "com.microsoft::QLinearSoftmax", "", "u8[1,2]:5,5 | f32[]:1 | u8[]:0 | f32[]:1", "'opset' is missing");
+    test_op(1, "com.microsoft::QLinearConcat", "axis=1", "f32[]:1 | u8[]:0 | u8[2,1]:1,2 | f32[]:2 | u8[]:1 | u8[2,2]:1,2,3,4 | f32[]:1 | u8[]:0",
+            "u8[2,3]:0,1,2,2,3,4");
+    test_op_fails(1, "com.microsoft::QLinearConcat", "axis=0",
+                  "f32[]:1 | u8[]:0 | u8[2,1]:1,2 | f32[]:2 | u8[]:1 | u8[2,2]:1,2,3,4 | f32[]:1 | u8[]:0",
+                  "input 5 is uint8[2,2], which does not join uint8[2,1] along axis 0");
+}
+
+static void pools(void **state)
+{
+    (void)state;
+#define POOLED " | f32[]:0.5 | u8[]:1 | f32[]:1 | u8[]:2"
+    test_op(1, "com.microsoft::QLinearAveragePool", "kernel_shape=[2]", "u8[1,1,3]:1,5,9" POOLED, "u8[1,1,2]:3,5");
+    test_op(1, "com.microsoft::QLinearAveragePool", "kernel_shape=[2] channels_last=1", "u8[1,2,2]:1,2,5,8" POOLED, "u8[1,1,2]:3,4");
+    test_op(1, "com.microsoft::QLinearGlobalAveragePool", "", "u8[1,2,1,2]:1,5,9,9" POOLED, "u8[1,2,1,1]:3,6");
+    test_op(1, "com.microsoft::QLinearGlobalAveragePool", "channels_last=1", "u8[1,1,2,2]:1,9,5,9" POOLED, "u8[1,1,1,2]:3,6");
+    test_op(1, "com.microsoft::NhwcMaxPool", "kernel_shape=[2]", "i8[1,2,2]:1,-9,5,-8", "i8[1,1,2]:5,-8");
+    test_op_fails(1, "com.microsoft::QLinearAveragePool", "", "u8[1,1,3]:1,5,9" POOLED, "'kernel_shape' has 0 values");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(integer_products),
+        cmocka_unit_test(quantised_products),
+        cmocka_unit_test(convolutions),
+        cmocka_unit_test(elementwise),
+        cmocka_unit_test(pools),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
