@@ -217,8 +217,8 @@ static void ask_container(struct pt_locator *l, const char *url)
                *file = pt_locator_credential(l, "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
     if (!*token && *file)
         token = pt_locator_file(l, file);
-    struct pt_http_header h = {PT_STR("Authorization"), pt_str(token)};
-    pt_locator_call(l, url, &h, *token ? 1 : 0, NULL, on_container);
+    struct pt_http_header h = {PT_STR("Authorization"), {token, strlen(token)}};
+    pt_locator_call(l, url, &h, h.value.len ? 1 : 0, NULL, on_container);
 }
 
 /* [profile] then "name = value" lines. */

@@ -18,7 +18,7 @@ int pt_op_coordinates(struct pt_op_ctx *c, int input, int64_t i, int depth, cons
 {
     *at = 0;
     for (int k = 0; k < depth; k++) {
-        int64_t v;
+        int64_t v = 0;
         int rc = pt_op_index(c, input, i * depth + k, dims[k], k, &v);
         if (rc < 0)
             return rc;
