@@ -51,8 +51,10 @@ static int admit(void *arg, const struct pt_resource *res, struct pt_str object,
     if (res == &pt_res_modeldeployments) {
         struct pt_spec spec;
         int rc = pt_spec_decode(object, &spec, err);
-        bool own = rc == PT_OK && spec.own_containers;
+        bool own = rc == PT_OK && spec.own_containers, claim = rc == PT_OK && strstr(spec.user_json, "\"uri\":\"" PT_SCHEME_PVC) != NULL;
         pt_spec_finish(&spec);
+        if (claim)
+            return pt_fail(err, PT_EINVAL, "spec.model.uri: " PT_SCHEME_PVC " needs a cluster; without one use file:///PATH");
         if (own)
             return pt_fail(err, PT_EINVAL,
                            "spec.template.spec: containers of your own need a cluster; without one only the sidecar runs, as a process");

@@ -190,14 +190,40 @@ static void put_text(struct pt_buf *b, const char *name, const char *value)
     pt_buf_json_string(b, pt_str(value));
 }
 
+/* "/PATH" of a model in a claim, or NULL. */
+static const char *path_in_claim(const cJSON *user)
+{
+    const char *uri = pt_obj_text(user, "model.uri");
+    return strncmp(uri, PT_SCHEME_PVC, sizeof PT_SCHEME_PVC - 1) ? NULL : strchr(uri + sizeof PT_SCHEME_PVC - 1, '/');
+}
+
+/* The rest of a JSON string. */
+static void put_inside(struct pt_buf *b, const char *text)
+{
+    pt_auto_buf quoted = PT_BUF_INIT(0);
+    pt_buf_json_string(&quoted, pt_str(text));
+    if (quoted.failed)
+        b->failed = quoted.failed;
+    else
+        pt_buf_append(b, quoted.data + 1, quoted.len - 2);
+}
+
 /* PT_CONFIG_* of base/contract.h. What the user left out, the sidecar knows the default of. */
 static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt_settings *s, const cJSON *user)
 {
-    static const char *const texts[] = {"version", "uri", "digest", "format"};
-    const char *name = pt_obj_str(user, "model.name"), *path;
+    static const char *const texts[] = {"version", "digest", "format"};
+    const char *name = pt_obj_str(user, "model.name"), *path, *in_claim = path_in_claim(user);
     char at[64];
     pt_buf_puts(b, "{\"" PT_CONFIG_MODEL "\":{\"name\":");
     pt_buf_json_string(b, pt_str(name ? name : md->o.name));
+    pt_buf_puts(b, ",\"uri\":");
+    if (in_claim) {
+        pt_buf_puts(b, "\"file://" PT_PATH_MODEL);
+        put_inside(b, in_claim);
+        pt_buf_putc(b, '"');
+    } else {
+        pt_buf_json_string(b, pt_str(pt_obj_text(user, "model.uri")));
+    }
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         snprintf(at, sizeof at, "model.%s", texts[i]);
         if ((path = pt_obj_str(user, at)))
@@ -248,16 +274,26 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
     pt_buf_puts(b, ",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true,\"capabilities\":{\"drop\":[\"ALL\"]}},"
                    "\"volumeMounts\":[{\"name\":\"pintle-config\",\"mountPath\":\"" PT_PATH_CONFIG_DIR "\",\"readOnly\":true},"
                    "{\"name\":\"pintle-token\",\"mountPath\":\"" PT_PATH_TOKEN_DIR "\",\"readOnly\":true},"
-                   "{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}]}");
+                   "{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}");
+    if (pt_obj_get(user, "model.credentialsSecretRef"))
+        pt_buf_puts(b, ",{\"name\":\"pintle-credentials\",\"mountPath\":\"" PT_PATH_CREDENTIALS "\",\"readOnly\":true}");
+    if (path_in_claim(user))
+        pt_buf_puts(b, ",{\"name\":\"pintle-model\",\"mountPath\":\"" PT_PATH_MODEL "\",\"readOnly\":true}");
+    pt_buf_puts(b, "]}");
 }
 
-static void put_volumes(struct pt_buf *b)
+static void put_volumes(struct pt_buf *b, const cJSON *user)
 {
+    const char *secret = pt_obj_str(user, "model.credentialsSecretRef.name"), *claim = pt_obj_text(user, "model.uri") + sizeof PT_SCHEME_PVC - 1;
     pt_buf_puts(b, "{\"name\":\"pintle-config\",\"downwardAPI\":{\"items\":[{\"path\":\"config.json\",\"fieldRef\":{\"apiVersion\":\"v1\","
                    "\"fieldPath\":\"metadata.annotations['" PT_ANNOTATION_CONFIG "']\"}}]}},");
     pt_buf_puts(b, "{\"name\":\"pintle-token\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"audience\":\"" PT_TOKEN_AUDIENCE "\","
                    "\"expirationSeconds\":3600,\"path\":\"token\"}}]}},");
     pt_buf_puts(b, "{\"name\":\"pintle-cache\",\"emptyDir\":{}}");
+    if (secret)
+        pt_buf_printf(b, ",{\"name\":\"pintle-credentials\",\"secret\":{\"secretName\":\"%s\",\"defaultMode\":288}}", secret); /* 0440 */
+    if (path_in_claim(user))
+        pt_buf_printf(b, ",{\"name\":\"pintle-model\",\"persistentVolumeClaim\":{\"claimName\":\"%.*s\",\"readOnly\":true}}", (int)strcspn(claim, "/"), claim);
 }
 
 /* Spread over nodes and zones as far as that is possible, each revision by itself; what the user says about it replaces all of this. */
@@ -299,7 +335,7 @@ static int write_pod(struct pt_buf *b, const struct pt_md *md, const struct pt_s
                 "\"runAsGroup\":65532,\"fsGroup\":65532,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},\"containers\":[");
     put_container(b, s, user, err);
     pt_buf_puts(b, "],\"volumes\":[");
-    put_volumes(b);
+    put_volumes(b, user);
     pt_buf_puts(b, "]}}");
     return pt_buf_check(b, "build pod", err);
 }

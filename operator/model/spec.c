@@ -24,17 +24,18 @@ struct field {
 };
 
 typedef int check_fn(const cJSON *v, const char *path, struct pt_err *err);
-static check_fn check_uri, check_digest, check_served_name, check_format, check_image, check_strategy_type, check_resources, check_labels,
+static check_fn check_uri, check_subdomain, check_digest, check_served_name, check_format, check_image, check_strategy_type, check_resources, check_labels,
     check_annotations, check_containers, check_init_containers, check_env, check_mount, check_volume, check_pull_policy;
 
 #define HOUR_MS 3600000
+static const struct field secret_fields[] = {{"name", TEXT, 1, 253, NULL, check_subdomain, NULL, true}, {0}};
 static const struct field model_fields[] = {
     {"uri", TEXT, 1, 2048, NULL, check_uri, NULL, true},
     {"digest", TEXT, 0, 71, NULL, check_digest, NULL, false},
     {"name", TEXT, 1, 63, NULL, check_served_name, NULL, false},
     {"version", TEXT, 1, 63, "\"1\"", check_served_name, NULL, false},
     {"format", TEXT, 1, 32, "\"onnx\"", check_format, NULL, false},
-    {.name = "credentialsSecretRef", .kind = LATER},
+    {"credentialsSecretRef", OBJECT, 0, 0, NULL, NULL, secret_fields, false},
     {0}};
 static const struct field runtime_fields[] = {
     {"image", TEXT, 0, 512, "\"\"", check_image, NULL, false},
@@ -94,7 +95,6 @@ static const struct field container_fields[] = {{"name", TEXT, 1, 63, NULL, NULL
                                                 {.name = "stdinOnce", .kind = BOOL},
                                                 {.name = "tty", .kind = BOOL},
                                                 {0}};
-static const struct field secret_fields[] = {{"name", TEXT, 1, 253, NULL, NULL, NULL, true}, {0}};
 static const struct field pod_fields[] = {{"nodeSelector", MAP, 0, 64, NULL, NULL, NULL, false},
                                           {"tolerations", LIST, 0, 64, NULL, NULL, NULL, false},
                                           {.name = "affinity", .kind = TREE},
@@ -167,18 +167,33 @@ static int bad(const cJSON *v, const char *path, const char *why, struct pt_err 
 
 /* --- single values ------------------------------------------------------------------------------------------------------- */
 
+/* "claim/path": a path that stays inside. */
+static bool is_claim_path(const char *text, size_t claim)
+{
+    return pt_is_dns_subdomain((struct pt_str){text, claim}) && !strstr(text + claim, "/../") && !strstr(text + claim, "//") &&
+           strcmp(text + strlen(text) - 3, "/..") != 0;
+}
+
 static int check_uri(const cJSON *v, const char *path, struct pt_err *err)
 {
     const char *uri = v->valuestring;
     for (const char *p = uri; *p; p++)
         if ((unsigned char)*p <= ' ' || *p == 0x7f)
             return bad(v, path, "has blanks or control characters", err);
-    size_t host = strncmp(uri, "https://", 8) ? 0 : strcspn(uri + 8, "/?#@");
-    if (host && uri[8 + host] == '/' && uri[9 + host])
-        return PT_OK;
+    static const char *const schemes[] = {"https://", "s3://", "oci://", PT_SCHEME_PVC};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t scheme = strlen(schemes[i]), first = strncmp(uri, schemes[i], scheme) ? 0 : strcspn(uri + scheme, "/?#@");
+        if (first && uri[scheme + first] == '/' && uri[scheme + first + 1] && (i < 3 || is_claim_path(uri + scheme, first)))
+            return PT_OK;
+    }
     if (!strncmp(uri, "file:///", 8) && uri[8])
         return PT_OK;
-    return bad(v, path, "must be https://HOST/PATH or file:///PATH; other schemes are not supported in v" PT_VERSION, err);
+    return bad(v, path, "must be https://HOST/PATH, s3://BUCKET/KEY, oci://REGISTRY/REPOSITORY, pvc://CLAIM/PATH or file:///PATH", err);
+}
+
+static int check_subdomain(const cJSON *v, const char *path, struct pt_err *err)
+{
+    return pt_is_dns_subdomain(pt_str(v->valuestring)) ? PT_OK : bad(v, path, "is not the name of an object", err);
 }
 
 static int check_digest(const cJSON *v, const char *path, struct pt_err *err)
@@ -303,7 +318,7 @@ static int check_pull_policy(const cJSON *v, const char *path, struct pt_err *er
 
 static int check_mount(const cJSON *v, const char *path, struct pt_err *err)
 {
-    static const char *const ours[] = {"/", PT_PATH_CONFIG_DIR, PT_PATH_TOKEN_DIR, PT_PATH_CACHE};
+    static const char *const ours[] = {"/", PT_PATH_CONFIG_DIR, PT_PATH_TOKEN_DIR, PT_PATH_CACHE, PT_PATH_CREDENTIALS, PT_PATH_MODEL};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
         if (!strcmp(v->valuestring, ours[i]))
             return bad(v, path, "this path is the operator's own", err);

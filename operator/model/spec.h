@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 
+#define PT_SCHEME_PVC "pvc://" /* pvc://CLAIM/PATH: mounted into the pod */
 #define PT_NAME_MAX 46 /* "-" revision "-" random must fit in 63 behind it */
 
 enum pt_strategy { PT_STRATEGY_ROLLING, PT_STRATEGY_RECREATE };

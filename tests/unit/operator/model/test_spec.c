@@ -35,7 +35,11 @@ static void refused(void **state)
     } cases[] = {
         {"{}", "spec.model", "required"},
         {"{\"model\":{}}", "spec.model.uri", "required"},
-        {"{\"model\":{\"uri\":\"s3://b/k\"}}", "spec.model.uri: \"s3://b/k\"", "not supported"},
+        {"{\"model\":{\"uri\":\"gs://b/k\"}}", "spec.model.uri: \"gs://b/k\"", "s3://BUCKET/KEY"},
+        {"{\"model\":{\"uri\":\"s3://b\"}}", "spec.model.uri", "s3://BUCKET/KEY"},
+        {"{\"model\":{\"uri\":\"pvc://Claim/p\"}}", "spec.model.uri", "pvc://CLAIM/PATH"},
+        {"{\"model\":{\"uri\":\"pvc://c/a/../../p\"}}", "spec.model.uri", "pvc://CLAIM/PATH"},
+        {"{\"model\":{\"uri\":\"pvc://c/..\"}}", "spec.model.uri", "pvc://CLAIM/PATH"},
         {"{\"model\":{\"uri\":\"https:///x\"}}", "spec.model.uri", "https://HOST/PATH"},
         {"{\"model\":{\"uri\":\"https://h\"}}", "spec.model.uri", "https://HOST/PATH"},
         {"{\"model\":{\"uri\":\"file://x\"}}", "spec.model.uri", "file:///PATH"},
@@ -43,7 +47,8 @@ static void refused(void **state)
         {"{\"model\":{\"uri\":\"https://h/p\",\"digest\":\"sha256:12\"}}", "spec.model.digest: \"sha256:12\"", "64"},
         {"{\"model\":{\"uri\":\"https://h/p\",\"format\":\"tf\"}}", "spec.model.format: \"tf\"", "onnx"},
         {"{\"model\":{\"uri\":\"https://h/p\",\"name\":\"a/b\"}}", "spec.model.name", "letters"},
-        {"{\"model\":{\"uri\":\"https://h/p\",\"credentialsSecretRef\":{\"name\":\"x\"}}}", "spec.model.credentialsSecretRef", "not supported"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"credentialsSecretRef\":{\"name\":\"X\"}}}", "spec.model.credentialsSecretRef.name", "name of an object"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"credentialsSecretRef\":{}}}", "spec.model.credentialsSecretRef.name", "required"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"autoscaling\":{\"maxReplicas\":3}}", "spec.autoscaling: {\"maxReplicas\":3}", "not supported"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"paused\":\"yes\"}", "spec.paused: \"yes\"", "true or false"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"disruption\":{}}", "spec.disruption.maxUnavailable", "required"},
@@ -240,6 +245,22 @@ static void template_is_merged(void **state)
     assert_null(pt_obj_get(config, "report"));
 }
 
+static void places_of_models(void **state)
+{
+    (void)state;
+    pt_auto_obj *pod = build("{\"model\":{\"uri\":\"pvc://models/a/b.onnx\"}}", NULL), *config = NULL;
+    struct pt_err err;
+    assert_int_equal(pt_obj_parse(pt_str(cJSON_GetObjectItem(pt_obj_get(pod, "metadata.annotations"), "pintle.dev/config")->valuestring), "config", &config, &err), PT_OK);
+    assert_string_equal(pt_obj_str(config, "model.uri"), "file:///mnt/pintle/model/a/b.onnx");
+    assert_string_equal(pt_obj_str(named(pt_obj_get(pod, "spec.volumes"), "name", "pintle-model"), "persistentVolumeClaim.claimName"), "models");
+    assert_true(pt_obj_true(named(pt_obj_get(pod, "spec.containers.0.volumeMounts"), "mountPath", "/mnt/pintle/model"), "readOnly"));
+    assert_null(named(pt_obj_get(pod, "spec.volumes"), "name", "pintle-credentials"));
+
+    pt_auto_obj *with = build("{\"model\":{\"uri\":\"s3://bucket/key\",\"credentialsSecretRef\":{\"name\":\"keys\"}}}", NULL);
+    assert_string_equal(pt_obj_str(named(pt_obj_get(with, "spec.volumes"), "name", "pintle-credentials"), "secret.secretName"), "keys");
+    assert_string_equal(pt_obj_str(named(pt_obj_get(with, "spec.containers.0.volumeMounts"), "name", "pintle-credentials"), "mountPath"), "/var/run/secrets/pintle-credentials");
+}
+
 /* Beside the user's containers the sidecar is a native one, after their init containers. */
 static void own_containers(void **state)
 {
@@ -337,7 +358,7 @@ int main(void)
                                        cmocka_unit_test(stable_revision),
                                        cmocka_unit_test(pods),
                                        cmocka_unit_test(template_is_merged),
-                                       cmocka_unit_test(own_containers),
+                                       cmocka_unit_test(own_containers), cmocka_unit_test(places_of_models),
                                        cmocka_unit_test(trouble_of_native_sidecars),
                                        cmocka_unit_test(an_invalid_object_is_kept_with_its_reason),
                                        cmocka_unit_test(out_of_memory)};
