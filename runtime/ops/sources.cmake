@@ -2,8 +2,11 @@
 # One file a line, sorted.
 set(PT_OPS_SOURCES
   ops/arg.c
+  ops/attention.c
+  ops/attention_core.c
   ops/binary.c
   ops/cast.c
+  ops/causal_conv.c
   ops/clip.c
   ops/compress.c
   ops/concat.c
@@ -16,6 +19,7 @@ set(PT_OPS_SOURCES
   ops/gather.c
   ops/gemm.c
   ops/layernorm.c
+  ops/linear_attention.c
   ops/matmul.c
   ops/nms.c
   ops/matmul_integer.c
@@ -36,12 +40,14 @@ set(PT_OPS_SOURCES
   ops/resize.c
   ops/reverse.c
   ops/scatter.c
+  ops/rotary.c
   ops/shape.c
   ops/slice.c
   ops/softmax.c
   ops/table.c
   ops/topk.c
   ops/training.c
+  ops/tensor_scatter.c
   ops/transpose.c
   ops/trilu.c
   ops/types.c

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * ops_sequence.c: attention and other operators over sequences, with results worked out by hand.
+ */
+#include "tests/unit/runtime/model.h"
+
+static void attention(void **state)
+{
+    (void)state;
+    /* equal scores average the values */
+#define KV "f32[1,1,2,1]:0,0 | f32[1,1,2,1]:2,4"
+    test_op(23, "Attention", "", "f32[1,1,1,1]:1 | " KV, "f32[1,1,1,1]:3");
+    test_op(23, "Attention", "scale=1.0", "f32[1,1,1,1]:1 | f32[1,1,2,1]:0,1.0986123 | f32[1,1,2,1]:0,4", "f32[1,1,1,1]:3");
+    test_op(23, "Attention", "is_causal=1", "f32[1,1,2,1]:1,1 | " KV, "f32[1,1,2,1]:2,3");
+    test_op(23, "Attention", "", "f32[1,1,1,1]:1 | " KV " | b[1,2]:0,1", "f32[1,1,1,1]:4");
+    test_op(23, "Attention", "", "f32[1,1,1,1]:1 | " KV " | f32[1,2]:0,1.0986123", "f32[1,1,1,1]:3.5");
+    test_op(23, "Attention", "softcap=1.0 qk_matmul_output_mode=1", "f32[1,1,1,1]:1 | f32[1,1,1,1]:1 | f32[1,1,1,1]:7",
+            "f32[1,1,1,1]:7 | f32[1,1,1,1]:1 | f32[1,1,1,1]:7 | f32[1,1,1,1]:0.76159416");
+    test_op(23, "Attention", "", "f64[1,1,1,1]:1 | f64[1,1,2,1]:0,0 | f64[1,1,2,1]:2,4", "f64[1,1,1,1]:3");
+    test_op(23, "Attention", "q_num_heads=2 kv_num_heads=1", "f32[1,1,2]:0,0 | f32[1,2,1]:1,2 | f32[1,2,1]:2,4", "f32[1,1,2]:3,3");
+    test_op(23, "Attention", "", "f32[1,1,1,1]:0 | f32[1,1,1,1]:1 | f32[1,1,1,1]:4 | - | f32[1,1,1,1]:5 | f32[1,1,1,1]:2",
+            "f32[1,1,1,1]:3 | f32[1,1,2,1]:5,1 | f32[1,1,2,1]:2,4");
+    test_op(24, "Attention", "", "f32[1,1,1,1]:1 | " KV " | - | - | - | i64[1]:1", "f32[1,1,1,1]:2");
+    /* many queries take the matrix kernel */
+    test_op(23, "Attention", "", "f32[1,1,9,1]:0,0,0,0,0,0,0,0,0 | " KV, "f32[1,1,9,1]:3,3,3,3,3,3,3,3,3");
+    test_op(23, "Attention", "", "f32[1,1,0,1]: | " KV, "f32[1,1,0,1]:");
+    test_op(23, "Attention", "", "f32[1,1,1,1]:1 | f32[1,1,0,1]: | f32[1,1,0,1]:", "f32[1,1,1,1]:0");
+    test_op_fails(23, "Attention", "", "f32[1,3,1,1]:1,1,1 | f32[1,2,1,1]:1,1 | f32[1,2,1,1]:1,1", "do not go together");
+    test_op_fails(23, "Attention", "", "f32[1,1,2]:1,1 | f32[1,1,2]:1,1 | f32[1,1,2]:1,1", "does not divide into 0 heads");
+    test_op_fails(23, "Attention", "", "f32[1,1,1,1]:1 | " KV " | f32[1,3]:0,0,0", "does not broadcast");
+    test_op_fails(23, "Attention", "", "f32[1,1,1,1]:1 | " KV " | - | f64[1,1,1,1]:1 | f32[1,1,1,1]:1", "does not continue");
+}
+
+static void rotary(void **state)
+{
+    (void)state;
+    test_op(23, "RotaryEmbedding", "", "f32[1,1,1,4]:1,2,3,4 | f32[1,1,2]:0,1 | f32[1,1,2]:1,0", "f32[1,1,1,4]:-3,2,1,4");
+    test_op(23, "RotaryEmbedding", "interleaved=1", "f32[1,1,1,4]:1,2,3,4 | f32[1,1,2]:0,1 | f32[1,1,2]:1,0", "f32[1,1,1,4]:-2,1,3,4");
+    test_op(23, "RotaryEmbedding", "num_heads=1 rotary_embedding_dim=2", "f32[1,1,3]:1,2,3 | f32[2,1]:1,0 | f32[2,1]:0,1 | i64[1,1]:1",
+            "f32[1,1,3]:-2,1,3");
+    test_op_fails(23, "RotaryEmbedding", "num_heads=1", "f32[1,1,2]:1,2 | f32[2,1]:1,0 | f32[2,1]:0,1 | i64[1,1]:2", "position 2 is outside the 2");
+    test_op_fails(23, "RotaryEmbedding", "", "f32[1,1,1,3]:1,2,3 | f32[1,1,1]:0 | f32[1,1,1]:1", "cannot be turned in pairs");
+}
+
+static void states(void **state)
+{
+    (void)state;
+    test_op(27, "LinearAttention", "q_num_heads=1 kv_num_heads=1 update_rule='linear' scale=1.0", "f32[1,2,1]:1,1 | f32[1,2,1]:1,2 | f32[1,2,1]:3,5",
+            "f32[1,2,1]:3,13 | f32[1,1,1,1]:13");
+    test_op(27, "LinearAttention", "q_num_heads=2 kv_num_heads=1 scale=1.0",
+            "f32[1,1,2]:1,2 | f32[1,1,1]:1 | f32[1,1,1]:5 | f32[1,1,1,1]:2 | f32[1,1,1]:0 | "
+            "f32[1,1,1]:0.5",
+            "f32[1,1,2]:3.5,7 | f32[1,1,1,1]:3.5");
+    test_op_fails(27, "LinearAttention", "q_num_heads=1 kv_num_heads=1", "f32[1,1,1]:1 | f32[1,1,1]:1 | f32[1,1,1]:5", "input 4 is missing");
+    test_op(27, "CausalConvWithState", "", "f32[1,1,3]:1,2,3 | f32[1,1,2]:10,1 | f32[1]:100", "f32[1,1,3]:101,112,123 | f32[1,1,1]:3");
+    test_op(27, "CausalConvWithState", "activation='silu'", "f32[1,1,1]:0 | f32[1,1,3]:1,1,1 | - | f32[1,1,2]:0,7",
+            "f32[1,1,1]:6.9936226 | f32[1,1,2]:7,0");
+    test_op_fails(27, "CausalConvWithState", "", "f32[1,1,1]:0 | f32[2,1,1]:1,1", "do not fit input");
+    test_op(24, "TensorScatter", "", "f32[2,2,1]:1,2,3,4 | f32[2,1,1]:9,8 | i64[2]:1,0", "f32[2,2,1]:1,9,8,4");
+    test_op(24, "TensorScatter", "mode='circular'", "i8[1,2,1]:1,2 | i8[1,2,1]:9,8 | i64[1]:1", "i8[1,2,1]:8,9");
+    test_op_fails(24, "TensorScatter", "", "f32[1,2,1]:1,2 | f32[1,2,1]:9,8 | i64[1]:1", "do not fit 2");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(attention),
+        cmocka_unit_test(rotary),
+        cmocka_unit_test(states),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
