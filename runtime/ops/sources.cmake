@@ -39,6 +39,8 @@ set(PT_OPS_SOURCES
   ops/reshape.c
   ops/resize.c
   ops/reverse.c
+  ops/rnn.c
+  ops/rnn_run.c
   ops/scatter.c
   ops/rotary.c
   ops/shape.c

@@ -61,12 +61,43 @@ static void states(void **state)
     test_op_fails(24, "TensorScatter", "", "f32[1,2,1]:1,2 | f32[1,2,1]:9,8 | i64[1]:1", "do not fit 2");
 }
 
+static void recurrent(void **state)
+{
+    (void)state;
+    /* one input, one hidden value, weights 1 and 2: h = act(x + 2 h) */
+    test_op(14, "RNN", "activations=['Relu']", "f32[2,1,1]:1,1 | f32[1,1,1]:1 | f32[1,1,1]:2", "f32[2,1,1,1]:1,3 | f32[1,1,1]:3");
+    test_op(14, "RNN", "activations=['relu'] direction='reverse'", "f32[2,1,1]:1,5 | f32[1,1,1]:1 | f32[1,1,1]:2", "f32[2,1,1,1]:11,5 | f32[1,1,1]:11");
+    test_op(14, "RNN", "activations=['Relu'] layout=1", "f32[1,2,1]:1,1 | f32[1,1,1]:1 | f32[1,1,1]:2 | - | - | f32[1,1,1]:1", "f32[1,2,1,1]:3,7 | f32[1,1,1]:7");
+    test_op(14, "RNN", "activations=['Relu','Relu'] direction='bidirectional'", "f32[2,2,1]:1,1,4,4 | f32[2,1,1]:1,1 | f32[2,1,1]:2,2 | - | i32[2]:2,1",
+            "f32[2,2,2,1]:1,1,9,1,6,0,4,0 | f32[2,2,1]:6,1,9,1");
+    test_op(14, "RNN", "activations=['Affine'] activation_alpha=[3.0] activation_beta=[1.0] clip=2.0", "f32[1,1,1]:5 | f32[1,1,1]:1 | f32[1,1,1]:2 | f32[1,2]:0,0",
+            "f32[1,1,1,1]:7 | f32[1,1,1]:7");
+    test_op(7, "RNN", "", "f64[1,1,1]:0.5 | f64[1,1,1]:1 | f64[1,1,1]:2", "f64[1,1,1,1]:0.46211715726 | f64[1,1,1]:0.46211715726");
+    /* z = r = 1/2; h = (x + r 2 h + b) / 2 + h / 2 with every activation the identity but the first */
+    test_op(14, "GRU", "activations=['Sigmoid','Affine']", "f32[1,1,1]:1 | f32[1,3,1]:0,0,1 | f32[1,3,1]:0,0,2 | f32[1,6]:0,0,4,0,0,2 | - | f32[1,1,1]:1",
+            "f32[1,1,1,1]:4.5 | f32[1,1,1]:4.5");
+    test_op(14, "GRU", "activations=['Sigmoid','Affine'] linear_before_reset=1",
+            "f32[1,1,1]:1 | f32[1,3,1]:0,0,1 | f32[1,3,1]:0,0,2 | f32[1,6]:0,0,4,0,0,2 | - | f32[1,1,1]:1", "f32[1,1,1,1]:4 | f32[1,1,1]:4");
+    /* i = o = f = 1/2 from zero weights; c = x, C = (x + C) / 2, h = C / 2 */
+    test_op(14, "LSTM", "activations=['Sigmoid','Affine','Affine']", "f32[1,1,1]:4 | f32[1,4,1]:0,0,0,1 | f32[1,4,1]:0,0,0,0 | - | - | - | f32[1,1,1]:2",
+            "f32[1,1,1,1]:1.5 | f32[1,1,1]:1.5 | f32[1,1,1]:3");
+    test_op(14, "LSTM", "activations=['Affine','Affine','Affine'] input_forget=1",
+            "f32[1,1,1]:4 | f32[1,4,1]:0,0,0,1 | f32[1,4,1]:0,0,0,0 | f32[1,8]:0,1,0,0,0.25,0,0,0 | - | - | f32[1,1,1]:4 | f32[1,3]:0,0.5,0",
+            "f32[1,1,1,1]:12 | f32[1,1,1]:12 | f32[1,1,1]:4");
+    test_op(14, "RNN", "", "f32[0,1,1]: | f32[1,1,1]:1 | f32[1,1,1]:2 | - | - | f32[1,1,1]:3", "f32[0,1,1,1]: | f32[1,1,1]:3");
+    test_op_fails(14, "RNN", "activations=['Sine']", "f32[1,1,1]:1 | f32[1,1,1]:1 | f32[1,1,1]:2", "activation \"Sine\" is not supported");
+    test_op_fails(14, "RNN", "hidden_size=3", "f32[1,1,1]:1 | f32[1,1,1]:1 | f32[1,1,1]:2", "'hidden_size' = 3, but R is");
+    test_op_fails(14, "RNN", "", "f32[1,1,1]:1 | f32[1,1,2]:1,1 | f32[1,1,1]:2", "input 1 is float32[1,1,2], must be float32[1,1,1]");
+    test_op_fails(14, "RNN", "", "f32[1,1,1]:1 | f32[1,1,1]:1 | f32[1,1,1]:2 | - | i32[1]:2", "has the length 2");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention),
         cmocka_unit_test(rotary),
         cmocka_unit_test(states),
+        cmocka_unit_test(recurrent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
