@@ -94,7 +94,7 @@ static int layernorm_run(struct pt_op_ctx *c)
 }
 
 const struct pt_op pt_op_layer_normalization = {.type = "LayerNormalization",
-                                                .since = {17},
+                                                .since = {1, 17},
                                                 .min_in = 2,
                                                 .max_in = 3,
                                                 .max_out = 3,

@@ -21,10 +21,13 @@ set(PT_OPS_SOURCES
   ops/layernorm.c
   ops/linear_attention.c
   ops/matmul.c
-  ops/nms.c
   ops/matmul_integer.c
+  ops/ms_fused.c
+  ops/ms_gelu.c
+  ops/ms_norm.c
   ops/ms_qlinear.c
   ops/ms_qlinear_pool.c
+  ops/nms.c
   ops/norm.c
   ops/onehot.c
   ops/op.c

@@ -307,6 +307,117 @@ def qlinear_concat(rng, i):
     return Case(inputs, {"axis": axis}, const=set(range(len(inputs))) - {2, 5, 8})
 
 
+# --- fused: com.microsoft ---------------------------------------------------------------------------------------------------------------
+
+@op("Gelu", 2)
+def gelu(rng, i):
+    return Case([floats(rng, dims(rng, 3), 2)])
+
+
+@op("QuickGelu", 3)
+def quick_gelu(rng, i):
+    return Case([floats(rng, dims(rng, 3), 2)], {} if i % 2 else {"alpha": 1.3})
+
+
+@op("BiasGelu", 3)
+def bias_gelu(rng, i):
+    x = floats(rng, dims(rng, 3), 2)
+    return Case([x, floats(rng, x.shape[-1])])
+
+
+@op("FastGelu", 4)
+def fast_gelu(rng, i):
+    x = floats(rng, dims(rng, 3), 2)
+    return Case([x, maybe(rng, floats(rng, x.shape[-1]))])
+
+
+@op("SkipLayerNormalization", 10)
+def skip_layer_normalization(rng, i):
+    shape = dims(rng, 2 + i % 2, 9)
+    n = shape[-1]
+    skip = [shape, [1, *shape[1:]] if len(shape) == 3 else shape, shape[-2:]][int(rng.integers(0, 3))]
+    return Case([floats(rng, shape), floats(rng, skip), floats(rng, n), maybe(rng, floats(rng, n)), maybe(rng, floats(rng, n))], {"epsilon": 1e-5},
+                outputs=4 if i % 4 == 1 else 1)
+
+
+@op("SkipSimplifiedLayerNormalization", 8)
+def skip_simplified_layer_normalization(rng, i):
+    shape = dims(rng, 2 + i % 2, 9)
+    n = shape[-1]
+    return Case([floats(rng, shape), floats(rng, shape), floats(rng, n), maybe(rng, floats(rng, n))], {"epsilon": 1e-5}, outputs=4 if i % 4 == 1 else 1)
+
+
+@op("SimplifiedLayerNormalization", 4, "", 17)
+def simplified_layer_normalization(rng, i):
+    shape = dims(rng, 3, 9)
+    axis = int(rng.choice([-1, 1, 2]))
+    return Case([floats(rng, shape), floats(rng, shape[axis:])], {"axis": axis, "epsilon": 1e-5, "stash_type": 1})
+
+
+@op("LayerNormalization", 4, "", 13)
+def early_layer_normalization(rng, i):
+    """Optimisers write it before opset 17, where the standard has it from."""
+    shape = dims(rng, 3, 9)
+    return Case([floats(rng, shape), floats(rng, shape[-1]), maybe(rng, floats(rng, shape[-1]))], {"axis": -1, "epsilon": 1e-5})
+
+
+@op("EmbedLayerNormalization", 8)
+def embed_layer_normalization(rng, i):
+    batch, length, n = dims(rng, 3, 9)
+    words, positions, segments = 20, length + 2, 3
+    with_segments = i % 2
+    inputs = [rng.integers(0, words, (batch, length)).astype(np.int32), rng.integers(0, segments, (batch, length)).astype(np.int32) if with_segments else None,
+              floats(rng, (words, n)), floats(rng, (positions, n)), floats(rng, (segments, n)) if with_segments else None, floats(rng, n), floats(rng, n),
+              maybe(rng, rng.integers(0, 2, (batch, length)).astype(np.int32)),
+              maybe(rng, rng.integers(0, positions, (batch if i % 3 else 1, length)).astype(np.int32))]
+    return Case(inputs, {"epsilon": 1e-5, "mask_index_type": 1} if i % 4 == 3 else {"epsilon": 1e-5}, outputs=2 + i % 2, const={2, 3, 4, 5, 6})
+
+
+ACTIVATIONS = [("Relu", []), ("Tanh", []), ("Sigmoid", []), ("LeakyRelu", [0.2]), ("HardSigmoid", [0.3, 0.4])]
+
+
+@op("FusedConv", 12)
+def fused_conv(rng, i):
+    x, w, attributes = conv_shapes(rng, 2)
+    activation, params = ACTIVATIONS[i % 5]
+    attributes["activation"] = activation
+    if params:
+        attributes["activation_params"] = params
+    inputs = [floats(rng, x), floats(rng, w), maybe(rng, floats(rng, w[0]))]
+    if i % 2 and inputs[2] is not None:
+        plain = {k: v for k, v in attributes.items() if not k.startswith("activation")}
+        model, feeds = build("Conv", "", 11, Case(inputs, plain))
+        inputs.append(floats(rng, expected(model, feeds)[0].shape))
+    return Case(inputs, attributes, const={1, 2})
+
+
+@op("FusedGemm", 6)
+def fused_gemm(rng, i):
+    m, n, k = dims(rng, 3, 9)
+    trans_a, trans_b = i % 2, i // 2 % 2
+    activation, params = ACTIVATIONS[i % 5]
+    attributes = {"activation": activation, "transA": trans_a, "transB": trans_b, "alpha": 0.5, "beta": 2.0}
+    attributes.update(zip(("activation_alpha", "activation_beta"), params))
+    return Case([floats(rng, [k, m] if trans_a else [m, k]), floats(rng, [n, k] if trans_b else [k, n]), maybe(rng, floats(rng, n))], attributes)
+
+
+@op("FusedMatMul", 16)
+def fused_matmul(rng, i):
+    m, n, k = dims(rng, 3, 9)
+    batch = dims(rng, int(rng.integers(0, 3)), 4)
+    trans_a, trans_b = i % 2, i // 2 % 2
+    # the batch axes of an operand may come with the first one moved behind the others
+    batch_a, batch_b = (int(i // 4 % 2), int(i // 8 % 2)) if batch else (0, 0)
+
+    def laid(rows, columns, trans, trans_batch):
+        if trans:
+            rows, columns = columns, rows
+        return [rows, *batch, columns] if trans_batch else [*batch, rows, columns]
+
+    return Case([floats(rng, laid(m, k, trans_a, batch_a)), floats(rng, laid(k, n, trans_b, batch_b))],
+                {"transA": trans_a, "transB": trans_b, "transBatchA": batch_a, "transBatchB": batch_b, "alpha": float(rng.choice([1, 0.25]))})
+
+
 def main():
     out, wanted = pathlib.Path(sys.argv[1]), sys.argv[2:]
     refused = 0
