@@ -15,6 +15,7 @@ set(PT_OPS_SOURCES
   ops/conv_integer.c
   ops/cumsum.c
   ops/depth.c
+  ops/dict.c
   ops/expand.c
   ops/gather.c
   ops/gemm.c
@@ -38,6 +39,8 @@ set(PT_OPS_SOURCES
   ops/qlinear_matmul.c
   ops/quant.c
   ops/reduce.c
+  ops/regex.c
+  ops/regex_parse.c
   ops/resample.c
   ops/reshape.c
   ops/resize.c
@@ -49,7 +52,10 @@ set(PT_OPS_SOURCES
   ops/shape.c
   ops/slice.c
   ops/softmax.c
+  ops/string_concat.c
+  ops/string_normalizer.c
   ops/table.c
+  ops/tfidf.c
   ops/topk.c
   ops/training.c
   ops/tensor_scatter.c
@@ -57,6 +63,7 @@ set(PT_OPS_SOURCES
   ops/trilu.c
   ops/types.c
   ops/unary.c
+  ops/unicode.c
   ops/unique.c
   ops/variadic.c
   ops/where.c
