@@ -38,6 +38,7 @@ set(PT_OPS_SOURCES
   ops/pow.c
   ops/qlinear_matmul.c
   ops/quant.c
+  ops/quantize.c
   ops/reduce.c
   ops/regex.c
   ops/regex_parse.c

@@ -256,11 +256,15 @@ static int64_t real_to_i64(double d)
     return d != d ? 0 : d <= -0x1p63 ? INT64_MIN : d < 0x1p63 ? (int64_t)d : INT64_MAX;
 }
 
-static uint64_t real_to_bits(double d, bool is_signed)
+/* Out of range is undefined in ONNX; this is what the processors do that models were tried on: 64-bit types, and uint32, convert to 64 bits, the others
+ * to 32, and what does not fit gives the smallest number. */
+static uint64_t real_to_bits(double d, enum pt_dtype t)
 {
-    if (is_signed || d < 0x1p63)
-        return (uint64_t)real_to_i64(d);
-    return d >= 0x1p64 ? UINT64_MAX : d != d ? 0 : (uint64_t)d;
+    if (t == PT_UINT64 && d >= 0x1p63 && d < 0x1p64)
+        return (uint64_t)d;
+    if (t == PT_INT64 || t == PT_UINT64 || t == PT_UINT32)
+        return (uint64_t)(d > -0x1p63 && d < 0x1p63 ? (int64_t)d : INT64_MIN);
+    return (uint64_t)(d > -0x1p31 - 1 && d < 0x1p31 ? (int64_t)d : INT32_MIN);
 }
 
 void pt_load_i64(const struct pt_tensor *t, int64_t at, int64_t n, int64_t *y)
@@ -302,7 +306,7 @@ void pt_store_f64_rounding(struct pt_tensor *t, int64_t at, int64_t n, const dou
         else if (kind == PT_KIND_BOOL)
             ((uint8_t *)t->data)[at + i] = x[i] != 0;
         else if (kind == PT_KIND_SIGNED || kind == PT_KIND_UNSIGNED)
-            pt_set_bits(t, at + i, real_to_bits(x[i], kind == PT_KIND_SIGNED));
+            pt_set_bits(t, at + i, real_to_bits(x[i], t->dtype));
 }
 
 void pt_store_i64_rounding(struct pt_tensor *t, int64_t at, int64_t n, const int64_t *x, struct pt_rounding how)

@@ -37,8 +37,7 @@ struct pt_rounding {
 void pt_load_f32(const struct pt_tensor *t, int64_t at, int64_t n, float *y);
 void pt_load_f64(const struct pt_tensor *t, int64_t at, int64_t n, double *y);
 void pt_load_i64(const struct pt_tensor *t, int64_t at, int64_t n, int64_t *y);
-/* The reverse. To floats: round half to even; to integers: towards zero, and beyond the range of int64 to its ends; narrower integers keep the low
- * bits. bool: anything but 0 is true. */
+/* The reverse. To floats: round half to even; to integers: towards zero, out of range as x86 does; integers keep the low bits. bool: anything but 0 is true. */
 void pt_store_f32(struct pt_tensor *t, int64_t at, int64_t n, const float *x);
 void pt_store_f64(struct pt_tensor *t, int64_t at, int64_t n, const double *x);
 void pt_store_i64(struct pt_tensor *t, int64_t at, int64_t n, const int64_t *x);
