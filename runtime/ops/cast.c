@@ -129,11 +129,11 @@ static int to_text(struct pt_op_ctx *c, const struct pt_tensor *x, struct pt_ten
 /* The conversions that models do all the time. */
 static bool cast_fast(const struct pt_tensor *x, struct pt_tensor *y, int64_t n)
 {
-#define PAIR(a, b) ((unsigned)(a) * PT_DTYPE_COUNT + (unsigned)(b))
-#define LOOP(a, A, b, B) \
-    case PAIR(a, b): \
-        for (int64_t i = 0; i < n; i++) \
-            ((B *)y->data)[i] = (B)((const A *)x->data)[i]; \
+#define PAIR(a, b) ((unsigned)(a)*PT_DTYPE_COUNT + (unsigned)(b))
+#define LOOP(a, A, b, B)                                                                                                                             \
+    case PAIR(a, b):                                                                                                                                 \
+        for (int64_t i = 0; i < n; i++)                                                                                                              \
+            ((B *)y->data)[i] = (B)((const A *)x->data)[i];                                                                                          \
         return true;
     switch (PAIR(x->dtype, y->dtype)) {
         LOOP(PT_INT64, int64_t, PT_FLOAT, float)

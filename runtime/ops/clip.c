@@ -10,7 +10,7 @@ static int clip_infer(struct pt_op_ctx *c)
 {
     float *p = c->params;
     if (c->node->version < 11) {
-        if (!(PT_TS_FLOAT & PT_T(c->in[0]->dtype)))
+        if (!(PT_TS_REAL & PT_T(c->in[0]->dtype)))
             return pt_op_fail(c, PT_EINVAL, "input is %s, must be floating point before opset 11", PT_SHAPE(c->in[0]));
         int rc = pt_attr_float(c, "min", -FLT_MAX, &p[0]);
         if (rc == PT_OK)
@@ -66,5 +66,5 @@ static int clip_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_clip = {.type = "Clip", .since = {1, 6, 11, 12, 13}, .min_in = 1, .max_in = 3, .max_out = 1, .types = {PT_TS_NUM},
-                                 .flags = PT_OP_SAME_TYPE | PT_OP_INPLACE, .params_size = 2 * sizeof(float), .infer = clip_infer, .run = clip_run};
+const struct pt_op pt_op_clip = {.type = "Clip", .since = {1, 6, 11, 12, 13}, .min_in = 1, .max_in = 3, .max_out = 1, .types = {PT_TS_NUM | PT_TS_HALF},
+                                 .flags = PT_OP_SAME_TYPE | PT_OP_INPLACE | PT_OP_WIDEN, .params_size = 2 * sizeof(float), .infer = clip_infer, .run = clip_run};

@@ -62,5 +62,5 @@ static int cumsum_run(struct pt_op_ctx *c)
 }
 
 const struct pt_op pt_op_cumsum = {.type = "CumSum", .since = {11, 14}, .min_in = 2, .max_in = 2, .max_out = 1,
-                                   .types = {PT_TS_INDEX | PT_T(PT_UINT32) | PT_T(PT_UINT64) | PT_TS_FLOAT, PT_TS_INDEX},
+                                   .types = {PT_TS_INDEX | PT_T(PT_UINT32) | PT_T(PT_UINT64) | PT_TS_REAL, PT_TS_INDEX},
                                    .params_size = sizeof(struct cumsum), .infer = cumsum_infer, .run = cumsum_run};

@@ -2,7 +2,7 @@
  *
  * expand.c: Expand (broadcast to a shape) and Tile (repeat along axes).
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 static int expand_infer(struct pt_op_ctx *c)
 {
@@ -42,7 +42,7 @@ const struct pt_op pt_op_expand = {.type = "Expand",
                                    .min_in = 2,
                                    .max_in = 2,
                                    .max_out = 1,
-                                   .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                   .types = {PT_TS_BYTES, PT_TS_INDEX},
                                    .infer = expand_infer,
                                    .run = expand_run};
 

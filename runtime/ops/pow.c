@@ -3,7 +3,7 @@
  * pow.c: Pow. Base and exponent may have different types (from opset 12 on); the result has the base's. Whole exponents of whole bases are
  * computed exactly, wrapping around; the rest in the base's floating type, or double for integers.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/binary.h"
 
 #include <math.h>
 
@@ -54,17 +54,7 @@ static void pow_one(const struct pt_tensor *a, int64_t ia, const struct pt_tenso
 
 static int pow_infer(struct pt_op_ctx *c)
 {
-    int64_t broadcast = 1;
-    if (c->node->version < 7) {
-        int rc = pt_attr_int(c, "broadcast", 0, 0, 1, &broadcast);
-        if (rc < 0)
-            return rc;
-        if (pt_node_attr(c->node, "axis"))
-            return pt_op_fail(c, PT_EUNSUPPORTED, "attribute 'axis' (before opset 7) is not supported");
-        if (!broadcast && !pt_dims_equal(c->in[0], c->in[1]))
-            return pt_op_fail(c, PT_EINVAL, "inputs %s and %s differ and attribute 'broadcast' is not set", PT_SHAPE(c->in[0]), PT_SHAPE(c->in[1]));
-    }
-    return pt_infer_broadcast(c);
+    return pt_binary_infer(c, c->params, PT_UNDEFINED);
 }
 
 static int pow_run(struct pt_op_ctx *c)
@@ -72,12 +62,13 @@ static int pow_run(struct pt_op_ctx *c)
     struct pt_bcast w;
     char *y = c->out[0]->data;
     size_t size = pt_dtype_size(c->out[0]->dtype);
-    pt_bcast_init(&w, c->out[0], 2, c->in);
+    const struct pt_tensor second = pt_binary_second(c, c->params), *b = &second;
+    pt_bcast_init(&w, c->out[0], 2, (const struct pt_tensor *const[]){c->in[0], b});
     for (int64_t r = 0; r < w.rows; r++) {
         int64_t off[PT_BCAST_MAX];
         pt_bcast_row(&w, r, off);
         for (int64_t i = 0; i < w.n; i++, y += size)
-            pow_one(c->in[0], off[0] + i * w.step[0], c->in[1], off[1] + i * w.step[1], y);
+            pow_one(c->in[0], off[0] + i * w.step[0], b, off[1] + i * w.step[1], y);
     }
     return PT_OK;
 }
@@ -87,7 +78,8 @@ const struct pt_op pt_op_pow = {.type = "Pow",
                                 .min_in = 2,
                                 .max_in = 2,
                                 .max_out = 1,
-                                .types = {PT_TS_NUM},
-                                .flags = PT_OP_INPLACE,
+                                .types = {PT_TS_NUM | PT_TS_HALF},
+                                .flags = PT_OP_INPLACE | PT_OP_WIDEN,
+                                .params_size = sizeof(struct pt_binary_dims),
                                 .infer = pow_infer,
                                 .run = pow_run};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * quantize.c: QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear. Scale and zero point are one value, one per index of an axis, or one
- * per block of `block_size` along it; the element at (outer, k, inner) of x uses entry (outer, k / block, inner) of theirs. All types pass through float32,
- * which holds every quantised value but int32's exactly; int32 is subtracted in double.
+ * per block of `block_size` along it; the element at (outer, k, inner) of x uses entry (outer, k / block, inner) of theirs. All types pass through
+ * float32, which holds every quantised value but int32's exactly; int32 is subtracted in double.
  */
 #include "runtime/ops/types.h"
 

@@ -3,7 +3,7 @@
  * reduce.c: the Reduce family. The axes are an attribute until opset 12 (ReduceSum) or 17 (the others), an input from then on. Floats are
  * summed in double, integers exactly (modulo 2^64); the logarithms and roots of integers go through double.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 #include <math.h>
 
@@ -11,7 +11,6 @@ enum kind { SUM, MEAN, MAX, MIN, PROD, L1, L2, LOG_SUM, LOG_SUM_EXP, SUM_SQUARE 
 
 struct reduce {
     enum kind kind;
-    bool noop;
     int kept, reduced; /* merged axes */
     int64_t kept_dim[PT_MAX_RANK], kept_stride[PT_MAX_RANK], reduced_dim[PT_MAX_RANK], reduced_stride[PT_MAX_RANK];
     int64_t count; /* reduced elements per result */
@@ -39,7 +38,6 @@ static int read_axes(struct pt_op_ctx *c, int input_from, bool *is_reduced, bool
             return rc;
         is_reduced[a] = true;
     }
-    ((struct reduce *)c->params)->noop = *all && noop;
     return PT_OK;
 }
 
@@ -218,18 +216,6 @@ static uint64_t int_one(const struct pt_tensor *x, const struct reduce *p, int64
     return acc;
 }
 
-static void store_real(struct pt_tensor *y, int64_t i, double v)
-{
-    if (y->dtype == PT_FLOAT)
-        ((float *)y->data)[i] = (float)v;
-    else if (y->dtype == PT_DOUBLE)
-        ((double *)y->data)[i] = v;
-    else {
-        int64_t n = v >= 0x1p63 ? INT64_MAX : v > -0x1p63 ? (int64_t)v : INT64_MIN;
-        memcpy((char *)y->data + (size_t)i * pt_dtype_size(y->dtype), &n, pt_dtype_size(y->dtype));
-    }
-}
-
 static int reduce_run(struct pt_op_ctx *c)
 {
     const struct reduce *p = c->params;
@@ -237,14 +223,11 @@ static int reduce_run(struct pt_op_ctx *c)
     struct pt_tensor *y = c->out[0];
     int64_t n = pt_tensor_count(y);
     bool real = (PT_TS_FLOAT & PT_T(x->dtype)) || p->kind == L2 || p->kind == LOG_SUM || p->kind == LOG_SUM_EXP;
-    if (p->noop) {
-        memcpy(y->data, x->data, x->size_bytes);
-        return PT_OK;
-    }
     for (int64_t i = 0; i < n; i++) {
         int64_t base = offset_of(p->kept, p->kept_dim, p->kept_stride, i);
         if (real) {
-            store_real(y, i, real_one(x, p, base));
+            double v = real_one(x, p, base);
+            pt_store_f64(y, i, 1, &v);
         } else {
             uint64_t v = int_one(x, p, base);
             memcpy((char *)y->data + (size_t)i * pt_dtype_size(y->dtype), &v, pt_dtype_size(y->dtype));
@@ -259,8 +242,8 @@ static int reduce_run(struct pt_op_ctx *c)
     { \
         return reduce_infer(c, k, input_from); \
     } \
-    const struct pt_op pt_op_##sym = {.type = op_name, .since = sinces, .min_in = 1, .max_in = 2, .max_out = 1, .types = {ts, PT_TS_INDEX}, \
-                                      .params_size = sizeof(struct reduce), .infer = sym##_infer, .run = reduce_run};
+    const struct pt_op pt_op_##sym = {.type = op_name, .since = sinces, .min_in = 1, .max_in = 2, .max_out = 1, .types = {ts | PT_TS_HALF, PT_TS_INDEX}, \
+                                      .flags = PT_OP_WIDEN,                                       .params_size = sizeof(struct reduce), .infer = sym##_infer, .run = reduce_run};
 ROW(reduce_sum, "ReduceSum", SUM, V(1, 11, 13), 13, PT_TS_NUM)
 ROW(reduce_mean, "ReduceMean", MEAN, V(1, 11, 13, 18), 18, PT_TS_NUM)
 ROW(reduce_max, "ReduceMax", MAX, V(1, 11, 12, 13, 18, 20), 18, PT_TS_NUM | PT_TS_BOOL)

@@ -86,8 +86,8 @@ static int hardmax_run(struct pt_op_ctx *c)
 }
 
 #define ROW(sym, op_name) \
-    const struct pt_op pt_op_##sym = {.type = op_name, .since = {1, 11, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_FLOAT}, \
-                                      .flags = PT_OP_INPLACE, .params_size = sizeof(struct pt_softmax_params), .infer = softmax_infer, \
+    const struct pt_op pt_op_##sym = {.type = op_name, .since = {1, 11, 13}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_REAL}, \
+                                      .flags = PT_OP_INPLACE | PT_OP_WIDEN, .params_size = sizeof(struct pt_softmax_params), .infer = softmax_infer, \
                                       .run = sym##_run};
 ROW(softmax, "Softmax")
 ROW(log_softmax, "LogSoftmax")

@@ -256,8 +256,8 @@ static int64_t real_to_i64(double d)
     return d != d ? 0 : d <= -0x1p63 ? INT64_MIN : d < 0x1p63 ? (int64_t)d : INT64_MAX;
 }
 
-/* Out of range is undefined in ONNX; this is what the processors do that models were tried on: 64-bit types, and uint32, convert to 64 bits, the others
- * to 32, and what does not fit gives the smallest number. */
+/* Out of range is undefined in ONNX; this is what the processors do that models were tried on: 64-bit types, and uint32, convert to 64 bits, the
+ * others to 32, and what does not fit gives the smallest number. */
 static uint64_t real_to_bits(double d, enum pt_dtype t)
 {
     if (t == PT_UINT64 && d >= 0x1p63 && d < 0x1p64)

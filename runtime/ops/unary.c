@@ -4,7 +4,7 @@
  */
 #include "runtime/ops/unary.h"
 
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 #include <tgmath.h>
 
@@ -16,10 +16,16 @@ struct attrs {
     float def[2];
 };
 
+/* float8 is read as float32, here and in unary_run(): only predicates take it, and bool is what they give. */
+static loop_fn loop_of(const loop_fn *fns, enum pt_dtype t)
+{
+    return fns[(PT_TS_F8 & PT_T(t)) ? PT_FLOAT : pt_widened(t)];
+}
+
 static int unary_infer(struct pt_op_ctx *c, const loop_fn *fns, struct attrs a, enum pt_dtype out)
 {
     struct pt_unary_params *u = c->params;
-    u->fn = fns[c->in[0]->dtype];
+    u->fn = loop_of(fns, c->in[0]->dtype);
     for (int i = 0; i < 2; i++) {
         int rc = a.name[i] ? pt_attr_float(c, a.name[i], a.def[i], &u->p[i]) : PT_OK;
         if (rc < 0)
@@ -32,7 +38,17 @@ static int unary_infer(struct pt_op_ctx *c, const loop_fn *fns, struct attrs a, 
 static int unary_run(struct pt_op_ctx *c)
 {
     const struct pt_unary_params *u = c->params;
-    u->fn(c->in[0]->data, c->out[0]->data, pt_tensor_count(c->in[0]), u->p);
+    const struct pt_tensor *x = c->in[0];
+    float block[PT_BLOCK];
+    int64_t n = pt_tensor_count(x);
+    if (!(PT_TS_F8 & PT_T(x->dtype)))
+        u->fn(x->data, c->out[0]->data, n, u->p);
+    else
+        for (int64_t at = 0; at < n; at += PT_BLOCK) {
+            int64_t count = n - at < PT_BLOCK ? n - at : PT_BLOCK;
+            pt_load_f32(x, at, count, block);
+            u->fn(block, (char *)c->out[0]->data + at, count, u->p);
+        }
     return PT_OK;
 }
 
@@ -63,7 +79,7 @@ static int unary_run(struct pt_op_ctx *c)
 #define NOATTR {NULL, NULL}, {0, 0}
 #define FLOAT_OP(sym, op_name, sinces, expr, ...) \
     FLOATS(sym, expr) \
-    ROW(sym, op_name, V sinces, PT_TS_FLOAT, PT_UNDEFINED, PT_OP_INPLACE, __VA_ARGS__)
+    ROW(sym, op_name, V sinces, PT_TS_REAL, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, __VA_ARGS__)
 
 FLOAT_OP(leaky_relu, "LeakyRelu", (1, 6, 16), x < 0 ? x * p[0] : x, {"alpha"}, {0.01f})
 FLOAT_OP(sigmoid, "Sigmoid", (1, 6, 13), 1 / (1 + exp(-x)), NOATTR)
@@ -92,7 +108,7 @@ FLOAT_OP(softsign, "Softsign", (1, 22), x / (1 + fabs(x)), NOATTR)
 FLOAT_OP(elu, "Elu", (1, 6, 22), x < 0 ? p[0] * expm1(x) : x, {"alpha"}, {1})
 FLOAT_OP(celu, "Celu", (12), x < 0 ? p[0] * expm1(x / p[0]) : x, {"alpha"}, {1})
 FLOAT_OP(selu, "Selu", (1, 6, 22), p[1] * (x > 0 ? x : p[0] * expm1(x)), {"alpha", "gamma"}, {1.67326319217681884765625f, 1.05070102214813232421875f})
-FLOAT_OP(thresholded_relu, "ThresholdedRelu", (10, 22), x > p[0] ? x : 0, {"alpha"}, {1})
+FLOAT_OP(thresholded_relu, "ThresholdedRelu", (1, 10, 22), x > p[0] ? x : 0, {"alpha"}, {1})
 FLOAT_OP(hard_sigmoid, "HardSigmoid", (1, 6, 22), fmax(0, fmin(1, p[0] * x + p[1])), {"alpha", "beta"}, {0.2f, 0.5f})
 FLOAT_OP(hard_swish, "HardSwish", (14, 22), x *fmax(0, fmin(1, x / 6 + 0.5f)), NOATTR)
 FLOAT_OP(swish, "Swish", (24), x / (1 + exp(-p[0] * x)), {"alpha"}, {1})
@@ -161,11 +177,11 @@ static const loop_fn bitwise_not_fns[PT_DTYPE_COUNT] = {PT_INT_ROWS(AT)};
 static const loop_fn neg_fns[PT_DTYPE_COUNT] = {SIGNED(neg)};
 static const loop_fn relu_fns[PT_DTYPE_COUNT] = {SIGNED(relu)};
 
-ROW(abs, "Abs", V(1, 6, 13), PT_TS_NUM, PT_UNDEFINED, PT_OP_INPLACE, NOATTR)
-ROW(sign, "Sign", V(9, 13), PT_TS_NUM, PT_UNDEFINED, PT_OP_INPLACE, NOATTR)
+ROW(abs, "Abs", V(1, 6, 13), PT_TS_NUM | PT_TS_HALF, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
+ROW(sign, "Sign", V(9, 13), PT_TS_NUM | PT_TS_HALF, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
 ROW(bitwise_not, "BitwiseNot", V(18), PT_TS_ALLINT, PT_UNDEFINED, PT_OP_INPLACE, NOATTR)
-ROW(neg, "Neg", V(1, 6, 13), PT_TS_INT | PT_TS_FLOAT, PT_UNDEFINED, PT_OP_INPLACE, NOATTR)
-ROW(relu, "Relu", V(1, 6, 13, 14), PT_TS_INT | PT_TS_FLOAT, PT_UNDEFINED, PT_OP_INPLACE, NOATTR)
+ROW(neg, "Neg", V(1, 6, 13), PT_TS_INT | PT_TS_REAL, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
+ROW(relu, "Relu", V(1, 6, 13, 14), PT_TS_INT | PT_TS_REAL, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
 
 /* --- to and from bool ------------------------------------------------------------------------------------------------------ */
 
@@ -176,7 +192,7 @@ ROW(not, "Not", V(1), PT_TS_BOOL, PT_UNDEFINED, PT_OP_INPLACE, NOATTR)
 LOOP(isnan_f32, float, uint8_t, x != x)
 LOOP(isnan_f64, double, uint8_t, x != x)
 static const loop_fn isnan_fns[PT_DTYPE_COUNT] = {[PT_FLOAT] = isnan_f32, [PT_DOUBLE] = isnan_f64};
-ROW(isnan, "IsNaN", V(9, 13, 20), PT_TS_FLOAT, PT_BOOL, 0, NOATTR)
+ROW(isnan, "IsNaN", V(9, 13, 20), PT_TS_REAL | PT_TS_F8, PT_BOOL, PT_OP_WIDEN, NOATTR)
 
 /* --- attributes of other kinds ------------------------------------------------------------------------------------------------- */
 
@@ -193,11 +209,11 @@ static int isinf_infer(struct pt_op_ctx *c)
         rc = pt_attr_int(c, "detect_positive", 1, 0, 1, &positive);
     if (rc < 0)
         return rc;
-    *u = (struct pt_unary_params){fns[c->in[0]->dtype], {(float)negative, (float)positive}};
+    *u = (struct pt_unary_params){loop_of(fns, c->in[0]->dtype), {(float)negative, (float)positive}};
     pt_op_set_out(c, 0, PT_BOOL, c->in[0]->rank, c->in[0]->dims);
     return PT_OK;
 }
-const struct pt_op pt_op_isinf = {.type = "IsInf", .since = {10, 20}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_FLOAT},
+const struct pt_op pt_op_isinf = {.type = "IsInf", .since = {10, 20}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_REAL | PT_TS_F8}, .flags = PT_OP_WIDEN,
                                   .params_size = sizeof(struct pt_unary_params), .infer = isinf_infer, .run = unary_run};
 
 LOOP(gelu_f32, float, float, 0.5f * x * (1 + erf(x * 0.70710678118654752f)))
@@ -212,16 +228,26 @@ static int gelu_infer(struct pt_op_ctx *c)
     int tanh_kind, rc = pt_attr_choice(c, "approximate", kinds, 0, &tanh_kind);
     if (rc < 0)
         return rc;
-    bool f = c->in[0]->dtype == PT_FLOAT;
+    bool f = c->in[0]->dtype != PT_DOUBLE;
     u->fn = tanh_kind ? (f ? gelu_tanh_f32 : gelu_tanh_f64) : (f ? gelu_f32 : gelu_f64);
     u->p[0] = (float)tanh_kind;
     return pt_infer_same(c);
 }
-const struct pt_op pt_op_gelu = {.type = "Gelu", .since = {20}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_FLOAT}, .flags = PT_OP_INPLACE,
+const struct pt_op pt_op_gelu = {.type = "Gelu", .since = {20}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_REAL}, .flags = PT_OP_INPLACE | PT_OP_WIDEN,
                                  .params_size = sizeof(struct pt_unary_params), .infer = gelu_infer, .run = unary_run};
 
 /* Shrink: y = x + bias below -lambd, x - bias above lambd, else 0 */
+#define SHRINK(id, T, U, s) LOOP(shrink_##s, T, T, (double)x < -(double)p[1] ? (double)x + (double)p[0] : (double)x > (double)p[1] ? (double)x - (double)p[0] : 0)
+PT_INT_ROWS(SHRINK)
 LOOP(shrink_f32, float, float, x < -p[1] ? x + p[0] : x > p[1] ? x - p[0] : 0)
 LOOP(shrink_f64, double, double, x < -p[1] ? x + p[0] : x > p[1] ? x - p[0] : 0)
-static const loop_fn shrink_fns[PT_DTYPE_COUNT] = {[PT_FLOAT] = shrink_f32, [PT_DOUBLE] = shrink_f64};
-ROW(shrink, "Shrink", V(9), PT_TS_FLOAT, PT_UNDEFINED, PT_OP_INPLACE, {"bias", "lambd"}, {0, 0.5f})
+#define FAMILY(s) shrink_##s
+static const loop_fn shrink_fns[PT_DTYPE_COUNT] = {PT_NUM_ROWS(AT)};
+#undef FAMILY
+ROW(shrink, "Shrink", V(9), PT_TS_NUM | PT_TS_HALF, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, {"bias", "lambd"}, {0, 0.5f})
+
+/* --- of the first opset, experimental there and dropped since; old exporters wrote them ------------------------------------------------- */
+
+FLOAT_OP(affine, "Affine", (1), p[0] * x + p[1], {"alpha", "beta"}, {1, 0})
+FLOAT_OP(parametric_softplus, "ParametricSoftplus", (1), p[0] * log1p(exp(p[1] * x)), {"alpha", "beta"}, {1, 1})
+FLOAT_OP(scaled_tanh, "ScaledTanh", (1), p[0] * tanh(p[1] * x), {"alpha", "beta"}, {1, 1})

@@ -93,12 +93,12 @@ static int mean_run(struct pt_op_ctx *c)
 }
 
 #define NUM_ROW(sym, op_name) \
-    const struct pt_op pt_op_##sym = {.type = op_name, .since = {1, 6, 8, 12, 13}, .min_in = 1, .max_in = PT_OP_VARIADIC, .max_out = 1, .types = {PT_TS_NUM}, \
-                                      .flags = PT_OP_SAME_TYPE, .infer = variadic_infer, .run = sym##_run};
+    const struct pt_op pt_op_##sym = {.type = op_name, .since = {1, 6, 8, 12, 13}, .min_in = 1, .max_in = PT_OP_VARIADIC, .max_out = 1, .types = {PT_TS_NUM | PT_TS_HALF}, \
+                                      .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN, .infer = variadic_infer, .run = sym##_run};
 NUM_ROW(max, "Max")
 NUM_ROW(min, "Min")
 #define FLOAT_ROW(sym, op_name) \
     const struct pt_op pt_op_##sym = {.type = op_name, .since = {1, 6, 8, 13}, .min_in = 1, .max_in = PT_OP_VARIADIC, .max_out = 1, \
-                                      .types = {PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .infer = variadic_infer, .run = sym##_run};
+                                      .types = {PT_TS_REAL}, .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN, .infer = variadic_infer, .run = sym##_run};
 FLOAT_ROW(sum, "Sum")
 FLOAT_ROW(mean, "Mean")

@@ -2,7 +2,7 @@
  *
  * where.c: Where(condition, x, y): elements of x or y of any type.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 static int where_infer(struct pt_op_ctx *c)
 {
@@ -38,6 +38,6 @@ const struct pt_op pt_op_where = {.type = "Where",
                                   .min_in = 3,
                                   .max_in = 3,
                                   .max_out = 1,
-                                  .types = {PT_TS_BOOL, PT_TS_FIXED},
+                                  .types = {PT_TS_BOOL, PT_TS_BYTES},
                                   .infer = where_infer,
                                   .run = where_run};

@@ -123,7 +123,7 @@ static void variadic(void **state)
 static void casts(void **state)
 {
     (void)state;
-    test_op(13, "Cast", "to=7", "f32[4]:1.9,-1.9,nan,3e20", "i64[4]:1,-1,0,9223372036854775807");
+    test_op(13, "Cast", "to=7", "f32[4]:1.9,-1.9,nan,3e20", "i64[4]:1,-1,0x8000000000000000,0x8000000000000000");
     test_op(13, "Cast", "to=2", "i64[2]:300,-1", "u8[2]:44,255");
     test_op(13, "Cast", "to=9", "f32[3]:0,0.5,-2", "b[3]:0,1,1");
     test_op(13, "Cast", "to=1", "b[2]:0,1", "f32[2]:0,1");
@@ -132,7 +132,6 @@ static void casts(void **state)
     test_op(13, "Cast", "to=11", "u64[1]:18446744073709551615", "f64[1]:18446744073709551615");
     test_op(5, "Cast", "to='INT32'", "f32[1]:2.5", "i32[1]:2");
     test_op(15, "CastLike", "", "i32[2]:1,2 | f64[0]:", "f64[2]:1,2");
-    test_op_fails(13, "Cast", "to=8", "f32[1]:1", "cast to string");
     test_op_fails(13, "Cast", "to=99", "f32[1]:1", "'to' = 99 is outside");
     test_op_fails(13, "Cast", "", "f32[1]:1", "cast to undefined");
 }
