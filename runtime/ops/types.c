@@ -45,6 +45,12 @@ uint64_t pt_get_bits(const struct pt_tensor *t, int64_t i)
     return v;
 }
 
+/* Bits behind the last element are 0, so that equal tensors are equal bytes. */
+static bool is_last(const struct pt_tensor *t, int64_t i, const uint8_t *byte)
+{
+    return byte + 1 == (const uint8_t *)t->data + t->size_bytes && i + 1 == pt_tensor_count(t);
+}
+
 void pt_set_bits(struct pt_tensor *t, int64_t i, uint64_t v)
 {
     unsigned bits = pt_dtype_bits(t->dtype);
@@ -55,7 +61,8 @@ void pt_set_bits(struct pt_tensor *t, int64_t i, uint64_t v)
     }
     unsigned shift = (unsigned)((uint64_t)i * bits % 8), mask = (1u << bits) - 1;
     uint8_t *byte = p + (uint64_t)i * bits / 8;
-    *byte = (uint8_t)((*byte & ~(mask << shift)) | ((unsigned)v & mask) << shift);
+    unsigned kept = is_last(t, i, byte) ? (1u << shift) - 1 : ~(mask << shift);
+    *byte = (uint8_t)((*byte & kept) | ((unsigned)v & mask) << shift);
 }
 
 void pt_copy_elem(struct pt_tensor *y, int64_t to, const struct pt_tensor *x, int64_t from)

@@ -25,6 +25,11 @@ static const struct {
              {"u64", PT_UINT64, 8},
              {"u16", PT_UINT16, 2},
              {"f16", PT_FLOAT16, 2},
+             {"bf16", PT_BFLOAT16, 2},
+             {"e4m3", PT_FLOAT8E4M3FN, 1},
+             {"i4", PT_INT4, 0},
+             {"u4", PT_UINT4, 0},
+             {"u2", PT_UINT2, 0},
              {"b", PT_BOOL, 1},
              {"s", PT_STRING, sizeof(struct pt_string)}};
 
@@ -65,7 +70,11 @@ static void put_value(const struct pt_tensor *t, size_t size, size_t i, const ch
         memcpy(p, size == 4 ? (void *)&f : (void *)&d, size);
     } else {
         unsigned long long v = strtoull(*s, &end, 0);
-        memcpy(p, &v, size);
+        unsigned bits = pt_dtype_bits(t->dtype);
+        if (size)
+            memcpy(p, &v, size);
+        else /* packed, the low bits first */
+            ((uint8_t *)t->data)[i * bits / 8] |= (uint8_t)((v & ((1u << bits) - 1)) << i * bits % 8);
     }
     if (end == *s)
         fail_msg("too few values before \"%s\"", *s);
@@ -77,7 +86,7 @@ struct pt_tensor test_tensor(const char *text)
     struct pt_tensor t = {0};
     size_t size = read_type(&text, &t);
     int64_t n = pt_tensor_count(&t);
-    t.size_bytes = (size_t)n * size;
+    t.size_bytes = size ? (size_t)n * size : ((size_t)n * pt_dtype_bits(t.dtype) + 7) / 8;
     t.data = calloc(1, t.size_bytes + 1);
     if (*text == ':')
         text++;
@@ -276,6 +285,9 @@ struct pt_buf test_model(const char *text)
 
 static double value_at(const struct pt_tensor *t, int64_t i)
 {
+    size_t bits = pt_dtype_bits(t->dtype);
+    if (bits < 8)
+        return ((const uint8_t *)t->data)[(size_t)i * bits / 8] >> (size_t)i * bits % 8 & ((1u << bits) - 1);
     switch (t->dtype) {
     case PT_FLOAT:
         return (double)((const float *)t->data)[i];
@@ -292,6 +304,7 @@ static double value_at(const struct pt_tensor *t, int64_t i)
         return ((const int16_t *)t->data)[i];
     case PT_UINT16:
     case PT_FLOAT16:
+    case PT_BFLOAT16:
         return ((const uint16_t *)t->data)[i];
     case PT_INT8:
         return ((const int8_t *)t->data)[i];
@@ -313,6 +326,8 @@ static void compare(const struct pt_tensor *got, const char *expected, const cha
         if (g->len != w->len || (g->len && memcmp(g->p, w->p, g->len) != 0))
             fail_msg("%s: element %lld is \"%.*s\"; expected %s", what, (long long)i, (int)g->len, g->p ? g->p : "", expected);
     }
+    if (pt_dtype_bits(want.dtype) < 8 && want.size_bytes && want.dtype != PT_STRING) /* packed: no garbage behind the last element */
+        assert_memory_equal(got->data, want.data, want.size_bytes);
     for (int64_t i = 0; want.dtype != PT_STRING && i < pt_tensor_count(&want); i++) {
         double g = value_at(got, i), w = value_at(&want, i);
         if (!(g == w || (isnan(g) && isnan(w)) || fabs(g - w) <= 1e-5 * fmax(1, fabs(w))))
