@@ -2,7 +2,7 @@
  *
  * constant.c: operators that make values out of attributes or of a few scalars: Constant, ConstantOfShape, Range, EyeLike.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 #include <math.h>
 
@@ -10,7 +10,7 @@
 
 static const struct pt_onnx_attr *value_attr(const struct pt_node *n)
 {
-    static const char *const names[] = {"value", "value_float", "value_floats", "value_int", "value_ints"};
+    static const char *const names[] = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"};
     const struct pt_onnx_attr *found = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++)
         found = pt_node_attr(n, names[i]);
@@ -33,8 +33,14 @@ static int constant_infer(struct pt_op_ctx *c)
     case PT_ATTR_INTS:
         pt_op_set_out(c, 0, a->type == PT_ATTR_INTS ? PT_INT64 : PT_FLOAT, 1, &n);
         return PT_OK;
+    case PT_ATTR_STRING:
+        pt_op_set_out(c, 0, PT_STRING, 0, NULL);
+        return PT_OK;
+    case PT_ATTR_STRINGS:
+        pt_op_set_out(c, 0, PT_STRING, 1, &n);
+        return PT_OK;
     default:
-        return pt_op_fail(c, PT_EUNSUPPORTED, "needs one of the attributes value, value_float(s), value_int(s)");
+        return pt_op_fail(c, PT_EUNSUPPORTED, "needs one of the attributes value, value_float(s), value_int(s), value_string(s)");
     }
 }
 
@@ -42,6 +48,12 @@ static int constant_run(struct pt_op_ctx *c)
 {
     const struct pt_onnx_attr *a = value_attr(c->node);
     struct pt_tensor *y = c->out[0];
+    if (y->dtype == PT_STRING && a->type != PT_ATTR_TENSOR) {
+        const struct pt_str *s = a->type == PT_ATTR_STRING ? &a->s : a->strings;
+        for (int64_t i = 0; i < pt_tensor_count(y); i++)
+            ((struct pt_string *)y->data)[i] = (struct pt_string){s[i].p, s[i].len};
+        return PT_OK;
+    }
     const void *src = a->type == PT_ATTR_TENSOR   ? a->t->t.data
                       : a->type == PT_ATTR_FLOATS ? (const void *)a->floats
                       : a->type == PT_ATTR_INTS   ? (const void *)a->ints
@@ -63,8 +75,8 @@ static int of_shape_infer(struct pt_op_ctx *c)
     int n, rc = pt_op_const_ints(c, 0, "shape", dims, PT_MAX_RANK, &n);
     if (rc < 0)
         return rc;
-    if (a && (a->type != PT_ATTR_TENSOR || pt_tensor_count(&a->t->t) != 1 || !(PT_TS_FIXED & PT_T(a->t->t.dtype))))
-        return pt_op_fail(c, PT_EINVAL, "attribute 'value' is not a tensor of one number");
+    if (a && (a->type != PT_ATTR_TENSOR || pt_tensor_count(&a->t->t) != 1 || !(PT_TS_ANY & PT_T(a->t->t.dtype))))
+        return pt_op_fail(c, PT_EINVAL, "attribute 'value' is not a tensor of one value");
     for (int i = 0; i < n; i++)
         if (dims[i] < 0)
             return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld", i, (long long)dims[i]);
@@ -76,11 +88,11 @@ static int of_shape_run(struct pt_op_ctx *c)
 {
     const struct pt_onnx_attr *a = pt_node_attr(c->node, "value");
     struct pt_tensor *y = c->out[0];
-    size_t size = pt_dtype_size(y->dtype);
     int64_t n = pt_tensor_count(y);
-    static const char zero[16];
-    for (int64_t i = 0; i < n; i++)
-        memcpy((char *)y->data + (size_t)i * size, a ? a->t->t.data : (const void *)zero, size);
+    if (!a && y->size_bytes)
+        memset(y->data, 0, y->size_bytes);
+    for (int64_t i = 0; a && i < n; i++)
+        pt_copy_elem(y, i, &a->t->t, 0);
     return PT_OK;
 }
 
@@ -109,7 +121,7 @@ static int range_infer(struct pt_op_ctx *c)
         memcpy(&start, c->in[0]->data, sizeof start); \
         memcpy(&delta, c->in[2]->data, sizeof delta); \
         for (int64_t i = 0; i < n; i++) \
-            ((U *)y->data)[i] = (U)(start + (U)i * delta); \
+            ((U *)y->data)[i] = (U)(start + (U)((U)i * delta)); \
         break; \
     }
 
@@ -118,11 +130,7 @@ static int range_run(struct pt_op_ctx *c)
     struct pt_tensor *y = c->out[0];
     int64_t n = y->dims[0];
     switch (y->dtype) {
-        FILL(PT_INT16, int16_t, uint16_t, )
-        FILL(PT_INT32, int32_t, uint32_t, )
-        FILL(PT_INT64, int64_t, uint64_t, )
-        FILL(PT_FLOAT, float, float, )
-        FILL(PT_DOUBLE, double, double, )
+        PT_NUM_ROWS(FILL)
     default:
         break;
     }
@@ -130,7 +138,7 @@ static int range_run(struct pt_op_ctx *c)
 }
 
 const struct pt_op pt_op_range = {.type = "Range", .since = {11, 27}, .min_in = 3, .max_in = 3, .max_out = 1,
-                                  .types = {PT_T(PT_INT16) | PT_TS_INDEX | PT_TS_FLOAT}, .flags = PT_OP_SAME_TYPE, .infer = range_infer,
+                                  .types = {PT_TS_NUM | PT_TS_HALF}, .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN, .infer = range_infer,
                                   .run = range_run};
 
 /* --- EyeLike --------------------------------------------------------------------------------------------------------------------------- */
@@ -143,7 +151,7 @@ static int eye_infer(struct pt_op_ctx *c)
         return rc;
     if (c->in[0]->rank != 2)
         return pt_op_fail(c, PT_EINVAL, "input %s is not a matrix", PT_SHAPE(c->in[0]));
-    if (!((PT_TS_NUM | PT_TS_BOOL) & PT_T(dtype)))
+    if (!(PT_TS_FIXED & PT_T(dtype)))
         return pt_op_fail(c, PT_EUNSUPPORTED, "attribute 'dtype' %s is not supported", pt_dtype_name((enum pt_dtype)dtype));
     pt_op_set_out(c, 0, (enum pt_dtype)dtype, 2, c->in[0]->dims);
     return PT_OK;
@@ -154,22 +162,15 @@ static int eye_run(struct pt_op_ctx *c)
     struct pt_tensor *y = c->out[0];
     const struct pt_onnx_attr *a = pt_node_attr(c->node, "k");
     int64_t k = a && a->type == PT_ATTR_INT ? a->i : 0;
-    size_t size = pt_dtype_size(y->dtype);
-    memset(y->data, 0, y->size_bytes);
+    if (y->size_bytes)
+        memset(y->data, 0, y->size_bytes);
     for (int64_t i = 0; i < y->dims[0]; i++) {
         int64_t j;
-        if (__builtin_add_overflow(i, k, &j) || j < 0 || j >= y->dims[1])
-            continue;
-        char *p = (char *)y->data + (size_t)(i * y->dims[1] + j) * size;
-        if (y->dtype == PT_FLOAT)
-            memcpy(p, &(float){1}, sizeof(float));
-        else if (y->dtype == PT_DOUBLE)
-            memcpy(p, &(double){1}, sizeof(double));
-        else
-            *p = 1; /* little endian */
+        if (!__builtin_add_overflow(i, k, &j) && j >= 0 && j < y->dims[1])
+            pt_store_i64(y, i * y->dims[1] + j, 1, &(int64_t){1});
     }
     return PT_OK;
 }
 
-const struct pt_op pt_op_eye_like = {.type = "EyeLike", .since = {9, 22}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_NUM | PT_TS_BOOL},
+const struct pt_op pt_op_eye_like = {.type = "EyeLike", .since = {9, 22}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_ANY},
                                      .infer = eye_infer, .run = eye_run};

@@ -3,6 +3,7 @@
  * layernorm.c: LayerNormalization and RMSNormalization over the axes from `axis` to the last. Scale and bias broadcast to the input.
  */
 #include "runtime/ops/layernorm.h"
+#include "runtime/ops/types.h"
 
 #include <math.h>
 
@@ -12,7 +13,7 @@ static int infer(struct pt_op_ctx *c, bool rms)
     const struct pt_tensor *x = c->in[0];
     int64_t axis, stash, dims[PT_MAX_RANK], all[PT_MAX_RANK];
     int a, rc;
-    if ((rc = pt_attr_int(c, "axis", -1, INT32_MIN, INT32_MAX, &axis)) < 0 || (rc = pt_attr_int(c, "stash_type", 1, 0, PT_DTYPE_COUNT, &stash)) < 0 ||
+    if ((rc = pt_attr_int(c, "axis", -1, INT32_MIN, INT32_MAX, &axis)) < 0 || (rc = pt_attr_int(c, "stash_type", 1, 0, PT_DTYPE_COUNT - 1, &stash)) < 0 ||
         (rc = pt_attr_float(c, "epsilon", 1e-5f, &p->epsilon)) < 0 || (rc = pt_op_axis(c, "attribute 'axis'", axis, x->rank, false, &a)) < 0)
         return rc;
     p->rms = rms;
@@ -27,9 +28,11 @@ static int infer(struct pt_op_ctx *c, bool rms)
     }
     for (int i = 0; i < x->rank; i++)
         dims[i] = i < a ? x->dims[i] : 1;
-    pt_op_like(c, 0, x);
-    pt_op_set_out(c, 1, PT_FLOAT, x->rank, dims);
-    pt_op_set_out(c, 2, PT_FLOAT, x->rank, dims);
+    if (!(PT_TS_REAL & PT_T(stash)))
+        return pt_op_fail(c, PT_EINVAL, "attribute 'stash_type' is %s, not a float type", pt_dtype_name((enum pt_dtype)stash));
+    pt_op_set_out(c, 0, rms ? c->in[1]->dtype : x->dtype, x->rank, x->dims);
+    pt_op_set_out(c, 1, (enum pt_dtype)stash, x->rank, dims);
+    pt_op_set_out(c, 2, (enum pt_dtype)stash, x->rank, dims);
     return PT_OK;
 }
 
@@ -79,9 +82,9 @@ static int layernorm_run(struct pt_op_ctx *c)
             if (at % p->n == 0) {
                 normalise_row(c, at / p->n, &mean, &inv);
                 if (c->out_count > 1 && c->out[1])
-                    ((float *)c->out[1]->data)[at / p->n] = (float)mean;
+                    pt_store_f64(c->out[1], at / p->n, 1, &mean);
                 if (c->out_count > 2 && c->out[2])
-                    ((float *)c->out[2]->data)[at / p->n] = (float)inv;
+                    pt_store_f64(c->out[2], at / p->n, 1, &inv);
             }
             double v = (get(c->in[0], at) - mean) * inv * get(scale, off[0] + i * w.step[0]) + (bias ? get(bias, off[1] + i * w.step[1]) : 0);
             if (y->dtype == PT_FLOAT)
@@ -98,8 +101,8 @@ const struct pt_op pt_op_layer_normalization = {.type = "LayerNormalization",
                                                 .min_in = 2,
                                                 .max_in = 3,
                                                 .max_out = 3,
-                                                .types = {PT_TS_FLOAT},
-                                                .flags = PT_OP_SAME_TYPE,
+                                                .types = {PT_TS_REAL},
+                                                .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN,
                                                 .params_size = sizeof(struct pt_layernorm_params),
                                                 .infer = layernorm_infer,
                                                 .run = layernorm_run};
@@ -108,8 +111,8 @@ const struct pt_op pt_op_rms_normalization = {.type = "RMSNormalization",
                                               .min_in = 2,
                                               .max_in = 2,
                                               .max_out = 1,
-                                              .types = {PT_TS_FLOAT},
-                                              .flags = PT_OP_SAME_TYPE,
+                                              .types = {PT_TS_REAL},
+                                              .flags = PT_OP_WIDEN,
                                               .params_size = sizeof(struct pt_layernorm_params),
                                               .infer = rmsnorm_infer,
                                               .run = layernorm_run};

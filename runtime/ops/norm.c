@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * norm.c: BatchNormalization (inference), InstanceNormalization, GroupNormalization and LRN: normalisations per channel.
+ * norm.c: InstanceNormalization, GroupNormalization and LRN: normalisations per channel.
  */
 #include "runtime/ops/op.h"
 
@@ -33,58 +33,6 @@ static int per_channel(struct pt_op_ctx *c, int first, int last, int64_t channel
                               (long long)channels);
     return PT_OK;
 }
-
-/* --- BatchNormalization ---------------------------------------------------------------------------------------------------- */
-
-static int batch_infer(struct pt_op_ctx *c)
-{
-    struct norm *p = c->params;
-    int64_t training = 0, spatial = 1, is_test = 1;
-    int rc = pt_attr_float(c, "epsilon", 1e-5f, &p->epsilon);
-    if (rc == PT_OK && c->node->version >= 14)
-        rc = pt_attr_int(c, "training_mode", 0, 0, 1, &training);
-    if (rc == PT_OK && c->node->version < 9)
-        rc = pt_attr_int(c, "spatial", 1, 0, 1, &spatial);
-    if (rc == PT_OK && c->node->version < 7)
-        rc = pt_attr_int(c, "is_test", 0, 0, 1, &is_test);
-    if (rc < 0)
-        return rc;
-    if (training || c->out_count > 1)
-        return pt_op_fail(c, PT_EUNSUPPORTED, "training mode is not supported");
-    if (!spatial)
-        return pt_op_fail(c, PT_EUNSUPPORTED, "attribute 'spatial' = 0 is not supported");
-    if (c->in[0]->rank < 1)
-        return pt_op_fail(c, PT_EINVAL, "input %s has no channels", PT_SHAPE(c->in[0]));
-    pt_infer_same(c);
-    return per_channel(c, 1, 4, c->in[0]->rank > 1 ? c->in[0]->dims[1] : 1);
-}
-
-static int batch_run(struct pt_op_ctx *c)
-{
-    const struct norm *p = c->params;
-    const struct pt_tensor *x = c->in[0];
-    int64_t channels = x->rank > 1 ? x->dims[1] : 1, images = x->dims[0];
-    int64_t n = pt_tensor_count(x), pixels = n ? n / (images * channels) : 0;
-    for (int64_t i = 0, at = 0; n && i < images * channels; i++) {
-        int64_t ch = i % channels;
-        double scale = get(c->in[1], ch) / sqrt(get(c->in[4], ch) + (double)p->epsilon);
-        double shift = get(c->in[2], ch) - get(c->in[3], ch) * scale;
-        for (int64_t k = 0; k < pixels; k++, at++)
-            put(c->out[0], at, get(x, at) * scale + shift);
-    }
-    return PT_OK;
-}
-
-const struct pt_op pt_op_batch_normalization = {.type = "BatchNormalization",
-                                                .since = {1, 6, 7, 9, 14, 15},
-                                                .min_in = 5,
-                                                .max_in = 5,
-                                                .max_out = 5,
-                                                .types = {PT_TS_FLOAT},
-                                                .flags = PT_OP_INPLACE | PT_OP_SAME_TYPE,
-                                                .params_size = sizeof(struct norm),
-                                                .infer = batch_infer,
-                                                .run = batch_run};
 
 /* --- InstanceNormalization and GroupNormalization ------------------------------------------------------------------------------- */
 
@@ -150,8 +98,8 @@ const struct pt_op pt_op_instance_normalization = {.type = "InstanceNormalizatio
                                                    .min_in = 3,
                                                    .max_in = 3,
                                                    .max_out = 1,
-                                                   .types = {PT_TS_FLOAT},
-                                                   .flags = PT_OP_SAME_TYPE,
+                                                   .types = {PT_TS_REAL},
+                                                   .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN,
                                                    .params_size = sizeof(struct norm),
                                                    .infer = instance_infer,
                                                    .run = group_run};
@@ -160,8 +108,8 @@ const struct pt_op pt_op_group_normalization = {.type = "GroupNormalization",
                                                 .min_in = 3,
                                                 .max_in = 3,
                                                 .max_out = 1,
-                                                .types = {PT_TS_FLOAT},
-                                                .flags = PT_OP_SAME_TYPE,
+                                                .types = {PT_TS_REAL},
+                                                .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN,
                                                 .params_size = sizeof(struct norm),
                                                 .infer = group_infer,
                                                 .run = group_run};
@@ -204,7 +152,8 @@ const struct pt_op pt_op_lrn = {.type = "LRN",
                                 .min_in = 1,
                                 .max_in = 1,
                                 .max_out = 1,
-                                .types = {PT_TS_FLOAT},
+                                .types = {PT_TS_REAL},
+                                .flags = PT_OP_WIDEN,
                                 .params_size = sizeof(struct norm),
                                 .infer = lrn_infer,
                                 .run = lrn_run};

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * reshape.c: operators whose output is the input with other dims: Reshape, Flatten, Squeeze, Unsqueeze, Identity, and Dropout, which does
- * nothing in inference. The plan lets the output share the input's memory; run copies only when it could not.
+ * reshape.c: operators whose output is the input with other dims: Reshape, Flatten, Squeeze, Unsqueeze, Identity. The plan lets the output share the input's memory; run copies only when it could not.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 static int view_run(struct pt_op_ctx *c)
 {
-    if (c->out[0]->data != c->in[0]->data)
+    if (c->out[0]->data != c->in[0]->data && c->in[0]->size_bytes)
         memcpy(c->out[0]->data, c->in[0]->data, c->in[0]->size_bytes);
     return PT_OK;
 }
@@ -121,43 +120,12 @@ static int unsqueeze_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-/* --- Dropout: the mask is all true; its type was the input's before opset 10 -------------------------------------------------------- */
-
-static int dropout_infer(struct pt_op_ctx *c)
-{
-    const struct pt_tensor *x = c->in[0], *ratio = pt_op_in(c, 1), *training = pt_op_in(c, 2);
-    if (training && !training->data)
-        return pt_op_needs_data(c, 2, "training_mode");
-    bool drops = !ratio || !ratio->data || pt_tensor_count(ratio) != 1 || pt_elem_f64(ratio, 0) != 0;
-    if (training && drops && (pt_tensor_count(training) != 1 || pt_elem_i64(training, 0) != 0))
-        return pt_op_fail(c, PT_EUNSUPPORTED, "training mode is not supported");
-    pt_op_set_out(c, 1, c->node->version < 10 ? x->dtype : PT_BOOL, x->rank, x->dims);
-    return pt_infer_same(c);
-}
-
-static int dropout_run(struct pt_op_ctx *c)
-{
-    struct pt_tensor *mask = c->out_count > 1 ? c->out[1] : NULL;
-    int64_t n = mask ? pt_tensor_count(mask) : 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (mask->dtype == PT_FLOAT)
-            ((float *)mask->data)[i] = 1;
-        else if (mask->dtype == PT_DOUBLE)
-            ((double *)mask->data)[i] = 1;
-        else
-            ((uint8_t *)mask->data)[i] = 1;
-    }
-    return view_run(c);
-}
-
 #define V(...) {__VA_ARGS__}
-#define ROW(sym, op_name, sinces, ins, infer_fn) \
-    const struct pt_op pt_op_##sym = {.type = op_name, .since = sinces, .min_in = 1, .max_in = ins, .max_out = 1, .types = {PT_TS_FIXED, PT_TS_INDEX}, \
+#define ROW(sym, op_name, sinces, ins, kinds, infer_fn) \
+    const struct pt_op pt_op_##sym = {.type = op_name, .since = sinces, .min_in = 1, .max_in = ins, .max_out = 1, .types = {PT_TS_ANY | (kinds), PT_TS_INDEX}, \
                                       .flags = PT_OP_VIEW, .infer = infer_fn, .run = view_run};
-ROW(reshape, "Reshape", V(1, 5, 13, 14, 19, 21, 23, 24, 25), 2, reshape_infer)
-ROW(flatten, "Flatten", V(1, 9, 11, 13, 21, 23, 24, 25), 1, flatten_infer)
-ROW(squeeze, "Squeeze", V(1, 11, 13, 21, 23, 24, 25), 2, squeeze_infer)
-ROW(unsqueeze, "Unsqueeze", V(1, 11, 13, 21, 23, 24, 25), 2, unsqueeze_infer)
-ROW(identity, "Identity", V(1, 13, 14, 16, 19, 21, 23, 24, 25), 1, pt_infer_same)
-const struct pt_op pt_op_dropout = {.type = "Dropout", .since = {1, 6, 7, 10, 12, 13, 22}, .min_in = 1, .max_in = 3, .max_out = 2,
-                                    .types = {PT_TS_FLOAT, PT_TS_FIXED}, .flags = PT_OP_VIEW, .infer = dropout_infer, .run = dropout_run};
+ROW(reshape, "Reshape", V(1, 5, 13, 14, 19, 21, 23, 24, 25), 2, 0, reshape_infer)
+ROW(flatten, "Flatten", V(1, 9, 11, 13, 21, 23, 24, 25), 1, 0, flatten_infer)
+ROW(squeeze, "Squeeze", V(1, 11, 13, 21, 23, 24, 25), 2, 0, squeeze_infer)
+ROW(unsqueeze, "Unsqueeze", V(1, 11, 13, 21, 23, 24, 25), 2, 0, unsqueeze_infer)
+ROW(identity, "Identity", V(1, 13, 14, 16, 19, 21, 23, 24, 25), 1, PT_TS_KINDS, pt_infer_same)

@@ -4,6 +4,7 @@ set(PT_OPS_SOURCES
   ops/arg.c
   ops/attention.c
   ops/attention_core.c
+  ops/batchnorm.c
   ops/binary.c
   ops/cast.c
   ops/causal_conv.c
@@ -14,6 +15,7 @@ set(PT_OPS_SOURCES
   ops/conv.c
   ops/conv_integer.c
   ops/cumsum.c
+  ops/cumulate.c
   ops/depth.c
   ops/dict.c
   ops/expand.c
@@ -28,8 +30,12 @@ set(PT_OPS_SOURCES
   ops/ms_norm.c
   ops/ms_qlinear.c
   ops/ms_qlinear_pool.c
+  ops/loss.c
+  ops/matmul.c
+  ops/mt19937.c
   ops/nms.c
   ops/norm.c
+  ops/norm_axes.c
   ops/onehot.c
   ops/op.c
   ops/order.c
@@ -39,6 +45,7 @@ set(PT_OPS_SOURCES
   ops/qlinear_matmul.c
   ops/quant.c
   ops/quantize.c
+  ops/random.c
   ops/reduce.c
   ops/regex.c
   ops/regex_parse.c

@@ -2,12 +2,13 @@
  *
  * conformance.c: judges the runtime on folders in the shape of ONNX's backend tests: model.onnx and test_data_set_K/{input,output}_I.pb.
  *
- *     conformance [--rtol R] [--atol A] [--scale S] [--threads N] [--timeout SECONDS] CASE...
+ *     conformance [--rtol R] [--atol A] [--scale S] [--random 1] [--threads N] [--timeout SECONDS] CASE...
  *
  * One line per case, "RESULT<tab>NAME<tab>DETAIL", where RESULT is
  *     passed       all data sets gave the expected outputs: number, element type and shape exactly, integers and strings exactly,
  *                  floats within atol + rtol * |expected| (the suite's own 1e-7 and 1e-3), NaN equal to NaN. With --scale the bound is
  *                  S times the largest |expected| of the output instead: for whole models, where single values near 0 mean nothing.
+ *                  With --random 1 the values only have to lie in the range of the expected ones: for operators that draw numbers.
  *     unsupported  the model has operators that Pintle lacks; DETAIL names them
  *     rejected     it has only operators of Pintle's, but the model or an input was refused as not supported; DETAIL is the error
  *     failed       anything else
@@ -31,6 +32,7 @@
 
 struct options {
     double rtol, atol, scale; /* scale 0: not used */
+    bool random;
     int threads;
     unsigned timeout_s;
 };
@@ -127,10 +129,26 @@ static int floats_close(const struct pt_tensor *got, const struct pt_tensor *wan
     return PT_OK;
 }
 
+static int in_range(const struct pt_tensor *got, const struct pt_tensor *want, struct pt_err *err)
+{
+    double lo = INFINITY, hi = -INFINITY;
+    int64_t n = pt_tensor_count(want);
+    for (int64_t i = 0; i < n; i++) {
+        lo = fmin(lo, float_at(want, i));
+        hi = fmax(hi, float_at(want, i));
+    }
+    for (int64_t i = 0; i < n; i++)
+        if (!(float_at(got, i) >= lo && float_at(got, i) <= hi))
+            return pt_fail(err, PT_EINTERNAL, "value %" PRId64 " is %.9g, expected %.9g to %.9g", i, float_at(got, i), lo, hi);
+    return PT_OK;
+}
+
 static int compare(const struct pt_tensor *got, const struct pt_tensor *want, const struct options *o, double *worst, struct pt_err *err)
 {
     if (got->dtype != want->dtype || !pt_dims_equal(got, want))
         return pt_fail(err, PT_EINTERNAL, "is %s, expected %s", PT_SHAPE(got), PT_SHAPE(want));
+    if (o->random)
+        return in_range(got, want, err);
     if (is_float(want->dtype))
         return floats_close(got, want, o, worst, err);
     bool equal = want->dtype == PT_STRING ? strings_equal(got, want)
@@ -296,6 +314,8 @@ int main(int argc, char **argv)
             o.atol = v;
         else if (strcmp(argv[i], "--scale") == 0)
             o.scale = v;
+        else if (strcmp(argv[i], "--random") == 0)
+            o.random = v != 0;
         else if (strcmp(argv[i], "--threads") == 0)
             o.threads = (int)v;
         else if (strcmp(argv[i], "--timeout") == 0)
