@@ -14,7 +14,6 @@ set(PT_OPS_SOURCES
   ops/constant.c
   ops/conv.c
   ops/conv_integer.c
-  ops/cumsum.c
   ops/cumulate.c
   ops/depth.c
   ops/dict.c
