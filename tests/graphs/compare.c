@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * compare.c: see compare.h.
+ */
+#include "tests/graphs/compare.h"
+
+#include "runtime/ops/op.h"
+
+struct both {
+    struct pt_session *s[2];
+    struct pt_run *r[2];
+};
+
+static double bound_of(enum pt_dtype t)
+{
+    return t == PT_FLOAT ? 3e-4 : t == PT_DOUBLE ? 1e-9 : t == PT_FLOAT16 ? 2e-2 : 0;
+}
+
+static int compare(const struct pt_tensor *a, const struct pt_tensor *b, const char *name, struct pt_err *err)
+{
+    if (a->dtype != b->dtype || !pt_dims_equal(a, b))
+        return pt_fail(err, PT_EINTERNAL, "output %s: optimised %s, reference %s", name, PT_SHAPE(a), PT_SHAPE(b));
+    for (int64_t i = 0; i < pt_tensor_count(a); i++) {
+        double x = pt_elem_f64(a, i), y = pt_elem_f64(b, i);
+        if (!(x == y || (isnan(x) && isnan(y)) || fabs(x - y) <= bound_of(a->dtype) * (1 + fabs(y))))
+            return pt_fail(err, PT_EINTERNAL, "output %s, element %lld: optimised %.9g, reference %.9g", name, (long long)i, x, y);
+    }
+    return PT_OK;
+}
+
+static int run(struct both *b, int k, const struct gen *g, const struct pt_buf *model, struct pt_err *err)
+{
+    struct pt_session_options o = {.thread_count = 1, .no_opt = k, .max_arena_bytes = 16 << 20};
+    int rc = pt_session_open_memory(model->data, model->len, &o, &b->s[k], err);
+    if (rc == PT_OK)
+        rc = pt_run_create(b->s[k], &b->r[k], err);
+    for (size_t i = 0; rc == PT_OK && i < pt_session_input_count(b->s[k]); i++)
+        rc = pt_run_set_input(b->r[k], i, &g->values[i].t, err);
+    if (rc == PT_OK)
+        rc = pt_run_execute(b->r[k], err);
+    if (rc == PT_OK && k == 0) /* once more, with everything in place */
+        rc = pt_run_execute(b->r[k], err);
+    return rc < 0 ? pt_wrap(err, "%s", k ? "reference" : "optimised") : rc;
+}
+
+int compare_graph(struct choices *c, int max_nodes, bool verbose, struct pt_err *err)
+{
+    struct gen *g = calloc(1, sizeof *g);
+    struct pt_buf text = PT_BUF_INIT(0);
+    struct both b = {0};
+    if (!g)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    generate(g, c, max_nodes, &text);
+    struct pt_buf model = test_model(pt_buf_cstr(&text));
+    int rc = run(&b, 1, g, &model, err);
+    if (rc == PT_OK)
+        rc = run(&b, 0, g, &model, err);
+    for (size_t i = 0; rc == PT_OK && i < pt_session_output_count(b.s[0]); i++)
+        rc = compare(pt_run_output(b.r[0], i), pt_run_output(b.r[1], i), pt_session_output(b.s[0], i)->name, err);
+    if (verbose || rc < 0)
+        printf("%s", pt_buf_cstr(&text));
+    for (int k = 0; k < 2; k++) {
+        pt_run_destroy(b.r[k]);
+        pt_session_close(b.s[k]);
+    }
+    pt_buf_finish(&model);
+    pt_buf_finish(&text);
+    gen_finish(g);
+    free(g);
+    return rc;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * compare.h: generates a model and runs it both ways.
+ */
+#ifndef PT_TESTS_COMPARE_H
+#define PT_TESTS_COMPARE_H
+
+#include "tests/graphs/generate.h"
+
+/* 0, or an error that says which output differs where. With verbose, or on a difference, the model is printed. */
+int compare_graph(struct choices *c, int max_nodes, bool verbose, struct pt_err *err);
+
+#endif
