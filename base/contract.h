@@ -28,6 +28,8 @@
 #define PT_ANNOTATION_CONFIG "pintle.dev/config"           /* on pods: the sidecar's configuration, JSON */
 #define PT_ANNOTATION_ROLLBACK "pintle.dev/rollback-to"    /* on ModelDeployments: the number or name of a revision, "0" the one before */
 #define PT_ANNOTATION_CAUSE "kubernetes.io/change-cause"   /* why it was changed; kept with the revision, shown by `pintle rollout history` */
+#define PT_LABEL_ROLE "pintle.dev/role"                    /* on operator pods: leader or standby; the Service of reports selects the leader */
+#define PT_LEASE "pintle-operator"                         /* the Lease they elect by */
 #define PT_READINESS_GATE "pintle.dev/model-ready"         /* pod condition, kept by the operator from reports */
 #define PT_MANAGER "pintle-operator"                       /* field manager, managed-by, event source */
 

@@ -2,13 +2,17 @@
  *
  * main.c: pintle-operator: the controller against a real API server. One loop thread.
  *
- * Start: credentials -> health server -> CA Secret -> report intake -> controller. Stop (SIGTERM, SIGINT): the controller takes no new work,
- * finishes what is under way, then the process ends; a second signal ends it at once.
+ * Start: credentials -> health server -> CA Secret -> report intake -> controller, which watches -> with --leader-elect a Lease -> it works. Who loses
+ * the Lease ends at once. Stop (SIGTERM, SIGINT): the controller takes no new work, finishes what is under way, the Lease is given back, then the
+ * process ends; a second signal ends it at once.
  */
 #include "base/contract.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/http_server.h"
+#include "operator/ctrl/health.h"
+#include "operator/ctrl/lease.h"
+#include "operator/ctrl/role.h"
 #include "operator/kube/client.h"
 #include "operator/model/operator.h"
 #include "operator/report/ca.h"
@@ -17,12 +21,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { CA_DEADLINE_MS = 120000 };
+enum { CA_DEADLINE_MS = 120000, ELECTION_TOLERANCE_MS = 20000 };
 
 struct options {
     const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *log_level, *log_format;
-    bool help, version;
+    bool leader_elect, help, version;
 };
 struct program {
     struct options o;
@@ -32,6 +37,8 @@ struct program {
     struct pt_http_server *health;
     struct pt_intake *intake;
     struct pt_operator *operator_;
+    struct pt_lease *lease;
+    struct pt_role *role;
     char ns[64];
     int exit_code;
     bool stopping;
@@ -50,6 +57,7 @@ static const char help[] =
     "      --report-url URL        where sidecars reach this operator (default https://pintle-operator.<namespace>.svc:8443/v1/report)\n"
     "      --report-address ADDR   where it listens for them (default 0.0.0.0:8443)\n"
     "      --health-address ADDR   /healthz, /readyz and /metrics (default 0.0.0.0:8081)\n"
+    "      --leader-elect          of several, one works; the others stand by (needs the right to Leases in --namespace)\n"
     "      --log-level LEVEL       debug, info, warn or error (default info)\n"
     "      --log-format FORMAT     text or json (default: text on a terminal)\n"
     "      --version, --help\n";
@@ -89,6 +97,8 @@ static int parse_options(struct options *o, int argc, char **argv, struct pt_err
             o->help = true;
         else if (strcmp(argv[i], "--version") == 0)
             o->version = true;
+        else if (strcmp(argv[i], "--leader-elect") == 0)
+            o->leader_elect = true;
         else
             rc = parse_option(o, argc, argv, &i, err);
         if (rc < 0)
@@ -108,16 +118,69 @@ static void reply_text(struct pt_http_request *req, int status, const char *text
     pt_http_reply(req, status, "text/plain; charset=utf-8", NULL, 0, pt_str(text));
 }
 
+static const char *ping_failed(void *arg)
+{
+    (void)arg;
+    return NULL;
+}
+
+static const char *election_failed(void *arg)
+{
+    const struct program *p = arg;
+    return p->lease && !pt_lease_healthy(p->lease, ELECTION_TOLERANCE_MS) ? "the lease was not renewed in time" : NULL;
+}
+
+static const char *intake_failed(void *arg)
+{
+    return ((struct program *)arg)->intake ? NULL : "not started yet";
+}
+
+static const char *sync_failed(void *arg)
+{
+    const struct program *p = arg;
+    return p->operator_ && pt_operator_synced(p->operator_) ? NULL : "not synced yet";
+}
+
+static const char *shutdown_failed(void *arg)
+{
+    return ((struct program *)arg)->stopping ? "stopping" : NULL;
+}
+
+static const struct pt_health_check live_checks[] = {{"ping", ping_failed}, {"leaderElection", election_failed}};
+static const struct pt_health_check ready_checks[] = {{"ping", ping_failed}, {"report-intake", intake_failed}, {"informer-sync", sync_failed}, {"shutdown", shutdown_failed}};
+static const struct {
+    const char *name;
+    const struct pt_health_check *checks;
+    size_t count;
+} health_rows[] = {{"healthz", live_checks, 2}, {"livez", live_checks, 2}, {"readyz", ready_checks, 4}};
+
+/* /readyz, /readyz/NAME, ?verbose, ?exclude=NAME */
+static bool reply_health(struct program *p, struct pt_http_request *req)
+{
+    struct pt_str path = pt_http_path(req);
+    char exclude[256], verbose[16];
+    for (size_t i = 0; i < sizeof health_rows / sizeof *health_rows; i++) {
+        size_t n = strlen(health_rows[i].name) + 1;
+        if (path.len < n || memcmp(path.p + 1, health_rows[i].name, n - 1) != 0 || (path.len > n && path.p[n] != '/'))
+            continue;
+        pt_auto_buf body = PT_BUF_INIT(0);
+        struct pt_str only = path.len > n ? (struct pt_str){path.p + n + 1, path.len - n - 1} : (struct pt_str){NULL, 0};
+        const char *without = pt_http_query_param(req, "exclude", exclude, sizeof exclude);
+        bool all = pt_str_eq(pt_http_query(req), PT_STR("verbose")) || pt_http_query_param(req, "verbose", verbose, sizeof verbose);
+        int status = pt_health_text(health_rows[i].name, health_rows[i].checks, health_rows[i].count, p, only, pt_str(without), all, &body);
+        pt_http_reply_buf(req, status, "text/plain; charset=utf-8", NULL, 0, &body);
+        return true;
+    }
+    return false;
+}
+
 static void handle_health(void *arg, struct pt_http_request *req)
 {
     struct program *p = arg;
     struct pt_str path = pt_http_path(req);
-    if (pt_str_eq(path, PT_STR("/healthz")) || pt_str_eq(path, PT_STR("/livez"))) {
-        reply_text(req, 200, "ok");
-    } else if (pt_str_eq(path, PT_STR("/readyz"))) {
-        bool ready = p->operator_ && pt_operator_synced(p->operator_) && !p->stopping;
-        reply_text(req, ready ? 200 : 503, ready ? "ok" : p->intake ? "[-]informer-sync failed: not synced yet" : "[-]report-intake failed: not started yet");
-    } else if (pt_str_eq(path, PT_STR("/metrics"))) {
+    if (reply_health(p, req))
+        return;
+    if (pt_str_eq(path, PT_STR("/metrics"))) {
         struct pt_buf body = PT_BUF_INIT(16 << 20);
         pt_metrics_write(p->metrics, &body);
         pt_http_reply_buf(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, &body);
@@ -139,7 +202,55 @@ static void give_up(struct program *p, const char *what, const struct pt_err *er
 static int on_report(void *arg, const struct pt_report *report, int64_t *next_ms, struct pt_err *err)
 {
     struct program *p = arg;
-    return p->operator_ ? pt_operator_report(p->operator_, report, next_ms, err) : pt_fail(err, PT_EUNAVAILABLE, "the operator is starting");
+    if (!p->operator_ || (p->lease && !pt_lease_valid(p->lease)))
+        return pt_fail(err, PT_EUNAVAILABLE, p->operator_ ? "this operator stands by" : "the operator is starting");
+    return pt_operator_report(p->operator_, report, next_ms, err);
+}
+
+/* --- leading ------------------------------------------------------------------------------------------------------------ */
+
+static void on_leads(void *arg)
+{
+    struct program *p = arg;
+    pt_operator_lead(p->operator_);
+    if (p->role)
+        pt_role_set(p->role, true);
+}
+
+/* Nothing more may be written, not even what is under way. */
+static void on_lost(void *arg, const char *why)
+{
+    struct program *p = arg;
+    pt_log(PT_LOG_ERROR, "leadership lost, ending", "reason", why, NULL);
+    p->exit_code = EXIT_FAILURE;
+    pt_loop_stop(p->loop);
+}
+
+static bool may_write(void *arg)
+{
+    struct program *p = arg;
+    return !p->lease || pt_lease_valid(p->lease);
+}
+
+static int elect(struct program *p, struct pt_err *err)
+{
+    char host[64] = "", identity[112];
+    const char *pod = getenv("POD_NAME");
+    gethostname(host, sizeof host - 1);
+    uint64_t seed = (uint64_t)pt_clock_mono_ns() ^ (uint64_t)pt_clock_wall_ms() << 20 ^ (uint64_t)getpid();
+    snprintf(identity, sizeof identity, "%s_%016llx", host, (unsigned long long)seed);
+    struct pt_lease_options lease = {.api = pt_kube_client_api(p->kube), .sched = pt_loop_sched(p->loop), .metrics = p->metrics, .seed = seed, .ns = p->ns,
+                                     .name = PT_LEASE, .identity = identity, .leads = on_leads, .lost = on_lost, .arg = p};
+    struct pt_role_options role = {.api = lease.api, .sched = lease.sched, .ns = p->ns, .pod = pod, .label = PT_LABEL_ROLE};
+    int rc = pt_lease_create(&lease, &p->lease, err);
+    if (rc == PT_OK && pod && *pod)
+        rc = pt_role_create(&role, &p->role, err);
+    if (rc < 0)
+        return rc;
+    if (p->role)
+        pt_role_set(p->role, false);
+    pt_lease_start(p->lease);
+    return PT_OK;
 }
 
 /* Host of an URL, without port and brackets. */
@@ -168,10 +279,13 @@ static void on_ca(void *arg, const char *cert_pem, const char *key_pem, const st
                                        .ca_cert_pem = cert_pem, .ca_key_pem = key_pem, .names = names, .report = on_report, .arg = p};
     struct pt_operator_options op = {.api = pt_kube_client_api(p->kube), .sched = pt_loop_sched(p->loop), .metrics = p->metrics,
                                      .seed = (uint64_t)pt_clock_mono_ns() ^ (uint64_t)pt_clock_wall_ms(), .ns = p->o.watch_ns,
-                                     .sidecar_image = p->o.sidecar_image, .report_url = url, .report_ca_pem = cert_pem};
+                                     .sidecar_image = p->o.sidecar_image, .report_url = url, .report_ca_pem = cert_pem, .standby = p->o.leader_elect,
+                                     .may_write = may_write, .may_write_arg = p};
     int rc = pt_intake_start(&intake, &p->intake, &err);
     if (rc == PT_OK)
         rc = pt_operator_create(&op, &p->operator_, &err);
+    if (rc == PT_OK && p->o.leader_elect)
+        rc = elect(p, &err);
     if (rc < 0) {
         give_up(p, "cannot start", &err);
         return;
@@ -180,9 +294,18 @@ static void on_ca(void *arg, const char *cert_pem, const char *key_pem, const st
     pt_log(PT_LOG_INFO, "started", "version", PT_VERSION, "namespace", p->ns, "reports", url, NULL);
 }
 
-static void on_stopped(void *arg)
+static void on_released(void *arg)
 {
     pt_loop_stop(((struct program *)arg)->loop);
+}
+
+static void on_stopped(void *arg)
+{
+    struct program *p = arg;
+    if (p->lease)
+        pt_lease_release(p->lease, on_released, p);
+    else
+        on_released(p);
 }
 
 static void on_signal(void *arg, int signum)
@@ -235,6 +358,8 @@ static int start(struct program *p, struct pt_err *err)
 
 static void finish(struct program *p)
 {
+    pt_role_destroy(p->role);
+    pt_lease_destroy(p->lease);
     pt_operator_destroy(p->operator_);
     pt_intake_destroy(p->intake);
     pt_http_server_destroy(p->health);

@@ -42,7 +42,7 @@ struct pt_operator {
     struct pt_events *events;
     struct pt_map deployments; /* key -> pt_deployment */
     unsigned synced;
-    bool stopping;
+    bool stopping, leading;
     struct pt_timer stop_timer;
     int64_t stop_by_ms;
     void (*stopped)(void *arg);

@@ -11,6 +11,7 @@
 #define KEY_MAX 320
 #define STOP_MS 30000
 #define DRAIN_SETTLE_MS 2000
+#define MAY_NOT_MS 1000
 #define REPORTS_PER_S 200 /* of routine reports, all pods together */
 #define REPORT_MAX_MS 60000
 
@@ -180,6 +181,10 @@ static void reconcile(void *arg, const char *key)
     int64_t now = pt_now_ms(op->o.sched);
     snprintf(ns, sizeof ns, "%.*s", (int)(slash - key), key);
     const struct pt_md *md = (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], ns, slash + 1);
+    if (op->o.may_write && !op->o.may_write(op->o.may_write_arg)) { /* perhaps another leads already: see what comes of it */
+        pt_operator_ran(op, key, false, MAY_NOT_MS, now);
+        return;
+    }
     pt_metric_set(op->m_active, pt_workqueue_active(op->queue));
     if (!md) {
         struct pt_deployment *old = pt_map_remove(&op->deployments, pt_str(key));
@@ -265,11 +270,23 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
 
 /* --- life ---------------------------------------------------------------------------------------------------------------- */
 
+static void begin_work(struct pt_operator *op)
+{
+    if (op->synced == PT_STORE_COUNT && op->leading && !op->stopping)
+        pt_workqueue_start(op->queue);
+}
+
 static void store_synced(void *arg)
 {
     struct pt_operator *op = arg;
-    if (++op->synced == PT_STORE_COUNT && !op->stopping)
-        pt_workqueue_start(op->queue);
+    op->synced++;
+    begin_work(op);
+}
+
+void pt_operator_lead(struct pt_operator *op)
+{
+    op->leading = true;
+    begin_work(op);
 }
 
 bool pt_operator_synced(const struct pt_operator *op)
@@ -314,6 +331,7 @@ int pt_operator_create(const struct pt_operator_options *o, struct pt_operator *
     if (!op)
         return pt_fail(err, PT_ENOMEM, "create operator: out of memory");
     op->o = *o;
+    op->leading = !o->standby;
     op->o.workers = o->workers ? o->workers : 16;
     op->o.drain_settle_ms = o->drain_settle_ms ? o->drain_settle_ms : DRAIN_SETTLE_MS;
     pt_rand_init(&op->rand, o->seed);

@@ -25,10 +25,14 @@ struct pt_operator_options {
     const char *report_ca_pem;   /* what pods verify it with; may be NULL */
     int64_t drain_settle_ms;     /* how long endpoints may need to follow a pod's readiness; 0 = 2,000 */
     unsigned workers;            /* reconciles under way at once; 0 = 16 */
+    bool standby;                /* watches, and does nothing until pt_operator_lead() */
+    bool (*may_write)(void *arg); /* asked before each reconcile; NULL: always */
+    void *may_write_arg;
 };
 /* Strings are copied. */
 int pt_operator_create(const struct pt_operator_options *o, struct pt_operator **out, struct pt_err *err);
 void pt_operator_start(struct pt_operator *op);
+void pt_operator_lead(struct pt_operator *op); /* a standby begins to work */
 /* Takes no new work; done(arg) when what is under way has ended, at the latest after 30 s. */
 void pt_operator_stop(struct pt_operator *op, void (*done)(void *arg), void *arg);
 /* At once: calls under way are cancelled (a write may have happened or not), no callback comes afterwards. */
