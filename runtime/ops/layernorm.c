@@ -66,6 +66,14 @@ static void normalise_row(struct pt_op_ctx *c, int64_t r, double *mean, double *
     *inv = 1 / sqrt(v / (double)p->n + (double)p->epsilon);
 }
 
+static void put_statistics(struct pt_op_ctx *c, int64_t row, double mean, double inv)
+{
+    if (c->out_count > 1 && c->out[1])
+        pt_store_f64(c->out[1], row, 1, &mean);
+    if (c->out_count > 2 && c->out[2])
+        pt_store_f64(c->out[2], row, 1, &inv);
+}
+
 static int layernorm_run(struct pt_op_ctx *c)
 {
     const struct pt_layernorm_params *p = c->params;
@@ -75,16 +83,15 @@ static int layernorm_run(struct pt_op_ctx *c)
     const struct pt_tensor *in[2] = {scale, bias ? bias : scale};
     double mean = 0, inv = 0;
     pt_bcast_init(&w, y, 2, in);
+    for (int64_t r = 0; p->n == 0 && r < p->rows; r++)
+        put_statistics(c, r, (double)NAN, (double)NAN); /* of nothing */
     for (int64_t r = 0, at = 0; r < w.rows; r++) {
         int64_t off[PT_BCAST_MAX];
         pt_bcast_row(&w, r, off);
         for (int64_t i = 0; i < w.n; i++, at++) {
             if (at % p->n == 0) {
                 normalise_row(c, at / p->n, &mean, &inv);
-                if (c->out_count > 1 && c->out[1])
-                    pt_store_f64(c->out[1], at / p->n, 1, &mean);
-                if (c->out_count > 2 && c->out[2])
-                    pt_store_f64(c->out[2], at / p->n, 1, &inv);
+                put_statistics(c, at / p->n, mean, inv);
             }
             double v = (get(c->in[0], at) - mean) * inv * get(scale, off[0] + i * w.step[0]) + (bias ? get(bias, off[1] + i * w.step[1]) : 0);
             if (y->dtype == PT_FLOAT)

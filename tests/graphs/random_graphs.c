@@ -14,7 +14,7 @@ static const struct {
     uint64_t seed;
     const char *mistake;
 } kept[] = {
-    {0, "the first one"},
+    {1490, "LayerNormalization left the mean and deviation of empty rows unset"},
 };
 
 static bool run_seed(uint64_t seed, bool verbose)
