@@ -17,9 +17,15 @@ set(PT_OPS_SOURCES
   ops/cumulate.c
   ops/depth.c
   ops/dict.c
+  ops/conv_transpose.c
+  ops/crop.c
+  ops/deform_conv.c
+  ops/det.c
   ops/expand.c
+  ops/fold.c
   ops/gather.c
   ops/gemm.c
+  ops/grid_sample.c
   ops/layernorm.c
   ops/linear_attention.c
   ops/matmul.c
@@ -30,7 +36,6 @@ set(PT_OPS_SOURCES
   ops/ms_qlinear.c
   ops/ms_qlinear_pool.c
   ops/loss.c
-  ops/matmul.c
   ops/mt19937.c
   ops/nms.c
   ops/norm.c
@@ -54,6 +59,7 @@ set(PT_OPS_SOURCES
   ops/reverse.c
   ops/rnn.c
   ops/rnn_run.c
+  ops/roi.c
   ops/scatter.c
   ops/rotary.c
   ops/shape.c
@@ -72,6 +78,7 @@ set(PT_OPS_SOURCES
   ops/unary.c
   ops/unicode.c
   ops/unique.c
+  ops/unpool.c
   ops/variadic.c
   ops/where.c
   ops/widen.c

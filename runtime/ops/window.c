@@ -6,8 +6,6 @@
 
 #define SIZE_LIMIT INT32_MAX
 
-enum { NOTSET, VALID, SAME_UPPER, SAME_LOWER };
-
 static int read_axes(struct pt_op_ctx *c, const char *name, int64_t min, int64_t def, int64_t *out, int axes)
 {
     int n, rc = pt_attr_ints(c, name, min, SIZE_LIMIT, out, axes, &n);
@@ -45,24 +43,34 @@ static int out_size(struct pt_op_ctx *c, struct pt_window *w, int i, bool ceil_m
     return PT_OK;
 }
 
-int pt_window_infer(struct pt_op_ctx *c, struct pt_window *w, bool ceil_mode)
+int pt_window_read(struct pt_op_ctx *c, struct pt_window *w, enum pt_auto_pad *kind)
 {
     static const char *const kinds[] = {"NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER", NULL};
     int64_t pads[2 * PT_WINDOW_AXES];
-    int kind, rc;
+    int k, rc;
     if ((rc = read_axes(c, "strides", 1, 1, w->stride, w->axes)) < 0 || (rc = read_axes(c, "dilations", 1, 1, w->dilation, w->axes)) < 0 ||
-        (rc = read_axes(c, "pads", 0, 0, pads, 2 * w->axes)) < 0 || (rc = pt_attr_choice(c, "auto_pad", kinds, NOTSET, &kind)) < 0)
+        (rc = read_axes(c, "pads", 0, 0, pads, 2 * w->axes)) < 0 || (rc = pt_attr_choice(c, "auto_pad", kinds, PT_PAD_NOTSET, &k)) < 0)
         return rc;
+    *kind = (enum pt_auto_pad)k;
     for (int i = 0; i < w->axes; i++) {
         if (w->in[i] > SIZE_LIMIT || w->kernel[i] < 1 || w->kernel[i] > SIZE_LIMIT)
             return pt_op_fail(c, PT_EINVAL, "input size %lld or kernel size %lld at spatial axis %d is out of range", (long long)w->in[i],
                               (long long)w->kernel[i], i);
-        w->pad[i] = kind == NOTSET ? pads[i] : 0;
-        w->pad_end[i] = kind == NOTSET ? pads[w->axes + i] : 0;
-        if (kind == SAME_UPPER || kind == SAME_LOWER)
-            same_pads(w, i, kind == SAME_LOWER);
-        else if ((rc = out_size(c, w, i, ceil_mode)) < 0)
-            return rc;
+        w->pad[i] = k == PT_PAD_NOTSET ? pads[i] : 0;
+        w->pad_end[i] = k == PT_PAD_NOTSET ? pads[w->axes + i] : 0;
     }
     return PT_OK;
+}
+
+int pt_window_infer(struct pt_op_ctx *c, struct pt_window *w, bool ceil_mode)
+{
+    enum pt_auto_pad kind;
+    int rc = pt_window_read(c, w, &kind);
+    for (int i = 0; rc == PT_OK && i < w->axes; i++) {
+        if (kind == PT_PAD_SAME_UPPER || kind == PT_PAD_SAME_LOWER)
+            same_pads(w, i, kind == PT_PAD_SAME_LOWER);
+        else
+            rc = out_size(c, w, i, ceil_mode);
+    }
+    return rc;
 }

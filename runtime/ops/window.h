@@ -15,6 +15,9 @@ struct pt_window {
     int64_t pad[PT_WINDOW_AXES], pad_end[PT_WINDOW_AXES];
 };
 
+enum pt_auto_pad { PT_PAD_NOTSET, PT_PAD_VALID, PT_PAD_SAME_UPPER, PT_PAD_SAME_LOWER };
+/* Reads strides, dilations, pads (0 unless NOTSET) and auto_pad, and checks them together with in and kernel, which the caller has set. */
+int pt_window_read(struct pt_op_ctx *c, struct pt_window *w, enum pt_auto_pad *kind);
 /* Reads strides, dilations, pads, auto_pad (kernel is set by the caller) and computes out from in. ceil_mode as pools have it. */
 int pt_window_infer(struct pt_op_ctx *c, struct pt_window *w, bool ceil_mode);
 
