@@ -27,6 +27,7 @@
     X(batchnorm, "BatchNormalization moves into the weights of the Conv, ConvTranspose or Gemm before it") \
     X(prenorm, "BatchNormalization moves into the weights of the Conv after it") \
     X(pad, "Pad moves into the Conv or pool after it") \
+    X(qdq, "what lies between DequantizeLinear and QuantizeLinear and only moves elements works on the integers") \
     X(fuse, "bias, residual, scale and activation are done by the Conv or MatMul before them (while lowering)")
 
 enum pt_rewrite_id {

@@ -273,6 +273,20 @@ static void pad(void **state)
     untouched("pad", PAD, "a = Pad(x,p,low)\ny = MaxPool(a) kernel_shape=[2,2]\nout y\n");
 }
 
+static void qdq(void **state)
+{
+    (void)state;
+#define Q "opset 19\nin x u8[1,2,4,4]\nin w u8[1,2,4,4]\nconst s f32[]:0.5\nconst z u8[]:7\nconst t f32[]:0.25\nconst shape i64[2]:2,16\n"
+    golden("qdq", Q "a = DequantizeLinear(x,s,z)\nb = Reshape(a,shape)\ny = QuantizeLinear(b,s,z)\nout y\n", "b = Reshape(x,shape)\nout b\n");
+    golden("qdq", Q "a = DequantizeLinear(x,s,z)\ny = QuantizeLinear(a,s,z)\nz2 = Neg(a)\nout y\nout z2\n", "a = DequantizeLinear(x,s,z)\nz2 = Neg(a)\nout x\nout z2\n");
+    golden("qdq", Q "a = DequantizeLinear(x,s,z)\nb = DequantizeLinear(w,s,z)\nc = Concat(a,b) axis=1\nd = QuantizeLinear(c,s,z)\ne = DequantizeLinear(d,s,z)\n"
+                    "f = MaxPool(e) kernel_shape=[2,2]\ny = QuantizeLinear(f,s,z)\nout y\n",
+           "c = Concat(x,w) axis=1\nf = MaxPool(c) kernel_shape=[2,2]\nout f\n");
+    untouched("qdq", Q, "a = DequantizeLinear(x,s,z)\nb = Reshape(a,shape)\ny = QuantizeLinear(b,t,z)\nout y\n");
+    untouched("qdq", Q, "a = DequantizeLinear(x,s,z)\nb = Relu(a)\ny = QuantizeLinear(b,s,z)\nout y\n");
+    untouched("qdq", Q, "a = DequantizeLinear(x,s,z)\nb = DequantizeLinear(w,t,z)\nc = Concat(a,b) axis=1\ny = QuantizeLinear(c,s,z)\nout y\n");
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -292,7 +306,7 @@ int main(void)
         cmocka_unit_test(fold),      cmocka_unit_test(dead),            cmocka_unit_test(identity), cmocka_unit_test(numbers), cmocka_unit_test(nothing_added),
         cmocka_unit_test(cast),      cmocka_unit_test(cse),             cmocka_unit_test(reshape),  cmocka_unit_test(transpose), cmocka_unit_test(transpose_stays),
         cmocka_unit_test(gelu),      cmocka_unit_test(norms),           cmocka_unit_test(batchnorm), cmocka_unit_test(prenorm), cmocka_unit_test(pad),
-        cmocka_unit_test(names),
+        cmocka_unit_test(qdq),       cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
