@@ -160,7 +160,7 @@ static int fold_after(struct pt_rewriter *r, const struct layer *l, int node, co
 
 int pt_rewrite_batchnorm(struct pt_rewriter *r, int node)
 {
-    static const struct pt_op *const ops[] = {&pt_op_conv, &pt_op_gemm};
+    static const struct pt_op *const ops[] = {&pt_op_conv, &pt_op_conv_transpose, &pt_op_gemm};
     const struct pt_node *bn = node < 0 ? NULL : &r->g->nodes[node], *before = NULL;
     struct layer l;
     bool ok = false;

@@ -196,6 +196,16 @@ static void conv(struct gen *g)
         gen_node(g, 1, "Relu(%s)", y->name);
 }
 
+static void conv_transpose(struct gen *g)
+{
+    struct gen_value *x = images(g);
+    int64_t groups = x && x->t.dims[1] % 2 == 0 && pick(g, 2) ? 2 : 1, k = 1 + pick(g, 2);
+    struct gen_value *w = x && x->t.dims[1] ? constant(g, 4, x->t.dims[1], 1 + pick(g, 2), k, k) : NULL;
+    struct gen_value *y = w ? gen_node(g, 1, "ConvTranspose(%s,%s) group=%d strides=[%d,1]", x->name, w->name, (int)groups, 1 + (int)pick(g, 2)) : NULL;
+    if (y && pick(g, 2))
+        batchnorm(g, y);
+}
+
 static void pool(struct gen *g)
 {
     struct gen_value *x = images(g);
@@ -332,6 +342,6 @@ static void twice(struct gen *g)
 void gen_template(struct gen *g)
 {
     static void (*const list[])(struct gen *) = {unary, unary, unary, binary, binary, binary, clip, cast, transpose, transpose, reshape, squeeze, dynamic_reshape, concat, slice,
-                                                 gather, conv, conv, conv, pool, pool, matmul, matmul, rows, gelu, tanh_gelu, norm_pieces, norm_pieces, channels_last, twice};
+                                                 gather, conv, conv, conv, conv_transpose, pool, pool, matmul, matmul, rows, gelu, tanh_gelu, norm_pieces, norm_pieces, channels_last, twice};
     list[choose(g->c, sizeof list / sizeof *list)](g);
 }

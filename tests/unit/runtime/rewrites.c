@@ -245,6 +245,8 @@ static void batchnorm(void **state)
            "y = Gemm(x,[4,6,12,12,20,18],[3,5])\nout y\n");
     golden("batchnorm", "in x f32[2,3]\nconst w f32[2,3]:1,2,3,4,5,6\n" BN "a = Gemm(x,w) transB=1\ny = BatchNormalization(a,s,t,m,v) epsilon=0.0\nout y\n",
            "y = Gemm(x,[4,8,12,12,15,18],[-1,-1]) transB=1\nout y\n");
+    golden("batchnorm", "in x f32[1,4,2,2]\nconst w f32[4,1,1,1]:1,2,3,4\n" BN "a = ConvTranspose(x,w) group=2\ny = BatchNormalization(a,s,t,m,v) epsilon=0.0\nout y\n",
+           "y = ConvTranspose(x,[4,8,9,12],[-1,-1]) group=2\nout y\n");
     untouched("batchnorm", "in x f32[1,3,4,4]\nconst w f32[2,3,1,1]:1,2,3,4,5,6\n" BN,
               "a = Conv(x,w)\ny = BatchNormalization(a,s,t,m,v) epsilon=0.5\nout y\nout a\n");
 }
