@@ -30,13 +30,19 @@ set(PT_OPS_SOURCES
   ops/linear_attention.c
   ops/matmul.c
   ops/matmul_integer.c
+  ops/ms_attention.c
   ops/ms_fused.c
   ops/ms_gelu.c
+  ops/ms_gqa.c
+  ops/ms_matmul_nbits.c
+  ops/ms_multi_head.c
   ops/ms_norm.c
+  ops/ms_packed_attention.c
   ops/ms_qlinear.c
   ops/ms_qlinear_pool.c
   ops/loss.c
   ops/mt19937.c
+  ops/ms_rotary.c
   ops/nms.c
   ops/norm.c
   ops/norm_axes.c
@@ -62,6 +68,7 @@ set(PT_OPS_SOURCES
   ops/roi.c
   ops/scatter.c
   ops/rotary.c
+  ops/scatter.c
   ops/shape.c
   ops/slice.c
   ops/softmax.c
@@ -69,9 +76,9 @@ set(PT_OPS_SOURCES
   ops/string_normalizer.c
   ops/table.c
   ops/tfidf.c
+  ops/tensor_scatter.c
   ops/topk.c
   ops/training.c
-  ops/tensor_scatter.c
   ops/transpose.c
   ops/trilu.c
   ops/types.c

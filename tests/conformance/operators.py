@@ -418,6 +418,133 @@ def fused_matmul(rng, i):
                 {"transA": trans_a, "transB": trans_b, "transBatchA": batch_a, "transBatchB": batch_b, "alpha": float(rng.choice([1, 0.25]))})
 
 
+# --- attention: com.microsoft ------------------------------------------------------------------------------------------------------------
+
+def key_mask(rng, i, batch, queries, keys):
+    ends = rng.integers(1, keys + 1, batch)
+    left = (np.arange(keys) < ends[:, None]).astype(np.int32)
+    return [None, left, ends.astype(np.int32), np.repeat(left[:, None], queries, axis=1)][i % 4]
+
+
+@op("MultiHeadAttention", 36)
+def multi_head_attention(rng, i):
+    batch, heads, queries = dims(rng, 3, 4)
+    width = int(rng.choice([2, 4, 8]))
+    keys = queries if i % 3 else int(rng.integers(1, 6))
+    hidden = heads * width
+    attributes = {"num_heads": heads, "unidirectional": int(i % 4 == 3 and keys == queries)}
+    if i % 5 == 0:
+        attributes["scale"] = 0.3
+    kind = i % 6  # packed operands are for GPUs only there
+    q = floats(rng, (batch, queries, hidden))
+    k, v = floats(rng, (batch, keys, hidden)), floats(rng, (batch, keys, hidden))
+    bias = maybe(rng, floats(rng, 3 * hidden))
+    past = [None, None]
+    if kind == 3:
+        k, v, bias = floats(rng, (batch, heads, keys, width)), floats(rng, (batch, heads, keys, width)), None
+    elif kind == 4:
+        before = int(rng.integers(1, 5))
+        past = [floats(rng, (batch, heads, before, width)), floats(rng, (batch, heads, before, width))]
+        keys += before
+    mask = key_mask(rng, int(rng.integers(0, 4)), batch, queries, keys)
+    attention_bias = maybe(rng, floats(rng, (rng.choice([1, batch]), rng.choice([1, heads]), queries, keys)), 0.3)
+    if kind == 3:
+        mask = attention_bias = None
+    return Case([q, k, v, bias, mask, attention_bias, *past], attributes, outputs=3 if kind == 4 else 1)
+
+
+@op("Attention", 24)
+def attention(rng, i):
+    batch, heads, queries = dims(rng, 3, 4)
+    width, inner = int(rng.choice([2, 4, 8])), int(rng.integers(1, 9))
+    v_width = width if i % 3 else width * 2
+    columns = heads * (2 * width + v_width)
+    attributes = {"num_heads": heads, "unidirectional": i % 2}
+    if v_width != width:
+        attributes["qkv_hidden_sizes"] = [heads * width, heads * width, heads * v_width]
+    before = int(rng.integers(1, 4)) if i % 4 == 1 and v_width == width else 0
+    keys = queries + before
+    ends = key_mask(rng, 2, batch, queries, keys)
+    mask = [None, key_mask(rng, 1, batch, queries, keys), ends, key_mask(rng, 3, batch, queries, keys), np.concatenate([ends, np.zeros_like(ends)])][i % 5]
+    past = floats(rng, (2, batch, heads, before, width)) if before else None
+    return Case([floats(rng, (batch, queries, inner)), floats(rng, (inner, columns)), floats(rng, columns), mask, past], attributes,
+                outputs=2 if before else 1, const={1, 2} if i % 2 else ())
+
+
+@op("QAttention", 8)
+def qattention(rng, i):
+    batch, heads, queries = dims(rng, 3, 4)
+    width, inner = 4, int(rng.integers(1, 9))
+    columns, tw = 3 * heads * width, [np.int8, np.uint8][i % 2]
+    each = (columns,) if i % 4 == 0 else ()
+    zeros = np.zeros(each, tw) if each else zero(rng, tw)
+    return Case([ints(rng, (batch, queries, inner), np.uint8), weights(rng, (inner, columns), tw), floats(rng, columns), scale(rng), scale(rng, each),
+                 key_mask(rng, i % 3, batch, queries, queries), zero(rng, np.uint8), zeros], {"num_heads": heads, "unidirectional": i // 2 % 2},
+                const={1, 2, 3, 4, 6, 7})
+
+
+def rotation_cache(rng, rows, half):
+    angle = rng.uniform(0, 6.28, (rows, half))
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+
+@op("GroupQueryAttention", 24)
+def group_query_attention(rng, i):
+    batch, kv_heads = dims(rng, 2, 4)
+    heads, width = kv_heads * int(rng.integers(1, 3)), 16
+    first = i % 2 == 0
+    before = 0 if first else int(rng.integers(1, 6))
+    queries = int(rng.integers(1, 6)) if first or batch == 1 else 1
+    total = before + queries
+    room = before  # the cache has just what was seen
+    lengths = np.full(batch, total - 1) if not first else rng.integers(0, total, batch)
+    if first:
+        lengths[0] = total - 1
+    attributes = {"num_heads": heads, "kv_num_heads": kv_heads}
+    if i % 3 == 0:
+        attributes["local_window_size"] = int(rng.integers(1, 4))
+    if i % 4 == 3:
+        attributes["softcap"] = 2.0
+    cos = sin = None
+    if i % 3:
+        attributes.update(do_rotary=1, rotary_interleaved=i // 6 % 2)
+        cos, sin = rotation_cache(rng, total + 3, width // 2)
+    q, k, v = floats(rng, (batch, queries, heads * width)), floats(rng, (batch, queries, kv_heads * width)), floats(rng, (batch, queries, kv_heads * width))
+    if i % 5 == 4:
+        q, k, v = np.concatenate([q, k, v], axis=2), None, None
+    past = [floats(rng, (batch, kv_heads, room, width)) for _ in range(2)]
+    if not first:
+        lengths = np.full(batch, total - 1)
+    return Case([q, k, v, *past, lengths.astype(np.int32), np.array(total, np.int32), cos, sin], attributes, outputs=3, const={6})
+
+
+@op("RotaryEmbedding", 12)
+def rotary_embedding(rng, i):
+    batch, heads, length = dims(rng, 3, 4)
+    width = int(rng.choice([4, 8]))
+    partial = i % 4 == 3
+    half = width // 4 if partial else width // 2
+    attributes = {"interleaved": i % 2}
+    by_heads = i % 3 == 0
+    if partial:
+        attributes.update(num_heads=heads, rotary_embedding_dim=2 * half)
+    x = floats(rng, (batch, heads, length, width) if by_heads else (batch, length, heads * width))
+    ids = np.array([2]) if i % 2 else rng.integers(0, 9, (batch, length))
+    return Case([x, ids, *rotation_cache(rng, 10, half)], attributes)
+
+
+@op("MatMulNBits", 24)
+def matmul_nbits(rng, i):
+    n, rows = int(rng.integers(1, 9)), dims(rng, int(rng.integers(1, 3)), 4)
+    bits, block = [4, 8, 4][i % 3], int(rng.choice([16, 32, 64]))
+    k = block * int(rng.integers(1, 4)) - (block // 2 if i % 5 == 4 and bits == 4 else 0)
+    blocks = -(-k // block)
+    zeros = [None, rng.integers(0, 256, (n, -(-blocks * bits // 8))).astype(np.uint8)][i // 3 % 2]
+    b = rng.integers(0, 256, (n, blocks, block * bits // 8)).astype(np.uint8)
+    return Case([floats(rng, [*rows, k]), b, scale(rng, (n, blocks)), zeros, None, floats(rng, n) if i % 7 == 6 else None],
+                {"K": k, "N": n, "bits": bits, "block_size": block}, const={1, 2, 3, 5})
+
+
 def main():
     out, wanted = pathlib.Path(sys.argv[1]), sys.argv[2:]
     refused = 0

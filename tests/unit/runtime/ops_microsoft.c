@@ -55,12 +55,74 @@ static void fused(void **state)
     test_op_fails(1, "com.microsoft::FusedMatMul", "", "f32[1,2]:1,2 | f32[1,2]:1,2", "do not multiply");
 }
 
+static void attention(void **state)
+{
+    (void)state;
+#define MHA "com.microsoft::MultiHeadAttention"
+#define QKV "f32[1,1,1]:0 | f32[1,2,1]:1,2 | f32[1,2,1]:10,20"
+    test_op(1, MHA, "num_heads=1", QKV, "f32[1,1,1]:15");
+    test_op(1, MHA, "num_heads=1", QKV " | f32[3]:0,0,1", "f32[1,1,1]:16");
+    test_op(1, MHA, "num_heads=1", QKV " | - | i32[1]:1", "f32[1,1,1]:10");
+    test_op(1, MHA, "num_heads=1", QKV " | - | i32[1,2]:0,1 | f32[1,1,1,2]:0,0", "f32[1,1,1]:20");
+    test_op(1, MHA, "num_heads=1", QKV " | - | - | - | f32[1,1,1,1]:3 | f32[1,1,1,1]:30",
+            "f32[1,1,1]:20 | f32[1,1,3,1]:3,1,2 | f32[1,1,3,1]:30,10,20");
+    test_op(1, MHA, "num_heads=1", "f32[1,1,1]:0 | f32[1,1,2,1]:1,2 | f32[1,1,2,1]:10,20", "f32[1,1,1]:15");
+    test_op(1, MHA, "num_heads=1", "f32[1,1,1,3,1]:0,1,7", "f32[1,1,1]:7");
+    test_op(1, MHA, "num_heads=1", "f32[1,1,1]:0 | f32[1,2,1,2,1]:1,10,2,20", "f32[1,1,1]:15");
+    test_op(1, MHA, "num_heads=1 unidirectional=1", "f32[1,2,1]:0,0 | f32[1,2,1]:1,2 | f32[1,2,1]:10,20", "f32[1,2,1]:10,15");
+    test_op_fails(1, MHA, "", QKV, "'num_heads' is missing");
+    test_op_fails(1, MHA, "num_heads=1", "f32[1,1,1]:0 | f32[1,2,1]:1,2 | f32[1,1,1]:10", "do not fit 1 heads");
+    test_op_fails(1, MHA, "num_heads=1", QKV " | - | i32[3,3]:1,1,1,1,1,1,1,1,1", "input 4 (mask) is int32[3,3]; supported are int32 of [1], [1,2]");
+#define ATT "com.microsoft::Attention"
+    test_op(1, ATT, "num_heads=1", "f32[1,2,1]:1,2 | f32[1,3]:0,1,5", "f32[1,2,1]:7.5,7.5");
+    test_op(1, ATT, "num_heads=1 unidirectional=1", "f32[1,2,1]:1,2 | f32[1,3]:0,1,5 | f32[3]:0,0,1", "f32[1,2,1]:6,8.5");
+    test_op(1, ATT, "num_heads=1", "f32[1,1,1]:1 | f32[1,3]:0,1,5 | - | - | f32[2,1,1,1,1]:3,9", "f32[1,1,1]:7 | f32[2,1,1,2,1]:3,1,9,5");
+    test_op_fails(1, ATT, "num_heads=2", "f32[1,1,1]:1 | f32[1,3]:0,1,5", "do not divide into query, key and value of 2 heads");
+    test_op(1, "com.microsoft::QAttention", "num_heads=1", "u8[1,2,1]:2,4 | i8[1,3]:0,1,5 | f32[3]:0,0,1 | f32[]:0.5 | f32[]:1 | - | u8[]:0 | i8[]:0",
+            "f32[1,2,1]:8.5,8.5");
+#define GQA "com.microsoft::GroupQueryAttention"
+    test_op(1, GQA, "num_heads=2 kv_num_heads=1",
+            "f32[1,1,2]:0,0 | f32[1,1,1]:1 | f32[1,1,1]:10 | f32[1,1,1,1]:3 | f32[1,1,1,1]:30 | i32[1]:1 | !i32[]:2",
+            "f32[1,1,2]:20,20 | f32[1,1,2,1]:3,1 | f32[1,1,2,1]:30,10");
+    test_op(1, GQA, "num_heads=1 kv_num_heads=1 local_window_size=1",
+            "f32[1,2,1]:0,0 | f32[1,2,1]:1,2 | f32[1,2,1]:10,20 | - | - | i32[1]:1 | !i32[1]:2", "f32[1,2,1]:10,20");
+    test_op_fails(1, GQA, "num_heads=3 kv_num_heads=2", "f32[1,2,1]:0,0", "do not make groups");
+    test_op_fails(1, GQA, "num_heads=1 kv_num_heads=1", "f32[1,2,1]:0,0 | f32[1,2,1]:1,2 | f32[1,2,1]:10,20 | - | - | i32[1]:9 | !i32[1]:3",
+                  "seqlens_k) of batch 0 is 9");
+}
+
+static void rotation(void **state)
+{
+    (void)state;
+#define ROTARY "com.microsoft::RotaryEmbedding"
+    test_op(1, ROTARY, "", "f32[1,1,2]:1,2 | i64[1]:1 | f32[2,1]:1,0 | f32[2,1]:0,1", "f32[1,1,2]:-2,1");
+    test_op(1, ROTARY, "interleaved=1", "f32[1,1,2,2]:1,2,3,4 | i64[1,2]:0,1 | f32[2,1]:1,0 | f32[2,1]:0,1", "f32[1,1,2,2]:1,2,-4,3");
+    test_op_fails(1, ROTARY, "", "f32[1,1,2]:1,2 | i64[1]:2 | f32[2,1]:1,0 | f32[2,1]:0,1", "position 2 is outside the 2 of the cache");
+    test_op_fails(1, ROTARY, "num_heads=3", "f32[1,1,2]:1,2 | i64[1]:1 | f32[2,1]:1,0 | f32[2,1]:0,1", "do not fit");
+}
+
+static void few_bits(void **state)
+{
+    (void)state;
+#define ONES "f32[1,16]:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"
+#define NBITS "com.microsoft::MatMulNBits"
+    test_op(1, NBITS, "K=16 N=1 bits=4 block_size=16", ONES " | u8[1,1,8]:137,136,136,136,136,136,136,136 | f32[1]:0.5", "f32[1,1]:0.5");
+    test_op(1, NBITS, "K=16 N=1 bits=4 block_size=16", ONES " | u8[1,1,8]:137,136,136,136,136,136,136,136 | f32[1]:0.5 | u8[1]:7 | - | f32[1]:1",
+            "f32[1,1]:9.5");
+    test_op(1, NBITS, "K=16 N=1 bits=8 block_size=16",
+            ONES " | u8[1,1,16]:129,128,128,128,128,128,128,128,128,128,128,128,128,128,128,126 | f32[1]:2", "f32[1,1]:-2");
+    test_op_fails(1, NBITS, "K=16 N=1 bits=4 block_size=16", ONES " | u8[1,1,4]:1,1,1,1 | f32[1]:0.5",
+                  "input 1 (B) is uint8[1,1,4], must have 8 values");
+    test_op_fails(1, NBITS, "K=16 N=1 bits=3 block_size=16", ONES " | u8[1,1,6]:1,1,1,1,1,1 | f32[1]:0.5", "bits = 3");
+    test_op_fails(1, NBITS, "K=16 N=1 bits=8 block_size=16",
+                  ONES " | u8[1,1,16]:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 | f32[1]:2 | - | i32[16]:0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0", "input 4 (g_idx)");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(activations),
-        cmocka_unit_test(normalisations),
-        cmocka_unit_test(fused),
+        cmocka_unit_test(activations), cmocka_unit_test(normalisations), cmocka_unit_test(fused),
+        cmocka_unit_test(attention),   cmocka_unit_test(rotation),       cmocka_unit_test(few_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
