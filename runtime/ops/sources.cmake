@@ -16,12 +16,15 @@ set(PT_OPS_SOURCES
   ops/conv_integer.c
   ops/cumulate.c
   ops/depth.c
+  ops/dft.c
   ops/dict.c
   ops/conv_transpose.c
   ops/crop.c
   ops/deform_conv.c
   ops/det.c
+  ops/einsum.c
   ops/expand.c
+  ops/fft.c
   ops/fold.c
   ops/gather.c
   ops/gemm.c
@@ -70,6 +73,7 @@ set(PT_OPS_SOURCES
   ops/rotary.c
   ops/scatter.c
   ops/shape.c
+  ops/signal.c
   ops/slice.c
   ops/softmax.c
   ops/string_concat.c

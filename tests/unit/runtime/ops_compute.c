@@ -80,6 +80,27 @@ static void products(void **state)
     test_op_fails(13, "MatMul", "", "f32[]:1 | f32[1]:1", "must have rank 1 or more");
 }
 
+static void einsums(void **state)
+{
+    (void)state;
+    test_op(12, "Einsum", "equation='ij,jk->ik'", "f32[2,2]:1,2,3,4 | !f32[2,2]:1,0,1,1", "f32[2,2]:3,2,7,4");
+    test_op(12, "Einsum", "equation='ij , jk'", "f64[2,2]:1,2,3,4 | f64[2,2]:1,0,1,1", "f64[2,2]:3,2,7,4");
+    test_op(12, "Einsum", "equation='bij,bkj->kbi'", "f32[2,1,2]:1,2,3,4 | f32[2,1,2]:1,1,2,2", "f32[1,2,1]:3,14");
+    test_op(12, "Einsum", "equation='ii->i'", "i32[2,2]:1,2,3,4", "i32[2]:1,4");
+    test_op(12, "Einsum", "equation='ii'", "f32[2,2]:1,2,3,4", "f32[]:5");
+    test_op(12, "Einsum", "equation='...i->...'", "f32[2,2]:1,2,3,4", "f32[2]:3,7");
+    test_op(12, "Einsum", "equation='...i,i...'", "f32[2,2]:1,2,3,4 | f32[2]:1,10", "f32[2]:21,43");
+    test_op(12, "Einsum", "equation='ba'", "f32[1,2]:1,2", "f32[2,1]:1,2");
+    test_op(12, "Einsum", "equation='a,a,a->'", "f32[2]:1,2 | f32[2]:3,4 | f32[2]:5,6", "f32[]:63");
+    test_op(12, "Einsum", "equation='i,j->ij'", "f32[2]:1,2 | f32[2]:3,4", "f32[2,2]:3,4,6,8");
+    test_op(12, "Einsum", "equation='ij->'", "f32[0,2]:", "f32[]:0");
+    test_op_fails(12, "Einsum", "equation='ij,jk->il'", "f32[1,1]:1 | f32[1,1]:1", "is in no operand");
+    test_op_fails(12, "Einsum", "equation='ij->ii'", "f32[1,1]:1", "is there twice");
+    test_op_fails(12, "Einsum", "equation='i%'", "f32[1]:1", "no sense at position 1");
+    test_op_fails(12, "Einsum", "equation='ij'", "f32[1]:1", "does not fit");
+    test_op_fails(12, "Einsum", "equation='i,i'", "f32[2]:1,1 | f32[3]:1,1,1", "its index has the size 2 elsewhere");
+}
+
 static void normalisations(void **state)
 {
     (void)state;
@@ -136,7 +157,7 @@ static void reductions(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions),   cmocka_unit_test(pools),      cmocka_unit_test(products),
+        cmocka_unit_test(convolutions),   cmocka_unit_test(pools),      cmocka_unit_test(products), cmocka_unit_test(einsums),
         cmocka_unit_test(normalisations), cmocka_unit_test(reductions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

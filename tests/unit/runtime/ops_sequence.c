@@ -91,6 +91,31 @@ static void recurrent(void **state)
     test_op_fails(14, "RNN", "", "f32[1,1,1]:1 | f32[1,1,1]:1 | f32[1,1,1]:2 | - | i32[1]:2", "has the length 2");
 }
 
+static void signals(void **state)
+{
+    (void)state;
+    test_op(17, "DFT", "", "f32[1,2,1]:1,3", "f32[1,2,2]:4,0,-2,0");
+    test_op(17, "DFT", "onesided=1", "f32[1,3,1]:1,2,6", "f32[1,2,2]:9,0,-3,3.4641016");
+    test_op(17, "DFT", "inverse=1", "f64[1,3,2]:9,0,-3,3.4641016151,-3,-3.4641016151", "f64[1,3,2]:1,0,2,0,6,0");
+    test_op(17, "DFT", "inverse=1 onesided=1", "f32[1,2,2]:9,0,-3,3.4641016 | !i64[]:3", "f32[1,3,1]:1,2,6");
+    test_op(20, "DFT", "", "f32[2,2,1]:1,2,3,4 | - | !i64[]:0", "f32[2,2,2]:4,0,6,0,-2,0,-2,0");
+    test_op(20, "DFT", "", "f32[1,3,1]:1,1,1 | !i64[]:2", "f32[1,2,2]:2,0,0,0");
+    test_op(20, "DFT", "", "f32[1,1,1]:1 | !i64[]:4", "f32[1,4,2]:1,0,1,0,1,0,1,0");
+    test_op_fails(20, "DFT", "", "f32[1,3,3]:1,1,1,1,1,1,1,1,1", "a last axis of 1 or 2");
+    test_op_fails(20, "DFT", "", "f32[1,3,1]:1,1,1 | - | !i64[]:-1", "holds the parts");
+    test_op_fails(17, "DFT", "onesided=1", "f32[1,1,2]:1,1", "must be real");
+    test_op(17, "STFT", "", "f32[1,4,1]:1,3,5,9 | !i64[]:2 | f32[2]:1,2", "f32[1,2,2,2]:7,0,-5,0,23,0,-13,0");
+    test_op(17, "STFT", "onesided=0", "f32[1,2,1]:1,3 | !i64[]:1 | - | !i64[]:2", "f32[1,1,2,2]:4,0,-2,0");
+    test_op_fails(17, "STFT", "", "f32[1,2,1]:1,3 | !i64[]:0 | - | !i64[]:2", "0 apart");
+    test_op(17, "HannWindow", "", "!i64[]:4", "f32[4]:0,0.5,1,0.5");
+    test_op(17, "HannWindow", "periodic=0 output_datatype=11", "!i32[]:3", "f64[3]:0,1,0");
+    test_op(17, "BlackmanWindow", "", "!i64[]:2", "f32[2]:0,1");
+    test_op(17, "HammingWindow", "", "!i64[]:2", "f32[2]:0.0869565217,1");
+    test_op_fails(17, "HannWindow", "", "!i64[]:-1", "(size) is int64[], -1");
+    test_op_fails(17, "HannWindow", "output_datatype=8", "!i64[]:1", "'output_datatype' = 8");
+    test_op(17, "MelWeightMatrix", "", "!i64[]:2 | !i64[]:8 | !i64[]:8 | f32[]:0 | f32[]:4", "f32[5,2]:0,0,1,0,0,1,0,0,0,0");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -98,6 +123,7 @@ int main(void)
         cmocka_unit_test(rotary),
         cmocka_unit_test(states),
         cmocka_unit_test(recurrent),
+        cmocka_unit_test(signals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
