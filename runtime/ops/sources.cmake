@@ -71,7 +71,6 @@ set(PT_OPS_SOURCES
   ops/roi.c
   ops/scatter.c
   ops/rotary.c
-  ops/scatter.c
   ops/shape.c
   ops/signal.c
   ops/slice.c
