@@ -34,6 +34,14 @@ set(PT_OPS_SOURCES
   ops/matmul.c
   ops/matmul_integer.c
   ops/ms_attention.c
+  ops/ml/categories.c
+  ops/ml/features.c
+  ops/ml/linear.c
+  ops/ml/ml.c
+  ops/ml/svm.c
+  ops/ml/tree.c
+  ops/ml/tree_build.c
+  ops/ml/tree_read.c
   ops/ms_fused.c
   ops/ms_gelu.c
   ops/ms_gqa.c
@@ -78,6 +86,7 @@ set(PT_OPS_SOURCES
   ops/string_concat.c
   ops/string_normalizer.c
   ops/table.c
+  ops/tensor_scatter.c
   ops/tfidf.c
   ops/tensor_scatter.c
   ops/topk.c
