@@ -36,12 +36,23 @@ static int check_types(struct pt_op_ctx *c)
 int pt_eval_infer(struct pt_op_ctx *c, struct pt_arena *mem)
 {
     const struct pt_op *op = c->node->op;
-    int rc = check_types(c);
-    if (rc < 0)
-        return rc;
     c->params = op->params_size ? pt_arena_alloc(mem, op->params_size) : NULL;
     if (op->params_size && !c->params)
         return pt_op_fail(c, PT_ENOMEM, "out of memory");
+    return pt_eval_infer_in(c);
+}
+
+pt_op_fn pt_eval_fn(const struct pt_op *op)
+{
+    return op->flags & PT_OP_WIDEN ? pt_widen_run : op->run;
+}
+
+int pt_eval_infer_in(struct pt_op_ctx *c)
+{
+    const struct pt_op *op = c->node->op;
+    int rc = check_types(c);
+    if (rc < 0)
+        return rc;
     for (int i = 0; i < c->out_count; i++)
         if (c->out[i])
             *c->out[i] = (struct pt_tensor){0};
@@ -98,7 +109,7 @@ static int run_aligned(struct pt_op_ctx *c, struct pt_consts *consts, struct pt_
         c->in = in;
         c->scratch = scratch;
         c->consts = consts;
-        rc = c->node->op->flags & PT_OP_WIDEN ? pt_widen_run(c) : c->node->op->run(c);
+        rc = pt_eval_fn(c->node->op)(c);
         c->in = given;
         c->scratch = NULL;
     }

@@ -87,8 +87,11 @@ static int try_add(struct pt_lower *l, int product, int other)
 int pt_fuse_add(struct pt_lower *l)
 {
     int a = pt_lower_in(l, 0), b = pt_lower_in(l, 1);
-    if (l->item->node->version < 7 || pt_lower_align(l, a) < 0 || pt_lower_align(l, b) < 0)
+    if (l->item->node->version < 7)
         return 0;
+    int rc = pt_lower_align(l, a);
+    if (rc < 0 || (rc = pt_lower_align(l, b)) < 0)
+        return rc;
     bool a_last = pt_lower_slot(l, a)->step > pt_lower_slot(l, b)->step;
     return try_add(l, a_last ? a : b, a_last ? b : a);
 }

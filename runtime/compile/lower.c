@@ -6,7 +6,6 @@
 #include "runtime/compile/lower.h"
 
 #include "runtime/ops/table.h"
-#include "runtime/ops/widen.h"
 
 static const struct {
     const struct pt_op *op;
@@ -270,7 +269,7 @@ static int lower_reference(struct pt_lower *l)
     }
     unsigned flags = n->op->flags;
     int rc = emit(l,
-                  &(struct pt_step_desc){.run = n->op->flags & PT_OP_WIDEN ? pt_widen_run : n->op->run,
+                  &(struct pt_step_desc){.run = pt_eval_fn(n->op),
                                          .params = l->item->params,
                                          .in = in,
                                          .in_count = n->input_count,

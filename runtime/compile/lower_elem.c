@@ -242,8 +242,9 @@ static int emit_binary(struct pt_lower *l, enum pt_binary id, bool square)
 int pt_lower_binary(struct pt_lower *l)
 {
     const struct pt_op *op = l->item->node->op;
-    if (op == &pt_op_add ? pt_fuse_add(l) : pt_fuse_scale(l))
-        return 1;
+    int fused = op == &pt_op_add ? pt_fuse_add(l) : pt_fuse_scale(l);
+    if (fused)
+        return fused;
     return emit_binary(l,
                        op == &pt_op_add   ? PT_BINARY_ADD
                        : op == &pt_op_sub ? PT_BINARY_SUB

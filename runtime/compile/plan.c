@@ -127,12 +127,14 @@ static size_t lowest_gap(const struct block *placed, size_t count, struct block 
     return at;
 }
 
-static int place_all(struct pt_program *p, struct block *blocks, struct block *placed, uint64_t max, struct pt_err *err)
+/* Places the slots that are kept, or those that are not, each in an area of its own; *peak is its size. */
+static int place_all(struct pt_program *p, bool kept, struct block *blocks, struct block *placed, uint64_t max, size_t *peak, struct pt_err *err)
 {
-    size_t count = 0, done = 0, peak = 0, scratch = 0;
+    size_t count = 0, done = 0;
+    *peak = 0;
     for (int i = 0; i < p->slot_count; i++) {
         const struct pt_slot *s = &p->slots[i];
-        if (s->place != PT_PLACE_ARENA || s->first < 0)
+        if (s->place != PT_PLACE_ARENA || s->first < 0 || s->kept != kept)
             continue;
         if (s->t.size_bytes > max)
             return pt_fail(err, PT_ELIMIT, "a value of %s is over the memory limit of %llu bytes", PT_SHAPE(&s->t), (unsigned long long)max);
@@ -149,13 +151,19 @@ static int place_all(struct pt_program *p, struct block *blocks, struct block *p
         size_t end = b->offset + b->size; /* no overflow: each size is at most max and so is every end before */
         if (end > max)
             return pt_fail(err, PT_ELIMIT, "one run needs more than the limit of %llu bytes", (unsigned long long)max);
-        peak = end > peak ? end : peak;
+        *peak = end > *peak ? end : *peak;
     }
+    return PT_OK;
+}
+
+static int place_scratch(struct pt_program *p, size_t peak, uint64_t max, struct pt_err *err)
+{
+    size_t scratch = 0, total;
     for (int s = 0; s < p->step_count; s++)
         scratch = p->steps[s].scratch_bytes > scratch ? p->steps[s].scratch_bytes : scratch;
     p->scratch_offset = peak;
-    if (__builtin_add_overflow(peak, scratch, &p->arena_bytes) || p->arena_bytes > max)
-        return pt_fail(err, PT_ELIMIT, "one run needs %zu bytes and %zu of workspace, over the limit of %llu bytes", peak, scratch,
+    if (__builtin_add_overflow(peak, scratch, &p->arena_bytes) || __builtin_add_overflow(p->arena_bytes, p->keep_bytes, &total) || total > max)
+        return pt_fail(err, PT_ELIMIT, "one run needs %zu bytes and %zu of workspace, over the limit of %llu bytes", peak + p->keep_bytes, scratch,
                        (unsigned long long)max);
     return PT_OK;
 }
@@ -164,9 +172,14 @@ int pt_program_plan(struct pt_program *p, uint64_t max_arena_bytes, struct pt_er
 {
     find_lives(p);
     share_all(p);
-    size_t n = (size_t)p->slot_count + 1;
+    size_t n = (size_t)p->slot_count + 1, peak;
     pt_auto_free struct block *blocks = pt_calloc(n, sizeof *blocks), *placed = pt_calloc(n, sizeof *placed);
     if (!blocks || !placed)
         return pt_fail(err, PT_ENOMEM, "out of memory planning memory");
-    return place_all(p, blocks, placed, max_arena_bytes, err);
+    for (int i = 0; i < p->slot_count; i++) /* the arena is used again by what comes after a frontier */
+        p->slots[i].kept = p->frontier_count && p->slots[i].last == INT_MAX;
+    int rc = place_all(p, true, blocks, placed, max_arena_bytes, &p->keep_bytes, err);
+    if (rc == PT_OK)
+        rc = place_all(p, false, blocks, placed, max_arena_bytes, &peak, err);
+    return rc < 0 ? rc : place_scratch(p, peak, max_arena_bytes, err);
 }

@@ -29,6 +29,8 @@ static int64_t free_dim(const struct pt_value_info *vi, int axis, int choice)
 
 static void set_inputs(struct probe *p, int choice)
 {
+    if (p->g->index) /* what is written in a body about its inputs need not hold for every iteration */
+        return;
     for (int i = 0; i < p->g->input_count; i++) {
         const struct pt_value_info *vi = &p->g->input_info[i];
         struct pt_tensor *t = &p->types[p->g->inputs[i]];
@@ -57,7 +59,7 @@ static int probe_node(struct probe *p, const struct pt_node *n, const struct pt_
 {
     struct pt_err err = {0};
     struct pt_op_ctx c = {.node = n, .in = in, .out = out, .in_count = n->input_count, .out_count = n->output_count, .err = &err};
-    bool known = n->op != NULL;
+    bool known = n->op && !(n->op->flags & PT_OP_CONTROL);
     for (int i = 0; i < n->input_count; i++) {
         in[i] = n->inputs[i] < 0 ? NULL : &p->types[n->inputs[i]];
         known = known && (!in[i] || in[i]->dtype != PT_UNDEFINED);

@@ -2,6 +2,12 @@
  *
  * program.h: a graph compiled for one set of input shapes: an array of steps over numbered slots, with all memory planned.
  *
+ * Where shapes depend on data a program ends: its frontier are the nodes that can only be looked at when everything before has been computed (infer
+ * asked for data, or they are control flow), `rest` what depends on them. The executor evaluates the frontier node by node, each with infer and
+ * the reference operator, and goes on with a program that is compiled for the rest and the shapes that came out: a child of this one. Only shapes
+ * are keys, so another value that leads to the same shapes finds its program. Everything that does not depend on the frontier is in this program,
+ * so a small operator that depends on data makes only what follows it compile again.
+ *
  * A slot is a tensor: an input of the run, a constant, a place in the arena, or another slot seen with other dims. Slots below the
  * graph's value_count are the graph's values; the rest are made by lowering (other layouts, copies). A step is a function with its operands;
  * executing a program is calling them in order (exec/). Nothing in a program changes after it is compiled; runs share it.
@@ -18,13 +24,21 @@ enum pt_layout {
     PT_LAYOUT_CHANNELS_LAST /* axis 1 innermost; rank >= 3 */
 };
 
-enum pt_place { PT_PLACE_NONE, PT_PLACE_CONST, PT_PLACE_INPUT, PT_PLACE_ARENA, PT_PLACE_ALIAS };
+enum pt_place {
+    PT_PLACE_NONE,  /* not known yet */
+    PT_PLACE_CONST,
+    PT_PLACE_INPUT, /* made before this program: an input of the graph, a result of an earlier program or its frontier */
+    PT_PLACE_ARENA,
+    PT_PLACE_ALIAS,
+    PT_PLACE_LATER  /* a result of the frontier */
+};
 
 struct pt_slot {
     struct pt_tensor t; /* data: constants only */
     enum pt_place place;
     enum pt_layout layout;
-    int index;          /* INPUT: which; ALIAS: of which slot */
+    int index;          /* INPUT: which value of the graph; ALIAS: of which slot */
+    bool kept;          /* ARENA: in the memory that outlives the program */
     int twin;           /* the same value in the other layout, or -1 */
     bool shared;        /* CONST that belongs to the graph, not to this program */
     int reads;          /* while lowering: nodes and outputs that read it */
@@ -63,10 +77,17 @@ struct pt_program {
     struct pt_step *steps;
     int *operands;            /* slot or -1 */
     int slot_count, slot_room, step_count, step_room, operand_count, operand_room;
-    const int *inputs;        /* slots, as the graph's inputs */
-    int *outputs;
+    const struct pt_graph *graph;
+    struct pt_program *parent; /* whose rest this is; held. NULL: the first */
+    int depth;
+    int *inputs;              /* values whose shapes it was compiled for: the graph's inputs, or the parent's later */
+    int *outputs;             /* slots of what is read after it: by the frontier, the rest, or the caller */
+    int *output_values;       /* the graph's values they are */
     int input_count, output_count;
-    size_t arena_bytes, scratch_offset;
+    const struct pt_node **frontier, **rest;
+    int *later;               /* values that the frontier makes */
+    int frontier_count, rest_count, later_count;
+    size_t arena_bytes, scratch_offset, keep_bytes;
     uint64_t macs;
     int refs;                 /* runs that hold it, plus one for the cache */
     uint64_t used;            /* for least recently used */
@@ -79,15 +100,14 @@ struct pt_compile_options {
     int threads;            /* kernels size their workspaces by it */
     struct pt_packs *packs; /* weights packed once for all programs of a session */
     bool no_opt;            /* reference operators only */
-    bool by_value;
-    bool wants_values;      /* result: compiling failed for want of an input's value */
 };
 
-/* inputs: dtype and dims of each graph input. With by_value their data too: small ones (see pt_input_by_value) become constants of the program, so
- * that they may decide shapes; it then holds for these values only. */
-bool pt_input_by_value(const struct pt_tensor *t);
-int pt_program_create(const struct pt_graph *g, const struct pt_tensor *inputs, struct pt_compile_options *o, struct pt_program **out,
-                      struct pt_err *err);
+/* inputs: dtype and dims of each input of the graph or, with a parent, of each value in parent->later. Holds the parent. */
+int pt_program_create(const struct pt_graph *g, struct pt_program *parent, const struct pt_tensor *const *inputs, const struct pt_compile_options *o,
+                      struct pt_program **out, struct pt_err *err);
+/* Was p compiled for inputs like these? */
+bool pt_program_is_for(const struct pt_program *p, const struct pt_tensor *const *inputs);
+/* Not the parent: whoever counts references lets go of it. */
 void pt_program_destroy(struct pt_program *p);
 
 /* Gives every arena slot its offset. steps and operands are final. */
@@ -98,6 +118,10 @@ int pt_program_plan(struct pt_program *p, uint64_t max_arena_bytes, struct pt_er
 int pt_eval_infer(struct pt_op_ctx *c, struct pt_arena *mem);
 /* Are the outputs known without running: every operand is, or only dims count? */
 bool pt_eval_can_fold(const struct pt_op_ctx *c);
+/* The same with params (op->params_size bytes, zeroed) set by the caller. */
+int pt_eval_infer_in(struct pt_op_ctx *c);
+/* What computes the node: its reference operator, behind a conversion where it wants one. */
+pt_op_fn pt_eval_fn(const struct pt_op *op);
 /* After pt_eval_infer: allocates the outputs in consts and runs the reference. Inputs may be unaligned. */
 int pt_eval_run(struct pt_op_ctx *c, struct pt_consts *consts);
 

@@ -305,7 +305,7 @@ static int run_row(struct pt_rewriter *r, pt_rewrite_fn fn)
     return rc;
 }
 
-int pt_graph_rewrite(struct pt_graph *g, uint32_t off, struct pt_err *err)
+int pt_rewrite_graph(struct pt_graph *g, uint32_t off, struct pt_err *err)
 {
     struct pt_rewriter r = {.g = g, .changes = 1, .err = err};
     int rc = run_row(&r, pt_rewrite_prepare);

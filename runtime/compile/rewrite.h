@@ -68,7 +68,9 @@ PT_REWRITES(PT_X)
 
 /* Marks nodes whose results nobody reads as dead. */
 int pt_graph_prune(struct pt_graph *g, struct pt_err *err);
-/* Runs all rewrites whose bit is not in `off`, until nothing changes. */
+/* Runs all rewrites whose bit is not in `off`, until nothing changes, on one graph; */
+int pt_rewrite_graph(struct pt_graph *g, uint32_t off, struct pt_err *err);
+/* on a graph and all its bodies. */
 int pt_graph_rewrite(struct pt_graph *g, uint32_t off, struct pt_err *err);
 /* "gelu,pad" as bits; PT_EINVAL names what is unknown and what there is. NULL and "" are none. */
 int pt_rewrite_parse(const char *names, uint32_t *off, struct pt_err *err);

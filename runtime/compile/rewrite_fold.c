@@ -39,13 +39,15 @@ static int fold(struct pt_rewriter *r, int node, const struct pt_tensor **in, st
 int pt_rewrite_fold(struct pt_rewriter *r, int node)
 {
     struct pt_node *n = node < 0 ? NULL : &r->g->nodes[node];
-    if (!n || n->op->flags & PT_OP_RANDOM)
+    if (!n || n->op->flags & (PT_OP_RANDOM | PT_OP_CONTROL))
         return PT_OK;
     for (int i = 0; i < n->input_count; i++)
         if (n->inputs[i] >= 0 && !pt_constant(r, n->inputs[i]))
             return PT_OK;
     const struct pt_onnx_attr *value = n->op == &pt_op_constant ? pt_node_attr(n, "value") : NULL;
-    if (value && value->type == PT_ATTR_TENSOR && n->outputs[0] >= 0) {
+    if (n->op == &pt_op_constant && !value)
+        value = pt_node_attr(n, "sparse_value");
+    if (value && (value->type == PT_ATTR_TENSOR || value->type == PT_ATTR_SPARSE_TENSOR) && n->outputs[0] >= 0) {
         int rc = set_constant(r, n->outputs[0], &value->t->t);
         if (rc == PT_OK)
             pt_kill(r, node);

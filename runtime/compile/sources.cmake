@@ -21,6 +21,7 @@ set(PT_COMPILE_SOURCES
   compile/rewrite_fold.c
   compile/rewrite_gelu.c
   compile/rewrite_identity.c
+  compile/rewrite_if.c
   compile/rewrite_layernorm.c
   compile/rewrite_pad.c
   compile/rewrite_prepare.c

@@ -12,6 +12,7 @@
 struct summary {
     struct pt_model_summary pub; /* first member */
     struct pt_map_file file;
+    char *folder;
     struct pt_graph graph;
     struct pt_op_count *ops;
     struct pt_opset *opsets;
@@ -61,15 +62,33 @@ static int add_op(struct summary *s, const struct pt_node *n, size_t count, stru
     return PT_OK;
 }
 
+static size_t count_nodes(const struct pt_graph *g)
+{
+    size_t n = (size_t)g->node_count;
+    for (const struct pt_graph *b = g->first_body; b; b = b->next_body)
+        n += count_nodes(b);
+    return n;
+}
+
+static size_t list_nodes(const struct pt_graph *g, const struct pt_node **out)
+{
+    size_t n = 0;
+    for (; n < (size_t)g->node_count; n++)
+        out[n] = &g->nodes[n];
+    for (const struct pt_graph *b = g->first_body; b; b = b->next_body)
+        n += list_nodes(b, out + n);
+    return n;
+}
+
+/* Of the model's graph, with functions expanded, and of every body. */
 static int count_ops(struct summary *s, struct pt_err *err)
 {
-    size_t n = (size_t)s->graph.node_count;
+    size_t n = count_nodes(&s->graph);
     pt_auto_free const struct pt_node **nodes = pt_calloc(n + 1, sizeof *nodes);
     s->ops = pt_calloc(n + 1, sizeof *s->ops);
     if (!nodes || !s->ops)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    for (size_t i = 0; i < n; i++)
-        nodes[i] = &s->graph.nodes[i];
+    list_nodes(&s->graph, nodes);
     qsort(nodes, n, sizeof *nodes, by_name);
     for (size_t i = 0, from = 0; i < n; i++)
         if (i + 1 == n || by_name(&nodes[from], &nodes[i + 1]) != 0) {
@@ -116,12 +135,14 @@ static void try_plan(struct summary *s)
     struct pt_graph *g = &s->graph;
     struct pt_err err = {0};
     pt_auto_free struct pt_tensor *in = pt_calloc((size_t)g->input_count + 1, sizeof *in);
+    pt_auto_free const struct pt_tensor **list = pt_calloc((size_t)g->input_count + 1, sizeof *list);
     struct pt_packs *packs = pt_packs_create();
     struct pt_program *p = NULL;
-    int rc = in && packs ? PT_OK : pt_fail(&err, PT_ENOMEM, "out of memory");
+    int rc = in && list && packs ? PT_OK : pt_fail(&err, PT_ENOMEM, "out of memory");
     for (int i = 0; rc == PT_OK && i < g->input_count; i++) {
         const struct pt_value_info *vi = &g->input_info[i];
         in[i] = (struct pt_tensor){.dtype = vi->dtype, .rank = vi->rank};
+        list[i] = &in[i];
         for (int k = 0; k < vi->rank; k++)
             in[i].dims[k] = vi->dims[k] < 0 ? 1 : vi->dims[k];
         if (vi->rank < 0)
@@ -137,15 +158,25 @@ static void try_plan(struct summary *s)
         rc = pt_graph_rewrite(g, 0, &err);
     struct pt_compile_options o = {.max_arena_bytes = PT_DEFAULT_ARENA, .threads = 1, .packs = packs};
     if (rc == PT_OK)
-        rc = pt_program_create(g, in, &o, &p, &err);
+        rc = pt_program_create(g, NULL, list, &o, &p, &err);
     if (p) {
         s->pub.macs = p->macs;
-        s->pub.peak_bytes = p->arena_bytes;
+        s->pub.peak_bytes = p->arena_bytes + p->keep_bytes;
     } else {
         memcpy(s->pub.plan_error, err.msg, sizeof s->pub.plan_error);
     }
     pt_program_destroy(p);
     pt_packs_destroy(packs);
+}
+
+static int open_graph(struct summary *s, const char *path, struct pt_err *err)
+{
+    const char *slash = strrchr(path, '/');
+    s->folder = slash == path ? pt_strdup("/") : slash ? pt_strndup(path, (size_t)(slash - path)) : pt_strdup(".");
+    if (!s->folder)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    struct pt_graph_source src = {.model = s->file.data, .len = s->file.len, .folder = s->folder, .const_cap = PT_DEFAULT_ARENA};
+    return pt_graph_init(&s->graph, &src, err);
 }
 
 int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_err *err)
@@ -157,7 +188,7 @@ int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_
     if (!s)
         return pt_fail(err, PT_ENOMEM, "out of memory");
     int rc = pt_map_file_open(path, &s->file, err);
-    if (rc == PT_OK && (rc = pt_graph_init(&s->graph, s->file.data, s->file.len, PT_DEFAULT_ARENA, err)) < 0)
+    if (rc == PT_OK && (rc = open_graph(s, path, err)) < 0)
         pt_wrap(err, "%s", path);
     if (rc == PT_OK)
         rc = describe(s, err);
@@ -179,5 +210,6 @@ void pt_model_summary_free(struct pt_model_summary *m)
     pt_free(s->opsets);
     pt_graph_finish(&s->graph);
     pt_map_file_close(&s->file);
+    pt_free(s->folder);
     pt_free(s);
 }

@@ -1,37 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * run.c: executes a program. A run keeps the arena and the resolved tensors of the last program; both only grow, so that executing shapes seen
- * before allocates nothing. Binding (slots -> pointers) happens when the program changes; between executions only the inputs' pointers do.
+ * run.c: the public face of an execution: inputs checked, the model's graph executed as a frame (frame.h), outputs given out.
  */
-#include "runtime/exec/session.h"
+#include "runtime/exec/frame.h"
 
-#include <stdatomic.h>
+#include <stdio.h>
 
 struct pt_run {
-    struct pt_session *session;
-    struct pt_program *program;  /* bound, or NULL */
-    struct pt_tensor *inputs;    /* as set; data NULL: not set */
-    struct pt_tensor *tensors;   /* one per slot */
-    struct pt_tensor **operands; /* as program->operands */
-    size_t tensor_room, operand_room, arena_room;
-    char *arena;
-    struct pt_heap heap;
-    bool done; /* outputs are valid */
-    atomic_bool cancelled;
+    struct pt_exec x;
+    struct pt_tensor *inputs; /* as set; data NULL: not set */
+    const struct pt_tensor **input_list;
+    struct pt_frame *frame;
+    struct pt_tensor *owned; /* outputs whose strings or items may be the caller's, copied */
+    bool done;               /* outputs are valid */
 };
 
 int pt_run_create(struct pt_session *s, struct pt_run **out, struct pt_err *err)
 {
     struct pt_run *r = pt_calloc(1, sizeof *r);
+    struct pt_err local = {0};
+    int rc = PT_ENOMEM;
     *out = NULL;
-    if (r)
+    err = err ? err : &local;
+    if (r) {
+        r->x.session = s;
+        pt_heap_init(&r->x.heap, s->max_arena_bytes);
         r->inputs = pt_calloc((size_t)s->graph.input_count + 1, sizeof *r->inputs);
-    if (!r || !r->inputs) {
-        pt_free(r);
+        r->input_list = pt_calloc((size_t)s->graph.input_count + 1, sizeof *r->input_list);
+        r->owned = pt_calloc((size_t)s->graph.output_count + 1, sizeof *r->owned);
+        if (r->inputs && r->input_list && r->owned)
+            rc = pt_frame_create(&r->x, &s->graph, &r->frame, err);
+    }
+    if (rc < 0) {
+        pt_run_destroy(r);
         return pt_fail(err, PT_ENOMEM, "out of memory for a run");
     }
-    r->session = s;
-    pt_heap_init(&r->heap, s->max_arena_bytes);
+    for (int i = 0; i < s->graph.input_count; i++)
+        r->input_list[i] = &r->inputs[i];
     *out = r;
     return PT_OK;
 }
@@ -40,21 +45,20 @@ void pt_run_destroy(struct pt_run *r)
 {
     if (!r)
         return;
-    pt_session_put(r->session, r->program);
-    pt_heap_finish(&r->heap);
-    pt_free(r->arena);
-    pt_free(r->tensors);
-    pt_free(r->operands);
+    pt_frame_destroy(r->frame);
+    pt_heap_finish(&r->x.heap);
     pt_free(r->inputs);
+    pt_free(r->input_list);
+    pt_free(r->owned);
     pt_free(r);
 }
 
 /* --- inputs ------------------------------------------------------------------------------------------------------------------------- */
 
-static int check_dims(const struct pt_value_info *vi, const struct pt_tensor *t, struct pt_err *err)
+static int check_dims(const struct pt_value_info *vi, const char *what, const struct pt_tensor *t, struct pt_err *err)
 {
     if (t->rank < 0 || t->rank > PT_MAX_RANK)
-        return pt_fail(err, PT_EINVAL, "input '%s' has rank %d, must be 0 to %d", vi->name, t->rank, PT_MAX_RANK);
+        return pt_fail(err, PT_EINVAL, "%s has rank %d, must be 0 to %d", what, t->rank, PT_MAX_RANK);
     if (vi->rank < 0)
         return PT_OK;
     bool fits = t->rank == vi->rank;
@@ -62,158 +66,171 @@ static int check_dims(const struct pt_value_info *vi, const struct pt_tensor *t,
         fits = vi->dims[i] < 0 || vi->dims[i] == t->dims[i];
     if (fits)
         return PT_OK;
-    return pt_fail(err, PT_EINVAL, "input '%s' is %s, the model takes %s (-1: any)", vi->name, PT_SHAPE(t),
-                   pt_shape_text(vi->dtype, vi->rank, vi->dims).s);
+    return pt_fail(err, PT_EINVAL, "%s is %s, the model takes %s (-1: any)", what, PT_SHAPE(t), pt_shape_text(vi->dtype, vi->rank, vi->dims).s);
+}
+
+/* A tensor, or a sequence, optional or map with all that is in it. vi: what the model says, or NULL where it says nothing. */
+static int check_value(const struct pt_value_info *vi, const char *what, const struct pt_tensor *t, struct pt_err *err)
+{
+    size_t need, size = pt_dtype_size(t->dtype);
+    if (vi && vi->dtype != PT_UNDEFINED && t->dtype != vi->dtype)
+        return pt_fail(err, PT_EINVAL, "%s is %s, the model takes %s", what, pt_dtype_name(t->dtype), pt_dtype_name(vi->dtype));
+    int rc = vi ? check_dims(vi, what, t, err) : PT_OK;
+    if (rc < 0)
+        return rc;
+    if (!pt_tensor_need(t->dtype, t->rank, t->dims, &need))
+        return pt_fail(err, PT_EINVAL, "%s has shape %s, which is negative or too large", what, PT_SHAPE(t));
+    if (need != t->size_bytes)
+        return pt_fail(err, PT_EINVAL, "%s %s needs %zu bytes, but %zu are given", what, PT_SHAPE(t), need, t->size_bytes);
+    if (need && !t->data)
+        return pt_fail(err, PT_EINVAL, "%s has no data", what);
+    if (size && (uintptr_t)t->data % (size > 8 ? 8 : size))
+        return pt_fail(err, PT_EINVAL, "data of %s is not aligned to %zu bytes", what, size > 8 ? 8 : size);
+    const struct pt_value_info *elem = vi ? vi->elem : NULL;
+    if (t->dtype == PT_SEQUENCE) {
+        const struct pt_sequence *s = t->data;
+        for (size_t i = 0; i < s->count; i++)
+            if ((rc = check_value(elem, what, &s->items[i], err)) < 0)
+                return pt_wrap(err, "item %zu", i);
+    } else if (t->dtype == PT_OPTIONAL) {
+        const struct pt_optional *o = t->data;
+        return o->value ? check_value(elem, what, o->value, err) : PT_OK;
+    } else if (t->dtype == PT_MAP) {
+        const struct pt_map_value *m = t->data;
+        if ((rc = check_value(NULL, what, &m->keys, err)) < 0 || (rc = check_value(NULL, what, &m->values, err)) < 0)
+            return rc;
+        if (m->keys.rank != 1 || m->values.rank != 1 || m->keys.dims[0] != m->values.dims[0])
+            return pt_fail(err, PT_EINVAL, "%s is a map with keys %s and values %s", what, PT_SHAPE(&m->keys), PT_SHAPE(&m->values));
+    }
+    return PT_OK;
 }
 
 int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err)
 {
-    const struct pt_value_info *vi = pt_session_input(r->session, i);
-    size_t need, size = pt_dtype_size(t->dtype);
+    const struct pt_value_info *vi = pt_session_input(r->x.session, i);
     if (!vi)
-        return pt_fail(err, PT_EINVAL, "input %zu does not exist: the model has %zu", i, pt_session_input_count(r->session));
-    if (t->dtype != vi->dtype)
-        return pt_fail(err, PT_EINVAL, "input '%s' is %s, the model takes %s", vi->name, pt_dtype_name(t->dtype), pt_dtype_name(vi->dtype));
-    int rc = check_dims(vi, t, err);
+        return pt_fail(err, PT_EINVAL, "input %zu does not exist: the model has %zu", i, pt_session_input_count(r->x.session));
+    char what[160];
+    snprintf(what, sizeof what, "input '%.140s'", vi->name);
+    int rc = check_value(vi, what, t, err);
     if (rc < 0)
         return rc;
-    if (!pt_tensor_need(t->dtype, t->rank, t->dims, &need))
-        return pt_fail(err, PT_EINVAL, "input '%s' has shape %s, which is negative or too large", vi->name, PT_SHAPE(t));
-    if (need != t->size_bytes)
-        return pt_fail(err, PT_EINVAL, "input '%s' %s needs %zu bytes, but %zu are given", vi->name, PT_SHAPE(t), need, t->size_bytes);
-    if (need && !t->data)
-        return pt_fail(err, PT_EINVAL, "input '%s' has no data", vi->name);
-    if (size && (uintptr_t)t->data % (size > 8 ? 8 : size))
-        return pt_fail(err, PT_EINVAL, "data of input '%s' is not aligned to %zu bytes", vi->name, size > 8 ? 8 : size);
     r->inputs[i] = *t;
     if (!t->data)
         r->inputs[i].data = &r->inputs[i]; /* empty, but set */
     return PT_OK;
 }
 
-/* --- binding ----------------------------------------------------------------------------------------------------------------------------- */
+/* --- outputs ---------------------------------------------------------------------------------------------------------------------------- */
 
-static int grow(void **p, size_t *room, size_t need, size_t size, struct pt_err *err)
-{
-    if (need <= *room)
-        return PT_OK;
-    void *bigger = pt_reallocarray(*p, need, size);
-    if (!bigger)
-        return pt_fail(err, PT_ENOMEM, "out of memory for a run");
-    *p = bigger;
-    *room = need;
-    return PT_OK;
-}
+static int own(struct pt_run *r, const struct pt_tensor *t, struct pt_tensor *out, struct pt_err *err);
 
-static int make_room(struct pt_run *r, const struct pt_program *p, struct pt_err *err)
+static int own_strings(struct pt_run *r, const struct pt_tensor *t, struct pt_string *to, struct pt_err *err)
 {
-    if (grow((void **)&r->tensors, &r->tensor_room, (size_t)p->slot_count, sizeof *r->tensors, err) < 0 ||
-        grow((void **)&r->operands, &r->operand_room, (size_t)p->operand_count, sizeof *r->operands, err) < 0)
-        return PT_ENOMEM;
-    if (p->arena_bytes <= r->arena_room && r->arena)
-        return PT_OK;
-    pt_free(r->arena);
-    r->arena_room = 0;
-    if (!(r->arena = pt_alloc_aligned(p->arena_bytes ? p->arena_bytes : 64)))
-        return pt_fail(err, PT_ENOMEM, "out of memory: one run needs %zu bytes", p->arena_bytes);
-    r->arena_room = p->arena_bytes;
-    return PT_OK;
-}
-
-static void resolve(struct pt_run *r, const struct pt_program *p)
-{
-    for (int i = 0; i < p->slot_count; i++) {
-        const struct pt_slot *s = &p->slots[i], *root = s;
-        while (root->place == PT_PLACE_ALIAS)
-            root = &p->slots[root->index];
-        r->tensors[i] = s->t;
-        if (root->place == PT_PLACE_ARENA)
-            r->tensors[i].data = r->arena + root->offset;
-        else if (root->place == PT_PLACE_INPUT)
-            r->tensors[i].data = r->inputs[root->index].data;
-        else
-            r->tensors[i].data = root->t.data;
+    const struct pt_string *from = t->data;
+    size_t n = (size_t)pt_tensor_count(t), total = 0;
+    for (size_t i = 0; i < n; i++)
+        total += from[i].len;
+    char *bytes = pt_heap_alloc(&r->x.heap, total, err);
+    for (size_t i = 0; bytes && i < n; i++) {
+        if (from[i].len)
+            memcpy(bytes, from[i].p, from[i].len);
+        to[i] = (struct pt_string){bytes, from[i].len};
+        bytes += from[i].len;
     }
+    return bytes ? PT_OK : err->code;
 }
 
-static int bind(struct pt_run *r, struct pt_program *p, struct pt_err *err)
+static int own_inside(struct pt_run *r, struct pt_tensor *t, struct pt_err *err)
 {
-    int rc = make_room(r, p, err);
-    if (rc < 0)
-        return rc;
-    for (int i = 0; i < p->operand_count; i++)
-        r->operands[i] = p->operands[i] < 0 ? NULL : &r->tensors[p->operands[i]];
-    return PT_OK;
+    int rc = PT_OK;
+    if (t->dtype == PT_SEQUENCE) {
+        struct pt_sequence *s = t->data;
+        struct pt_tensor *items = pt_heap_alloc(&r->x.heap, s->count * sizeof *items, err);
+        if (!items)
+            return err->code;
+        for (size_t i = 0; rc == PT_OK && i < s->count; i++)
+            rc = own(r, &s->items[i], &items[i], err);
+        s->items = items;
+        s->store = NULL;
+    } else if (t->dtype == PT_OPTIONAL) {
+        struct pt_optional *o = t->data;
+        struct pt_tensor *value = o->value ? pt_heap_alloc(&r->x.heap, sizeof *value, err) : NULL;
+        if (o->value && !value)
+            return err->code;
+        rc = value ? own(r, o->value, value, err) : PT_OK;
+        o->value = value;
+    } else if (t->dtype == PT_MAP) {
+        struct pt_map_value *m = t->data, copy = *m;
+        rc = own(r, &copy.keys, &m->keys, err);
+        return rc < 0 ? rc : own(r, &copy.values, &m->values, err);
+    }
+    return rc;
+}
+
+/* A copy of t and all it holds, in the heap. */
+static int own(struct pt_run *r, const struct pt_tensor *t, struct pt_tensor *out, struct pt_err *err)
+{
+    *out = *t;
+    if (!(out->data = pt_heap_alloc(&r->x.heap, t->size_bytes, err)))
+        return err->code;
+    if (t->dtype == PT_STRING)
+        return own_strings(r, t, out->data, err);
+    if (t->size_bytes)
+        memcpy(out->data, t->data, t->size_bytes);
+    return own_inside(r, out, err);
+}
+
+static bool points(enum pt_dtype t)
+{
+    return t == PT_STRING || pt_is_kind(t);
+}
+
+/* Strings and items are shared from operand to result, so those of an output may be the caller's own, who lends them for the execution only. */
+static int own_outputs(struct pt_run *r, struct pt_err *err)
+{
+    const struct pt_graph *g = &r->x.session->graph;
+    bool lent = false;
+    int rc = PT_OK;
+    for (int i = 0; i < g->input_count; i++)
+        lent = lent || points(r->inputs[i].dtype);
+    for (int i = 0; rc == PT_OK && i < g->output_count; i++) {
+        const struct pt_tensor *t = pt_frame_output(r->frame, i);
+        r->owned[i].data = NULL;
+        if (lent && points(t->dtype))
+            rc = own(r, t, &r->owned[i], err);
+    }
+    return rc;
 }
 
 /* --- execution ------------------------------------------------------------------------------------------------------------------------------ */
 
-static int choose_program(struct pt_run *r, struct pt_err *err)
-{
-    struct pt_program *p;
-    for (int i = 0; i < r->session->graph.input_count; i++)
-        if (!r->inputs[i].data)
-            return pt_fail(err, PT_EINVAL, "input '%s' is not set", r->session->graph.input_info[i].name);
-    if (r->program && pt_program_is_for(r->program, r->inputs))
-        return PT_OK;
-    int rc = pt_session_get(r->session, r->inputs, &p, err);
-    if (rc < 0)
-        return rc;
-    pt_session_put(r->session, r->program);
-    r->program = NULL;
-    if ((rc = bind(r, p, err)) < 0) {
-        pt_session_put(r->session, p);
-        return rc;
-    }
-    r->program = p;
-    return PT_OK;
-}
-
-static int walk(struct pt_run *r, struct pt_err *err)
-{
-    const struct pt_program *p = r->program;
-    struct pt_op_ctx c = {.threads = r->session->threads, .heap = &r->heap, .scratch = r->arena + p->scratch_offset, .err = err};
-    for (int i = 0; i < p->step_count; i++) {
-        const struct pt_step *s = &p->steps[i];
-        if (atomic_load_explicit(&r->cancelled, memory_order_relaxed))
-            return pt_fail(err, PT_ECANCELED, "the run was cancelled");
-        c.node = s->node;
-        c.params = s->params;
-        c.in = (const struct pt_tensor *const *)&r->operands[s->operands];
-        c.out = &r->operands[s->operands + s->in_count];
-        c.in_count = s->in_count;
-        c.out_count = s->out_count;
-        int rc = s->run(&c);
-        if (rc < 0)
-            return rc;
-    }
-    return PT_OK;
-}
-
 int pt_run_execute(struct pt_run *r, struct pt_err *err)
 {
     struct pt_err local = {0};
+    const struct pt_graph *g = &r->x.session->graph;
     err = err ? err : &local;
-    atomic_store(&r->cancelled, false);
+    atomic_store(&r->x.cancelled, false);
     r->done = false;
-    pt_heap_reset(&r->heap);
-    int rc = choose_program(r, err);
-    if (rc < 0)
-        return rc;
-    resolve(r, r->program);
-    rc = walk(r, err);
+    for (int i = 0; i < g->input_count; i++)
+        if (!r->inputs[i].data)
+            return pt_fail(err, PT_EINVAL, "input '%s' is not set", g->input_info[i].name);
+    pt_heap_reset(&r->x.heap);
+    int rc = pt_frame_execute(r->frame, r->input_list, err);
+    if (rc == PT_OK)
+        rc = own_outputs(r, err);
     r->done = rc == PT_OK;
     return rc;
 }
 
 const struct pt_tensor *pt_run_output(const struct pt_run *r, size_t i)
 {
-    if (!r->done || i >= (size_t)r->program->output_count)
+    if (!r->done || i >= (size_t)r->x.session->graph.output_count)
         return NULL;
-    return &r->tensors[r->program->outputs[i]];
+    return r->owned[i].data ? &r->owned[i] : pt_frame_output(r->frame, (int)i);
 }
 
 void pt_run_cancel(struct pt_run *r)
 {
-    atomic_store(&r->cancelled, true);
+    atomic_store(&r->x.cancelled, true);
 }

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * session.c: opens a model and keeps the programs compiled from it, one per set of input shapes, least recently used out first.
+ * session.c: opens a model and says what it is.
  */
 #include "runtime/exec/session.h"
 
 #include "runtime/compile/rewrite.h"
 
-static int prepare(struct pt_session *s, const void *model, size_t len, struct pt_err *err)
+static int prepare(struct pt_session *s, const void *model, size_t len, const struct pt_session_options *o, struct pt_err *err)
 {
-    int rc = pt_graph_init(&s->graph, model, len, s->max_arena_bytes, err);
+    struct pt_graph_source src = {
+        .model = model, .len = len, .folder = s->folder, .const_cap = s->max_arena_bytes, .overridable = o ? o->overridable : NULL};
+    int rc = pt_graph_init(&s->graph, &src, err);
     if (rc == PT_OK)
         rc = pt_graph_prune(&s->graph, err);
     if (rc == PT_OK)
         rc = pt_graph_check_supported(&s->graph, err);
     if (rc == PT_OK)
         rc = pt_graph_rewrite(&s->graph, s->no_opt ? PT_REWRITE_NO_OPT : 0, err);
-    return rc;
+    return rc < 0 ? rc : pt_session_init_units(s, err);
 }
 
 static int init(struct pt_session *s, const struct pt_session_options *o, struct pt_err *err)
@@ -25,14 +27,22 @@ static int init(struct pt_session *s, const struct pt_session_options *o, struct
     s->max_programs = o && o->max_programs > 0 ? o->max_programs : PT_DEFAULT_PROGRAMS;
     s->no_opt = o && o->no_opt;
     s->threads = o ? o->threads : NULL;
-    s->packs = pt_packs_create();
-    s->programs = pt_calloc((size_t)s->max_programs, sizeof(struct pt_program *));
-    if (!s->packs || !s->programs)
+    if (!(s->packs = pt_packs_create()))
         return pt_fail(err, PT_ENOMEM, "out of memory for a session");
     if (s->threads)
         return PT_OK;
     s->owns_threads = true;
     return pt_threads_create(o ? o->thread_count : 0, &s->threads, err);
+}
+
+/* The option, or where the model's file is. */
+static int find_folder(struct pt_session *s, const char *path, const char *option, struct pt_err *err)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!path && !option)
+        return PT_OK;
+    s->folder = option ? pt_strdup(option) : slash == path ? pt_strdup("/") : slash ? pt_strndup(path, (size_t)(slash - path)) : pt_strdup(".");
+    return s->folder ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory for a session");
 }
 
 static int open_session(const char *path, const void *model, size_t len, const struct pt_session_options *o, struct pt_session **out,
@@ -45,12 +55,14 @@ static int open_session(const char *path, const void *model, size_t len, const s
     if (!s)
         return pt_fail(err, PT_ENOMEM, "out of memory for a session");
     int rc = init(s, o, err);
+    if (rc == PT_OK)
+        rc = find_folder(s, path, o ? o->folder : NULL, err);
     if (rc == PT_OK && path && (rc = pt_map_file_open(path, &s->file, err)) == PT_OK) {
         model = s->file.data;
         len = s->file.len;
     }
     if (rc == PT_OK)
-        rc = prepare(s, model, len, err);
+        rc = prepare(s, model, len, o, err);
     if (rc < 0) {
         if (s->file.data) /* errors of opening it name it already */
             pt_wrap(err, "%s", path);
@@ -75,12 +87,11 @@ void pt_session_close(struct pt_session *s)
 {
     if (!s)
         return;
-    for (int i = 0; i < s->program_count; i++)
-        pt_program_destroy(s->programs[i]);
-    pt_free(s->programs);
+    pt_session_finish_units(s);
     pt_packs_destroy(s->packs);
     pt_graph_finish(&s->graph);
     pt_map_file_close(&s->file);
+    pt_free(s->folder);
     if (s->owns_threads)
         pt_threads_destroy(s->threads);
     pthread_mutex_destroy(&s->lock);
@@ -123,86 +134,4 @@ int pt_session_output_index(const struct pt_session *s, const char *name)
         if (strcmp(s->graph.output_info[i].name, name) == 0)
             return i;
     return -1;
-}
-
-/* --- programs --------------------------------------------------------------------------------------------------------------------- */
-
-bool pt_program_is_for(const struct pt_program *p, const struct pt_tensor *inputs)
-{
-    for (int i = 0; i < p->input_count; i++) {
-        const struct pt_tensor *t = &p->slots[p->inputs[i]].t;
-        if (t->dtype != inputs[i].dtype || !pt_dims_equal(t, &inputs[i]))
-            return false;
-        if (t->data && t->size_bytes && memcmp(t->data, inputs[i].data, t->size_bytes) != 0)
-            return false;
-    }
-    return true;
-}
-
-static void put(struct pt_program *p)
-{
-    if (--p->refs == 0)
-        pt_program_destroy(p);
-}
-
-/* Runs that still hold an evicted program free it when they let go. */
-static void keep(struct pt_session *s, struct pt_program *p)
-{
-    if (s->program_count < s->max_programs) {
-        s->programs[s->program_count++] = p;
-        return;
-    }
-    int oldest = 0;
-    for (int i = 1; i < s->program_count; i++)
-        if (s->programs[i]->used < s->programs[oldest]->used)
-            oldest = i;
-    put(s->programs[oldest]);
-    s->programs[oldest] = p;
-}
-
-static int compile(struct pt_session *s, const struct pt_tensor *inputs, struct pt_program **out, struct pt_err *err)
-{
-    struct pt_compile_options o = {.max_arena_bytes = s->max_arena_bytes,
-                                   .threads = pt_threads_count(s->threads),
-                                   .packs = s->packs,
-                                   .no_opt = s->no_opt,
-                                   .by_value = s->by_value};
-    int rc = pt_program_create(&s->graph, inputs, &o, out, err);
-    if (rc == PT_OK || !o.wants_values || o.by_value)
-        return rc;
-    o.by_value = true;
-    rc = pt_program_create(&s->graph, inputs, &o, out, err);
-    s->by_value = rc == PT_OK;
-    return rc;
-}
-
-int pt_session_get(struct pt_session *s, const struct pt_tensor *inputs, struct pt_program **out, struct pt_err *err)
-{
-    struct pt_program *p = NULL;
-    int rc = PT_OK;
-    pthread_mutex_lock(&s->lock);
-    for (int i = 0; i < s->program_count && !p; i++)
-        if (pt_program_is_for(s->programs[i], inputs))
-            p = s->programs[i];
-    if (!p) {
-        rc = compile(s, inputs, &p, err);
-        if (rc == PT_OK)
-            keep(s, p);
-    }
-    if (rc == PT_OK) {
-        p->refs++;
-        p->used = ++s->clock;
-    }
-    pthread_mutex_unlock(&s->lock);
-    *out = p;
-    return rc;
-}
-
-void pt_session_put(struct pt_session *s, struct pt_program *p)
-{
-    if (!p)
-        return;
-    pthread_mutex_lock(&s->lock);
-    put(p);
-    pthread_mutex_unlock(&s->lock);
 }

@@ -6,6 +6,13 @@
  * run (initializer, folded constant) has `constant` set; its data are a view of the file or memory of the graph. Rewrites (compile/) change
  * the graph in place: they mark nodes dead and append values, and compile/ drops the dead ones.
  *
+ * Bodies: a graph in an attribute (of If, Loop, Scan, SequenceMap, ...) is a graph of its own, found with pt_node_body(). Values of the graph around it
+ * that it reads are captures: the node has them as additional inputs behind its own (the last capture_count of inputs), so that order, uses and rewrites
+ * see them; the body has them as additional inputs behind its own (inputs[own_input_count..]), and body->captures says at which input of the node
+ * each comes in. A capture whose value is a constant is no capture but a constant of the body.
+ *
+ * Calls of model-local functions are replaced by the function's nodes while the graph is built: nothing behind knows of functions.
+ *
  * A graph owns its arena and its constants; it is changed only while a session is being opened and read-only afterwards.
  */
 #ifndef PT_RUNTIME_GRAPH_H
@@ -26,6 +33,9 @@ struct pt_node {
     const struct pt_onnx_attr *attrs;
     size_t attr_count;
     void *prepared; /* op->prepare's */
+    struct pt_graph **bodies; /* one per attribute that is a graph, in their order */
+    int body_count;
+    int capture_count;        /* of the inputs, the last ones */
     bool dead;
 };
 
@@ -48,17 +58,37 @@ struct pt_graph {
     struct pt_onnx_model model;
     struct pt_value *values;
     struct pt_node *nodes;
-    int value_count, value_room, node_count;
-    int *inputs, *outputs;                        /* value ids; inputs without those that have an initializer */
-    struct pt_value_info *input_info, *output_info;
-    int input_count, output_count;
+    int value_count, value_room, node_count, node_room;
+    int *inputs, *outputs;                        /* value ids; inputs without those that have an initializer, then captures */
+    struct pt_value_info *input_info, *output_info; /* input_info: of the own inputs */
+    int input_count, own_input_count, output_count;
+    int *captures;                                /* of a body: which input of the node each capture is */
+    struct pt_graph *first_body, *next_body;      /* every graph made for a node of this one, alive or not; the next of the same parent */
+    int index;                                    /* 0: the model's graph, then bodies as they were made */
+    int graph_count;                              /* of the model's graph: with all bodies, at any depth */
+    struct pt_onnx_files files;
 };
 
-/* Reads the model into *g (caller's memory; finish it also after a failure). err is not NULL. const_cap bounds folded constants. */
-int pt_graph_init(struct pt_graph *g, const void *model, size_t len, uint64_t const_cap, struct pt_err *err);
+struct pt_graph_source {
+    const void *model;
+    size_t len;
+    const char *folder;              /* of external data, or NULL */
+    uint64_t const_cap;              /* bounds folded constants */
+    const char *const *overridable;  /* names of initializers that shall be inputs, NULL-terminated; or NULL */
+};
+/* Reads the model into *g (caller's memory; finish it also after a failure). err is not NULL. */
+int pt_graph_init(struct pt_graph *g, const struct pt_graph_source *src, struct pt_err *err);
 void pt_graph_finish(struct pt_graph *g);
+/* The node's body with that attribute name, or NULL. */
+struct pt_graph *pt_node_body(const struct pt_node *n, const char *name);
+/* Puts the nodes in topological order and sets each value's producer. Names a node of a cycle. */
+int pt_graph_sort(struct pt_graph *g, struct pt_err *err);
+/* Appends a zeroed node; pointers to nodes are not valid afterwards. Its index, or a negative code. */
+int pt_graph_add_node(struct pt_graph *g, struct pt_err *err);
+/* Bodies learn which captures have become constants of g. */
+void pt_graph_pass_constants(struct pt_graph *g);
 
-/* Every node's operator must be one we have, in a version we know; names the first that is not. */
+/* Every node's operator must be one we have, in a version we know, bodies included; names the first that is not. */
 int pt_graph_check_supported(const struct pt_graph *g, struct pt_err *err);
 
 /* --- building blocks for rewrites --------------------------------------------------------------------------------------- */

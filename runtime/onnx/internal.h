@@ -10,7 +10,8 @@
 
 struct pt_onnx_reader {
     struct pt_arena *arena;
-    int depth; /* of nested graphs */
+    struct pt_onnx_files *files; /* or NULL */
+    int depth;                   /* of nested graphs, types or values */
     struct pt_err *err;
 };
 
@@ -24,6 +25,13 @@ int pt_onnx_count_ints(struct pt_onnx_reader *r, const struct pt_pb_field *f, co
 int pt_onnx_read_ints(struct pt_onnx_reader *r, const struct pt_pb_field *f, int64_t *out, size_t *n);
 
 int pt_onnx_read_tensor(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_tensor *out);
+int pt_onnx_read_sparse(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_tensor *out);
+int pt_onnx_read_type(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_type *out);
+int pt_onnx_read_function(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_function *out);
+int pt_onnx_read_attr(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_attr *out);
+/* Counts the length-delimited fields 0..31 of a message. */
+int pt_onnx_count_fields(struct pt_onnx_reader *r, struct pt_str bytes, size_t counts[32]);
+int pt_onnx_code(const struct pt_onnx_reader *r); /* of the failure that was written */
 int pt_onnx_read_value_info(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_value_info *out);
 int pt_onnx_read_node(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_node *out);
 int pt_onnx_read_graph(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_graph *out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tensor.c: TensorProto and ValueInfoProto. raw_data stays where it is; the typed fields (float_data, int32_data, ...) are converted
+ * tensor.c: TensorProto and SparseTensorProto. raw_data stays where it is; the typed fields (float_data, int32_data, ...) are converted
  * into the arena, because they are varints or may come in pieces.
  */
 #include "runtime/onnx/internal.h"
@@ -88,7 +88,40 @@ static bool is_typed(uint32_t number)
     return (number >= 4 && number <= 7) || number == 10 || number == 11;
 }
 
-static int read_header(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_tensor *out, struct pt_str *raw, bool *has_raw)
+/* Where the elements are, if not in typed fields. */
+struct place {
+    struct pt_str raw;
+    bool has_raw, external;
+    struct pt_str location, sha1;
+    int64_t offset, length; /* length -1: to the end */
+};
+
+static int read_place_entry(struct pt_onnx_reader *r, struct pt_str bytes, struct place *p)
+{
+    struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
+    struct pt_pb_field f;
+    struct pt_str key = PT_STR(""), value = PT_STR("");
+    int rc;
+    while ((rc = pt_pb_next(&in, &f, r->err)) == 1) {
+        if (f.number == 1 && f.type == PT_PB_LEN)
+            key = f.bytes;
+        else if (f.number == 2 && f.type == PT_PB_LEN)
+            value = f.bytes;
+    }
+    if (rc < 0)
+        return rc;
+    if (pt_str_eq(key, PT_STR("location")))
+        p->location = value;
+    else if (pt_str_eq(key, PT_STR("checksum")))
+        p->sha1 = value;
+    else if (pt_str_eq(key, PT_STR("offset")))
+        return pt_parse_i64(value, 0, INT64_MAX, "external data: offset", &p->offset, r->err);
+    else if (pt_str_eq(key, PT_STR("length")))
+        return pt_parse_i64(value, 0, INT64_MAX, "external data: length", &p->length, r->err);
+    return PT_OK; /* other keys only help writers */
+}
+
+static int read_header(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_tensor *out, struct place *place)
 {
     struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
     struct pt_pb_field f;
@@ -124,14 +157,17 @@ static int read_header(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_
         case 9:
             if (pt_onnx_expect(r, &f, PT_PB_LEN, "raw_data") < 0)
                 return PT_EPARSE;
-            *raw = f.bytes;
-            *has_raw = true;
+            place->raw = f.bytes;
+            place->has_raw = true;
             break;
         case 13:
-            return pt_fail(r->err, PT_EUNSUPPORTED, "external data is not supported yet");
+            if (pt_onnx_expect(r, &f, PT_PB_LEN, "external_data") < 0 || (rc = read_place_entry(r, f.bytes, place)) < 0)
+                return pt_onnx_code(r);
+            break;
         case 14:
-            if (f.value != 0)
-                return pt_fail(r->err, PT_EUNSUPPORTED, "external data is not supported yet (data_location %llu)", (unsigned long long)f.value);
+            if (f.value > 1)
+                return pt_fail(r->err, PT_EUNSUPPORTED, "data_location %llu is not known", (unsigned long long)f.value);
+            place->external = f.value == 1;
             break;
         default:
             break;
@@ -189,12 +225,23 @@ static int check_bools(struct pt_onnx_reader *r, struct pt_tensor *t)
     return PT_OK;
 }
 
+static int read_external(struct pt_onnx_reader *r, const struct place *place, struct pt_tensor *t)
+{
+    struct pt_str bytes;
+    if (t->dtype == PT_STRING)
+        return pt_fail(r->err, PT_EPARSE, "strings cannot be external data");
+    if (place->length >= 0 && (uint64_t)place->length != t->size_bytes)
+        return pt_fail(r->err, PT_EPARSE, "%s has %lld bytes of external data, needs %zu", PT_SHAPE(t), (long long)place->length, t->size_bytes);
+    int rc = pt_onnx_files_get(r->files, place->location, place->offset, (int64_t)t->size_bytes, place->sha1, &bytes, r->err);
+    t->data = (void *)(uintptr_t)bytes.p;
+    return rc;
+}
+
 static int read_tensor(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_tensor *out)
 {
-    struct pt_str raw = {0};
-    bool has_raw = false;
+    struct place place = {.length = -1};
     out->name = PT_STR("");
-    int rc = read_header(r, bytes, out, &raw, &has_raw);
+    int rc = read_header(r, bytes, out, &place);
     if (rc < 0)
         return rc;
     struct pt_tensor *t = &out->t;
@@ -202,14 +249,16 @@ static int read_tensor(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_
         return pt_fail(r->err, PT_EPARSE, "data_type is missing");
     if (!pt_tensor_need(t->dtype, t->rank, t->dims, &t->size_bytes))
         return pt_fail(r->err, PT_EINVAL, "shape %s is negative or too large", PT_SHAPE(t));
-    if (!has_raw)
+    if (place.external)
+        rc = read_external(r, &place, t);
+    else if (!place.has_raw)
         rc = read_typed(r, bytes, t);
     else if (t->dtype == PT_STRING)
         return pt_fail(r->err, PT_EPARSE, "strings cannot be in raw_data");
-    else if (raw.len != t->size_bytes)
-        return pt_fail(r->err, PT_EPARSE, "%s has %zu bytes of raw_data, needs %zu", PT_SHAPE(t), raw.len, t->size_bytes);
+    else if (place.raw.len != t->size_bytes)
+        return pt_fail(r->err, PT_EPARSE, "%s has %zu bytes of raw_data, needs %zu", PT_SHAPE(t), place.raw.len, t->size_bytes);
     else
-        t->data = (void *)(uintptr_t)raw.p;
+        t->data = (void *)(uintptr_t)place.raw.p;
     if (rc == PT_OK && t->dtype == PT_BOOL)
         rc = check_bools(r, t);
     return rc;
@@ -233,77 +282,86 @@ int pt_onnx_read_tensor(struct pt_onnx_reader *r, struct pt_str bytes, struct pt
     return rc < 0 ? pt_wrap(r->err, "tensor '" PT_STR_FMT "'", PT_STR_ARG(out->name)), rc : PT_OK;
 }
 
-/* --- types ---------------------------------------------------------------------------------------------------------- */
+/* --- sparse tensors: made dense, since every operator wants them so ------------------------------------------------------------------ */
 
-static int read_dim(struct pt_onnx_reader *r, struct pt_str bytes, int64_t *dim, struct pt_str *name)
+struct sparse {
+    struct pt_onnx_tensor values, indices;
+    int64_t dims[PT_MAX_RANK];
+    size_t rank;
+};
+
+static int read_sparse_fields(struct pt_onnx_reader *r, struct pt_str bytes, struct sparse *s)
 {
     struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
     struct pt_pb_field f;
     int rc;
-    *dim = -1;
-    *name = (struct pt_str){0};
     while ((rc = pt_pb_next(&in, &f, r->err)) == 1) {
-        if (f.number == 1 && f.type == PT_PB_VARINT)
-            *dim = (int64_t)f.value < 0 ? -1 : (int64_t)f.value;
+        size_t more = 0;
+        rc = PT_OK;
+        if (f.number == 1 && f.type == PT_PB_LEN)
+            rc = pt_onnx_read_tensor(r, f.bytes, &s->values);
         else if (f.number == 2 && f.type == PT_PB_LEN)
-            *name = f.bytes;
-    }
-    return rc;
-}
-
-static int read_shape(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_value_info *out)
-{
-    struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
-    struct pt_pb_field f;
-    int rc;
-    out->rank = 0;
-    while ((rc = pt_pb_next(&in, &f, r->err)) == 1) {
-        if (f.number != 1 || f.type != PT_PB_LEN)
-            continue;
-        if (out->rank == PT_MAX_RANK)
-            return pt_fail(r->err, PT_ELIMIT, "rank is over the limit of %d", PT_MAX_RANK);
-        if ((rc = read_dim(r, f.bytes, &out->dims[out->rank], &out->dim_names[out->rank])) < 0)
-            return rc;
-        out->rank++;
-    }
-    return rc;
-}
-
-static int read_type(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_value_info *out)
-{
-    struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
-    struct pt_pb_field f;
-    int rc;
-    while ((rc = pt_pb_next(&in, &f, r->err)) == 1) {
-        if (f.number != 1 || f.type != PT_PB_LEN)
-            continue;
-        struct pt_pb_reader tin = pt_pb_reader(f.bytes.p, f.bytes.len);
-        struct pt_pb_field tf;
-        out->is_tensor = true;
-        while ((rc = pt_pb_next(&tin, &tf, r->err)) == 1) {
-            if (tf.number == 1 && tf.type == PT_PB_VARINT)
-                out->dtype = tf.value < PT_DTYPE_COUNT ? (enum pt_dtype)tf.value : PT_UNDEFINED;
-            else if (tf.number == 2 && tf.type == PT_PB_LEN && (rc = read_shape(r, tf.bytes, out)) < 0)
-                return rc;
-        }
+            rc = pt_onnx_read_tensor(r, f.bytes, &s->indices);
+        else if (f.number == 3 && (rc = pt_onnx_count_ints(r, &f, "dims", &more)) == PT_OK)
+            rc = s->rank + more > PT_MAX_RANK ? pt_fail(r->err, PT_ELIMIT, "rank %zu is over the limit of %d", s->rank + more, PT_MAX_RANK)
+                                              : pt_onnx_read_ints(r, &f, s->dims, &s->rank);
         if (rc < 0)
             return rc;
     }
     return rc;
 }
 
-int pt_onnx_read_value_info(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_value_info *out)
+/* Element of value k: indices are positions in row-major order, or one row of coordinates per value. -1: outside. */
+static int64_t sparse_position(const struct sparse *s, int64_t k)
 {
-    struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
-    struct pt_pb_field f;
-    int rc;
-    out->name = PT_STR("");
-    out->rank = -1;
-    while ((rc = pt_pb_next(&in, &f, r->err)) == 1) {
-        if (f.number == 1 && f.type == PT_PB_LEN)
-            out->name = f.bytes;
-        else if (f.number == 2 && f.type == PT_PB_LEN && (rc = read_type(r, f.bytes, out)) < 0)
-            return rc;
+    const struct pt_tensor *ix = &s->indices.t;
+    int64_t at = 0, v, total = pt_dims_product(s->dims, (int)s->rank);
+    if (ix->rank == 1) {
+        memcpy(&v, (const char *)ix->data + (size_t)k * sizeof v, sizeof v);
+        return v < 0 || v >= total ? -1 : v;
     }
+    for (size_t i = 0; i < s->rank; i++) {
+        memcpy(&v, (const char *)ix->data + ((size_t)k * s->rank + i) * sizeof v, sizeof v);
+        if (v < 0 || v >= s->dims[i])
+            return -1;
+        at = at * s->dims[i] + v;
+    }
+    return at;
+}
+
+static int make_dense(struct pt_onnx_reader *r, const struct sparse *s, struct pt_tensor *out)
+{
+    const struct pt_tensor *v = &s->values.t, *ix = &s->indices.t;
+    int64_t n = pt_tensor_count(v), last = -1;
+    size_t size = pt_dtype_size(v->dtype);
+    *out = (struct pt_tensor){.dtype = v->dtype, .rank = (int)s->rank};
+    memcpy(out->dims, s->dims, s->rank * sizeof *s->dims);
+    if (v->rank != 1 || ix->dtype != PT_INT64 || !size ||
+        !((ix->rank == 1 && ix->dims[0] == n) || (ix->rank == 2 && ix->dims[0] == n && ix->dims[1] == (int64_t)s->rank)))
+        return pt_fail(r->err, PT_EPARSE, "a sparse tensor of rank %zu has values %s and indices %s", s->rank, PT_SHAPE(v), PT_SHAPE(ix));
+    if (!pt_tensor_need(out->dtype, out->rank, out->dims, &out->size_bytes))
+        return pt_fail(r->err, PT_EINVAL, "shape %s is negative or too large", PT_SHAPE(out));
+    if (!(out->data = pt_onnx_array(r, out->size_bytes, 1)))
+        return pt_onnx_code(r);
+    for (int64_t k = 0; k < n; k++) {
+        int64_t at = sparse_position(s, k);
+        if (at <= last)
+            return pt_fail(r->err, PT_EPARSE, "index %lld of a sparse tensor is outside %s or not above the one before", (long long)k, PT_SHAPE(out));
+        memcpy((char *)out->data + (size_t)at * size, (const char *)v->data + (size_t)k * size, size);
+        last = at;
+    }
+    return PT_OK;
+}
+
+int pt_onnx_read_sparse(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_tensor *out)
+{
+    struct sparse s = {0};
+    s.values.name = s.indices.name = PT_STR("");
+    int rc = read_sparse_fields(r, bytes, &s);
+    if (rc == PT_OK && (s.values.t.dtype == PT_UNDEFINED || s.indices.t.dtype == PT_UNDEFINED))
+        rc = pt_fail(r->err, PT_EPARSE, "a sparse tensor lacks its values or indices");
+    out->name = s.values.name;
+    if (rc == PT_OK && (rc = make_dense(r, &s, &out->t)) < 0)
+        pt_wrap(r->err, "tensor '" PT_STR_FMT "'", PT_STR_ARG(out->name));
     return rc;
 }

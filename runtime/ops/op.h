@@ -43,6 +43,9 @@ enum pt_op_flags {
     PT_OP_SAME_TYPE = 8, /* all given inputs have one element type */
     PT_OP_WIDEN = 16,    /* run sees half-precision operands as float32: widen.h */
     PT_OP_RANDOM = 32,   /* another result every time: never folded or computed once for two */
+    PT_OP_DYNAMIC = 256, /* always needs data: infer would call pt_op_needs_data() for any operand (SequenceAt): saves compiling in between */
+    PT_OP_CONTROL = 512, /* runs its bodies: exec/control.c has it, infer and run are NULL */
+    PT_OP_MAY_LACK = 2048, /* inputs below min_in may be left empty */
 };
 
 struct pt_op_ctx {
@@ -71,6 +74,7 @@ struct pt_op {
     size_t params_size;
     pt_op_fn infer, run;
     pt_op_prepare_fn prepare;                    /* NULL: nothing to prepare */
+    int (*check)(const struct pt_node *n, struct pt_err *err); /* when a model is opened, before types are known; NULL: nothing to check */
     uint64_t (*macs)(const struct pt_op_ctx *c); /* NULL: none worth counting */
 };
 

@@ -12,6 +12,7 @@ set(PT_OPS_SOURCES
   ops/compress.c
   ops/concat.c
   ops/constant.c
+  ops/control.c
   ops/conv.c
   ops/conv_integer.c
   ops/cumulate.c
@@ -59,6 +60,7 @@ set(PT_OPS_SOURCES
   ops/norm_axes.c
   ops/onehot.c
   ops/op.c
+  ops/optional.c
   ops/order.c
   ops/pad.c
   ops/pool.c
@@ -79,6 +81,10 @@ set(PT_OPS_SOURCES
   ops/roi.c
   ops/scatter.c
   ops/rotary.c
+  ops/scatter.c
+  ops/rotary.c
+  ops/scatter.c
+  ops/sequence.c
   ops/shape.c
   ops/signal.c
   ops/slice.c

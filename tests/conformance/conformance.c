@@ -37,38 +37,29 @@ struct options {
     unsigned timeout_s;
 };
 
-/* A tensor file: its bytes stay mapped, its data is copied to where kernels may expect it. */
-struct file_tensor {
+/* A file with a TensorProto, SequenceProto or OptionalProto: its bytes stay mapped, what they hold lies in the arena. */
+struct file_value {
     struct pt_map_file file;
     struct pt_arena arena;
     struct pt_tensor t;
-    void *copy;
 };
 
-static int file_tensor_load(struct file_tensor *f, const char *path, struct pt_err *err)
+/* Of the kind that the model declares. An empty file is an empty message: an optional without a value. */
+static int file_value_load(struct file_value *f, const char *path, const struct pt_value_info *info, struct pt_err *err)
 {
-    struct pt_onnx_tensor read = {0};
-    if (pt_map_file_open(path, &f->file, err) < 0)
-        return err->code;
-    struct pt_onnx_reader r = {.arena = &f->arena, .err = err};
-    if (pt_onnx_read_tensor(&r, (struct pt_str){f->file.data, f->file.len}, &read) < 0)
-        return pt_wrap(err, "read %s", path);
-    f->t = read.t;
-    f->copy = pt_alloc_aligned(f->t.size_bytes ? f->t.size_bytes : 1);
-    if (!f->copy)
-        return pt_fail(err, PT_ENOMEM, "out of memory");
-    if (f->t.size_bytes)
-        memcpy(f->copy, f->t.data, f->t.size_bytes);
-    f->t.data = f->copy;
-    return PT_OK;
+    int rc = pt_map_file_open(path, &f->file, err);
+    if (rc == PT_EPARSE && info && pt_is_kind(info->dtype))
+        rc = PT_OK;
+    if (rc == PT_OK)
+        rc = pt_onnx_read_value(f->file.data, f->file.len, info ? info->dtype : PT_UNDEFINED, &f->arena, &f->t, NULL, err);
+    return rc < 0 ? pt_wrap(err, "read %s", path) : PT_OK;
 }
 
-static void file_tensor_finish(struct file_tensor *f)
+static void file_value_finish(struct file_value *f)
 {
-    pt_free(f->copy);
     pt_arena_finish(&f->arena);
     pt_map_file_close(&f->file);
-    *f = (struct file_tensor){0};
+    *f = (struct file_value){0};
 }
 
 /* --- comparison ------------------------------------------------------------------------------------------------------ */
@@ -143,10 +134,41 @@ static int in_range(const struct pt_tensor *got, const struct pt_tensor *want, s
     return PT_OK;
 }
 
+static int compare(const struct pt_tensor *got, const struct pt_tensor *want, const struct options *o, double *worst, struct pt_err *err);
+
+static int compare_items(const struct pt_sequence *got, const struct pt_sequence *want, const struct options *o, double *worst, struct pt_err *err)
+{
+    if (got->count != want->count)
+        return pt_fail(err, PT_EINTERNAL, "has %zu items, expected %zu", got->count, want->count);
+    for (size_t i = 0; i < want->count; i++) {
+        int rc = compare(&got->items[i], &want->items[i], o, worst, err);
+        if (rc < 0)
+            return pt_wrap(err, "item %zu", i);
+    }
+    return PT_OK;
+}
+
+static int compare_kinds(const struct pt_tensor *got, const struct pt_tensor *want, const struct options *o, double *worst, struct pt_err *err)
+{
+    if (want->dtype == PT_SEQUENCE)
+        return compare_items(got->data, want->data, o, worst, err);
+    if (want->dtype == PT_MAP) {
+        const struct pt_map_value *g = got->data, *w = want->data;
+        int rc = compare(&g->keys, &w->keys, o, worst, err);
+        return rc < 0 ? rc : compare(&g->values, &w->values, o, worst, err);
+    }
+    const struct pt_tensor *g = ((const struct pt_optional *)got->data)->value, *w = ((const struct pt_optional *)want->data)->value;
+    if (!g != !w)
+        return pt_fail(err, PT_EINTERNAL, "is %s, expected %s", g ? PT_SHAPE(g) : "empty", w ? PT_SHAPE(w) : "empty");
+    return w ? compare(g, w, o, worst, err) : PT_OK;
+}
+
 static int compare(const struct pt_tensor *got, const struct pt_tensor *want, const struct options *o, double *worst, struct pt_err *err)
 {
     if (got->dtype != want->dtype || !pt_dims_equal(got, want))
         return pt_fail(err, PT_EINTERNAL, "is %s, expected %s", PT_SHAPE(got), PT_SHAPE(want));
+    if (pt_is_kind(want->dtype))
+        return compare_kinds(got, want, o, worst, err);
     if (o->random)
         return in_range(got, want, err);
     if (is_float(want->dtype))
@@ -166,12 +188,12 @@ static bool data_path(char *path, size_t size, const char *dir, int set, const c
 
 static int run_set(struct pt_session *s, struct pt_run *r, const char *dir, int set, const struct options *o, double *worst, struct pt_err *err)
 {
-    struct file_tensor inputs[MAX_TENSORS] = {0}, want = {0};
+    struct file_value inputs[MAX_TENSORS] = {0}, want = {0};
     char path[4096];
     size_t n = 0, outputs = 0;
     int rc = PT_OK;
     for (; rc == PT_OK && n < MAX_TENSORS && data_path(path, sizeof path, dir, set, "input", n); n++) {
-        rc = file_tensor_load(&inputs[n], path, err);
+        rc = file_value_load(&inputs[n], path, pt_session_input(s, n), err);
         if (rc == PT_OK)
             rc = pt_run_set_input(r, n, &inputs[n].t, err);
     }
@@ -179,17 +201,17 @@ static int run_set(struct pt_session *s, struct pt_run *r, const char *dir, int 
         rc = pt_run_execute(r, err);
     for (; rc == PT_OK && data_path(path, sizeof path, dir, set, "output", outputs); outputs++) {
         const struct pt_tensor *got = pt_run_output(r, outputs);
-        rc = file_tensor_load(&want, path, err);
+        rc = file_value_load(&want, path, pt_session_output(s, outputs), err);
         if (rc == PT_OK)
             rc = got ? compare(got, &want.t, o, worst, err) : pt_fail(err, PT_EINTERNAL, "missing");
         if (rc < 0)
             rc = pt_wrap(err, "set %d: output %zu", set, outputs);
-        file_tensor_finish(&want);
+        file_value_finish(&want);
     }
     if (rc == PT_OK && (outputs == 0 || outputs != pt_session_output_count(s)))
         rc = pt_fail(err, PT_EINTERNAL, "set %d: %zu outputs expected, the model has %zu", set, outputs, pt_session_output_count(s));
     for (size_t i = 0; i < n; i++)
-        file_tensor_finish(&inputs[i]);
+        file_value_finish(&inputs[i]);
     return rc;
 }
 

@@ -13,7 +13,8 @@
  *
  * A session is a model made ready: immutable, safe to share between threads. A run is the state of one execution at a time
  * (arena, inputs, outputs); make one per thread that executes. The first execution with new input shapes compiles a program for
- * them (the session keeps a bounded number) and sizes the arena; later ones with the same shapes allocate nothing.
+ * them (the session keeps a bounded number) and sizes the arena; later ones with the same shapes allocate nothing. The same holds where shapes
+ * depend on values in the model: the program stops there and goes on with one for the shapes that came out.
  *
  * Every function that can fail returns 0 or a negative code and, if err is not NULL, a one-line message that names the node, the
  * attribute, the input and the value concerned. No input, model or data, ends the process.
@@ -110,6 +111,10 @@ struct pt_session_options {
     int max_programs;           /* compiled programs kept, least recently used leave; 0 = 8 */
     uint64_t max_arena_bytes;   /* planned memory of one run; over it is an error; 0 = 64 GiB */
     bool no_opt;                /* run each node as its reference operator: no rewrites, no kernels; for comparisons */
+    const char *folder;         /* of files with weights that the model names; NULL: the model file's own, none for a model in memory */
+    /* Names of initializers that shall be inputs of the session (behind its others, to be set for every run), NULL-terminated; NULL: none. Else an
+     * initializer is a constant, also one that the file lists as an input: what overrides a default decides how the model is compiled. */
+    const char *const *overridable;
 };
 /* Maps the file (weights are not copied) and prepares it. opts may be NULL. The file must not change while the session lives. */
 PT_API int pt_session_open(const char *path, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err);
@@ -128,11 +133,11 @@ PT_API int pt_session_output_index(const struct pt_session *s, const char *name)
 struct pt_run;
 PT_API int pt_run_create(struct pt_session *s, struct pt_run **out, struct pt_err *err);
 PT_API void pt_run_destroy(struct pt_run *r);
-/* Borrows t->data until execute returns; checks dtype, rank, fixed dims, size, and that data is aligned for its type. */
+/* Borrows t->data, and all that it points to, until execute returns; checks dtype, rank, fixed dims, size, and that data is aligned for its type. */
 PT_API int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err);
 /* Runs the model on the calling thread and the pool. All inputs must be set. */
 PT_API int pt_run_execute(struct pt_run *r, struct pt_err *err);
-/* Valid until the next execute or destroy; NULL before the first successful one. */
+/* Valid until the next execute or destroy; NULL before the first successful one. Its dims may depend on the inputs' values. */
 PT_API const struct pt_tensor *pt_run_output(const struct pt_run *r, size_t i);
 /* From any thread: makes the current execution stop between two steps with PT_ECANCELED (a later one is not affected). */
 PT_API void pt_run_cancel(struct pt_run *r);

@@ -46,7 +46,7 @@ static int check_same(const char *text, const char *const *types)
             if (fabsf(((float *)a->data)[k] - ((float *)b->data)[k]) > 2e-5f * (1 + fabsf(((float *)b->data)[k])))
                 fail_msg("output %zu, element %lld: %g, the reference has %g", i, (long long)k, (double)((float *)a->data)[k], (double)((float *)b->data)[k]);
     }
-    steps = s[0]->programs[0]->step_count;
+    steps = s[0]->units[0].programs[0]->step_count;
     for (int k = 0; k < 2; k++) {
         pt_run_destroy(r[k]);
         pt_session_close(s[k]);
@@ -206,7 +206,7 @@ static void long_chains(void **state)
     assert_int_equal(pt_run_create(s, &r, &err), PT_OK);
     assert_int_equal(pt_run_set_input(r, 0, &in, &err), PT_OK);
     assert_int_equal(pt_run_execute(r, &err), PT_OK);
-    const struct pt_program *p = s->programs[0];
+    const struct pt_program *p = s->units[0].programs[0];
     for (int i = 0; i < p->slot_count; i++) {
         if (p->slots[i].place != PT_PLACE_ALIAS)
             continue;

@@ -427,7 +427,7 @@ int test_same(const char *text)
     }
     for (size_t i = 0; i < pt_session_output_count(s[0]); i++)
         check_equal(pt_run_output(r[0], i), pt_run_output(r[1], i), i, text);
-    int steps = s[0]->programs[0]->step_count;
+    int steps = s[0]->units[0].programs[0]->step_count;
     for (int k = 0; k < 2; k++) {
         pt_run_destroy(r[k]);
         pt_session_close(s[k]);

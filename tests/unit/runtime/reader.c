@@ -140,7 +140,7 @@ static void tensors(void **state)
            pt_pb_put_varint(&t, 1, 1ull << 32), pt_pb_put_varint(&t, 1, 1ull << 32), pt_pb_put_varint(&t, 2, PT_FLOAT));
     TENSOR(PT_EPARSE, "tensor 'w': int64 elements cannot be in data field 4", pt_pb_put_varint(&t, 1, 1), pt_pb_put_varint(&t, 2, PT_INT64),
            pt_pb_put_i32(&t, 4, bits));
-    TENSOR(PT_EUNSUPPORTED, "tensor 'w': external data is not supported yet (data_location 1)", pt_pb_put_varint(&t, 2, PT_FLOAT),
+    TENSOR(PT_EUNSUPPORTED, "tensor 'w': external data '': a model read from memory needs the option that names its folder", pt_pb_put_varint(&t, 2, PT_FLOAT),
            pt_pb_put_varint(&t, 14, 1));
     TENSOR(PT_EPARSE, "tensor 'w': strings cannot be in raw_data", pt_pb_put_varint(&t, 2, PT_STRING), pt_pb_put_bytes(&t, 9, "abcd", 4));
     TENSOR(PT_ELIMIT, "tensor 'w': rank 17 is over the limit of 16", pt_pb_put_bytes(&t, 1, "\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1\1", 17),

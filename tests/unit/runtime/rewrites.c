@@ -70,12 +70,13 @@ static void put_graph(struct pt_buf *b, const struct pt_graph *g)
 static void golden(const char *names, const char *before, const char *after)
 {
     struct pt_buf model = test_model(before), text = PT_BUF_INIT(0);
+    struct pt_graph_source src = {.model = model.data, .len = model.len, .const_cap = 1 << 20};
     struct pt_graph g;
     struct pt_err err = {0};
     uint32_t on;
     assert_int_equal(pt_rewrite_parse(names, &on, &err), PT_OK);
     on |= PT_REWRITE_BIT(dead);
-    if (pt_graph_init(&g, model.data, model.len, 1 << 20, &err) < 0 || pt_graph_prune(&g, &err) < 0 || pt_graph_check_supported(&g, &err) < 0 ||
+    if (pt_graph_init(&g, &src, &err) < 0 || pt_graph_prune(&g, &err) < 0 || pt_graph_check_supported(&g, &err) < 0 ||
         pt_graph_rewrite(&g, ~on, &err) < 0)
         fail_msg("%s\nof model:\n%s", err.msg, before);
     put_graph(&text, &g);
