@@ -5,6 +5,7 @@
  */
 #include "runtime/compile/lower.h"
 
+#include "runtime/ops/clip.h"
 #include "runtime/ops/concat.h"
 #include "runtime/ops/layernorm.h"
 #include "runtime/ops/softmax.h"
@@ -92,12 +93,10 @@ int pt_lower_unary(struct pt_lower *l)
 int pt_lower_clip(struct pt_lower *l)
 {
     const struct pt_slot *lo = pt_lower_given(l, pt_lower_in(l, 1)), *hi = pt_lower_given(l, pt_lower_in(l, 2));
-    const float *old = l->item->params;
-    if (l->item->node->version < 11)
-        return pt_fuse_act(l, PT_ACT_CLIP, old[0], old[1]) ? 1 : emit_unary(l, PT_UNARY_CLIP, old[0], old[1]);
+    const struct pt_clip_params *p = l->item->params;
     if ((lo && lo->place != PT_PLACE_CONST) || (hi && hi->place != PT_PLACE_CONST))
         return 0;
-    float min = lo ? (float)pt_elem_f64(&lo->t, 0) : -__builtin_inff(), max = hi ? (float)pt_elem_f64(&hi->t, 0) : __builtin_inff();
+    float min = (float)(lo ? pt_elem_f64(&lo->t, 0) : p->min), max = (float)(hi ? pt_elem_f64(&hi->t, 0) : p->max);
     return pt_fuse_act(l, PT_ACT_CLIP, min, max) ? 1 : emit_unary(l, PT_UNARY_CLIP, min, max);
 }
 

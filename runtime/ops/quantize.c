@@ -115,17 +115,22 @@ static int quantize_infer(struct pt_op_ctx *c)
     if (precision && !(PT_TS_REAL & PT_T(precision)))
         return pt_op_fail(c, PT_EINVAL, "attribute 'precision' is %s, not a float type", pt_dtype_name((enum pt_dtype)precision));
     p->overflow = !saturate;
-    p->precision = precision ? (enum pt_dtype)precision : PT_TS_HALF & PT_T(c->in[1]->dtype) ? c->in[1]->dtype : PT_FLOAT;
+    p->precision = precision                            ? (enum pt_dtype)precision
+                   : PT_TS_HALF & PT_T(c->in[1]->dtype) ? c->in[1]->dtype
+                   : c->in[0]->dtype == PT_INT32        ? PT_DOUBLE
+                                                        : PT_FLOAT;
     pt_op_set_out(c, 0, (enum pt_dtype)out, c->in[0]->rank, c->in[0]->dims);
     return PT_OK;
 }
 
-static float divide(float x, float scale, enum pt_dtype precision)
+static double divide(double x, double scale, enum pt_dtype precision)
 {
-    float q = x / scale;
+    if (precision == PT_DOUBLE)
+        return x / scale;
+    float q = (float)x / (float)scale;
     if (precision == PT_FLOAT16)
-        return pt_f16_to_f32(pt_f32_to_f16(q));
-    return precision == PT_BFLOAT16 ? pt_bf16_to_f32(pt_f32_to_bf16(q)) : q;
+        q = pt_f16_to_f32(pt_f32_to_f16(q));
+    return (double)(precision == PT_BFLOAT16 ? pt_bf16_to_f32(pt_f32_to_bf16(q)) : q);
 }
 
 static double saturate(double q, double lo, double hi)
@@ -140,14 +145,14 @@ static int quantize_run(struct pt_op_ctx *c)
     int64_t total = pt_tensor_count(y);
     bool real = pt_dtype_kind(y->dtype) == PT_KIND_FLOAT;
     double lo = real ? 0 : (double)pt_int_min(y->dtype), hi = real ? 0 : (double)pt_int_max(y->dtype);
-    float x[PT_BLOCK], scale[PT_BLOCK], zero[PT_BLOCK];
-    double q[PT_BLOCK];
+    float scale[PT_BLOCK], zero[PT_BLOCK];
+    double x[PT_BLOCK], q[PT_BLOCK];
     for (int64_t at = 0; at < total; at += PT_BLOCK) {
         int64_t n = total - at < PT_BLOCK ? total - at : PT_BLOCK;
-        pt_load_f32(c->in[0], at, n, x);
+        pt_load_f64(c->in[0], at, n, x);
         load_entries(c, p, at, n, scale, zero);
         for (int64_t i = 0; i < n; i++) {
-            double v = (double)divide(x[i], scale[i], p->precision);
+            double v = divide(x[i], (double)scale[i], p->precision);
             q[i] = real ? v + (double)zero[i] : saturate(rint(v) + (double)zero[i], lo, hi);
         }
         pt_store_f64_rounding(y, at, n, q, (struct pt_rounding){.overflow = p->overflow});

@@ -81,6 +81,9 @@ static int unary_run(struct pt_op_ctx *c)
     FLOATS(sym, expr) \
     ROW(sym, op_name, V sinces, PT_TS_REAL, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, __VA_ARGS__)
 
+/* Held in [0, 1]; NaN stays. */
+#define unit(v) ((v) < 0 ? 0 : (v) > 1 ? 1 : (v))
+
 FLOAT_OP(leaky_relu, "LeakyRelu", (1, 6, 16), x < 0 ? x * p[0] : x, {"alpha"}, {0.01f})
 FLOAT_OP(sigmoid, "Sigmoid", (1, 6, 13), 1 / (1 + exp(-x)), NOATTR)
 FLOAT_OP(tanh, "Tanh", (1, 6, 13), tanh(x), NOATTR)
@@ -102,15 +105,14 @@ FLOAT_OP(cosh, "Cosh", (9, 22), cosh(x), NOATTR)
 FLOAT_OP(asinh, "Asinh", (9, 22), asinh(x), NOATTR)
 FLOAT_OP(acosh, "Acosh", (9, 22), acosh(x), NOATTR)
 FLOAT_OP(atanh, "Atanh", (9, 22), atanh(x), NOATTR)
-FLOAT_OP(erf, "Erf", (9, 13), erf(x), NOATTR)
 FLOAT_OP(softplus, "Softplus", (1, 22), x > 0 ? x + log1p(exp(-x)) : log1p(exp(x)), NOATTR)
 FLOAT_OP(softsign, "Softsign", (1, 22), x / (1 + fabs(x)), NOATTR)
 FLOAT_OP(elu, "Elu", (1, 6, 22), x < 0 ? p[0] * expm1(x) : x, {"alpha"}, {1})
 FLOAT_OP(celu, "Celu", (12), x < 0 ? p[0] * expm1(x / p[0]) : x, {"alpha"}, {1})
 FLOAT_OP(selu, "Selu", (1, 6, 22), p[1] * (x > 0 ? x : p[0] * expm1(x)), {"alpha", "gamma"}, {1.67326319217681884765625f, 1.05070102214813232421875f})
 FLOAT_OP(thresholded_relu, "ThresholdedRelu", (1, 10, 22), x > p[0] ? x : 0, {"alpha"}, {1})
-FLOAT_OP(hard_sigmoid, "HardSigmoid", (1, 6, 22), fmax(0, fmin(1, p[0] * x + p[1])), {"alpha", "beta"}, {0.2f, 0.5f})
-FLOAT_OP(hard_swish, "HardSwish", (14, 22), x *fmax(0, fmin(1, x / 6 + 0.5f)), NOATTR)
+FLOAT_OP(hard_sigmoid, "HardSigmoid", (1, 6, 22), unit(p[0] * x + p[1]), {"alpha", "beta"}, {0.2f, 0.5f})
+FLOAT_OP(hard_swish, "HardSwish", (14, 22), x *unit(x / 6 + 0.5f), NOATTR)
 FLOAT_OP(swish, "Swish", (24), x / (1 + exp(-p[0] * x)), {"alpha"}, {1})
 FLOAT_OP(mish, "Mish", (18, 22), x *tanh(x > 0 ? x + log1p(exp(-x)) : log1p(exp(x))), NOATTR)
 
@@ -136,6 +138,11 @@ INT_NEG(PT_INT32, int32_t, uint32_t, i32)
 INT_NEG(PT_INT64, int64_t, uint64_t, i64)
 LOOP(neg_f32, float, float, -x)
 LOOP(neg_f64, double, double, -x)
+
+#define ERF(id, T, U, s) LOOP(erf_##s, T, T, erf((float)x))
+PT_INT_ROWS(ERF)
+LOOP(erf_f32, float, float, erf(x))
+LOOP(erf_f64, double, double, erf(x))
 
 /* NaN has no sign and stays */
 #define SIGN(id, T, U, s) LOOP(sign_##s, T, T, x > 0 ? 1 : x == 0 ? 0 : x < 0 ? -1 : x)
@@ -169,6 +176,9 @@ static const loop_fn abs_fns[PT_DTYPE_COUNT] = {PT_NUM_ROWS(AT)};
 #define FAMILY(s) sign_##s
 static const loop_fn sign_fns[PT_DTYPE_COUNT] = {PT_NUM_ROWS(AT)};
 #undef FAMILY
+#define FAMILY(s) erf_##s
+static const loop_fn erf_fns[PT_DTYPE_COUNT] = {PT_NUM_ROWS(AT)};
+#undef FAMILY
 #define FAMILY(s) bitnot_##s
 static const loop_fn bitwise_not_fns[PT_DTYPE_COUNT] = {PT_INT_ROWS(AT)};
 #undef FAMILY
@@ -178,6 +188,7 @@ static const loop_fn neg_fns[PT_DTYPE_COUNT] = {SIGNED(neg)};
 static const loop_fn relu_fns[PT_DTYPE_COUNT] = {SIGNED(relu)};
 
 ROW(abs, "Abs", V(1, 6, 13), PT_TS_NUM | PT_TS_HALF, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
+ROW(erf, "Erf", V(9, 13), PT_TS_NUM | PT_TS_HALF, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
 ROW(sign, "Sign", V(9, 13), PT_TS_NUM | PT_TS_HALF, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
 ROW(bitwise_not, "BitwiseNot", V(18), PT_TS_ALLINT, PT_UNDEFINED, PT_OP_INPLACE, NOATTR)
 ROW(neg, "Neg", V(1, 6, 13), PT_TS_INT | PT_TS_REAL, PT_UNDEFINED, PT_OP_INPLACE | PT_OP_WIDEN, NOATTR)
