@@ -105,6 +105,10 @@ static void finish(struct probe *p)
 static void merge(struct pt_type *to, const struct pt_tensor *a, const struct pt_tensor *b)
 {
     const struct pt_tensor *t = a->dtype != PT_UNDEFINED ? a : b;
+    if (t->dtype == PT_UNDEFINED) {
+        *to = (struct pt_type){.rank = -1};
+        return;
+    }
     bool both = a->dtype != PT_UNDEFINED && b->dtype == a->dtype;
     *to = (struct pt_type){.dtype = t->dtype, .exact = both, .rank = both && a->rank != b->rank ? -1 : t->rank};
     for (int i = 0; i < to->rank; i++)
