@@ -37,6 +37,11 @@ int pt_log_level_parse(const char *s)
     return -1;
 }
 
+void pt_log_level_set(enum pt_log_level level)
+{
+    atomic_store(&threshold, (int)level);
+}
+
 enum pt_log_level pt_log_level_get(void)
 {
     return (enum pt_log_level)atomic_load_explicit(&threshold, memory_order_relaxed);

@@ -18,6 +18,7 @@ void pt_log_setup(const char *program, enum pt_log_level level, enum pt_log_form
 /* "debug", "info", "warn", "error", "off" -> level, or -1. */
 int pt_log_level_parse(const char *s);
 enum pt_log_level pt_log_level_get(void);
+void pt_log_level_set(enum pt_log_level level);
 /* msg, then key, value pairs (const char *), then NULL. A NULL value is written as null. */
 void pt_log(enum pt_log_level level, const char *msg, ...) __attribute__((sentinel));
 /* For values that are numbers: formats into the caller's buffer and returns it. */

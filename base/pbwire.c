@@ -111,3 +111,29 @@ void pt_pb_put_i64(struct pt_buf *b, uint32_t number, uint64_t bits)
     put_tag(b, number, PT_PB_I64);
     pt_buf_append(b, &bits, sizeof bits);
 }
+
+/* One byte is left for the length, which is right for most; a longer one moves the content. */
+size_t pt_pb_begin(struct pt_buf *b, uint32_t number)
+{
+    pt_pb_put_raw_varint(b, (uint64_t)number << 3 | PT_PB_LEN);
+    pt_buf_putc(b, 0);
+    return b->len;
+}
+
+void pt_pb_end(struct pt_buf *b, size_t begun)
+{
+    if (b->failed)
+        return;
+    size_t len = b->len - begun, more = 0;
+    for (size_t n = len; n > 127; n >>= 7)
+        more++;
+    if (more && !pt_buf_reserve(b, more))
+        return;
+    char *at = b->data + begun - 1;
+    if (more)
+        memmove(at + 1 + more, at + 1, len);
+    b->len += more;
+    for (size_t n = len; more; n >>= 7, more--)
+        *at++ = (char)(n | 0x80);
+    *at = (char)(len >> 7 * (size_t)(at - (b->data + begun - 1)));
+}

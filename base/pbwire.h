@@ -32,6 +32,9 @@ void pt_pb_put_varint(struct pt_buf *b, uint32_t number, uint64_t v);
 void pt_pb_put_bytes(struct pt_buf *b, uint32_t number, const void *p, size_t len);
 void pt_pb_put_i32(struct pt_buf *b, uint32_t number, uint32_t bits);
 void pt_pb_put_i64(struct pt_buf *b, uint32_t number, uint64_t bits);
+/* A nested message: what is written between the two is its content. Several may be open, innermost ended first. */
+size_t pt_pb_begin(struct pt_buf *b, uint32_t number);
+void pt_pb_end(struct pt_buf *b, size_t begun);
 void pt_pb_put_raw_varint(struct pt_buf *b, uint64_t v); /* inside packed fields */
 
 #endif

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 static const char help[] =
-    "usage: pintle serve MODEL.onnx|URL [--name N] [--port 8080] [--metrics-port 8082] [OPTION...]\n"
+    "usage: pintle serve MODEL.onnx|URL [--name N] [--port 8080] [--grpc-port N] [--metrics-port 8082] [OPTION...]\n"
     "\n"
     "Serves one model over HTTP (Open Inference Protocol) until SIGTERM or Ctrl-C. URL: https://..., http://... or file:///...\n"
     "\n"
@@ -24,6 +24,7 @@ static const char help[] =
     "      --model-version V      its version (default 1)\n"
     "      --digest sha256:HEX    serve it only if it has this digest\n"
     "      --port N               predictions (default 8080; 0: any free port)\n"
+    "      --grpc-port N          a second port for the same protocols; the first takes gRPC too (default none)\n"
     "      --metrics-port N       /metrics for Prometheus (default 8082; 0: any free port)\n"
     "      --threads N            CPUs to use (default 0: the limit of this process)\n"
     "      --concurrency N        requests in flight (default 8)\n"
@@ -40,6 +41,7 @@ static const struct {
     {"model-version", PT_CONFIG_MODEL, "version"},
     {"digest", PT_CONFIG_MODEL, "digest"},
     {"port", PT_CONFIG_SERVING, "port"},
+    {"grpc-port", PT_CONFIG_SERVING, "grpcPort"},
     {"metrics-port", PT_CONFIG_SERVING, "metricsPort"},
     {"threads", PT_CONFIG_RUNTIME, "threads"},
     {"concurrency", PT_CONFIG_RUNTIME, "concurrency"},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * http_conn.h: private to net/: one connection of the HTTP server, shared by http_server.c (its life, reading) and http_reply.c (requests as
- * handlers see them, writing).
+ * http_conn.h: private to net/: one connection of the HTTP server, shared by http_server.c (its life, reading), http_request.c (requests as
+ * handlers see them), http_reply.c (writing HTTP/1.1) and http2.c (everything of HTTP/2).
  */
 #ifndef PT_NET_HTTP_CONN_H
 #define PT_NET_HTTP_CONN_H
@@ -11,13 +11,34 @@
 #include "net/stream.h"
 
 /* READING -> HANDLING (a request is complete) -> [STREAMING] -> [FLUSHING] (the socket is full) -> READING or LINGERING.
- * READING -> HANDLING -> LINGERING as well when a request is refused; any -> CLOSED. Changed only by the functions below and in http_server.c. */
-enum pt_http_conn_state { PT_CONN_READING, PT_CONN_HANDLING, PT_CONN_STREAMING, PT_CONN_FLUSHING, PT_CONN_LINGERING, PT_CONN_CLOSED };
+ * READING -> HANDLING -> LINGERING as well when a request is refused; READING -> HTTP2 by its preface, -> LINGERING; any -> CLOSED. Changed only by
+ * the functions below and in http_server.c. */
+enum pt_http_conn_state { PT_CONN_READING, PT_CONN_HANDLING, PT_CONN_STREAMING, PT_CONN_FLUSHING, PT_CONN_HTTP2, PT_CONN_LINGERING, PT_CONN_CLOSED };
 
 /* What the deadline stands for while reading. */
 enum pt_http_wait { PT_WAIT_IDLE, PT_WAIT_HEAD, PT_WAIT_BODY };
 
+/* How a request's version of HTTP reads and writes it; reply, begin, chunk and end as http_server.h says. */
+struct pt_http_request_ops {
+    struct pt_str (*method)(const struct pt_http_request *r);
+    struct pt_str (*target)(const struct pt_http_request *r);
+    const struct pt_http_header *(*headers)(const struct pt_http_request *r, size_t *count);
+    struct pt_buf *(*body)(const struct pt_http_request *r);
+    struct pt_http_server *(*server)(const struct pt_http_request *r);
+    void (*reply)(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count,
+                  struct pt_str body, struct pt_buf *own);
+    void (*reply_trailers)(struct pt_http_request *r, const char *content_type, const struct pt_http_header *headers, size_t header_count,
+                           struct pt_buf *body, const struct pt_http_header *trailers, size_t trailer_count); /* NULL: not in this version */
+    void (*begin)(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count);
+    int (*chunk)(struct pt_http_request *r, struct pt_str data);
+    void (*end)(struct pt_http_request *r, const struct pt_http_header *trailers, size_t count);
+    void (*read_body)(struct pt_http_request *r, const struct pt_http_body_ops *ops, void *arg); /* NULL: bodies are always collected */
+    void (*pause_body)(struct pt_http_request *r, bool pause);
+};
+extern const struct pt_http_request_ops pt_http1_ops;
+
 struct pt_http_request {
+    const struct pt_http_request_ops *ops;
     void (*on_close)(void *arg);
     void *close_arg;
     void (*on_drain)(void *arg);
@@ -45,6 +66,11 @@ struct pt_http_conn {
     struct pt_buf stash; /* came while a request was being answered */
     size_t stash_off;
     struct pt_http_request req;
+    size_t preface;      /* bytes of HTTP/2's preface seen at the start of the connection */
+    bool asked;          /* it has had a request: what looks like a preface is none */
+    struct pt_h2 *h2;    /* with PT_CONN_HTTP2 */
+    struct pt_timer age; /* when it is old enough to end, */
+    bool old;            /* and whether it is */
 };
 
 struct pt_http_server {
@@ -54,8 +80,10 @@ struct pt_http_server {
     size_t max_header_bytes, max_body_bytes;
     char too_large[64]; /* says max_body_bytes */
     int64_t idle_timeout_ms, header_timeout_ms, body_timeout_ms;
-    unsigned max_connections;
-    pt_http_handler_fn handler;
+    int64_t max_age_ms;
+    unsigned max_connections, max_streams;
+    bool http2;
+    pt_http_handler_fn handler, on_head;
     void *arg;
     struct pt_http_conn *conns;
     unsigned conn_count; /* open */
@@ -80,5 +108,27 @@ void pt_conn_reply_done(struct pt_http_conn *c);
 void pt_conn_refuse(struct pt_http_conn *c, int status, const char *reason);
 /* There may be output that the client does not take: watch its progress. */
 void pt_conn_watch_output(struct pt_http_conn *c);
+
+/* Writes the Date header's value for now into the server's cache and returns it. */
+struct pt_str pt_server_date(struct pt_http_server *s);
+/* Closes the connection, at once. Its memory goes later. */
+void pt_conn_close(struct pt_http_conn *c);
+/* Sends what is pending and then closes. */
+void pt_conn_linger(struct pt_http_conn *c);
+void pt_conn_set_deadline(struct pt_http_conn *c, int64_t delay_ms);
+/* {"error": reason} as a whole reply. */
+void pt_request_refuse(struct pt_http_request *r, int status, const char *reason);
+
+/* --- http2.c: what a connection does once it speaks HTTP/2 -------------------------------------------------------------------------- */
+extern const char pt_h2_preface[24];
+/* Feeds the preface. PT_ENOMEM. */
+int pt_h2_start(struct pt_http_conn *c);
+void pt_h2_data(struct pt_http_conn *c, const char *p, size_t len);
+void pt_h2_drained(struct pt_http_conn *c); /* what was pending is sent */
+void pt_h2_on_deadline(struct pt_http_conn *c, int64_t now_ms);
+void pt_h2_retire(struct pt_http_conn *c); /* tells the client to go elsewhere; new streams are still served for a moment */
+void pt_h2_shut(struct pt_http_conn *c);   /* no new streams; closes when those there are have ended */
+bool pt_h2_is_idle(const struct pt_http_conn *c);
+void pt_h2_destroy(struct pt_http_conn *c); /* every request gets its on_close */
 
 #endif

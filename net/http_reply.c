@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * http_reply.c: a request as its handler sees it, and the replies.
+ * http_reply.c: a request of HTTP/1.1 behind the interface that all versions share, and its replies.
  *
  * A reply's head is built in a buffer of the server and goes out together with the body in one system call; only what the socket does not
  * take is copied (or, for pt_http_reply_buf, kept where it is).
@@ -9,122 +9,35 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <strings.h>
 #include <time.h>
 
 #define STREAM_FULL_BYTES ((size_t)1 << 20)
 #define STREAM_CUT_BYTES ((size_t)64 << 20)
 
 /* --- the request ------------------------------------------------------------------------------------------------------ */
-struct pt_str pt_http_method(const struct pt_http_request *r)
+static struct pt_str method(const struct pt_http_request *r)
 {
     return pt_str(llhttp_method_name((llhttp_method_t)pt_conn_of(r)->msg.parser.method));
 }
 
-/* Path and query of the target: origin form "/p?q", absolute form "http://h/p?q", or "*". */
-static struct pt_str origin_form(const struct pt_http_request *r)
+static struct pt_str target(const struct pt_http_request *r)
 {
-    struct pt_str t = pt_http_msg_target(&pt_conn_of(r)->msg);
-    const char *hash = memchr(t.p, '#', t.len);
-    if (hash)
-        t.len = (size_t)(hash - t.p);
-    if (t.len == 0 || t.p[0] == '/' || t.p[0] == '*')
-        return t;
-    const char *host = memmem(t.p, t.len, "://", 3);
-    if (!host)
-        return t;
-    host += 3;
-    size_t left = (size_t)(t.p + t.len - host), n = 0;
-    while (n < left && host[n] != '/' && host[n] != '?')
-        n++;
-    return n < left ? (struct pt_str){host + n, left - n} : PT_STR("/");
+    return pt_http_msg_target(&pt_conn_of(r)->msg);
 }
 
-struct pt_str pt_http_path(const struct pt_http_request *r)
-{
-    struct pt_str t = origin_form(r);
-    const char *q = memchr(t.p, '?', t.len);
-    if (q)
-        t.len = (size_t)(q - t.p);
-    return t.len ? t : PT_STR("/");
-}
-
-struct pt_str pt_http_query(const struct pt_http_request *r)
-{
-    struct pt_str t = origin_form(r);
-    const char *q = memchr(t.p, '?', t.len);
-    return q ? (struct pt_str){q + 1, (size_t)(t.p + t.len - q - 1)} : (struct pt_str){"", 0};
-}
-
-struct pt_str pt_http_body(const struct pt_http_request *r)
-{
-    const struct pt_http_conn *c = pt_conn_of(r);
-    return (struct pt_str){c->body.data, c->body.len};
-}
-
-void pt_http_take_body(struct pt_http_request *r, struct pt_buf *out)
-{
-    struct pt_http_conn *c = pt_conn_of(r);
-    *out = c->body;
-    c->body = (struct pt_buf){.cap = out->cap};
-}
-
-struct pt_str pt_http_header(const struct pt_http_request *r, const char *name)
+static const struct pt_http_header *headers_of(const struct pt_http_request *r, size_t *count)
 {
     const struct pt_http_msg *m = &pt_conn_of(r)->msg;
-    return pt_http_find_header(m->headers, m->header_count, pt_str(name));
+    *count = m->header_count;
+    return m->headers;
 }
 
-static int hex(char c)
+static struct pt_buf *body_of(const struct pt_http_request *r)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return &pt_conn_of(r)->body;
 }
 
-static const char *decode_query(struct pt_str s, char *buf, size_t size)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        if (n + 1 >= size)
-            return NULL;
-        int hi = s.p[i] == '%' && i + 2 < s.len ? hex(s.p[i + 1]) : -1, lo = hi >= 0 ? hex(s.p[i + 2]) : -1;
-        if (lo >= 0) {
-            buf[n++] = (char)(hi << 4 | lo);
-            i += 2;
-        } else {
-            buf[n++] = s.p[i] == '+' ? ' ' : s.p[i];
-        }
-    }
-    if (size == 0)
-        return NULL;
-    buf[n] = 0;
-    return buf;
-}
-
-const char *pt_http_query_param(const struct pt_http_request *r, const char *name, char *buf, size_t size)
-{
-    struct pt_str rest = pt_http_query(r), part, key = pt_str(name);
-    while (pt_str_split(&rest, '&', &part)) {
-        const char *eq = memchr(part.p, '=', part.len);
-        size_t key_len = eq ? (size_t)(eq - part.p) : part.len;
-        if (key_len == key.len && memcmp(part.p, key.p, key_len) == 0)
-            return decode_query(eq ? (struct pt_str){eq + 1, part.len - key_len - 1} : (struct pt_str){"", 0}, buf, size);
-    }
-    return NULL;
-}
-
-void pt_http_on_close(struct pt_http_request *r, void (*fn)(void *arg), void *arg)
-{
-    r->on_close = fn;
-    r->close_arg = arg;
-}
-
-void pt_http_on_drain(struct pt_http_request *r, void (*fn)(void *arg), void *arg)
-{
-    r->on_drain = fn;
-    r->drain_arg = arg;
-}
-
-struct pt_http_server *pt_http_request_server(const struct pt_http_request *r)
+static struct pt_http_server *server_of(const struct pt_http_request *r)
 {
     return pt_conn_of(r)->server;
 }
@@ -191,7 +104,7 @@ static void put_number(struct pt_buf *b, uint64_t n)
     pt_buf_append(b, text + at, sizeof text - at);
 }
 
-static void put_date(struct pt_http_server *s)
+struct pt_str pt_server_date(struct pt_http_server *s)
 {
     int64_t now_s = pt_wall_ms(pt_loop_sched(s->loop)) / 1000;
     if (now_s != s->date_s) {
@@ -204,9 +117,7 @@ static void put_date(struct pt_http_server *s)
                  (unsigned)tm.tm_sec % 100u);
         s->date_s = now_s;
     }
-    pt_buf_append(&s->head, "Date: ", 6);
-    pt_buf_puts(&s->head, s->date);
-    pt_buf_append(&s->head, "\r\n", 2);
+    return pt_str(s->date);
 }
 
 /* Line ends and NUL in what a handler passes on must not become headers of their own. */
@@ -234,7 +145,7 @@ static void begin_head(struct pt_http_conn *c, int status, const char *content_t
     struct pt_http_server *s = c->server;
     struct pt_buf *b = &s->head;
     pt_buf_reset(b);
-    c->close_after |= !c->msg.done || !c->msg.keep_alive || s->draining || s->close_replies;
+    c->close_after |= !c->msg.done || !c->msg.keep_alive || s->draining || s->close_replies || c->old;
     pt_buf_append(b, "HTTP/1.1 ", 9);
     put_number(b, (uint64_t)status);
     pt_buf_putc(b, ' ');
@@ -242,7 +153,10 @@ static void begin_head(struct pt_http_conn *c, int status, const char *content_t
     pt_buf_append(b, "\r\n", 2);
     if (content_type)
         put_header(b, PT_STR("Content-Type"), pt_str(content_type));
-    put_date(s);
+    struct pt_str date = pt_server_date(s);
+    pt_buf_append(b, "Date: ", 6);
+    pt_buf_append(b, date.p, date.len);
+    pt_buf_append(b, "\r\n", 2);
     if (c->close_after)
         pt_buf_puts(b, "Connection: close\r\n");
     else if (c->msg.parser.http_minor == 0)
@@ -275,48 +189,14 @@ static void reply(struct pt_http_request *r, int status, const char *content_typ
     pt_conn_reply_done(c);
 }
 
-void pt_http_reply(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count,
-                   struct pt_str body)
-{
-    reply(r, status, content_type, headers, header_count, body, NULL);
-}
-
-void pt_http_reply_buf(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count,
-                       struct pt_buf *body)
-{
-    if (body->failed) {
-        struct pt_err e;
-        pt_buf_check(body, "reply", &e);
-        pt_http_reply_error(r, &e);
-    } else {
-        reply(r, status, content_type, headers, header_count, (struct pt_str){body->data, body->len}, body);
-    }
-    pt_buf_finish(body);
-}
-
-static void reply_text(struct pt_http_request *r, int status, const char *reason_text)
-{
-    pt_auto_buf body = PT_BUF_INIT(0);
-    pt_buf_puts(&body, "{\"error\":");
-    pt_buf_json_string(&body, pt_str(reason_text));
-    pt_buf_putc(&body, '}');
-    struct pt_str text = body.failed ? PT_STR("{\"error\":\"out of memory\"}") : (struct pt_str){body.data, body.len};
-    reply(r, status, "application/json", NULL, 0, text, NULL);
-}
-
-void pt_http_reply_error(struct pt_http_request *r, const struct pt_err *e)
-{
-    reply_text(r, pt_err_http(e->code), e->msg);
-}
-
 void pt_conn_refuse(struct pt_http_conn *c, int status, const char *reason_text)
 {
     c->state = PT_CONN_HANDLING;
     c->close_after = true;
-    reply_text(&c->req, status, reason_text);
+    pt_request_refuse(&c->req, status, reason_text);
 }
 
-void pt_http_begin(struct pt_http_request *r, int status, const char *content_type)
+static void begin(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count)
 {
     struct pt_http_conn *c = pt_conn_of(r);
     if (c->state != PT_CONN_HANDLING)
@@ -325,6 +205,8 @@ void pt_http_begin(struct pt_http_request *r, int status, const char *content_ty
     c->close_after |= !r->chunked;
     begin_head(c, status, content_type);
     struct pt_buf *b = &c->server->head;
+    for (size_t i = 0; i < header_count; i++)
+        put_header(b, headers[i].name, headers[i].value);
     pt_buf_puts(b, r->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
     c->state = PT_CONN_STREAMING;
     if (b->failed)
@@ -334,7 +216,7 @@ void pt_http_begin(struct pt_http_request *r, int status, const char *content_ty
     pt_conn_watch_output(c);
 }
 
-int pt_http_chunk(struct pt_http_request *r, struct pt_str data)
+static int chunk(struct pt_http_request *r, struct pt_str data)
 {
     struct pt_http_conn *c = pt_conn_of(r);
     if (c->state != PT_CONN_STREAMING || c->stream.broken || c->stream.unwritable)
@@ -353,13 +235,33 @@ int pt_http_chunk(struct pt_http_request *r, struct pt_str data)
     return pt_stream_pending(&c->stream) > STREAM_FULL_BYTES ? PT_EAGAIN : PT_OK;
 }
 
-void pt_http_end(struct pt_http_request *r)
+static void end(struct pt_http_request *r, const struct pt_http_header *trailers, size_t count)
 {
     struct pt_http_conn *c = pt_conn_of(r);
     if (c->state != PT_CONN_STREAMING)
         return;
-    if (r->chunked && !r->head_only)
-        pt_stream_write(&c->stream, &PT_STR("0\r\n\r\n"), 1, NULL);
-    c->close_after |= c->server->draining || c->server->close_replies;
+    if (r->chunked && !r->head_only) {
+        struct pt_buf *b = &c->server->head;
+        pt_buf_reset(b);
+        pt_buf_append(b, "0\r\n", 3);
+        for (size_t i = 0; i < count; i++)
+            put_header(b, trailers[i].name, trailers[i].value);
+        pt_buf_append(b, "\r\n", 2);
+        if (b->failed)
+            pt_stream_fail(&c->stream, ENOMEM, NULL);
+        else
+            pt_stream_write(&c->stream, &(struct pt_str){b->data, b->len}, 1, NULL);
+    }
+    c->close_after |= c->server->draining || c->server->close_replies || c->old;
     pt_conn_reply_done(c);
 }
+
+const struct pt_http_request_ops pt_http1_ops = {.method = method,
+                                                 .target = target,
+                                                 .headers = headers_of,
+                                                 .body = body_of,
+                                                 .server = server_of,
+                                                 .reply = reply,
+                                                 .begin = begin,
+                                                 .chunk = chunk,
+                                                 .end = end};

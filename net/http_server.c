@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * http_server.c: the HTTP/1.1 server: connections, reading, time limits, drain. Replies are in http_reply.c.
+ * http_server.c: the HTTP server: connections, drain, and reading HTTP/1.1 with its time limits. Replies are in http_reply.c; a connection that begins
+ * with HTTP/2's preface is handed to http2.c.
  *
  * A connection has room for one request, which is embedded in it together with its parser and buffers, so that a request on a kept-alive
  * connection allocates nothing. While a request is being answered reading goes on, to notice a client that leaves; pipelined bytes wait in
@@ -27,7 +28,6 @@
 #define LINGER_MS 10000
 
 static void resume_soon(struct pt_http_conn *c);
-static void conn_close(struct pt_http_conn *c);
 
 static struct pt_sched *sched(const struct pt_http_server *s)
 {
@@ -43,7 +43,7 @@ static void arm(struct pt_http_conn *c, int64_t now)
         pt_timer_start(sched(c->server), &c->timer, c->deadline_ms > now ? c->deadline_ms - now : 0, on_timer);
 }
 
-static void set_deadline(struct pt_http_conn *c, int64_t delay_ms)
+void pt_conn_set_deadline(struct pt_http_conn *c, int64_t delay_ms)
 {
     int64_t now = pt_now_ms(sched(c->server));
     c->deadline_ms = now + delay_ms;
@@ -65,10 +65,10 @@ static void set_read_deadline(struct pt_http_conn *c)
         if (c->wait != PT_WAIT_BODY)
             c->limit_ms = now;
         int64_t slowest = c->limit_ms + (int64_t)c->body.len;
-        set_deadline(c, s->body_timeout_ms + (slowest < now ? slowest - now : 0));
+        pt_conn_set_deadline(c, s->body_timeout_ms + (slowest < now ? slowest - now : 0));
         c->mark = c->body.len;
     } else {
-        set_deadline(c, wait == PT_WAIT_HEAD ? s->header_timeout_ms : s->idle_timeout_ms);
+        pt_conn_set_deadline(c, wait == PT_WAIT_HEAD ? s->header_timeout_ms : s->idle_timeout_ms);
     }
     c->wait = wait;
 }
@@ -79,7 +79,7 @@ void pt_conn_watch_output(struct pt_http_conn *c)
         c->deadline_ms = 0;
     } else if (c->deadline_ms == 0) {
         c->mark = c->stream.sent_bytes;
-        set_deadline(c, c->server->body_timeout_ms);
+        pt_conn_set_deadline(c, c->server->body_timeout_ms);
     }
 }
 
@@ -90,35 +90,35 @@ static void forget_request(struct pt_http_conn *c)
     if (c->body.room > KEEP_BODY_BYTES)
         pt_buf_finish(&c->body);
     pt_buf_reset(&c->body);
-    c->req = (struct pt_http_request){0};
+    c->req = (struct pt_http_request){.ops = &pt_http1_ops};
     c->send_continue = false;
 }
 
-static void linger(struct pt_http_conn *c)
+void pt_conn_linger(struct pt_http_conn *c)
 {
     forget_request(c);
     pt_buf_finish(&c->stash);
     c->state = PT_CONN_LINGERING;
     if (c->stream.ended) { /* nothing more can come */
-        conn_close(c);
+        pt_conn_close(c);
         return;
     }
     pt_stream_shutdown(&c->stream);
     pt_stream_pause(&c->stream, false);
     c->limit_ms = pt_now_ms(sched(c->server)) + LINGER_MS;
-    set_deadline(c, LINGER_STEP_MS);
+    pt_conn_set_deadline(c, LINGER_STEP_MS);
 }
 
 static void next_request(struct pt_http_conn *c)
 {
     if (c->close_after) {
-        linger(c);
+        pt_conn_linger(c);
         return;
     }
     forget_request(c);
     c->state = PT_CONN_READING;
     c->wait = PT_WAIT_IDLE;
-    set_deadline(c, c->server->idle_timeout_ms);
+    pt_conn_set_deadline(c, c->server->idle_timeout_ms);
     if (!c->parsing && c->stash.len > c->stash_off)
         resume_soon(c);
 }
@@ -178,6 +178,7 @@ static void dispatch(struct pt_http_conn *c)
 {
     c->state = PT_CONN_HANDLING;
     c->deadline_ms = 0;
+    c->asked = true;
     c->server->handler(c->server->arg, &c->req);
 }
 
@@ -218,17 +219,53 @@ static void stash(struct pt_http_conn *c, const char *p, size_t len)
         pt_stream_pause(&c->stream, true);
 }
 
-static void on_data(struct pt_stream *st, const char *p, size_t len)
+static void take(struct pt_http_conn *c, const char *p, size_t len)
 {
-    struct pt_http_conn *c = (struct pt_http_conn *)st;
-    if (c->state == PT_CONN_LINGERING) {
-        int64_t left = c->limit_ms - pt_now_ms(sched(c->server));
-        set_deadline(c, left < LINGER_STEP_MS ? left : LINGER_STEP_MS);
-        return;
-    }
     size_t used = c->state == PT_CONN_READING && c->stash.len == c->stash_off ? parse(c, p, len) : 0;
     if (used < len)
         stash(c, p + used, len - used);
+}
+
+/* The first bytes of a connection, compared with the preface of HTTP/2 as far as they agree; what was compared needs no keeping. */
+static void begin(struct pt_http_conn *c, const char *p, size_t len)
+{
+    size_t n = 0;
+    while (n < len && c->preface < sizeof pt_h2_preface && p[n] == pt_h2_preface[c->preface]) {
+        n++;
+        c->preface++;
+    }
+    if (c->preface == sizeof pt_h2_preface) {
+        if (pt_h2_start(c) < 0)
+            pt_stream_fail(&c->stream, ENOMEM, NULL);
+        else
+            pt_h2_data(c, p + n, len - n);
+    } else if (n < len) { /* it is HTTP/1.1 */
+        size_t seen = c->preface;
+        c->asked = true;
+        take(c, pt_h2_preface, seen);
+        take(c, p + n, len - n);
+    } else if (c->wait == PT_WAIT_IDLE) {
+        c->wait = PT_WAIT_HEAD;
+        pt_conn_set_deadline(c, c->server->header_timeout_ms);
+    }
+}
+
+static void on_data(struct pt_stream *st, const char *p, size_t len)
+{
+    struct pt_http_conn *c = (struct pt_http_conn *)st;
+    if (c->h2 && c->state == PT_CONN_HTTP2) {
+        pt_h2_data(c, p, len);
+        return;
+    }
+    if (c->state == PT_CONN_LINGERING) {
+        int64_t left = c->limit_ms - pt_now_ms(sched(c->server));
+        pt_conn_set_deadline(c, left < LINGER_STEP_MS ? left : LINGER_STEP_MS);
+        return;
+    }
+    if (c->server->http2 && !c->asked)
+        begin(c, p, len);
+    else
+        take(c, p, len);
 }
 
 /* The reply before is done; go on with what the client sent meanwhile. */
@@ -254,13 +291,15 @@ static void resume_soon(struct pt_http_conn *c)
 static void on_open(struct pt_stream *st)
 {
     struct pt_http_conn *c = (struct pt_http_conn *)st;
-    set_deadline(c, c->server->idle_timeout_ms);
+    pt_conn_set_deadline(c, c->server->idle_timeout_ms);
 }
 
 static void on_drain(struct pt_stream *st)
 {
     struct pt_http_conn *c = (struct pt_http_conn *)st;
-    if (c->state == PT_CONN_FLUSHING) {
+    if (c->state == PT_CONN_HTTP2) {
+        pt_h2_drained(c);
+    } else if (c->state == PT_CONN_FLUSHING) {
         next_request(c);
     } else if (c->state == PT_CONN_STREAMING) {
         c->deadline_ms = 0;
@@ -278,7 +317,7 @@ static void on_end(struct pt_stream *st, const struct pt_err *e)
         c->stash_off = 0;
         return;
     }
-    conn_close(c);
+    pt_conn_close(c);
 }
 
 static void on_timer(struct pt_timer *t)
@@ -291,15 +330,39 @@ static void on_timer(struct pt_timer *t)
         arm(c, now);
         return;
     }
+    if (c->state == PT_CONN_HTTP2) {
+        c->deadline_ms = 0;
+        pt_h2_on_deadline(c, now);
+        return;
+    }
     bool writing = c->state == PT_CONN_FLUSHING || c->state == PT_CONN_STREAMING;
     if (writing && c->mark != c->stream.sent_bytes) {
         c->mark = c->stream.sent_bytes;
-        set_deadline(c, c->server->body_timeout_ms);
+        pt_conn_set_deadline(c, c->server->body_timeout_ms);
     } else if (c->state == PT_CONN_READING && c->wait != PT_WAIT_IDLE) {
         pt_conn_refuse(c, 408, c->wait == PT_WAIT_HEAD ? "the header took too long" : "the body took too long");
     } else {
-        conn_close(c);
+        pt_conn_close(c);
     }
+}
+
+/* --- old connections ------------------------------------------------------------------------------------------------------------ */
+static void on_age(struct pt_timer *t)
+{
+    struct pt_http_conn *c = (struct pt_http_conn *)((char *)t - offsetof(struct pt_http_conn, age));
+    if (c->state == PT_CONN_HTTP2)
+        pt_h2_retire(c);
+    else
+        c->old = true; /* the next reply is the last: closing now could meet a request on its way */
+}
+
+/* Not all that were opened together end together. */
+static void start_aging(struct pt_http_conn *c)
+{
+    int64_t age = c->server->max_age_ms;
+    if (age)
+        pt_timer_start(sched(c->server), &c->age, age * 9 / 10 + (int64_t)(pt_hash64(&c, sizeof c, (uint64_t)pt_now_ms(sched(c->server))) % (uint64_t)(age / 5 + 1)),
+                       on_age);
 }
 
 /* --- life of a connection ---------------------------------------------------------------------------------------------------------------- */
@@ -329,7 +392,7 @@ static const struct pt_stream_ops stream_ops = {
 
 static void on_drained(struct pt_timer *t);
 
-static void conn_close(struct pt_http_conn *c)
+void pt_conn_close(struct pt_http_conn *c)
 {
     struct pt_http_server *s = c->server;
     if (c->state == PT_CONN_CLOSED)
@@ -340,6 +403,8 @@ static void conn_close(struct pt_http_conn *c)
         c->next->prev = c->prev;
     if (c->req.on_close)
         c->req.on_close(c->req.close_arg);
+    pt_h2_destroy(c);
+    pt_timer_stop(sched(s), &c->age);
     pt_timer_stop(sched(s), &c->timer);
     pt_timer_stop(sched(s), &c->resume);
     pt_stream_close(&c->stream);
@@ -355,7 +420,7 @@ static void on_accept(struct pt_listener *li, int fd)
     struct pt_http_server *s = (struct pt_http_server *)((char *)li - offsetof(struct pt_http_server, listener));
     struct pt_err e;
     struct pt_http_conn *c = pt_calloc(1, sizeof *c);
-    /* starting a timer must not be what runs out of memory later: three per connection, and some for the rest of the process */
+    /* starting a timer must not be what runs out of memory later: four per connection, and some for the rest of the process */
     if (!c || pt_sched_reserve(sched(s), 64 + 4 * (size_t)(s->conn_count + 1), &e) < 0) {
         pt_free(c);
         close(fd);
@@ -367,6 +432,9 @@ static void on_accept(struct pt_listener *li, int fd)
         return;
     }
     c->server = s;
+    c->req.ops = &pt_http1_ops;
+    if (c->stream.ssl && s->http2)
+        pt_tls_offer_http2(c->stream.ssl);
     pt_http_msg_init(&c->msg, false, &msg_ops, s->max_header_bytes);
     c->next = s->conns;
     if (c->next)
@@ -375,7 +443,8 @@ static void on_accept(struct pt_listener *li, int fd)
     s->live++;
     if (++s->conn_count >= s->max_connections)
         pt_listener_pause(li, true);
-    set_deadline(c, s->tls ? s->header_timeout_ms : s->idle_timeout_ms);
+    pt_conn_set_deadline(c, s->tls ? s->header_timeout_ms : s->idle_timeout_ms);
+    start_aging(c);
 }
 
 /* --- the server --------------------------------------------------------------------------------------------------------------------------- */
@@ -399,7 +468,11 @@ int pt_http_server_start(struct pt_loop *l, const struct pt_http_server_options 
             .idle_timeout_ms = o->idle_timeout_ms ? o->idle_timeout_ms : 120000,
             .header_timeout_ms = o->header_timeout_ms ? o->header_timeout_ms : 10000,
             .body_timeout_ms = o->body_timeout_ms ? o->body_timeout_ms : 60000,
+            .max_age_ms = o->max_age_ms,
+            .max_streams = o->max_streams ? o->max_streams : 1024,
+            .http2 = o->http2,
             .handler = o->handler,
+            .on_head = o->on_head,
             .arg = o->arg,
             .read_buf = read_buf,
             .live = 1,
@@ -430,12 +503,15 @@ unsigned pt_http_server_connections(const struct pt_http_server *s)
 void pt_http_server_close_after_reply(struct pt_http_server *s)
 {
     s->close_replies = true;
+    for (struct pt_http_conn *c = s->conns; c; c = c->next)
+        if (c->state == PT_CONN_HTTP2)
+            pt_h2_retire(c);
 }
 
 static void cut_all(struct pt_http_server *s)
 {
     while (s->conns)
-        conn_close(s->conns);
+        pt_conn_close(s->conns);
 }
 
 static void on_drained(struct pt_timer *t)
@@ -451,7 +527,7 @@ static void on_drained(struct pt_timer *t)
 /* Waits for its first or next request, and none is on its way into our socket. */
 static bool is_idle(const struct pt_http_conn *c)
 {
-    return c->state == PT_CONN_READING && !c->msg.begun && c->stash.len == c->stash_off && !pt_stream_readable(&c->stream);
+    return c->state == PT_CONN_READING && !c->msg.begun && (c->asked || c->preface == 0) && c->stash.len == c->stash_off && !pt_stream_readable(&c->stream);
 }
 
 void pt_http_server_drain(struct pt_http_server *s, int64_t timeout_ms, void (*done)(void *arg), void *arg)
@@ -462,8 +538,10 @@ void pt_http_server_drain(struct pt_http_server *s, int64_t timeout_ms, void (*d
     pt_listener_close(&s->listener);
     for (struct pt_http_conn *c = s->conns, *next; c; c = next) {
         next = c->next;
-        if (is_idle(c))
-            conn_close(c);
+        if (c->state == PT_CONN_HTTP2)
+            pt_h2_shut(c);
+        else if (is_idle(c))
+            pt_conn_close(c);
     }
     pt_timer_start(sched(s), &s->drain_timer, s->conn_count ? timeout_ms : 0, on_drained);
 }

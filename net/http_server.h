@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * http_server.h: HTTP/1.1 server (llhttp) over TCP, TLS or a unix socket. HTTP/2 and gRPC join behind the same interface.
+ * http_server.h: HTTP/1.1 (llhttp) and HTTP/2 (nghttp2) server over TCP, TLS or a unix socket. Which of the two a client speaks is seen from its
+ * first bytes (and over TLS agreed by ALPN), so one port serves both, and gRPC (grpc.h) besides.
  *
  * One handler per server gets each request when its body is complete (the body is bounded; Expect: 100-continue and chunked bodies
  * are handled here) and answers at once or later, from the loop thread, by pt_http_reply(), or by a stream of chunks for
@@ -32,9 +33,14 @@ struct pt_http_server_options {
     size_t max_header_bytes;  /* 0 = 64 KiB */
     size_t max_body_bytes;    /* 0 = 64 MiB */
     unsigned max_connections; /* 0 = 4096; over it accepting pauses */
+    bool http2;               /* take HTTP/2 as well */
+    unsigned max_streams;     /* requests at a time of one HTTP/2 connection; 0 = 1024 */
+    int64_t max_age_ms;       /* connections end, politely and within a tenth more or less, at this age so that new replicas get their share; 0: never */
     /* 0 = 120 s, 10 s, 60 s. Body: without progress, in either direction; besides, a request's body must come at 1 KB/s after that time. */
     int64_t idle_timeout_ms, header_timeout_ms, body_timeout_ms;
     pt_http_handler_fn handler;
+    /* HTTP/2 only, optional: a request's head is complete. It may call pt_http_read_body(), and the request is then never given to handler. */
+    pt_http_handler_fn on_head;
     void *arg;
 };
 int pt_http_server_start(struct pt_loop *l, const struct pt_http_server_options *o, struct pt_http_server **out, struct pt_err *err);
@@ -75,6 +81,22 @@ int pt_http_chunk(struct pt_http_request *r, struct pt_str data);
 /* fn is called each time all that was queued has been sent: after PT_EAGAIN, go on there. A client 64 MiB behind is cut off. */
 void pt_http_on_drain(struct pt_http_request *r, void (*fn)(void *arg), void *arg);
 void pt_http_end(struct pt_http_request *r);
+void pt_http_begin_headers(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count);
+void pt_http_end_trailers(struct pt_http_request *r, const struct pt_http_header *trailers, size_t count);
+
+/* --- bodies as they come (HTTP/2) --------------------------------------------------------------------------------------------- */
+struct pt_http_body_ops {
+    void (*data)(void *arg, const char *p, size_t len);
+    void (*end)(void *arg); /* the client has sent all; not called after its going away */
+};
+/* A whole reply (status 200) with trailers, taking the body's memory. HTTP/2 only. */
+void pt_http_reply_trailers(struct pt_http_request *r, const char *content_type, const struct pt_http_header *headers, size_t header_count,
+                            struct pt_buf *body, const struct pt_http_header *trailers, size_t trailer_count);
+bool pt_http_is_http2(const struct pt_http_request *r);
+/* From on_head only. The body is not collected nor limited. */
+void pt_http_read_body(struct pt_http_request *r, const struct pt_http_body_ops *ops, void *arg);
+/* Stops and goes on giving the client leave to send; about a window may still come. */
+void pt_http_pause_body(struct pt_http_request *r, bool pause);
 
 /* Splits "host:port", "[v6]:port" (host without brackets), "unix:/path" (host is the path, port -1). */
 int pt_http_parse_address(const char *address, char *host, size_t host_size, int *port, struct pt_err *err);

@@ -38,14 +38,22 @@ int pt_ssl_fail(struct pt_err *err, int code, const char *fmt, ...)
 }
 
 /* --- contexts ------------------------------------------------------------------------------------------------------- */
-static const unsigned char alpn_http11[] = "\x08http/1.1";
+static const unsigned char alpn_http11[] = "\x08http/1.1", alpn_http2[] = "\x02h2\x08http/1.1";
+static const char offers_http2;
+
+void pt_tls_offer_http2(SSL *ssl)
+{
+    SSL_set_app_data(ssl, (void *)(uintptr_t)&offers_http2);
+}
 
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len, void *arg)
 {
-    (void)ssl;
     (void)arg;
     unsigned char *chosen;
-    if (SSL_select_next_proto(&chosen, out_len, alpn_http11, sizeof alpn_http11 - 1, in, in_len) != OPENSSL_NPN_NEGOTIATED)
+    bool both = SSL_get_app_data(ssl) == &offers_http2;
+    const unsigned char *ours = both ? alpn_http2 : alpn_http11;
+    unsigned ours_len = both ? sizeof alpn_http2 - 1 : sizeof alpn_http11 - 1;
+    if (SSL_select_next_proto(&chosen, out_len, ours, ours_len, in, in_len) != OPENSSL_NPN_NEGOTIATED)
         return SSL_TLSEXT_ERR_ALERT_FATAL;
     *out = chosen;
     return SSL_TLSEXT_ERR_OK;

@@ -38,6 +38,7 @@ static const struct member members[] = {
     {PT_CONFIG_MODEL, "format", TEXT(model.format), .max = 32, .string = "onnx"},
     {PT_CONFIG_MODEL, "digest", .kind = DIGEST, .offset = offsetof(struct pt_config, model.digest)},
     {PT_CONFIG_SERVING, "port", WHOLE(serving.port, 0, 65535, PT_PORT_HTTP)},
+    {PT_CONFIG_SERVING, "grpcPort", WHOLE(serving.grpc_port, 0, 65535, -1)},
     {PT_CONFIG_SERVING, "metricsPort", WHOLE(serving.metrics_port, 0, 65535, PT_PORT_METRICS)},
     {PT_CONFIG_SERVING, "timeoutMs", WHOLE(serving.timeout_ms, 1, 24 * HOUR_MS, 60000)},
     {PT_CONFIG_RUNTIME, "threads", WHOLE(runtime.threads, 0, 1024, 0)},
@@ -234,6 +235,8 @@ static int check(const struct pt_config *c, struct pt_err *err)
         return pt_fail(err, PT_EINVAL, "model.name and model.version must be UTF-8");
     if (c->serving.port && c->serving.port == c->serving.metrics_port)
         return pt_fail(err, PT_EINVAL, "serving.port and serving.metricsPort are both %lld", (long long)c->serving.port);
+    if (c->serving.grpc_port > 0 && (c->serving.grpc_port == c->serving.port || c->serving.grpc_port == c->serving.metrics_port))
+        return pt_fail(err, PT_EINVAL, "serving.grpcPort: %lld is another port's; serving.port takes gRPC as well", (long long)c->serving.grpc_port);
     struct pt_str url = pt_str(c->report.url);
     if (url.p && !pt_str_starts(url, PT_STR("https://")) && !pt_str_starts(url, PT_STR("http://")))
         return pt_fail(err, PT_EINVAL, "report.url: want https://..., got \"%s\"", c->report.url);

@@ -19,6 +19,7 @@ struct pt_config {
     } model;
     struct {
         int64_t port, metrics_port; /* 0: any free one */
+        int64_t grpc_port;          /* besides port, which takes gRPC too; -1: none, 0: any free one */
         int64_t timeout_ms;         /* of one request, waiting included */
     } serving;
     struct {

@@ -15,6 +15,7 @@ struct pt_datatype {
     unsigned width;         /* bytes of an element in binary form; 0: of its own length */
     enum pt_json_elem elem; /* unused for strings */
     unsigned contents;      /* field of InferTensorContents; 0: raw form only */
+    unsigned config;        /* Triton\'s model configuration: TYPE_... */
     unsigned tf;            /* tensorflow.DataType */
     unsigned tf_field;      /* field of TensorProto that carries it element by element */
 };

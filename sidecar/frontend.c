@@ -68,6 +68,33 @@ size_t pt_frontend_each(struct pt_frontend *f, struct pt_str name, void (*fn)(vo
     return 1;
 }
 
+void pt_frontend_watch(struct pt_frontend *f, struct pt_frontend_watch *w)
+{
+    w->next = f->watches;
+    w->link = &f->watches;
+    if (w->next)
+        w->next->link = &w->next;
+    f->watches = w;
+}
+
+void pt_frontend_unwatch(struct pt_frontend_watch *w)
+{
+    if (!w->link)
+        return;
+    *w->link = w->next;
+    if (w->next)
+        w->next->link = w->link;
+    w->link = NULL;
+}
+
+void pt_frontend_changed(struct pt_frontend *f)
+{
+    for (struct pt_frontend_watch *w = f->watches, *next; w; w = next) {
+        next = w->next;
+        w->changed(w);
+    }
+}
+
 /* --- an inference ------------------------------------------------------------------------------------------------------------- */
 
 static struct pt_call *of_job(struct pt_job *j)

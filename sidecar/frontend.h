@@ -40,6 +40,12 @@ struct pt_model_view {
     int64_t max_delay_us; /* of dynamic batching; with info->max_batch */
 };
 
+/* Tells when readiness of the server or the state of a model may have changed. Embedded in its owner's struct. */
+struct pt_frontend_watch {
+    void (*changed)(struct pt_frontend_watch *w);
+    struct pt_frontend_watch *next, **link;
+};
+
 struct pt_frontend {
     struct pt_loop *loop;
     const struct pt_config *config;
@@ -48,8 +54,13 @@ struct pt_frontend {
     struct pt_serving_metrics *metrics;
     bool draining; /* not ready any more: what is here is still answered */
     struct pt_model_stats stats;
-    struct pt_call *first; /* its own: calls under way */
+    struct pt_call *first;             /* its own: calls under way, */
+    struct pt_frontend_watch *watches; /* and who wants to know of changes */
 };
+
+void pt_frontend_watch(struct pt_frontend *f, struct pt_frontend_watch *w);
+void pt_frontend_unwatch(struct pt_frontend_watch *w); /* fine from inside changed, for w itself */
+void pt_frontend_changed(struct pt_frontend *f);       /* for whoever changes what front ends see */
 
 /* Every model that must be there is, and the server is not draining. */
 bool pt_frontend_ready(const struct pt_frontend *f);

@@ -21,6 +21,9 @@ int pt_oip_decode(struct pt_request *q, struct pt_str body, size_t json_bytes, s
  * before binary tensors. */
 int pt_oip_encode(struct pt_request *q, const struct pt_tensor *const *outputs, struct pt_buf *out, size_t *json_bytes, struct pt_err *err);
 
+/* What the server metadata lists; ends with NULL. */
+extern const char *const pt_oip_extensions[];
+
 /* A parameter that asks for what is not there, by any protocol of this family: the message, or NULL. */
 const char *pt_oip_refused_parameter(struct pt_str name);
 

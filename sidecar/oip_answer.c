@@ -5,6 +5,18 @@
 #include "base/json.h"
 #include "sidecar/oip.h"
 
+const char *const pt_oip_extensions[] = {"binary_tensor_data",
+                                         "classification",
+                                         "logging",
+                                         "model_configuration",
+                                         "model_repository",
+                                         "model_repository(unload_dependents)",
+                                         "parameters",
+                                         "schedule_policy",
+                                         "statistics",
+                                         "trace",
+                                         NULL};
+
 /* --- inference --------------------------------------------------------------------------------------------------------------- */
 
 static void put_head(const char *name, const char *datatype, const int64_t *dims, int rank, struct pt_buf *out)

@@ -13,6 +13,7 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "sidecar/grpc_front.h"
 #include "sidecar/reporter.h"
 #include "sidecar/rest.h"
 
@@ -20,7 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SETTLE_MS = 1500, QUIET_MS = 500, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20 };
+enum { SETTLE_MS = 1500, QUIET_MS = 500, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20, GRPC_TABLES = 2 };
 
 struct sidecar {
     const struct pt_sidecar_options *o;
@@ -31,12 +32,14 @@ struct sidecar {
     struct pt_serving_metrics metrics;
     struct pt_frontend frontend;
     struct pt_rest rest;
+    struct pt_grpc grpc;
+    struct pt_grpc_table grpc_tables[GRPC_TABLES];
     struct pt_reporter *reporter;
-    struct pt_http_server *http, *metrics_http;
+    struct pt_http_server *http, *grpc_http, *metrics_http; /* the first two serve the same; grpc_http may be NULL */
     struct pt_timer settle, limit;
     int64_t drain_until_ms;
     uint64_t requests_seen; /* at the last look while settling */
-    bool draining, http_drained;
+    bool draining, http_drained, grpc_drained;
     struct pt_err *err;
     int rc;
 };
@@ -74,7 +77,7 @@ static void handle_metrics(void *arg, struct pt_http_request *req)
 
 static void stop_if_drained(struct sidecar *s)
 {
-    if (s->http_drained && !pt_servable_busy(&s->servable))
+    if (s->http_drained && s->grpc_drained && !pt_servable_busy(&s->servable))
         stop(s, PT_OK);
 }
 
@@ -82,6 +85,13 @@ static void on_http_drained(void *arg)
 {
     struct sidecar *s = arg;
     s->http_drained = true;
+    stop_if_drained(s);
+}
+
+static void on_grpc_drained(void *arg)
+{
+    struct sidecar *s = arg;
+    s->grpc_drained = true;
     stop_if_drained(s);
 }
 
@@ -96,7 +106,11 @@ static void on_settled(struct pt_timer *t)
         pt_timer_start(clock, t, QUIET_MS, on_settled);
         return;
     }
-    pt_http_server_drain(s->http, left_ms > 0 ? left_ms : 0, on_http_drained, s);
+    left_ms = left_ms > 0 ? left_ms : 0;
+    pt_http_server_drain(s->http, left_ms, on_http_drained, s);
+    s->grpc_drained = !s->grpc_http;
+    if (s->grpc_http)
+        pt_http_server_drain(s->grpc_http, left_ms, on_grpc_drained, s);
 }
 
 static void on_limit(struct pt_timer *t)
@@ -121,6 +135,8 @@ static void on_signal(void *arg, int signum)
     s->drain_until_ms = pt_now_ms(clock) + timeout_ms;
     pt_servable_drain(&s->servable);
     pt_http_server_close_after_reply(s->http);
+    if (s->grpc_http)
+        pt_http_server_close_after_reply(s->grpc_http);
     s->requests_seen = settle_ms ? UINT64_MAX : s->metrics.requests; /* one quiet period has to pass after the pause */
     pt_timer_start(clock, &s->settle, settle_ms, on_settled);
     pt_timer_start(clock, &s->limit, timeout_ms + 100, on_limit); /* after the HTTP server's own limit */
@@ -129,6 +145,8 @@ static void on_signal(void *arg, int signum)
 static void on_changed(void *arg)
 {
     struct sidecar *s = arg;
+    if (s->frontend.loop)
+        pt_frontend_changed(&s->frontend);
     if (s->reporter)
         pt_reporter_now(s->reporter);
     if (s->servable.state == PT_MODEL_FAILED && s->o->fail_fast)
@@ -153,25 +171,48 @@ static int start_threads(struct sidecar *s, struct pt_err *err)
     return rc < 0 ? rc : pt_scheduler_create(s->loop, &so, &s->scheduler, err);
 }
 
-static int listen_on(struct sidecar *s, int64_t port, size_t max_body, pt_http_handler_fn handler, void *arg, struct pt_http_server **out,
-                     struct pt_err *err)
+static int listen_on(struct sidecar *s, int64_t port, struct pt_http_server_options *o, struct pt_http_server **out, struct pt_err *err)
 {
     char address[128];
     const char *ip = getenv(PT_ENV_POD_IP);
     if (!ip || !*ip)
         ip = "::"; /* IPv4 too */
     snprintf(address, sizeof address, strchr(ip, ':') ? "[%s]:%lld" : "%s:%lld", ip, (long long)port);
-    struct pt_http_server_options o = {.address = address, .max_body_bytes = max_body, .handler = handler, .arg = arg};
-    return pt_http_server_start(s->loop, &o, out, err);
+    o->address = address;
+    return pt_http_server_start(s->loop, o, out, err);
+}
+
+static void handle_rest(void *arg, struct pt_http_request *req)
+{
+    pt_rest_handle(&((struct sidecar *)arg)->rest, req);
+}
+
+static void handle_head(void *arg, struct pt_http_request *req)
+{
+    pt_grpc_accept(&((struct sidecar *)arg)->grpc, req);
+}
+
+/* Every protocol of inference on each of its ports: which one a client speaks is seen from its bytes. */
+static void make_front_ends(struct sidecar *s)
+{
+    struct pt_frontend *f = &s->frontend;
+    *f = (struct pt_frontend){.loop = s->loop, .config = s->o->config, .servable = &s->servable, .scheduler = s->scheduler, .metrics = &s->metrics};
+    s->rest = (struct pt_rest){.frontend = f};
+    const struct pt_grpc_table tables[GRPC_TABLES] = {{pt_oip_grpc_methods, pt_oip_grpc_method_count, f}, {pt_health_grpc_methods, pt_health_grpc_method_count, f}};
+    memcpy(s->grpc_tables, tables, sizeof tables);
+    s->grpc = (struct pt_grpc){.loop = s->loop, .tables = s->grpc_tables, .table_count = GRPC_TABLES};
 }
 
 static int start_servers(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
-    s->frontend = (struct pt_frontend){.loop = s->loop, .config = c, .servable = &s->servable, .scheduler = s->scheduler, .metrics = &s->metrics};
-    s->rest = (struct pt_rest){.frontend = &s->frontend};
-    int rc = listen_on(s, c->serving.port, 0, pt_rest_handle, &s->rest, &s->http, err);
-    return rc < 0 ? rc : listen_on(s, c->serving.metrics_port, MAX_METRICS_BODY, handle_metrics, s, &s->metrics_http, err);
+    struct pt_http_server_options serving = {.http2 = true, .handler = handle_rest, .on_head = handle_head, .arg = s};
+    struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
+    make_front_ends(s);
+    int rc = listen_on(s, c->serving.port, &serving, &s->http, err);
+    if (rc == PT_OK && c->serving.grpc_port >= 0)
+        rc = listen_on(s, c->serving.grpc_port, &serving, &s->grpc_http, err);
+    return rc < 0 ? rc : listen_on(s, c->serving.metrics_port, &metrics, &s->metrics_http, err);
 }
 
 static int start(struct sidecar *s, struct pt_err *err)
@@ -192,8 +233,9 @@ static int start(struct sidecar *s, struct pt_err *err)
         return rc;
     if (s->reporter)
         pt_reporter_now(s->reporter);
-    char port[24], metrics_port[24];
-    pt_log(PT_LOG_INFO, "listening", "model", c->model.name, "version", PT_VERSION, "port", pt_log_int(port, pt_http_server_port(s->http)), "metrics_port",
+    char port[24], grpc_port[24], metrics_port[24];
+    pt_log(PT_LOG_INFO, "listening", "model", c->model.name, "version", PT_VERSION, "port", pt_log_int(port, pt_http_server_port(s->http)), "grpc_port",
+           pt_log_int(grpc_port, pt_http_server_port(s->grpc_http ? s->grpc_http : s->http)), "metrics_port",
            pt_log_int(metrics_port, pt_http_server_port(s->metrics_http)), NULL);
     return PT_OK;
 }
@@ -206,6 +248,8 @@ static int clean_up(struct sidecar *s)
     pt_reporter_destroy(s->reporter);
     if (s->http)
         pt_http_server_destroy(s->http);
+    if (s->grpc_http)
+        pt_http_server_destroy(s->grpc_http);
     if (s->metrics_http)
         pt_http_server_destroy(s->metrics_http);
     if (s->loop) {

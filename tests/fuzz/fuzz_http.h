@@ -33,7 +33,7 @@ static int fuzz_on_body(struct pt_http_msg *m, const char *p, size_t len)
 /* step 0: whole; 1: byte by byte; else cut there once. */
 static void fuzz_feed(struct fuzz_run *r, bool is_response, const struct pt_http_msg_ops *ops, const char *p, size_t len, size_t step)
 {
-    *r = (struct fuzz_run){0};
+    *r = (struct fuzz_run){.conn.req.ops = &pt_http1_ops};
     pt_http_msg_init(&r->conn.msg, is_response, ops, FUZZ_HEADER_BYTES);
     for (size_t at = 0; at < len;) {
         size_t end = step == 1 ? at + 1 : step > at && step < len ? step : len, used;
