@@ -16,11 +16,11 @@ struct transposed {
     int64_t block;        /* output channels at a time */
 };
 
-/* Pads from the size that is wanted. Before opset 11 only SAME_UPPER put the odd element at the beginning; since then only it does not. */
-static void split_pads(const struct pt_op_ctx *c, struct pt_window *w, int i, int64_t total, enum pt_auto_pad kind)
+/* Pads from the size that is wanted; only SAME_UPPER puts the odd element at the end. (The formula in the text of opset 1 says the opposite, and so
+ * contradicts that text's own words and every implementation; the text of opset 11 mends it.) */
+static void split_pads(struct pt_window *w, int i, int64_t total, enum pt_auto_pad kind)
 {
-    bool upper = kind == PT_PAD_SAME_UPPER, half_first = c->node->version < 11 ? !upper : upper;
-    w->pad[i] = half_first ? total / 2 : total - total / 2;
+    w->pad[i] = kind == PT_PAD_SAME_UPPER ? total / 2 : total - total / 2;
     w->pad_end[i] = total - w->pad[i];
 }
 
@@ -32,7 +32,7 @@ static int image_size(struct pt_op_ctx *c, struct transposed *p, const int64_t *
         bool same = kind == PT_PAD_SAME_UPPER || kind == PT_PAD_SAME_LOWER;
         if (shape_count > 0 || same) {
             w->in[i] = shape_count > 0 ? shape[shape_count - w->axes + i] : w->out[i] * w->stride[i];
-            split_pads(c, w, i, full > w->in[i] ? full - w->in[i] : 0, kind);
+            split_pads(w, i, full > w->in[i] ? full - w->in[i] : 0, kind);
         } else {
             w->in[i] = full - w->pad[i] - w->pad_end[i];
         }

@@ -88,7 +88,9 @@ static void take_axis(const struct sample *p, double g, int64_t n, struct axis *
         x = x > 0 ? 1e12 : -1e12;
     if (p->mode == NEAREST)
         x = rint(x);
-    if (p->padding == BORDER)
+    if (p->mode == CUBIC)
+        ; /* its taps are mapped one by one: a position just outside still sees the pixels inside */
+    else if (p->padding == BORDER)
         x = x < 0 ? (x < lo ? 0 : x) : x > hi ? (double)(n - 1) : x;
     else if (p->padding == REFLECTION)
         x = reflect(x, lo, hi);

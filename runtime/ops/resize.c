@@ -8,6 +8,7 @@
  * know only one transformation (asymmetric) and their nearest element is the one below, or the one above when the axis shrinks.
  */
 #include "runtime/ops/resample.h"
+#include "runtime/ops/types.h"
 
 #include <math.h>
 
@@ -154,9 +155,10 @@ static int table_width(const struct resize *p, int axis)
     return reach < -0x1p24f ? 0 : (int)(2 - 2 * reach);
 }
 
+/* Integers are computed in float32 too, as everybody does: a value that should be whole then mostly is, before it is cut. */
 static enum pt_dtype work_type(const struct pt_tensor *x)
 {
-    return x->dtype == PT_FLOAT || (PT_T(x->dtype) & PT_TS_HALF) ? PT_FLOAT : PT_DOUBLE;
+    return x->dtype == PT_DOUBLE || x->dtype == PT_INT64 || x->dtype == PT_UINT64 ? PT_DOUBLE : PT_FLOAT;
 }
 
 static size_t round_up(size_t n)
@@ -258,7 +260,7 @@ static float original(const struct resize *p, int axis, int64_t in, int64_t out,
     case ASYMMETRIC:
         return x / s;
     case PYTORCH:
-        return length == 1 ? -0.5f : (x + 0.5f) / s - 0.5f;
+        return out == 1 ? 0 : (x + 0.5f) / s - 0.5f;
     case ALIGN_CORNERS:
         return length == 1 ? 0 : x * last / (length - 1);
     case TF_NN:
@@ -348,33 +350,10 @@ static void *take(char **scratch, size_t bytes)
     return m;
 }
 
-static void put(const struct pt_tensor *y, int64_t i, double v)
-{
-    char *at = (char *)y->data + (size_t)i * pt_dtype_size(y->dtype);
-    switch (y->dtype) {
-#define PT_X(id, T, U, s)                                                                                                                            \
-    case id:                                                                                                                                         \
-        *(T *)(void *)at = (T)v;                                                                                                                     \
-        break;
-        PT_FLOAT_ROWS(PT_X)
-#undef PT_X
-#define PT_X(id, T, U, s)                                                                                                                            \
-    case id: {                                                                                                                                       \
-        const double lo = (T)-1 > 0 ? 0 : -ldexp(1, 8 * (int)sizeof(T) - 1), hi = ldexp(1, 8 * (int)sizeof(T) - ((T)-1 > 0 ? 0 : 1));                \
-        *(T *)(void *)at = v >= hi ? (T)((U) ~(U)0 >> ((T)-1 > 0 ? 0 : 1)) : v <= lo ? (T)lo : v == v ? (T)v : 0;                                    \
-        break;                                                                                                                                       \
-    }
-        PT_INT_ROWS(PT_X)
-#undef PT_X
-    default:
-        break;
-    }
-}
-
 static void extrapolate(struct pt_op_ctx *c, bool *const *outside)
 {
     const struct resize *p = c->params;
-    const struct pt_tensor *y = c->out[0];
+    struct pt_tensor *y = c->out[0];
     int64_t n = pt_tensor_count(y);
     for (int64_t i = 0; i < n; i++) {
         int64_t rest = i;
@@ -384,26 +363,44 @@ static void extrapolate(struct pt_op_ctx *c, bool *const *outside)
             rest /= y->dims[a];
         }
         if (out)
-            put(y, i, (double)p->extrapolation);
+            pt_store_f32(y, i, 1, &p->extrapolation);
     }
 }
 
-/* Pass after pass between two buffers; the first reads the input, the last writes the output where the types allow. */
+/* Integers saturate rather than wrap: cubic weights overshoot. */
+static void store(struct pt_tensor *y, const void *from, enum pt_dtype dtype)
+{
+    int64_t n = pt_tensor_count(y);
+    bool integer = (PT_T(y->dtype) & PT_TS_ALLINT) != 0;
+    double lo = integer ? (double)pt_int_min(y->dtype) : 0, hi = integer ? (double)pt_int_max(y->dtype) : 0;
+    if (y->dtype == dtype) {
+        memcpy(y->data, from, y->size_bytes);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        double v = dtype == PT_FLOAT ? (double)((const float *)from)[i] : ((const double *)from)[i];
+        v = v < lo ? lo : v > hi ? hi : v;
+        pt_store_f64(y, i, 1, &v);
+    }
+}
+
+/* Pass after pass between two buffers; the first reads the input where its type allows. */
 static void interpolate(struct pt_op_ctx *c, const struct pt_taps *taps, char *const buffers[2])
 {
     const struct resize *p = c->params;
     const struct pt_tensor *x = c->in[0], *y = c->out[0];
     enum pt_dtype dtype = work_type(x);
-    int64_t dims[PT_MAX_RANK], n = pt_tensor_count(x);
+    int64_t dims[PT_MAX_RANK];
     const void *from = x->data;
     int turn = 0;
     memcpy(dims, x->dims, sizeof dims);
     if (x->dtype != dtype) {
-        double *d = (double *)(void *)buffers[turn];
-        for (int64_t i = 0; i < n; i++)
-            d[i] = pt_elem_f64(x, i);
-        from = d;
-        turn = !turn;
+        if (dtype == PT_FLOAT)
+            pt_load_f32(x, 0, pt_tensor_count(x), (float *)(void *)buffers[0]);
+        else
+            pt_load_f64(x, 0, pt_tensor_count(x), (double *)(void *)buffers[0]);
+        from = buffers[0];
+        turn = 1;
     }
     for (int a = x->rank - 1; a >= 0; a--) {
         if (!p->changes[a])
@@ -413,12 +410,7 @@ static void interpolate(struct pt_op_ctx *c, const struct pt_taps *taps, char *c
         turn = !turn;
         dims[a] = y->dims[a];
     }
-    n = pt_tensor_count(y);
-    if (x->dtype == dtype)
-        memcpy(y->data, from, y->size_bytes);
-    else
-        for (int64_t i = 0; i < n; i++)
-            put(y, i, ((const double *)from)[i]);
+    store(c->out[0], from, dtype);
 }
 
 static int resize_run(struct pt_op_ctx *c)
