@@ -81,9 +81,6 @@ set(PT_OPS_SOURCES
   ops/roi.c
   ops/scatter.c
   ops/rotary.c
-  ops/scatter.c
-  ops/rotary.c
-  ops/scatter.c
   ops/sequence.c
   ops/shape.c
   ops/signal.c
@@ -94,7 +91,6 @@ set(PT_OPS_SOURCES
   ops/table.c
   ops/tensor_scatter.c
   ops/tfidf.c
-  ops/tensor_scatter.c
   ops/topk.c
   ops/training.c
   ops/transpose.c
