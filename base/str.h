@@ -44,6 +44,7 @@ bool pt_is_dns_subdomain(struct pt_str s);
 bool pt_utf8_valid(struct pt_str s);
 size_t pt_utf8_sequence(struct pt_str s); /* bytes of the code point at the front; 0 when it is not valid or s is empty */
 /* Standard base64 (RFC 4648, padding required, no blanks). Decode needs len/4*3 bytes at most; *out_len <- bytes. */
+void pt_base64_encode(const void *p, size_t len, char *out); /* (len + 2) / 3 * 4 bytes and a zero */
 int pt_base64_decode(struct pt_str s, uint8_t *out, size_t cap, size_t *out_len, struct pt_err *err);
 
 /* FNV-1a, for hash tables (64) and revision names (32). */

@@ -26,7 +26,7 @@
 enum { CA_DEADLINE_MS = 120000, ELECTION_TOLERANCE_MS = 20000 };
 
 struct options {
-    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *log_level, *log_format;
+    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *log_level, *log_format, *qps, *burst;
     bool leader_elect, help, version;
 };
 struct program {
@@ -57,6 +57,8 @@ static const char help[] =
     "      --report-url URL        where sidecars reach this operator (default https://pintle-operator.<namespace>.svc:8443/v1/report)\n"
     "      --report-address ADDR   where it listens for them (default 0.0.0.0:8443)\n"
     "      --health-address ADDR   /healthz, /readyz and /metrics (default 0.0.0.0:8081)\n"
+    "      --kube-api-qps N        at most N requests to the API server a second (default 0: no limit, the server's own holds)\n"
+    "      --kube-api-burst N      so many at once (default 30)\n"
     "      --leader-elect          of several, one works; the others stand by (needs the right to Leases in --namespace)\n"
     "      --log-level LEVEL       debug, info, warn or error (default info)\n"
     "      --log-format FORMAT     text or json (default: text on a terminal)\n"
@@ -70,6 +72,7 @@ static const struct {
     {"--namespace", offsetof(struct options, ns)},                {"--watch-namespace", offsetof(struct options, watch_ns)},
     {"--sidecar-image", offsetof(struct options, sidecar_image)}, {"--report-url", offsetof(struct options, report_url)},
     {"--report-address", offsetof(struct options, report_address)}, {"--health-address", offsetof(struct options, health_address)},
+    {"--kube-api-qps", offsetof(struct options, qps)},            {"--kube-api-burst", offsetof(struct options, burst)},
     {"--log-level", offsetof(struct options, log_level)},         {"--log-format", offsetof(struct options, log_format)},
 };
 
@@ -323,7 +326,8 @@ static void on_signal(void *arg, int signum)
 
 static int load_config(struct program *p, struct pt_kube_config *config, struct pt_err *err)
 {
-    int rc = p->o.kubeconfig ? pt_kube_config_load(p->o.kubeconfig, p->o.context, config, err) : pt_kube_config_in_cluster(config, err);
+    const char *listed = getenv("KUBERNETES_SERVICE_HOST") ? NULL : getenv("KUBECONFIG"), *path = p->o.kubeconfig ? p->o.kubeconfig : listed && *listed ? listed : NULL;
+    int rc = path ? pt_kube_config_load(path, p->o.context, config, err) : pt_kube_config_in_cluster(config, err);
     if (rc < 0)
         return rc;
     const char *env = getenv("POD_NAMESPACE");
@@ -334,7 +338,12 @@ static int load_config(struct program *p, struct pt_kube_config *config, struct 
 static int start(struct program *p, struct pt_err *err)
 {
     struct pt_kube_config config = {0};
-    int rc = load_config(p, &config, err);
+    int64_t qps = 0, burst = 30;
+    int rc = p->o.qps ? pt_parse_i64(pt_str(p->o.qps), 0, 100000, "--kube-api-qps", &qps, err) : PT_OK;
+    if (rc == PT_OK && p->o.burst)
+        rc = pt_parse_i64(pt_str(p->o.burst), 1, 100000, "--kube-api-burst", &burst, err);
+    if (rc == PT_OK)
+        rc = load_config(p, &config, err);
     if (rc == PT_OK)
         rc = pt_loop_create(&p->loop, err);
     if (rc == PT_OK && !(p->metrics = pt_metrics_create()))
@@ -343,6 +352,8 @@ static int start(struct program *p, struct pt_err *err)
         pt_metrics_add_process(p->metrics);
         rc = pt_kube_client_create(p->loop, &config, p->metrics, &p->kube, err);
     }
+    if (rc == PT_OK)
+        pt_kube_client_limit(p->kube, (double)qps, (double)burst);
     struct pt_http_server_options health = {.address = p->o.health_address, .max_body_bytes = 4096, .max_connections = 64, .handler = handle_health, .arg = p};
     if (rc == PT_OK)
         rc = pt_http_server_start(p->loop, &health, &p->health, err);

@@ -42,6 +42,8 @@ struct pt_api_request {
     const char *label_selector;   /* list, watch */
     const char *field_selector;   /* list, watch: metadata.name=..., metadata.namespace=... */
     const char *resource_version; /* list, watch: as Kubernetes; delete: precondition */
+    bool initial_events;          /* watch: first everything there is as ADDED, then a BOOKMARK annotated "k8s.io/initial-events-end" (WatchList) */
+    bool strict;                  /* create: unknown fields are an error */
     const char *uid;              /* delete: precondition */
     const char *field_manager;    /* NULL = PT_MANAGER */
     const char *propagation;      /* delete: "Background" (NULL), "Foreground", "Orphan" */

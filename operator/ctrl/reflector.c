@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * reflector.c: see reflector.h. Two states, listing and watching, and one timer for the waits between; every end of a call goes
- * through list_done() or watch_done(), which decide what is next.
+ * through list_done() or watch_done(), which decide what is next. With WatchList the list is the first part of the watch: what comes before its end
+ * is collected as pages are, and taken in at once. Whatever goes wrong with that, the same attempt goes on with a list; a server that refuses is not asked again.
  *
  * Lists are consistent reads (resourceVersion unset) and a list older than what was seen is refused, so the store never goes back in time even
  * when the API server behind the address changes to one that lags.
@@ -21,6 +22,7 @@
 #define WATCH_MIN_MS 300000 /* timeout of a stream: random in [5 min, 10 min) */
 #define GUARD_MS 10000      /* past its timeout a silent stream is dead */
 #define SHORT_WATCH_MS 1000
+#define INITIAL_MS 60000    /* for all of what there is to come */
 
 struct pt_reflector {
     struct pt_reflector_options o;
@@ -28,12 +30,14 @@ struct pt_reflector {
     struct pt_rand rand;
     struct pt_timer timer; /* until the next list or watch; while watching: the guard */
     struct pt_api_call *call;
+    bool initial;          /* this stream begins with a list, which has not ended yet */
+    bool no_watchlist;     /* the server does not know that */
     bool unpaged;          /* the server forgot our place in a list: ask for all at once */
     struct pt_object **page;
     size_t count, room;
     char *token;           /* of the next page */
     uint64_t list_rv;
-    int64_t watch_started_ms, failed_ms, backoff_ms;
+    int64_t watch_started_ms, guard_ms, failed_ms, backoff_ms;
     uint64_t events;       /* of this stream */
     bool expired;          /* the stream said so in an ERROR event */
     bool told;             /* synced() was called */
@@ -47,7 +51,8 @@ static const struct pt_metric_family
     f_objects = {"pintle_cache_objects", "Objects in the local store", PT_GAUGE, "name", NULL, 0};
 
 static void list(struct pt_reflector *r);
-static void watch(struct pt_reflector *r);
+static void watch(struct pt_reflector *r, bool initial);
+static void take_list(struct pt_reflector *r);
 
 static struct pt_reflector *of_timer(struct pt_timer *t)
 {
@@ -59,7 +64,16 @@ static void list_now(struct pt_timer *t)
 }
 static void watch_now(struct pt_timer *t)
 {
-    watch(of_timer(t));
+    watch(of_timer(t), false);
+}
+/* A list, one way or the other. */
+static void begin_now(struct pt_timer *t)
+{
+    struct pt_reflector *r = of_timer(t);
+    if (r->no_watchlist)
+        list(r);
+    else
+        watch(r, true);
 }
 
 int pt_reflector_create(const struct pt_reflector_options *o, struct pt_reflector **out, struct pt_err *err)
@@ -111,7 +125,7 @@ void pt_reflector_destroy(struct pt_reflector *r)
 
 void pt_reflector_start(struct pt_reflector *r)
 {
-    pt_timer_start(r->o.sched, &r->timer, 0, list_now);
+    pt_timer_start(r->o.sched, &r->timer, 0, begin_now);
 }
 
 /* Something failed: wait before the next list or watch. */
@@ -225,6 +239,15 @@ static int finish_list(struct pt_reflector *r, struct pt_err *err)
     return rc;
 }
 
+/* The store is as the list says: tell, once. */
+static void listed(struct pt_reflector *r)
+{
+    if (r->told || !r->o.synced)
+        return;
+    r->told = true;
+    r->o.synced(r->o.arg);
+}
+
 static void list_done(void *arg, const struct pt_api_result *res)
 {
     struct pt_reflector *r = arg;
@@ -238,10 +261,7 @@ static void list_done(void *arg, const struct pt_api_result *res)
         if (finish_list(r, &failed.err) == PT_OK) {
             r->unpaged = false;
             pt_timer_start(r->o.sched, &r->timer, 0, watch_now);
-            if (!r->told && r->o.synced) {
-                r->told = true;
-                r->o.synced(r->o.arg);
-            }
+            listed(r);
             return;
         }
     }
@@ -252,7 +272,7 @@ static void list_done(void *arg, const struct pt_api_result *res)
         pt_timer_start(r->o.sched, &r->timer, 0, list_now);
         return;
     }
-    back_off(r, &failed, "list failed", list_now);
+    back_off(r, &failed, "list failed", begin_now);
 }
 
 static void list(struct pt_reflector *r)
@@ -265,7 +285,7 @@ static void list(struct pt_reflector *r)
     pt_metric_add(r->m_lists, 1);
     if (pt_api_start(r->o.api, &req, list_done, r, &r->call, &res.err) < 0) {
         drop_pages(r);
-        back_off(r, &res, "list failed", list_now);
+        back_off(r, &res, "list failed", begin_now);
     }
 }
 
@@ -289,13 +309,38 @@ static void take_note(struct pt_reflector *r, const struct pt_watch_event *e)
     }
     if (e->type == PT_WATCH_BOOKMARK) {
         uint64_t rv = version_of(o);
-        if (rv > r->o.store->rv)
+        const char *end = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(o, "metadata.annotations"), "k8s.io/initial-events-end"));
+        if (r->initial) {
+            r->list_rv = rv;
+            if (end && !strcmp(end, "true"))
+                take_list(r);
+        } else if (rv > r->o.store->rv)
             r->o.store->rv = rv;
         return;
     }
     const char *message = pt_obj_str(o, "message");
     r->expired = pt_obj_int(o, "code", 0) == 410;
     pt_log(PT_LOG_WARN, "watch: the server sent an error", "resource", r->o.resource->plural, "error", message ? message : "", NULL);
+}
+
+/* An object of the list that the stream begins with; of several versions of it the store keeps the newest. */
+static void take_initial(struct pt_reflector *r, const struct pt_watch_event *e)
+{
+    struct pt_object *o;
+    struct pt_err err;
+    if (e->type != PT_WATCH_DELETED) {
+        if (take_item(r, e->object, &err) < 0)
+            r->expired = true;
+        return;
+    }
+    if (!decode(r, e->object, &o))
+        return;
+    for (size_t i = r->count; i-- > 0;)
+        if (!strcmp(r->page[i]->name, o->name) && !strcmp(r->page[i]->ns, o->ns)) {
+            r->o.store->type->free(r->page[i]);
+            r->page[i] = r->page[--r->count];
+        }
+    r->o.store->type->free(o);
 }
 
 static void take_event(void *arg, const struct pt_watch_event *e)
@@ -309,6 +354,10 @@ static void take_event(void *arg, const struct pt_watch_event *e)
         return;
     }
     r->events++;
+    if (r->initial) {
+        take_initial(r, e);
+        return;
+    }
     if (!decode(r, e->object, &o))
         return;
     if (e->type == PT_WATCH_DELETED) {
@@ -331,46 +380,96 @@ static void watch_done(void *arg, const struct pt_api_result *res)
     struct pt_reflector *r = arg;
     r->call = NULL;
     pt_timer_stop(r->o.sched, &r->timer);
+    if (r->initial) { /* it ended before the list did */
+        r->initial = false;
+        r->no_watchlist |= res->err.code == PT_EINVAL || res->err.code == PT_EUNSUPPORTED || res->err.code == PT_EMETHOD;
+        drop_pages(r);
+        if (only_connection(res->err.code)) /* an ordinary list would fare no better */
+            back_off(r, res, "watch failed", begin_now);
+        else
+            pt_timer_start(r->o.sched, &r->timer, 0, list_now);
+        return;
+    }
     if (r->events) /* it worked: what comes now is a new trouble */
         r->backoff_ms = 0;
     bool is_short = !r->events && pt_now_ms(r->o.sched) - r->watch_started_ms < SHORT_WATCH_MS;
     if (r->expired || res->err.code == PT_EGONE) {
         if (is_short && !r->expired) /* a server that answers 410 to each watch must not make us list in a loop */
-            back_off(r, res, "watch: version expired, listing again", list_now);
+            back_off(r, res, "watch: version expired, listing again", begin_now);
         else
-            pt_timer_start(r->o.sched, &r->timer, 0, list_now);
+            pt_timer_start(r->o.sched, &r->timer, 0, begin_now);
     } else if (res->err.code == PT_OK && !is_short) {
         pt_timer_start(r->o.sched, &r->timer, 0, watch_now);
     } else if (res->err.code == PT_OK) {
         pt_metric_add(r->m_short, 1);
         back_off(r, res, "very short watch without an event", watch_now);
     } else {
-        back_off(r, res, "watch failed", only_connection(res->err.code) ? watch_now : list_now);
+        back_off(r, res, "watch failed", only_connection(res->err.code) ? watch_now : begin_now);
     }
 }
 
 static void guard(struct pt_timer *t)
 {
     struct pt_reflector *r = of_timer(t);
-    pt_log(PT_LOG_WARN, "watch outlived its timeout, cut", "resource", r->o.resource->plural, NULL);
+    pt_log(PT_LOG_WARN, "watch cut", "resource", r->o.resource->plural, "reason", r->expired ? "its list was not taken" : "it outlived its timeout", NULL);
     pt_api_cancel(r->o.api, pt_steal(r->call));
+    if (r->expired) {
+        struct pt_api_result res = {.retry_after_ms = -1};
+        pt_fail(&res.err, PT_EUNAVAILABLE, "list at the beginning of a watch not taken");
+        back_off(r, &res, "watch failed", begin_now);
+        return;
+    }
     pt_timer_start(r->o.sched, &r->timer, 0, watch_now);
 }
 
-static void watch(struct pt_reflector *r)
+/* The end of the list did not come. */
+static void initial_late(struct pt_timer *t)
+{
+    struct pt_reflector *r = of_timer(t);
+    pt_log(PT_LOG_WARN, "watch does not say that its list is complete, listing instead", "resource", r->o.resource->plural, NULL);
+    pt_api_cancel(r->o.api, pt_steal(r->call));
+    r->initial = false;
+    r->no_watchlist = true;
+    drop_pages(r);
+    list(r);
+}
+
+static void take_list(struct pt_reflector *r)
+{
+    struct pt_err err;
+    r->initial = false;
+    int rc = finish_list(r, &err);
+    int64_t left = r->guard_ms - pt_now_ms(r->o.sched);
+    pt_timer_start(r->o.sched, &r->timer, left > 0 ? left : 0, guard);
+    if (rc == PT_OK) {
+        listed(r);
+        return;
+    }
+    pt_log(PT_LOG_WARN, "list at the beginning of a watch not taken", "resource", r->o.resource->plural, "error", err.msg, NULL);
+    drop_pages(r);
+    r->expired = true; /* the stream is of no use without it */
+    pt_timer_start(r->o.sched, &r->timer, 0, guard);
+}
+
+static void watch(struct pt_reflector *r, bool initial)
 {
     char rv[24];
     snprintf(rv, sizeof rv, "%llu", (unsigned long long)r->o.store->rv);
     struct pt_api_request req = request(r, PT_VERB_LIST);
-    req.resource_version = rv;
+    req.resource_version = initial ? NULL : rv;
+    req.initial_events = initial;
     req.timeout_ms = WATCH_MIN_MS + pt_rand_below(&r->rand, WATCH_MIN_MS);
+    r->initial = initial;
+    r->guard_ms = pt_now_ms(r->o.sched) + req.timeout_ms + GUARD_MS;
     struct pt_api_result res = {.retry_after_ms = -1};
     r->events = 0;
     r->expired = false;
     r->watch_started_ms = pt_now_ms(r->o.sched);
     pt_metric_add(r->m_watches, 1);
     if (pt_api_watch(r->o.api, &req, take_event, watch_done, r, &r->call, &res.err) < 0)
-        back_off(r, &res, "watch failed", watch_now);
+        back_off(r, &res, "watch failed", initial ? begin_now : watch_now);
+    else if (initial)
+        pt_timer_start(r->o.sched, &r->timer, INITIAL_MS, initial_late);
     else
         pt_timer_start(r->o.sched, &r->timer, req.timeout_ms + GUARD_MS, guard);
 }

@@ -2,7 +2,7 @@
  *
  * reflector.h: keeps a store equal to what the API server has: list, then watch from there, for ever.
  *
- * Pages of 500; bookmarks; a stream that ends is resumed from the last version seen; 410 lists again; 429 and refused connections wait and watch
+ * The list is the beginning of the watch where the server can do that (WatchList), else one in pages of 500; bookmarks; a stream that ends is resumed from the last version seen; 410 lists again; 429 and refused connections wait and watch
  * again; anything else waits and lists again. Waits: 800 ms doubling to 30 s with jitter, or the server's Retry-After if longer. A stream
  * that outlives its own timeout is cut. One thread; callbacks come through the store.
  */

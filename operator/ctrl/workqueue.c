@@ -31,7 +31,7 @@ struct pt_workqueue {
     bool running;
     unsigned active;
     size_t depth;
-    struct pt_metric *m_depth, *m_adds, *m_retries, *m_queue_s, *m_work_s;
+    struct pt_metric *m_depth, *m_adds, *m_retries, *m_queue_s, *m_work_s, *m_unfinished, *m_longest;
 };
 
 static const double seconds[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000};
@@ -40,7 +40,9 @@ static const struct pt_metric_family
     f_adds = {"workqueue_adds_total", "Total number of adds handled by workqueue", PT_COUNTER, "name", NULL, 0},
     f_retries = {"workqueue_retries_total", "Total number of retries handled by workqueue", PT_COUNTER, "name", NULL, 0},
     f_queue_s = {"workqueue_queue_duration_seconds", "How long an item stays in workqueue before being requested", PT_HISTOGRAM, "name", seconds, 10},
-    f_work_s = {"workqueue_work_duration_seconds", "How long processing an item from workqueue takes", PT_HISTOGRAM, "name", seconds, 10};
+    f_work_s = {"workqueue_work_duration_seconds", "How long processing an item from workqueue takes", PT_HISTOGRAM, "name", seconds, 10},
+    f_unfinished = {"workqueue_unfinished_work_seconds", "How many seconds of work is in progress and hasn't been observed by work_duration", PT_GAUGE, "name", NULL, 0},
+    f_longest = {"workqueue_longest_running_processor_seconds", "How many seconds has the longest running processor for workqueue been running", PT_GAUGE, "name", NULL, 0};
 
 static void ring_init(struct item *head)
 {
@@ -61,6 +63,20 @@ static void ring_remove(struct item *it)
     it->next->prev = it->prev;
 }
 
+static void collect(void *arg)
+{
+    struct pt_workqueue *q = arg;
+    int64_t now = pt_now_ms(q->o.sched), all = 0, longest = 0;
+    void *v;
+    for (size_t i = 0; q->active && pt_map_next(&q->items, &i, NULL, &v);) {
+        int64_t age = ((struct item *)v)->active ? now - ((struct item *)v)->since_ms : 0;
+        all += age;
+        longest = age > longest ? age : longest;
+    }
+    pt_metric_set(q->m_unfinished, (double)all / 1000.0);
+    pt_metric_set(q->m_longest, (double)longest / 1000.0);
+}
+
 int pt_workqueue_create(const struct pt_workqueue_options *o, struct pt_workqueue **out, struct pt_err *err)
 {
     struct pt_workqueue *q = pt_calloc(1, sizeof *q);
@@ -75,6 +91,9 @@ int pt_workqueue_create(const struct pt_workqueue_options *o, struct pt_workqueu
         q->m_retries = pt_metrics_series(o->metrics, &f_retries, o->name, NULL);
         q->m_queue_s = pt_metrics_series(o->metrics, &f_queue_s, o->name, NULL);
         q->m_work_s = pt_metrics_series(o->metrics, &f_work_s, o->name, NULL);
+        q->m_unfinished = pt_metrics_series(o->metrics, &f_unfinished, o->name, NULL);
+        q->m_longest = pt_metrics_series(o->metrics, &f_longest, o->name, NULL);
+        pt_metrics_on_collect(o->metrics, collect, q);
     }
     *out = q;
     return PT_OK;

@@ -17,7 +17,7 @@ typedef void (*pt_work_fn)(void *arg, const char *key); /* key is valid until pt
 struct pt_workqueue_options {
     const char *name; /* label of the metrics */
     struct pt_sched *sched;
-    struct pt_metrics *metrics; /* may be NULL */
+    struct pt_metrics *metrics; /* may be NULL; not to be written out any more when the queue is gone */
     unsigned workers;
     pt_work_fn work;
     void *arg;

@@ -18,6 +18,12 @@ int pt_kube_client_create(struct pt_loop *loop, struct pt_kube_config *config, s
 /* Cancels every call without callbacks. */
 void pt_kube_client_destroy(struct pt_kube_client *c);
 struct pt_api *pt_kube_client_api(struct pt_kube_client *c);
+/* At most qps calls a second, after a burst; 0: no limit, which is how it begins. */
+void pt_kube_client_limit(struct pt_kube_client *c, double qps, double burst);
+/* Reads credentials from files again now; it happens by itself once a minute and after a 401. */
+void pt_kube_client_refresh(struct pt_kube_client *c);
+/* How long a connection with watches may be silent before it is asked for a sign of life, and how long that may take; 0: 30 s, 15 s. */
+void pt_kube_client_watchdog(struct pt_kube_client *c, int64_t idle_ms, int64_t answer_ms);
 
 /* The request's path and query, e.g. "/api/v1/namespaces/a/pods?labelSelector=x%3Dy"; seed spreads the timeouts of watches. */
 int pt_kube_path(const struct pt_api_request *req, bool watch, uint32_t seed, struct pt_buf *out, struct pt_err *err);

@@ -20,11 +20,22 @@ struct pt_kube_config {
     char *token, *token_file;
     char *username, *password;
     char *proxy_url;
+    char *impersonate;     /* headers, one a line: "Impersonate-User: x\n" ... */
+    struct pt_kube_exec *exec; /* a program that gives credentials; NULL: none */
     char *ns;              /* default namespace of the context or service account; "default" */
 };
 
-/* The current context of a kubeconfig file (YAML or JSON), or of `context` if not NULL. Relative paths are below the file's folder. What is not
- * supported (exec and auth-provider plugins, impersonation) is PT_EUNSUPPORTED by name. */
+/* users[].user.exec: client.authentication.k8s.io/v1 or v1beta1. What runs it is exec.h. */
+struct pt_kube_exec {
+    char *command;          /* absolute, or to be looked up in PATH */
+    char *api_version, *install_hint;
+    char **args, **env;     /* NULL-terminated; env as "NAME=value" */
+    bool cluster_info;      /* provideClusterInfo */
+};
+
+/* The current context of kubeconfig files (YAML or JSON), or `context` if not NULL. path: one file, or a list separated by ':' as KUBECONFIG has
+ * it: those that are there count as one file, and what an earlier one says wins. Relative paths are below their file's folder. What is not supported
+ * (auth-provider plugins, programs that need a terminal) is PT_EUNSUPPORTED by name. */
 int pt_kube_config_load(const char *path, const char *context, struct pt_kube_config *out, struct pt_err *err);
 /* KUBERNETES_SERVICE_HOST/PORT and the mounted service account; PT_ENOTFOUND outside a cluster. */
 int pt_kube_config_in_cluster(struct pt_kube_config *out, struct pt_err *err);

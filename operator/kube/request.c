@@ -41,6 +41,10 @@ static void put_watch(struct pt_buf *out, char *separator, const struct pt_api_r
     put_query(out, separator, "watch", "true");
     put_query(out, separator, "allowWatchBookmarks", "true");
     put_query(out, separator, "timeoutSeconds", seconds);
+    if (req->initial_events) {
+        put_query(out, separator, "sendInitialEvents", "true");
+        put_query(out, separator, "resourceVersionMatch", "NotOlderThan");
+    }
 }
 
 int pt_kube_path(const struct pt_api_request *req, bool watch, uint32_t seed, struct pt_buf *out, struct pt_err *err)
@@ -79,6 +83,7 @@ int pt_kube_path(const struct pt_api_request *req, bool watch, uint32_t seed, st
     } else if (!watch && req->verb != PT_VERB_GET && req->verb != PT_VERB_DELETE) {
         put_query(out, &separator, "fieldManager", req->field_manager);
         put_query(out, &separator, "force", req->verb == PT_VERB_APPLY ? "true" : NULL);
+        put_query(out, &separator, "fieldValidation", req->strict ? "Strict" : NULL);
     }
     return pt_buf_check(out, "request path", err);
 }

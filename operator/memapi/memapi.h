@@ -46,6 +46,7 @@ struct pt_memapi_options {
     int (*admit)(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err);
     void *admit_arg;
     struct pt_memapi_hooks hooks;
+    enum pt_memapi_watchlist { PT_WATCHLIST, PT_WATCHLIST_REFUSED, PT_WATCHLIST_ENDLESS } watchlist; /* as an older server; the last never says that it was all */
 };
 int pt_memapi_create(const struct pt_memapi_options *o, struct pt_memapi **out, struct pt_err *err);
 void pt_memapi_destroy(struct pt_memapi *m); /* calls under way are dropped without callback */

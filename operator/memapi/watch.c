@@ -21,6 +21,7 @@ struct pt_mem_watch {
     struct pt_mem_version **initial; /* of a watch without a version: what is there now, as ADDED */
     size_t initial_count, initial_at;
     uint64_t cursor;     /* the next change to deliver */
+    uint64_t initial_rv; /* say that it was all, with this version; 0: need not */
     bool behind;         /* asked for a version that the history no longer reaches */
     bool drawn;          /* the hook was asked for the change at cursor */
     struct pt_timer deliver, tick;
@@ -94,6 +95,15 @@ static bool send_status(struct pt_mem_watch *w, int http, const char *reason, co
     return alive;
 }
 
+static bool send_bookmark(struct pt_mem_watch *w, uint64_t rv, const char *annotations)
+{
+    char text[512];
+    const struct pt_resource *r = w->t->res;
+    int n = snprintf(text, sizeof text, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"%llu\"%s}}", r->kind, r->group,
+                     *r->group ? "/" : "", r->version, (unsigned long long)rv, annotations);
+    return emit(w, PT_WATCH_BOOKMARK, (struct pt_str){text, (size_t)n});
+}
+
 /* The event of one change as this watch's selector sees it: entering the selection is ADDED, leaving it DELETED. */
 static bool send_change(struct pt_mem_watch *w, const struct pt_mem_change *c)
 {
@@ -112,7 +122,7 @@ static void schedule(struct pt_mem_watch *w)
 {
     if (pt_timer_running(&w->deliver))
         return;
-    bool change = w->initial_at == w->initial_count && !w->behind;
+    bool change = w->initial_at == w->initial_count && !w->behind && !w->initial_rv;
     if (change && w->cursor >= w->t->head)
         return;
     int64_t delay = 0;
@@ -145,6 +155,10 @@ static void deliver(struct pt_timer *t)
         struct pt_mem_version *v = w->initial[w->initial_at++];
         alive = emit(w, PT_WATCH_ADDED, v->text);
         pt_mem_version_release(v);
+    } else if (w->initial_rv) {
+        uint64_t rv = w->initial_rv;
+        w->initial_rv = 0;
+        alive = w->m->o.watchlist == PT_WATCHLIST_ENDLESS || send_bookmark(w, rv, ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
     } else {
         w->drawn = false;
         alive = send_change(w, &w->t->ring[w->cursor++ % w->m->o.history]);
@@ -167,15 +181,8 @@ static void tick(struct pt_timer *t)
         end(w, PT_OK, "");
         return;
     }
-    if (w->initial_at == w->initial_count && w->cursor == w->t->head && !w->behind) {
-        char text[512];
-        const struct pt_resource *r = w->t->res;
-        uint64_t rv = w->m->rv; /* nothing of this type is newer than what was delivered */
-        int n = snprintf(text, sizeof text, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"%llu\"}}", r->kind, r->group,
-                         *r->group ? "/" : "", r->version, (unsigned long long)rv);
-        if (!emit(w, PT_WATCH_BOOKMARK, (struct pt_str){text, (size_t)n}))
-            return;
-    }
+    if (w->initial_at == w->initial_count && w->cursor == w->t->head && !w->behind && !w->initial_rv && !send_bookmark(w, w->m->rv, ""))
+        return; /* nothing of this type is newer than what was delivered */
     pt_timer_start(w->m->o.sched, &w->tick, w->ends_ms - now < BOOKMARK_MS ? w->ends_ms - now : BOOKMARK_MS, tick);
 }
 
@@ -227,8 +234,12 @@ int pt_mem_watch_start(struct pt_memapi *m, const struct pt_api_request *req, st
         return pt_fail(err, PT_ENOMEM, "watch: out of memory");
     }
     int rc = pt_mem_check_selectors(w->labels, w->fields, err);
+    if (rc == PT_OK && req->initial_events && m->o.watchlist == PT_WATCHLIST_REFUSED)
+        rc = pt_fail(err, PT_EINVAL, "sendInitialEvents: Forbidden: is forbidden for watch unless the WatchList feature gate is enabled");
     if (rc == PT_OK)
-        rc = place(w, req->resource_version, err);
+        rc = place(w, req->initial_events ? NULL : req->resource_version, err);
+    if (req->initial_events)
+        w->initial_rv = m->rv;
     if (rc < 0) {
         pt_mem_watch_stop(w);
         return rc;

@@ -24,6 +24,10 @@ static const struct pt_metric_family
                  sizeof seconds / sizeof *seconds},
     f_active = {"controller_runtime_active_workers", "Number of currently used workers per controller", PT_GAUGE, "controller", NULL, 0},
     f_max = {"controller_runtime_max_concurrent_reconciles", "Maximum number of concurrent reconciles per controller", PT_GAUGE, "controller", NULL, 0},
+    /* what cannot happen here has its series all the same, at 0: dashboards ask for them */
+    f_terminal = {"controller_runtime_terminal_reconcile_errors_total", "Total number of terminal reconciliation errors per controller", PT_COUNTER, "controller", NULL, 0},
+    f_panics = {"controller_runtime_reconcile_panics_total", "Total number of reconciliation panics per controller", PT_COUNTER, "controller", NULL, 0},
+    f_timeouts = {"controller_runtime_reconcile_timeouts_total", "Total number of reconciliation timeouts per controller", PT_COUNTER, "controller", NULL, 0},
     f_reports = {"pintle_reports_total", "Reports of sidecars taken in", PT_COUNTER, "", NULL, 0};
 
 /* --- news from the stores ------------------------------------------------------------------------------------------------ */
@@ -306,6 +310,10 @@ static void make_metrics(struct pt_operator *op)
     op->m_seconds = pt_metrics_series(m, &f_seconds, "modeldeployment", NULL);
     op->m_active = pt_metrics_series(m, &f_active, "modeldeployment", NULL);
     op->m_reports = pt_metrics_series(m, &f_reports, NULL);
+    (void)pt_metrics_series(m, &f_total, "modeldeployment", "requeue", NULL);
+    (void)pt_metrics_series(m, &f_terminal, "modeldeployment", NULL);
+    (void)pt_metrics_series(m, &f_panics, "modeldeployment", NULL);
+    (void)pt_metrics_series(m, &f_timeouts, "modeldeployment", NULL);
     pt_metric_set(pt_metrics_series(m, &f_max, "modeldeployment", NULL), op->o.workers);
 }
 

@@ -337,7 +337,8 @@ static struct pt_api_request request_of(const struct pt_carry_out *run, const st
                                    .subresource = k->subresource,
                                    .body = e->body,
                                    .uid = k->verb == PT_VERB_DELETE ? e->uid : NULL,
-                                   .grace_seconds = -1};
+                                   .grace_seconds = -1,
+                                   .strict = e->kind == PT_EFFECT_CREATE_POD}; /* a slip in the user's template must show */
 }
 
 static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step step)

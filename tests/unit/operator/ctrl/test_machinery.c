@@ -250,15 +250,15 @@ struct rig {
     struct pt_memapi *api;
     struct pt_store store;
     struct pt_reflector *r;
-    int synced, fail_http, requests, watches, cut_next;
+    int synced, fail_http, requests, watches, initial, cut_next;
 };
 
 static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
 {
     struct rig *g = arg;
-    (void)req;
     g->requests++;
     g->watches += watch;
+    g->initial += watch && req->initial_events;
     f->http = g->fail_http;
     f->reason = "InternalError";
     f->retry_after_s = g->fail_http == 429 ? 90 : 0;
@@ -289,13 +289,13 @@ static void remove_pod(struct rig *g, const char *name)
     assert_int_equal(pt_memapi_do(g->api, &req, NULL, &err), 200);
 }
 
-static void start_rig(struct rig *g, unsigned history)
+static void start_rig(struct rig *g, unsigned history, enum pt_memapi_watchlist mode)
 {
     struct pt_err err;
     *g = (struct rig){.synced = 0};
     pt_log_setup("test", PT_LOG_OFF, PT_LOG_TEXT);
     pt_vsched_init(&g->clock, 1700000000000);
-    struct pt_memapi_options o = {.sched = &g->clock.sched, .seed = 1, .history = history, .hooks = {g, on_request, NULL, on_event}};
+    struct pt_memapi_options o = {.sched = &g->clock.sched, .seed = 1, .history = history, .watchlist = mode, .hooks = {g, on_request, NULL, on_event}};
     assert_int_equal(pt_memapi_create(&o, &g->api, &err), PT_OK);
     pt_store_init(&g->store, &things, NULL);
     struct pt_reflector_options r = {.api = pt_memapi_api(g->api), .sched = &g->clock.sched, .seed = 1, .resource = &pt_res_pods, .label_selector = "app=x",
@@ -316,19 +316,25 @@ static void advance(struct rig *g, int64_t ms)
         ;
 }
 
-static void reflector_lists_and_watches(void **state)
+static void lists_and_watches(enum pt_memapi_watchlist mode)
 {
-    (void)state;
     struct rig g;
     char name[16];
-    start_rig(&g, 4096);
+    start_rig(&g, 4096, mode);
     for (int i = 0; i < 1203; i++) { /* three pages */
         snprintf(name, sizeof name, "p%d", i);
         put_pod(&g, name, i % 3 != 0);
     }
     pt_reflector_start(g.r);
     advance(&g, 100);
+    if (mode == PT_WATCHLIST_ENDLESS) { /* its end never comes: listed after a minute */
+        assert_int_equal(g.synced, 0);
+        assert_int_equal(pt_store_count(&g.store), 0); /* nothing before all of it is known */
+        advance(&g, 60000);
+    }
     assert_int_equal(g.synced, 1);
+    assert_int_equal(g.initial, 1);
+    assert_int_equal(g.requests, mode == PT_WATCHLIST ? 1 : 1 + 2 + 1); /* the watch alone, or pages and another watch */
     assert_int_equal(pt_store_count(&g.store), 802);
     put_pod(&g, "late", true);
     put_pod(&g, "other", false);
@@ -339,19 +345,27 @@ static void reflector_lists_and_watches(void **state)
     assert_null(pt_store_get(&g.store, "ns", "p1"));
     int requests = g.requests;
     advance(&g, 3600000); /* an hour of timeouts and bookmarks: watches are resumed, nothing is listed */
-    assert_int_equal(g.requests - requests, g.watches - 1);
+    assert_int_equal(g.requests - requests, g.watches - (mode == PT_WATCHLIST ? 1 : 2));
+    assert_int_equal(g.initial, 1);
     put_pod(&g, "later", true);
     advance(&g, 10);
     assert_non_null(pt_store_get(&g.store, "ns", "later"));
     stop_rig(&g);
 }
 
-static void reflector_survives(void **state)
+static void reflector_lists_and_watches(void **state)
 {
     (void)state;
+    lists_and_watches(PT_WATCHLIST);
+    lists_and_watches(PT_WATCHLIST_REFUSED);
+    lists_and_watches(PT_WATCHLIST_ENDLESS);
+}
+
+static void survives(enum pt_memapi_watchlist mode)
+{
     struct rig g;
     char name[16];
-    start_rig(&g, 8);
+    start_rig(&g, 8, mode);
     g.fail_http = 503;
     pt_reflector_start(g.r);
     advance(&g, 600000);
@@ -389,6 +403,13 @@ static void reflector_survives(void **state)
     stop_rig(&g);
 }
 
+static void reflector_survives(void **state)
+{
+    (void)state;
+    survives(PT_WATCHLIST);
+    survives(PT_WATCHLIST_REFUSED);
+}
+
 /* --- events -------------------------------------------------------------------------------------------------------------- */
 
 static int events_stored, count_sum, combined;
@@ -418,7 +439,7 @@ static void events_aggregate(void **state)
     struct pt_events *e;
     struct pt_err err;
     char message[32];
-    start_rig(&g, 64);
+    start_rig(&g, 64, PT_WATCHLIST);
     assert_int_equal(pt_events_create(pt_memapi_api(g.api), &g.clock.sched, NULL, 1, "test", &e, &err), PT_OK);
     struct pt_event ev = {&pt_res_modeldeployments, "ns", "m", "uid-1", true, "Bad", "it \"failed\""};
     for (int i = 0; i < 5; i++)

@@ -3,8 +3,11 @@
  * The client against a server of ours on loopback that behaves as the script of each case says.
  */
 #include "base/mem.h"
+#include "base/path.h"
 #include "net/http_server.h"
 #include "operator/kube/client.h"
+#include "operator/kube/exec.h"
+#include "operator/kube/limiter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -26,6 +29,12 @@ struct fixture {
     const char *body;                /* whole answer, or */
     const char *const *pieces;       /* a stream, one piece per turn; NULL ends it */
     bool hold;                       /* never answer */
+    bool deaf;                       /* not even to /livez */
+    int fail_first;                  /* so many answers are `status`, then 200 */
+    const char *retry_after;
+    const char *token;               /* 401 for any other */
+    int requests, probes;
+    char impersonated[64];
     struct pt_http_request *streaming;
     char seen[4096];                 /* what the server saw of the last request */
     /* what the client told */
@@ -54,6 +63,8 @@ static void next_piece(struct pt_timer *t)
         pt_timer_start(pt_loop_sched(f->loop), t, 2, next_piece);
         return;
     }
+    if (f->hold) /* the stream stays open, and silent */
+        return;
     struct pt_http_request *req = f->streaming;
     f->streaming = NULL;
     pt_http_on_close(req, NULL, NULL);
@@ -73,11 +84,25 @@ static void handle(void *arg, struct pt_http_request *req)
                   a = pt_http_header(req, "Authorization");
     snprintf(f->seen, sizeof f->seen, PT_STR_FMT " " PT_STR_FMT "?" PT_STR_FMT "|" PT_STR_FMT "|" PT_STR_FMT "|" PT_STR_FMT, PT_STR_ARG(m), PT_STR_ARG(p), PT_STR_ARG(q),
              PT_STR_ARG(c), PT_STR_ARG(a), PT_STR_ARG(b));
-    if (f->hold)
+    f->requests++;
+    struct pt_str who = pt_http_header(req, "Impersonate-User"), group = pt_http_header(req, "Impersonate-Group");
+    snprintf(f->impersonated, sizeof f->impersonated, PT_STR_FMT "/" PT_STR_FMT, PT_STR_ARG(who), PT_STR_ARG(group));
+    if (pt_str_eq(p, PT_STR("/livez"))) {
+        f->probes++;
+        if (!f->deaf)
+            pt_http_reply(req, 403, "text/plain", NULL, 0, PT_STR("no"));
+        return;
+    }
+    if (f->token && !pt_str_eq(a, pt_str(f->token))) {
+        pt_http_reply(req, 401, "application/json", NULL, 0, PT_STR("{\"reason\":\"Unauthorized\"}"));
+        return;
+    }
+    if (f->hold && !f->pieces)
         return;
     if (!f->pieces) {
-        struct pt_http_header retry = {PT_STR("Retry-After"), PT_STR("2")};
-        pt_http_reply(req, f->status, "application/json", &retry, f->status == 429, pt_str(f->body));
+        struct pt_http_header retry = {PT_STR("Retry-After"), pt_str(f->retry_after)};
+        int status = f->fail_first < 0 || f->requests <= f->fail_first ? f->status : 200;
+        pt_http_reply(req, status, "application/json", &retry, f->retry_after != NULL && status != 200, pt_str(f->body));
         return;
     }
     f->streaming = req;
@@ -125,6 +150,7 @@ static int set_up(void **state)
     assert_int_equal(pt_kube_client_create(f->loop, &config, NULL, &f->client, &err), PT_OK);
     f->api = pt_kube_client_api(f->client);
     f->status = 200;
+    f->fail_first = -1;
     f->body = "{}";
     return 0;
 }
@@ -151,6 +177,7 @@ static void run(void)
 static void start(const struct pt_api_request *req)
 {
     struct pt_err err = {0};
+    f->done = 0;
     if (pt_api_start(f->api, req, on_done, NULL, &f->call, &err) < 0)
         fail_msg("%s", err.msg);
     assert_int_equal(f->done, 0); /* never inside the call */
@@ -183,8 +210,10 @@ static void test_failures_carry_the_status(void **state)
 {
     (void)state;
     f->status = 429;
+    f->retry_after = "2";
     f->body = "{\"kind\":\"Status\",\"reason\":\"TooManyRequests\",\"message\":\"slow down\"}";
-    start(&(struct pt_api_request){.verb = PT_VERB_GET, .resource = &pt_res_pods, .ns = "n", .name = "p"});
+    start(&(struct pt_api_request){.verb = PT_VERB_GET, .resource = &pt_res_pods, .ns = "n", .name = "p", .timeout_ms = 1500}); /* no time to try again */
+    assert_int_equal(f->requests, 1);
     assert_int_equal(f->code, PT_EBUSY);
     assert_int_equal(f->retry_after_ms, 2000);
     assert_string_equal(f->reason, "TooManyRequests");
@@ -266,12 +295,273 @@ static void test_destroy_cancels(void **state)
     assert_int_equal(f->done, 0);
 }
 
+static const struct pt_api_request get_pod = {.verb = PT_VERB_GET, .resource = &pt_res_pods, .ns = "n", .name = "p"};
+
+static void test_tries_again_when_told(void **state)
+{
+    (void)state;
+    f->status = 503;
+    f->retry_after = "1";
+    f->fail_first = 1;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    assert_int_equal(f->requests, 2);
+    f->retry_after = NULL; /* not told: the caller decides */
+    f->fail_first = -1;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_EUNAVAILABLE);
+    assert_int_equal(f->requests, 3);
+}
+
+/* Another client, with what this case needs. */
+static void use(struct pt_kube_config *config)
+{
+    struct pt_err err;
+    if (!config->server)
+        config->server = pt_asprintf("http://127.0.0.1:%d", pt_http_server_port(f->server));
+    pt_kube_client_destroy(f->client);
+    if (pt_kube_client_create(f->loop, config, NULL, &f->client, &err) < 0)
+        fail_msg("%s", err.msg);
+    f->api = pt_kube_client_api(f->client);
+}
+
+static void test_impersonates(void **state)
+{
+    (void)state;
+    struct pt_kube_config config = {.impersonate = pt_strdup("Impersonate-User: jane\nImpersonate-Group: dev\n")};
+    use(&config);
+    start(&get_pod);
+    assert_string_equal(f->impersonated, "jane/dev");
+}
+
+static char dir[] = "/tmp/pintle-test-XXXXXX";
+
+static char *put_file(const char *name, const char *text, unsigned mode)
+{
+    char *path = pt_asprintf("%s/%s", dir, name);
+    assert_int_equal(pt_path_write_atomic(path, text, strlen(text), mode, NULL), PT_OK);
+    return path;
+}
+
+static void test_rotated_token(void **state)
+{
+    (void)state;
+    struct pt_kube_config config = {.token = pt_strdup("old"), .token_file = put_file("token", "new\n", 0600)};
+    use(&config);
+    f->token = "Bearer new";
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    assert_int_equal(f->requests, 2);
+    f->token = "Bearer newest"; /* the file does not have it yet */
+    f->requests = 0;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_EUNAUTHENTICATED);
+    assert_int_equal(f->requests, 2);
+}
+
+static struct pt_kube_exec *plugin(char *command)
+{
+    struct pt_kube_exec *x = pt_calloc(1, sizeof *x);
+    *x = (struct pt_kube_exec){.command = command, .api_version = pt_strdup("client.authentication.k8s.io/v1"), .install_hint = pt_strdup("install it from here"), .cluster_info = true};
+    x->args = pt_calloc(2, sizeof *x->args);
+    x->args[0] = pt_strdup("with blanks; and $HOME");
+    x->env = pt_calloc(2, sizeof *x->env);
+    x->env[0] = pt_asprintf("DIR=%s", dir);
+    return x;
+}
+
+/* Counts its runs in DIR/count; the token is "t<count>", good for ever. */
+static const char counting[] = "#!/bin/sh\n[ \"$1\" = 'with blanks; and $HOME' ] || exit 3\nread n 2>/dev/null <\"$DIR/count\"; n=$((n + 1)); echo $n >\"$DIR/count\"\n"
+                               "printf %s \"$KUBERNETES_EXEC_INFO\" >\"$DIR/info\"\n"
+                               "echo '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"t'$n'\"'$MORE'}}'\n";
+
+static void test_plugin(void **state)
+{
+    (void)state;
+    pt_free(put_file("count", "0\n", 0600));
+    struct pt_kube_config config = {.exec = plugin(put_file("plugin", counting, 0700))};
+    use(&config);
+    f->token = "Bearer t1";
+    start(&get_pod);
+    if (f->code != PT_OK)
+        fail_msg("%s", f->message);
+    start(&get_pod); /* not asked again */
+    assert_int_equal(f->code, PT_OK);
+    f->token = "Bearer t2"; /* the server does not like it any more: asked once */
+    f->requests = 0;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    assert_int_equal(f->requests, 2);
+    f->token = "Bearer never";
+    start(&get_pod);
+    assert_int_equal(f->code, PT_EUNAUTHENTICATED);
+    pt_auto_buf info = PT_BUF_INIT(0);
+    pt_auto_free char *path = pt_asprintf("%s/info", dir);
+    assert_int_equal(pt_buf_read_file(&info, path, NULL), PT_OK);
+    assert_non_null(strstr(pt_buf_cstr(&info), "\"interactive\":false,\"cluster\":{\"server\":\"http://127.0.0.1:"));
+}
+
+static void test_plugin_expires(void **state)
+{
+    (void)state;
+    pt_free(put_file("count", "0\n", 0600));
+    setenv("MORE", ",\"expirationTimestamp\":\"2001-01-01T00:00:00Z\"", 1);
+    struct pt_kube_config config = {.exec = plugin(put_file("plugin", counting, 0700))};
+    use(&config);
+    f->token = "Bearer t1";
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK); /* used once all the same, as kubectl does */
+    f->token = "Bearer t2";
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    unsetenv("MORE");
+}
+
+static void test_plugin_fails(void **state)
+{
+    static const struct {
+        const char *script, *says;
+    } rows[] = {
+        {"#!/bin/sh\nexit 3\n", "exit code 3"},
+        {"#!/bin/sh\necho SECRET\n", "did not print JSON"},
+        {"#!/bin/sh\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1beta1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"SECRET\"}}'\n", "no ExecCredential of client.authentication.k8s.io/v1"},
+        {"#!/bin/sh\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"clientKeyData\":\"SECRET\"}}'\n", "together"},
+        {"#!/bin/sh\nyes SECRET\n", "printed more than"},
+        {NULL, "not found, or not executable: install it from here"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pt_kube_config config = {.exec = plugin(rows[i].script ? put_file("plugin", rows[i].script, 0700) : pt_strdup("/nonexistent/plugin"))};
+        use(&config);
+        f->requests = f->done = 0;
+        start(&get_pod);
+        if (f->code == PT_OK || !strstr(f->message, rows[i].says) || strstr(f->message, "SECRET"))
+            fail_msg("row %zu: %d %s", i, f->code, f->message);
+        assert_int_equal(f->requests, 0);
+    }
+}
+
+static void test_limit(void **state)
+{
+    struct pt_limiter l;
+    (void)state;
+    pt_limiter_init(&l, 10, 2, 0);
+    assert_int_equal(pt_limiter_take(&l, 0), 0);
+    assert_int_equal(pt_limiter_take(&l, 0), 0);
+    assert_int_equal(pt_limiter_take(&l, 0), 100);
+    assert_int_equal(pt_limiter_take(&l, 0), 200);
+    assert_int_equal(pt_limiter_take(&l, 300), 0);
+    assert_int_equal(pt_limiter_take(&l, 100000), 0);
+    assert_int_equal(pt_limiter_take(&l, 100000), 0);
+    assert_int_equal(pt_limiter_take(&l, 100000), 100); /* no more than the burst is saved up */
+    pt_limiter_init(&l, 0, 0, 0);
+    for (int i = 0; i < 1000; i++)
+        assert_int_equal(pt_limiter_take(&l, 0), 0);
+    pt_kube_client_limit(f->client, 10, 1);
+    int64_t begin = pt_clock_mono_ns();
+    for (int i = 0; i < 3; i++)
+        start(&get_pod), f->done = 0;
+    assert_true(pt_clock_mono_ns() - begin >= 150000000);
+}
+
+/* A silent watch is asked for; answered, it goes on; not answered, it is cut. */
+static void test_watchdog(void **state)
+{
+    static const char *const pieces[] = {"{\"type\":\"ADDED\",\"object\":{}}\n", NULL};
+    struct pt_err err;
+    (void)state;
+    f->hold = true;
+    f->pieces = pieces;
+    pt_kube_client_watchdog(f->client, 60, 60);
+    assert_int_equal(pt_api_watch(f->api, &(struct pt_api_request){.verb = PT_VERB_LIST, .resource = &pt_res_pods}, on_event, on_done, NULL, &f->call, &err), PT_OK);
+    pt_timer_start(pt_loop_sched(f->loop), &f->deadline, 500, give_up);
+    pt_loop_run(f->loop);
+    assert_int_equal(f->event_count, 1);
+    assert_int_equal(f->done, 0);
+    assert_true(f->probes >= 2);
+    f->deaf = true;
+    run();
+    assert_int_equal(f->done, 1);
+    assert_true(f->code == PT_EIO || f->code == PT_EUNAVAILABLE);
+}
+
+static char *text_of(struct pt_buf *b)
+{
+    return pt_strdup(pt_buf_cstr(b));
+}
+
+static void serve_tls(const struct pt_buf *ca_cert, const struct pt_buf *ca_key, const char *names, struct pt_tls **tls)
+{
+    struct pt_err err;
+    pt_auto_buf cert = PT_BUF_INIT(0), key = PT_BUF_INIT(0);
+    assert_int_equal(pt_ca_issue(ca_cert->data, ca_key->data, names, 1, &cert, &key, &err), PT_OK);
+    assert_int_equal(pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), tls, &err), PT_OK);
+    pt_http_server_destroy(f->server);
+    struct pt_http_server_options o = {.address = "127.0.0.1:0", .tls = *tls, .handler = handle};
+    assert_int_equal(pt_http_server_start(f->loop, &o, &f->server, &err), PT_OK);
+}
+
+/* The certificate is for another name than the address; and then another authority takes over. */
+static void test_tls_server_name_and_new_authority(void **state)
+{
+    struct pt_err err;
+    struct pt_tls *tls;
+    pt_auto_buf ca = PT_BUF_INIT(0), key = PT_BUF_INIT(0), ca2 = PT_BUF_INIT(0), key2 = PT_BUF_INIT(0);
+    (void)state;
+    assert_int_equal(pt_ca_create("one", 1, &ca, &key, &err), PT_OK);
+    assert_int_equal(pt_ca_create("two", 1, &ca2, &key2, &err), PT_OK);
+    pt_buf_cstr(&ca), pt_buf_cstr(&key), pt_buf_cstr(&ca2), pt_buf_cstr(&key2);
+    serve_tls(&ca, &key, "api.internal", &tls);
+    struct pt_kube_config config = {.server = pt_asprintf("https://127.0.0.1:%d", pt_http_server_port(f->server)), .ca_pem = text_of(&ca)};
+    use(&config);
+    start(&get_pod);
+    assert_true(f->code != PT_OK); /* not the name of the certificate */
+    config = (struct pt_kube_config){.server = pt_asprintf("https://127.0.0.1:%d", pt_http_server_port(f->server)), .ca_pem = text_of(&ca), .tls_server_name = pt_strdup("api.internal")};
+    use(&config);
+    start(&get_pod);
+    if (f->code != PT_OK)
+        fail_msg("%s", f->message);
+    pt_tls_destroy(tls);
+
+    serve_tls(&ca2, &key2, "127.0.0.1", &tls);
+    char *file = put_file("ca.pem", ca.data, 0600);
+    config = (struct pt_kube_config){.server = pt_asprintf("https://127.0.0.1:%d", pt_http_server_port(f->server)), .ca_pem = text_of(&ca), .ca_file = file};
+    use(&config);
+    start(&get_pod);
+    assert_true(f->code != PT_OK);
+    pt_free(put_file("ca.pem", ca2.data, 0600)); /* rotated; read again once a minute, or when asked */
+    pt_kube_client_refresh(f->client);
+    start(&get_pod);
+    if (f->code != PT_OK)
+        fail_msg("%s", f->message);
+    pt_tls_destroy(tls);
+}
+
+static int make_dir(void **state)
+{
+    (void)state;
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int remove_dir(void **state)
+{
+    static const char *const names[] = {"token", "plugin", "count", "info", "ca.pem"};
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        pt_auto_free char *path = pt_asprintf("%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    return rmdir(dir);
+}
+
 int main(void)
 {
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         CASE(test_verbs_on_the_wire),       CASE(test_failures_carry_the_status), CASE(test_deadline),      CASE(test_nobody_listens),         CASE(test_watch_lines_are_cut_anywhere),
         CASE(test_watch_with_garbage_ends), CASE(test_watch_refused),             CASE(test_cancel_inside_an_event), CASE(test_destroy_cancels),
+        CASE(test_tries_again_when_told),   CASE(test_impersonates),              CASE(test_rotated_token),   CASE(test_plugin),                 CASE(test_plugin_expires),
+        CASE(test_plugin_fails),            CASE(test_limit),                     CASE(test_watchdog),        CASE(test_tls_server_name_and_new_authority),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

@@ -99,7 +99,13 @@ static void test_errors(void **state)
     expect_error(HEAD "clusters: [{name: c, cluster: {}}]\nusers: [{name: u, user: {}}]", "no server");
     expect_error(HEAD "clusters: [{name: c, cluster: {server: 5}}]", "cluster.server must be a string");
     expect_error(HEAD "clusters: [{name: c, cluster: {server: x, certificate-authority-data: '%%'}}]", "certificate-authority-data");
-    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {exec: {command: aws}}}]", "user.exec is not supported");
+    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {exec: {command: aws}}}]", "user.exec.apiVersion");
+    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}}}]", "interactiveMode: required");
+    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {exec: {command: aws, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Always}}}]", "no terminal");
+    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}}}]", "exec.command: required");
+    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {auth-provider: {name: gcp}}}]", "user.auth-provider is not supported");
+    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {as-groups: [1]}}]", "Impersonate-Group");
+    expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {as-user-extra: {'a: b': [x]}}}]", "as-user-extra");
     expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {tokn: SECRET}}]", "user.tokn is not known");
     expect_error(HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {client-key-data: S0VZ}}]", "together");
     expect_error(HEAD "clusters: [{name: c, cluster: {server: x, certificate-authority: none.pem}}]\nusers: [{name: u, user: {}}]", "none.pem");
@@ -108,6 +114,57 @@ static void test_errors(void **state)
     struct pt_err err = {0};
     assert_int_equal(pt_kube_config_load("/nonexistent/config", NULL, &c, &err), PT_ENOTFOUND);
     assert_non_null(strstr(err.msg, "/nonexistent/config"));
+}
+
+/* Several files count as one; what an earlier one says wins. */
+static void test_lists_of_files(void **state)
+{
+    static const char first[] = "contexts: [{name: a, context: {cluster: c, user: u, namespace: n1}}]\nusers: [{name: u, user: {token: t1}}]\n";
+    static const char second[] = "current-context: a\ncontexts: [{name: a, context: {cluster: x, user: y}}]\n"
+                                 "clusters: [{name: c, cluster: {server: 'https://one', certificate-authority: ca.pem}}]\nusers: [{name: u, user: {token: t2}}]\n";
+    struct pt_kube_config c;
+    struct pt_err err = {0};
+    char list[512];
+    (void)state;
+    put("ca.pem", "CA");
+    const char *a = put("first", first), *b = put("second", second);
+    snprintf(list, sizeof list, "/nonexistent/config:%s:%s", a, b);
+    if (pt_kube_config_load(list, NULL, &c, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(c.server, "https://one");
+    assert_string_equal(c.token, "t1");
+    assert_string_equal(c.ns, "n1");
+    assert_string_equal(c.ca_pem, "CA");
+    pt_kube_config_finish(&c);
+    assert_int_equal(pt_kube_config_load("/nonexistent/a:/nonexistent/b", NULL, &c, &err), PT_ENOTFOUND);
+}
+
+static void test_impersonation_and_plugins(void **state)
+{
+    static const char text[] = HEAD "clusters: [{name: c, cluster: {server: x}}]\nusers: [{name: u, user: {as: jane, as-uid: '7', as-groups: [dev, ops], as-user-extra: {scopes: [view]},"
+                               "exec: {apiVersion: client.authentication.k8s.io/v1, command: ./bin/login, args: [get, token], env: [{name: A, value: b=c}], interactiveMode: IfAvailable,"
+                               "installHint: install it, provideClusterInfo: true}}}]";
+    struct pt_kube_config c;
+    struct pt_err err = {0};
+    (void)state;
+    const char *path = put("config", text);
+    if (pt_kube_config_load(path, NULL, &c, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_string_equal(c.impersonate, "Impersonate-User: jane\nImpersonate-Uid: 7\nImpersonate-Group: dev\nImpersonate-Group: ops\nImpersonate-Extra-scopes: view\n");
+    assert_true(strncmp(c.exec->command, dir, strlen(dir)) == 0 && strstr(c.exec->command, "/./bin/login"));
+    assert_string_equal(c.exec->args[1], "token");
+    assert_null(c.exec->args[2]);
+    assert_string_equal(c.exec->env[0], "A=b=c");
+    assert_true(c.exec->cluster_info);
+    for (int64_t n = 1, done = 0; !done; n++) {
+        pt_kube_config_finish(&c);
+        pt_mem_fail_at(n, 0);
+        int rc = pt_kube_config_load(path, NULL, &c, &err);
+        pt_mem_fail_at(0, 0);
+        done = rc == PT_OK;
+        assert_true(done || err.code == PT_ENOMEM);
+    }
+    pt_kube_config_finish(&c);
 }
 
 static void test_in_cluster_needs_a_cluster(void **state)
@@ -147,9 +204,9 @@ static int make_dir(void **state)
 
 static int remove_dir(void **state)
 {
-    static const char *const names[] = {"config", "ca.pem", "token"};
+    static const char *const names[] = {"config", "ca.pem", "token", "first", "second"};
     (void)state;
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 5; i++) {
         char path[128];
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         unlink(path);
@@ -162,6 +219,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_data_of_the_current_context), cmocka_unit_test(test_files_are_relative_and_read_again), cmocka_unit_test(test_errors),
         cmocka_unit_test(test_in_cluster_needs_a_cluster),  cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_lists_of_files),              cmocka_unit_test(test_impersonation_and_plugins),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }

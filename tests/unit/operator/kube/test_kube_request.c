@@ -29,6 +29,9 @@ static void test_paths(void **state)
     expect_path(&(struct pt_api_request){.verb = PT_VERB_STRATEGIC, .resource = &pt_res_pods, .ns = "a", .name = "p", .subresource = "status", .field_manager = "m"},
                 false, "/api/v1/namespaces/a/pods/p/status?fieldManager=m");
     expect_path(&(struct pt_api_request){.verb = PT_VERB_CREATE, .resource = &pt_res_pods, .ns = "a", .name = "ignored"}, false, "/api/v1/namespaces/a/pods");
+    expect_path(&(struct pt_api_request){.verb = PT_VERB_CREATE, .resource = &pt_res_pods, .ns = "a", .strict = true}, false, "/api/v1/namespaces/a/pods?fieldValidation=Strict");
+    expect_path(&(struct pt_api_request){.verb = PT_VERB_LIST, .resource = &pt_res_pods, .initial_events = true}, true,
+                "/api/v1/pods?watch=true&allowWatchBookmarks=true&timeoutSeconds=307&sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
     struct pt_err err = {0};
     pt_auto_buf out = PT_BUF_INIT(0);
     struct pt_api_request nameless = {.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = "a"};
