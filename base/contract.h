@@ -60,7 +60,8 @@
 /* --- the sidecar's configuration (JSON object; unknown members are an error) ----------------------------------- */
 #define PT_CONFIG_MODEL "model"                                 /* {name, version, uri, digest, format} */
 #define PT_CONFIG_SERVING "serving"                             /* {port, grpcPort, metricsPort, timeoutMs} */
-#define PT_CONFIG_RUNTIME "runtime"                             /* {threads, concurrency, queue} */
+#define PT_CONFIG_RUNTIME "runtime"                             /* {threads, concurrency, queue, maxWaitMs, priorityLevels} */
+#define PT_CONFIG_BATCHING "batching"                           /* {maxSize, maxDelayUs, preferredSizes, sizes (text: "4, 8")} */
 #define PT_CONFIG_DRAIN "drain"                                 /* {timeoutMs} */
 #define PT_CONFIG_REPORT "report"                               /* {url, ca (PEM), tokenFile, intervalMs}; absent: no reports */
 

@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <yaml.h>
 
-enum { MAX_FILE = 256 << 10, HOUR_MS = 3600 * 1000 };
+enum { MAX_FILE = 256 << 10, HOUR_MS = 3600 * 1000, MAX_BATCH = 4096 };
 
-enum kind { STRING, DIGEST, NUMBER };
+enum kind { STRING, DIGEST, NUMBER, SIZES };
 
 /* A member: where it stands in the file and in the struct, and what it may be. */
 struct member {
@@ -30,7 +30,8 @@ struct member {
     bool required;
 };
 #define TEXT(field) .kind = STRING, .offset = offsetof(struct pt_config, field)
-#define WHOLE(field, least, most, otherwise) .kind = NUMBER, .offset = offsetof(struct pt_config, field), .min = least, .max = most, .number = otherwise
+#define WHOLE(field, least, most, otherwise)                                                                                                         \
+    .kind = NUMBER, .offset = offsetof(struct pt_config, field), .min = least, .max = most, .number = otherwise
 static const struct member members[] = {
     {PT_CONFIG_MODEL, "name", TEXT(model.name), .max = 253, .required = true},
     {PT_CONFIG_MODEL, "uri", TEXT(model.uri), .max = 4096, .required = true},
@@ -44,6 +45,12 @@ static const struct member members[] = {
     {PT_CONFIG_RUNTIME, "threads", WHOLE(runtime.threads, 0, 1024, 0)},
     {PT_CONFIG_RUNTIME, "concurrency", WHOLE(runtime.concurrency, 1, 4096, 8)},
     {PT_CONFIG_RUNTIME, "queue", WHOLE(runtime.queue, 0, 100000, 256)},
+    {PT_CONFIG_RUNTIME, "maxWaitMs", WHOLE(runtime.max_wait_ms, 0, HOUR_MS, 1000)},
+    {PT_CONFIG_RUNTIME, "priorityLevels", WHOLE(runtime.priority_levels, 0, 1000, 0)},
+    {PT_CONFIG_BATCHING, "maxSize", WHOLE(batching.max_size, 1, MAX_BATCH, 1)},
+    {PT_CONFIG_BATCHING, "maxDelayUs", WHOLE(batching.max_delay_us, 0, 10000000, 0)},
+    {PT_CONFIG_BATCHING, "preferredSizes", .kind = SIZES, .offset = offsetof(struct pt_config, batching.preferred)},
+    {PT_CONFIG_BATCHING, "sizes", .kind = SIZES, .offset = offsetof(struct pt_config, batching.sizes)},
     {PT_CONFIG_DRAIN, "timeoutMs", WHOLE(drain.timeout_ms, 0, HOUR_MS, 30000)},
     {PT_CONFIG_REPORT, "url", TEXT(report.url), .max = 4096},
     {PT_CONFIG_REPORT, "ca", TEXT(report.ca), .max = MAX_FILE},
@@ -65,6 +72,20 @@ static const struct member *find(const char *section, struct pt_str key)
     return NULL;
 }
 
+/* "4, 8, 16": ascending. */
+static int set_sizes(int64_t sizes[PT_MAX_SIZES], struct pt_str s)
+{
+    int64_t all[PT_MAX_SIZES] = {0}, last = 0;
+    struct pt_str part;
+    for (size_t n = 0; pt_str_split(&s, ',', &part); n++) {
+        if (n == PT_MAX_SIZES || pt_parse_i64(pt_str_trim(part), last + 1, MAX_BATCH, "size", &all[n], NULL) < 0)
+            return PT_EINVAL;
+        last = all[n];
+    }
+    memcpy(sizes, all, sizeof all);
+    return last ? PT_OK : PT_EINVAL;
+}
+
 /* Sets a member from its text. PT_EINVAL: `want` says what it may be. */
 static int set_value(struct pt_config *c, const struct member *m, struct pt_str s, char want[96])
 {
@@ -76,6 +97,10 @@ static int set_value(struct pt_config *c, const struct member *m, struct pt_str 
         snprintf(want, 96, "sha256: and 64 lower-case hexadecimal digits");
         c->model.has_digest = pt_parse_digest(s, m->key, field(c, m), NULL) == PT_OK;
         return c->model.has_digest ? PT_OK : PT_EINVAL;
+    }
+    if (m->kind == SIZES) {
+        snprintf(want, 96, "up to %d ascending whole numbers from 1 to %d: \"4, 8\"", PT_MAX_SIZES, MAX_BATCH);
+        return set_sizes(field(c, m), s);
     }
     snprintf(want, 96, "1 to %lld characters", (long long)m->max);
     if (s.len == 0 || s.len > (size_t)m->max || memchr(s.p, 0, s.len))
@@ -149,8 +174,8 @@ static int refuse(struct reader *r, const struct member *m, const yaml_node_t *v
 {
     struct pt_str got = key_of(value);
     const char *quote = value->type == YAML_SCALAR_NODE && !is_plain(value) ? "\"" : "";
-    return pt_fail(r->err, PT_EINVAL, "%s: line %zu: %s.%s: want %s, got %s" PT_STR_FMT "%s", r->file, value->start_mark.line + 1, m->section, m->key, want,
-                   quote, PT_STR_ARG(got), quote);
+    return pt_fail(r->err, PT_EINVAL, "%s: line %zu: %s.%s: want %s, got %s" PT_STR_FMT "%s", r->file, value->start_mark.line + 1, m->section, m->key,
+                   want, quote, PT_STR_ARG(got), quote);
 }
 
 static int read_member(struct reader *r, const struct member *m, const yaml_node_t *value)
@@ -186,12 +211,14 @@ static int read_section(struct reader *r, const char *section, const yaml_node_t
 
 static int read_document(struct reader *r)
 {
-    static const char *const sections[] = {PT_CONFIG_MODEL, PT_CONFIG_SERVING, PT_CONFIG_RUNTIME, PT_CONFIG_DRAIN, PT_CONFIG_REPORT};
+    static const char *const sections[] = {PT_CONFIG_MODEL,    PT_CONFIG_SERVING, PT_CONFIG_RUNTIME,
+                                           PT_CONFIG_BATCHING, PT_CONFIG_DRAIN,   PT_CONFIG_REPORT};
     enum { SECTIONS = sizeof sections / sizeof sections[0] };
     bool seen[SECTIONS] = {false};
     const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
     if (!root || root->type != YAML_MAPPING_NODE)
-        return pt_fail(r->err, PT_EINVAL, "%s: want an object with %s, %s, ..., got %s", r->file, sections[0], sections[1], root ? type_of(root) : "nothing");
+        return pt_fail(r->err, PT_EINVAL, "%s: want an object with %s, %s, ..., got %s", r->file, sections[0], sections[1],
+                       root ? type_of(root) : "nothing");
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
         const yaml_node_t *key = yaml_document_get_node(&r->doc, p->key);
         struct pt_str name = key_of(key);

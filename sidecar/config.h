@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "sidecar/scheduler.h"
 
 struct pt_config {
     struct {
@@ -25,8 +26,16 @@ struct pt_config {
     struct {
         int64_t threads;     /* 0: from the CPU limit */
         int64_t concurrency; /* requests in flight */
-        int64_t queue;       /* requests that may wait beyond those */
+        int64_t queue;       /* requests that may wait beyond those, */
+        int64_t max_wait_ms; /* as far as they can be expected to begin within this; 0: all of them */
+        int64_t priority_levels; /* 0: requests have no priorities; else 1 is the highest */
     } runtime;
+    struct {
+        int64_t max_size;     /* rows of one run; 1: requests are not joined */
+        int64_t max_delay_us; /* that a request waits for others */
+        int64_t preferred[PT_MAX_SIZES]; /* rows that need not wait, ascending; 0 ends */
+        int64_t sizes[PT_MAX_SIZES];     /* rows a run must have: it is filled up to the next of them; 0 ends */
+    } batching;
     struct {
         int64_t timeout_ms; /* SIGTERM to exit at the latest */
     } drain;

@@ -5,6 +5,7 @@
  */
 #include "sidecar/frontend.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "sidecar/servable.h"
 
@@ -102,38 +103,140 @@ static struct pt_call *of_job(struct pt_job *j)
     return (struct pt_call *)(void *)((char *)j - offsetof(struct pt_call, job));
 }
 
-static int run(struct pt_call *c, struct pt_loaded_slot *slot)
+static void call_done(struct pt_job *j);
+
+/* Priorities begin at 1; who names none is in the middle. */
+static uint32_t priority_of(const struct pt_call *c)
 {
-    struct pt_request *q = &c->request;
-    int rc = c->ops->decode(c, &c->err);
+    uint32_t levels = (uint32_t)c->frontend->config->runtime.priority_levels, given = c->request.priority;
+    return given == 0 ? (levels + 1) / 2 : given < levels ? given : levels;
+}
+
+static int prepare_call(struct pt_job *j)
+{
+    struct pt_call *c = of_job(j);
+    int64_t begin_ns = pt_clock_mono_ns();
+    c->rc = c->ops->decode(c, &c->err);
+    c->decode_ns = pt_clock_mono_ns() - begin_ns;
+    if (c->rc < 0)
+        return c->rc;
+    j->rows = pt_batch_rows(&c->request);
+    j->alone = j->rows == 0 || c->request.alone || atomic_load(&c->loaded->ragged);
+    j->priority = priority_of(c);
+    j->max_wait_us = c->request.timeout_us;
+    return PT_OK;
+}
+
+static bool joins(const struct pt_job *a, const struct pt_job *b)
+{
+    const struct pt_call *c = (const struct pt_call *)(const void *)((const char *)a - offsetof(struct pt_call, job));
+    const struct pt_call *d = (const struct pt_call *)(const void *)((const char *)b - offsetof(struct pt_call, job));
+    return c->loaded == d->loaded && pt_batch_joins(&c->request, &d->request);
+}
+
+/* Runs the model; the outputs are in the slot. */
+static int run_model(struct pt_call *c, struct pt_loaded_slot *slot, const struct pt_tensor *inputs)
+{
+    int64_t begin_ns = pt_clock_mono_ns();
+    int rc = PT_OK;
     for (size_t k = 0; rc == PT_OK && k < c->loaded->info.input_count; k++)
-        rc = pt_run_set_input(slot->run, k, &q->inputs[k], &c->err);
-    int64_t decoded_ns = pt_clock_mono_ns();
-    c->decode_ns = decoded_ns - c->job.started_ns;
-    if (rc < 0 || atomic_load(&c->job.stopped))
-        return rc;
-    rc = pt_run_execute(slot->run, &c->err);
-    int64_t ran_ns = pt_clock_mono_ns();
-    c->infer_ns = ran_ns - decoded_ns;
-    if (rc < 0)
-        return rc;
-    for (size_t k = 0; k < c->loaded->info.output_count; k++)
+        rc = pt_run_set_input(slot->run, k, &inputs[k], &c->err);
+    if (rc == PT_OK)
+        rc = pt_run_execute(slot->run, &c->err);
+    for (size_t k = 0; rc == PT_OK && k < c->loaded->info.output_count; k++)
         slot->outputs[k] = pt_run_output(slot->run, k);
-    rc = c->ops->encode(c, slot->outputs, &c->err);
-    c->encode_ns = pt_clock_mono_ns() - ran_ns;
+    c->infer_ns = pt_clock_mono_ns() - begin_ns;
     return rc;
 }
 
-static void run_call(struct pt_job *j, int slot)
+static void encode(struct pt_call *c, const struct pt_loaded_slot *slot)
 {
-    struct pt_call *c = of_job(j);
-    c->rc = run(c, &c->loaded->slots[slot]);
+    int64_t begin_ns = pt_clock_mono_ns();
+    c->rc = c->ops->encode(c, slot->outputs, &c->err);
+    c->encode_ns = pt_clock_mono_ns() - begin_ns;
+}
+
+static void run_alone(struct pt_call *c, struct pt_loaded_slot *slot)
+{
+    c->run_rows = c->job.rows > 0 ? c->job.rows : 1;
+    c->rc = run_model(c, slot, c->request.inputs);
+    if (c->rc == PT_OK)
+        encode(c, slot);
+}
+
+/* The number of rows that a run of so many has: models may be made for certain ones. */
+static int64_t padded(const struct pt_config *c, int64_t rows)
+{
+    for (size_t i = 0; i < PT_MAX_SIZES && c->batching.sizes[i]; i++)
+        if (c->batching.sizes[i] >= rows)
+            return c->batching.sizes[i];
+    return rows;
+}
+
+/* The outputs that were asked for become the views of one request. False: one has other rows than the inputs. */
+static bool show_part(struct pt_call *c, struct pt_loaded_slot *slot, int64_t first)
+{
+    for (size_t k = 0; k < c->loaded->info.output_count; k++) {
+        if (!pt_batch_part(&slot->batch, slot->whole[k], first, c->job.rows, &slot->parts[k]))
+            return false;
+        slot->outputs[k] = &slot->parts[k];
+    }
+    return true;
+}
+
+/* PT_OK: every call has its answer. */
+static int run_joined(struct pt_call *c, struct pt_loaded_slot *slot, int64_t rows)
+{
+    int64_t all = padded(c->frontend->config, rows), at = 0;
+    int rc = pt_batch_begin(&slot->batch, &c->request, all, &c->err);
+    if (rc < 0)
+        return rc;
+    for (struct pt_job *j = &c->job; j; j = j->next)
+        pt_batch_add(&slot->batch, &of_job(j)->request);
+    pt_batch_pad(&slot->batch);
+    if ((rc = run_model(c, slot, slot->batch.inputs)) < 0)
+        return rc;
+    memcpy(slot->whole, slot->outputs, c->loaded->info.output_count * sizeof *slot->whole);
+    for (struct pt_job *j = &c->job; j; j = j->next) {
+        struct pt_call *d = of_job(j);
+        d->infer_ns = c->infer_ns;
+        if (!show_part(d, slot, at)) {
+            if (!atomic_exchange(&c->loaded->ragged, true))
+                pt_log(PT_LOG_WARN, "requests are not joined any more: an output has other rows than the inputs", "model", c->loaded->info.name,
+                       NULL);
+            return PT_EUNSUPPORTED;
+        }
+        if (!atomic_load(&j->stopped))
+            encode(d, slot);
+        at += j->rows;
+    }
+    c->run_rows = all;
+    return PT_OK;
+}
+
+/* What fails together is tried one by one: one request's values are no reason to refuse the others. */
+static void run_calls(struct pt_job *first, int slot_index)
+{
+    struct pt_call *c = of_job(first);
+    struct pt_loaded_slot *slot = &c->loaded->slots[slot_index];
+    int64_t rows = 0;
+    for (struct pt_job *j = first; j; j = j->next)
+        rows += j->rows;
+    bool joined = !first->alone && c->loaded->info.max_batch && (first->next || padded(c->frontend->config, rows) != rows);
+    int rc = joined ? run_joined(c, slot, rows) : PT_EAGAIN;
+    if (rc == PT_OK)
+        return;
+    for (struct pt_job *j = first; j; j = j->next)
+        if (!atomic_load(&j->stopped))
+            run_alone(of_job(j), slot);
 }
 
 static void stop_call(struct pt_job *j, int slot)
 {
     pt_run_cancel(of_job(j)->loaded->slots[slot].run);
 }
+
+const struct pt_job_ops pt_call_job = {prepare_call, joins, run_calls, stop_call, call_done};
 
 static void count(struct pt_stat *s, int64_t ns)
 {
@@ -152,8 +255,8 @@ static void account(struct pt_call *c)
     s->last_ms = pt_wall_ms(pt_loop_sched(f->loop));
     if (!c->job.ran || c->rc != PT_OK)
         return;
-    s->inferences++;
-    s->executions++;
+    s->inferences += (uint64_t)(c->job.rows > 0 ? c->job.rows : 1);
+    s->executions += c->run_rows > 0;
     count(&s->queue, c->job.started_ns - c->job.queued_ns);
     count(&s->input, c->decode_ns);
     count(&s->infer, c->infer_ns);
@@ -186,8 +289,6 @@ static void call_done(struct pt_job *j)
     c->ops->done(c);
 }
 
-static const struct pt_job_ops call_job = {run_call, stop_call, call_done};
-
 static int refuse(struct pt_call *c, int rc)
 {
     c->rc = rc;
@@ -206,19 +307,18 @@ int pt_frontend_infer(struct pt_frontend *f, const struct pt_model_ref *ref, str
         return 1;
     }
     if (rc == PT_OK)
-        rc = pt_scheduler_room(f->scheduler, &c->retry_after_s, &c->err);
+        rc = pt_queue_room(f->queue, &c->retry_after_s, &c->err);
     if (rc == PT_OK)
         rc = pt_request_init(&c->request, v.info, &c->err);
     if (rc < 0)
         return refuse(c, rc);
     c->loaded = pt_servable_serving(f->servable);
-    c->job.ops = &call_job;
     int64_t now_ms = pt_now_ms(pt_loop_sched(f->loop));
     if (c->deadline_ms == 0)
         c->deadline_ms = now_ms + f->config->serving.timeout_ms;
     c->timeout_ms = c->deadline_ms - now_ms;
     c->job.deadline_ms = c->deadline_ms;
-    if (c->body_bytes <= RUN_HERE_BODY && pt_scheduler_run_here(f->scheduler, &c->job)) {
+    if (c->body_bytes <= RUN_HERE_BODY && pt_queue_run_here(f->queue, &c->job)) {
         end(c);
         return 1;
     }
@@ -227,14 +327,15 @@ int pt_frontend_infer(struct pt_frontend *f, const struct pt_model_ref *ref, str
     if (c->next)
         c->next->link = &c->next;
     f->first = c;
-    pt_scheduler_submit(f->scheduler, &c->job);
+    pt_queue_submit(f->queue, &c->job);
     return 0;
 }
 
 void pt_frontend_cancel(struct pt_frontend *f, struct pt_call *c)
 {
+    (void)f;
     c->gone = true;
-    pt_scheduler_cancel(f->scheduler, &c->job);
+    pt_job_cancel(&c->job);
 }
 
 void pt_call_finish(struct pt_call *c)

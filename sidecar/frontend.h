@@ -50,7 +50,7 @@ struct pt_frontend {
     struct pt_loop *loop;
     const struct pt_config *config;
     struct pt_servable *servable;
-    struct pt_scheduler *scheduler;
+    struct pt_queue *queue;
     struct pt_serving_metrics *metrics;
     bool draining; /* not ready any more: what is here is still answered */
     struct pt_model_stats stats;
@@ -82,6 +82,9 @@ struct pt_call_ops {
     /* Loop thread: rc, err and retry_after_s say how it went; the call is the owner's again. */
     void (*done)(struct pt_call *c);
 };
+/* What every queue of calls does with its jobs. */
+extern const struct pt_job_ops pt_call_job;
+
 /* Embedded in the front end's own struct. Zero it; set the first part. */
 struct pt_call {
     const struct pt_call_ops *ops;
@@ -99,6 +102,7 @@ struct pt_call {
     struct pt_job job;
     struct pt_loaded *loaded;
     int64_t timeout_ms, decode_ns, infer_ns, encode_ns;
+    int64_t run_rows; /* of the run it was part of; 0 unless it was the first in it */
     bool gone;
 };
 /* 1: it is over already, rc says how (refusals too), and done is not called. 0: done follows, never from inside this call; the memory that

@@ -50,6 +50,15 @@ int pt_loaded_hash(struct pt_loaded *l, const atomic_bool *stop, struct pt_err *
     return PT_OK;
 }
 
+static void close_slot(struct pt_loaded_slot *slot)
+{
+    pt_run_destroy(slot->run);
+    pt_batch_finish(&slot->batch);
+    pt_free(slot->outputs);
+    pt_free(slot->whole);
+    pt_free(slot->parts);
+}
+
 static int open_slots(struct pt_loaded *l, int slots, struct pt_err *err)
 {
     l->slots = pt_calloc((size_t)slots, sizeof *l->slots);
@@ -58,21 +67,27 @@ static int open_slots(struct pt_loaded *l, int slots, struct pt_err *err)
     for (; l->slot_count < slots; l->slot_count++) {
         struct pt_loaded_slot *slot = &l->slots[l->slot_count];
         slot->outputs = pt_calloc(l->info.output_count + 1, sizeof *slot->outputs);
-        if (!slot->outputs)
-            return pt_fail(err, PT_ENOMEM, "out of memory");
-        int rc = pt_run_create(l->session, &slot->run, err);
+        slot->whole = pt_calloc(l->info.output_count + 1, sizeof *slot->whole);
+        slot->parts = pt_calloc(l->info.output_count + 1, sizeof *slot->parts);
+        int rc = slot->outputs && slot->whole && slot->parts ? pt_batch_init(&slot->batch, &l->info, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+        if (rc == PT_OK)
+            rc = pt_run_create(l->session, &slot->run, err);
         if (rc < 0) {
-            pt_free(slot->outputs);
+            close_slot(slot);
             return rc;
         }
     }
     return PT_OK;
 }
 
-int pt_loaded_open(struct pt_loaded *l, const char *name, const char *version, struct pt_threads *threads, int slots, struct pt_err *err)
+/* Programs kept: as many as there are sizes of a run, within reason. */
+enum { PROGRAMS = 8, MOST_PROGRAMS = 64 };
+
+int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struct pt_err *err)
 {
-    struct pt_session_options o = {.threads = threads};
-    int rc = pt_session_open_memory(l->data, l->len, &o, &l->session, err);
+    int64_t programs = PROGRAMS + (o->max_batch > 1 ? o->max_batch : 0);
+    struct pt_session_options so = {.threads = o->threads, .max_programs = (int)(programs < MOST_PROGRAMS ? programs : MOST_PROGRAMS)};
+    int rc = pt_session_open_memory(l->data, l->len, &so, &l->session, err);
     if (rc < 0)
         return rc;
     size_t inputs = pt_session_input_count(l->session), outputs = pt_session_output_count(l->session);
@@ -83,10 +98,17 @@ int pt_loaded_open(struct pt_loaded *l, const char *name, const char *version, s
         l->values[i] = pt_session_input(l->session, i);
     for (size_t i = 0; i < outputs; i++)
         l->values[inputs + i] = pt_session_output(l->session, i);
-    l->info = (struct pt_model_info){.name = name, .version = version, .inputs = l->values, .outputs = l->values + inputs,
-                                   .input_count = inputs, .output_count = outputs};
+    l->info = (struct pt_model_info){.name = o->name,
+                                     .version = o->version,
+                                     .max_batch = o->max_batch > 1 ? o->max_batch : 0,
+                                     .inputs = l->values,
+                                     .outputs = l->values + inputs,
+                                     .input_count = inputs,
+                                     .output_count = outputs};
     rc = pt_model_info_check(&l->info, err);
-    return rc < 0 ? rc : open_slots(l, slots, err);
+    if (rc == PT_OK && l->info.max_batch)
+        rc = pt_batch_check(&l->info, err);
+    return rc < 0 ? rc : open_slots(l, o->slots, err);
 }
 
 /* --- warm-up ----------------------------------------------------------------------------------------------------------------- */
@@ -146,10 +168,8 @@ int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err)
 
 void pt_loaded_close(struct pt_loaded *l)
 {
-    for (int i = 0; i < l->slot_count; i++) {
-        pt_run_destroy(l->slots[i].run);
-        pt_free(l->slots[i].outputs);
-    }
+    for (int i = 0; i < l->slot_count; i++)
+        close_slot(&l->slots[i]);
     pt_free(l->slots);
     pt_session_close(l->session);
     pt_free(l->values);

@@ -9,6 +9,7 @@
 #define PT_SIDECAR_LOADED_H
 
 #include "base/err.h"
+#include "sidecar/batch.h"
 #include "sidecar/request.h"
 
 #include <pintle/runtime.h>
@@ -16,7 +17,10 @@
 
 struct pt_loaded_slot {
     struct pt_run *run;
-    const struct pt_tensor **outputs; /* one per output of the model */
+    struct pt_batch batch;
+    struct pt_tensor *parts;          /* one per output: a request's rows of it */
+    const struct pt_tensor **outputs; /* one per output of the model: what a call encodes */
+    const struct pt_tensor **whole;   /* the same of a whole batch */
 };
 
 struct pt_loaded {
@@ -28,14 +32,21 @@ struct pt_loaded {
     const struct pt_value_info **values; /* inputs, then outputs */
     struct pt_loaded_slot *slots;
     int slot_count;
+    atomic_bool ragged; /* an output did not have as many rows as the inputs: requests are not joined any more */
 };
 
 /* Maps the file; fd may be closed afterwards. */
 int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, struct pt_err *err);
 /* SHA-256 of the mapped bytes into l->digest; PT_ECANCELED soon after *stop is set. */
 int pt_loaded_hash(struct pt_loaded *l, const atomic_bool *stop, struct pt_err *err);
-/* Session and slots. threads, name and version are borrowed. */
-int pt_loaded_open(struct pt_loaded *l, const char *name, const char *version, struct pt_threads *threads, int slots, struct pt_err *err);
+struct pt_loaded_options {
+    const char *name, *version;   /* borrowed */
+    struct pt_threads *threads;   /* borrowed */
+    int slots;
+    int64_t max_batch;            /* rows of one run; more than 1: PT_EINVAL if the model's requests cannot be joined */
+};
+/* Session and slots. */
+int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struct pt_err *err);
 /* Runs the model once in every slot with zeros, or with ones if it does not take zeros; free dimensions are 1. So the first requests find
  * compiled programs and sized memory. */
 int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err);

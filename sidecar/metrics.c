@@ -27,7 +27,7 @@ static const struct pt_metric_family
 static void collect(void *arg)
 {
     struct pt_serving_metrics *m = arg;
-    struct pt_scheduler_stats stats = {0};
+    struct pt_queue_stats stats = {0};
     if (m->scheduler)
         pt_scheduler_stats(m->scheduler, &stats);
     pt_metric_set(m->in_flight, stats.running);

@@ -17,7 +17,7 @@ struct pt_serving_metrics {
     struct pt_metric *in_flight, *queued, *load_seconds, *downloaded;
     struct pt_metric *states[PT_MODEL_STATE_COUNT];
     const struct pt_servable *servable; /* read when metrics are written: on the loop thread */
-    struct pt_scheduler *scheduler;
+    struct pt_scheduler *scheduler;     /* the same */
     uint64_t requests, errors, rejected; /* totals for reports; errors: 5xx answers */
 };
 int pt_serving_metrics_init(struct pt_serving_metrics *m, const char *model, const char *version, struct pt_err *err);

@@ -52,7 +52,7 @@ struct wishes {
     int binary_data;          /* 1, 0, -1 */
     int64_t classification;
     bool *all_binary;     /* of the request only */
-    struct pt_request *q; /* priority and timeout: of the request only */
+    struct pt_request *q; /* priority, timeout and batching: of the request only */
 };
 
 static int read_whole(struct pt_json *j, int64_t max, int64_t *v, struct pt_err *err)
@@ -86,6 +86,9 @@ static int read_parameter(struct pt_json *j, struct pt_str key, struct wishes *w
         w->q->priority = (uint32_t)n;
     } else if (w->q && pt_json_key_is(&key, "timeout")) {
         rc = read_whole(j, INT64_MAX / 1000, &w->q->timeout_us, err);
+    } else if (w->q && pt_json_key_is(&key, "batching")) {
+        rc = pt_json_bool(j, &b, err);
+        w->q->alone = !b;
     } else {
         rc = pt_json_skip(j, err);
     }

@@ -72,7 +72,7 @@ static void put_latency(struct pt_buf *b, const struct pt_serving_metrics *m)
 static void write_report(struct pt_reporter *r, struct pt_buf *b)
 {
     const struct pt_servable *s = r->servable;
-    struct pt_scheduler_stats stats;
+    struct pt_queue_stats stats;
     int64_t rss = 0;
     double cpu = 0;
     char digest[72];

@@ -29,8 +29,8 @@ __attribute__((unused)) /* but for the assertion */ static const unsigned follow
 static const struct {
     int64_t first_ms, most_ms;
 } pauses[PT_MODEL_REASON_COUNT] = {
-    [PT_REASON_DOWNLOAD_FAILED] = {1000, 60000},      [PT_REASON_DIGEST_MISMATCH] = {30000, 600000},   [PT_REASON_MODEL_LOAD_FAILED] = {60000, 600000},
-    [PT_REASON_WARMUP_FAILED] = {60000, 600000},      [PT_REASON_RUNTIME_UNHEALTHY] = {60000, 600000},
+    [PT_REASON_DOWNLOAD_FAILED] = {1000, 60000}, [PT_REASON_DIGEST_MISMATCH] = {30000, 600000},   [PT_REASON_MODEL_LOAD_FAILED] = {60000, 600000},
+    [PT_REASON_WARMUP_FAILED] = {60000, 600000}, [PT_REASON_RUNTIME_UNHEALTHY] = {60000, 600000},
 };
 
 /* The one place that changes the state. */
@@ -111,7 +111,10 @@ static int verify(struct pt_servable *s, struct pt_err *err)
 
 static int load(struct pt_servable *s, struct pt_err *err)
 {
-    return pt_loaded_open(&s->loaded, s->o.config->model.name, s->o.config->model.version, s->o.threads, s->o.slots, err);
+    const struct pt_config *c = s->o.config;
+    struct pt_loaded_options o = {
+        .name = c->model.name, .version = c->model.version, .threads = s->o.threads, .slots = s->o.slots, .max_batch = c->batching.max_size};
+    return pt_loaded_open(&s->loaded, &o, err);
 }
 
 static int warm(struct pt_servable *s, struct pt_err *err)
@@ -230,8 +233,14 @@ int pt_servable_start(struct pt_servable *s, const struct pt_servable_options *o
     *s = (struct pt_servable){.o = *o, .state = PT_MODEL_DOWNLOADING, .reason = PT_REASON_NONE, .fd = -1, .load_ms = -1, .bytes_total = -1};
     pt_rand_init(&s->jitter, (uint64_t)pt_clock_mono_ns() ^ (uint64_t)getpid() << 32);
     const struct pt_config *c = o->config;
-    struct pt_source_options so = {.loop = o->loop, .uri = c->model.uri, .digest = c->model.has_digest ? c->model.digest : NULL, .cache_dir = o->cache_dir,
-                                   .tls = o->tls, .progress = on_progress, .done = on_fetched, .arg = s};
+    struct pt_source_options so = {.loop = o->loop,
+                                   .uri = c->model.uri,
+                                   .digest = c->model.has_digest ? c->model.digest : NULL,
+                                   .cache_dir = o->cache_dir,
+                                   .tls = o->tls,
+                                   .progress = on_progress,
+                                   .done = on_fetched,
+                                   .arg = s};
     int rc = pt_source_create(&so, &s->source, err);
     if (rc < 0)
         return pt_wrap(err, "model %s", c->model.name);

@@ -3,9 +3,10 @@
  * server.c: puts the parts together and takes them apart.
  *
  * Start: both ports listen at once (readiness is off), the model is fetched, verified, loaded and warmed on the pool, readiness goes on.
- * SIGTERM: readiness goes off and the operator is told. New connections are still taken, since endpoints follow with a delay: for SETTLE_MS, and for as
- * long as requests go on coming, but no more than half of drain.timeoutMs; each answer says Connection: close. Then listening stops, what is under way is
- * finished, and the call returns, all within drain.timeoutMs. SIGINT, which no endpoint waits for, skips the pause. A second signal cuts everything.
+ * SIGTERM: readiness goes off and the operator is told. New connections are still taken, since endpoints follow with a delay: for SETTLE_MS, and for
+ * as long as requests go on coming, but no more than half of drain.timeoutMs; each answer says Connection: close. Then listening stops, what is under
+ * way is finished, and the call returns, all within drain.timeoutMs. SIGINT, which no endpoint waits for, skips the pause. A second signal cuts
+ * everything.
  */
 #include "sidecar/server.h"
 
@@ -28,6 +29,7 @@ struct sidecar {
     struct pt_loop *loop;
     struct pt_threads *threads;
     struct pt_scheduler *scheduler;
+    struct pt_queue *queue;
     struct pt_servable servable;
     struct pt_serving_metrics metrics;
     struct pt_frontend frontend;
@@ -163,12 +165,19 @@ static int start_threads(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
     int cpus = c->runtime.threads ? (int)c->runtime.threads : pt_cpu_limit("");
-    struct pt_scheduler_options so = {.workers = c->runtime.concurrency < cpus ? (int)c->runtime.concurrency : cpus,
-                                      .concurrency = (int)c->runtime.concurrency,
-                                      .queue = (int)c->runtime.queue,
-                                      .run_here_ns = RUN_HERE_NS};
+    struct pt_scheduler_options so = {.workers = c->runtime.concurrency < cpus ? (int)c->runtime.concurrency : cpus, .run_here_ns = RUN_HERE_NS};
+    struct pt_queue_options qo = {.ops = &pt_call_job,
+                                  .in_flight = (int)c->runtime.concurrency,
+                                  .waiting = (int)c->runtime.queue,
+                                  .max_wait_ns = c->runtime.max_wait_ms * 1000000,
+                                  .max_rows = c->batching.max_size,
+                                  .max_delay_ns = c->batching.max_delay_us * 1000,
+                                  .by_priority = c->runtime.priority_levels > 0};
+    memcpy(qo.preferred, c->batching.preferred, sizeof qo.preferred);
     int rc = pt_threads_create(cpus, &s->threads, err);
-    return rc < 0 ? rc : pt_scheduler_create(s->loop, &so, &s->scheduler, err);
+    if (rc == PT_OK)
+        rc = pt_scheduler_create(s->loop, &so, &s->scheduler, err);
+    return rc < 0 ? rc : pt_queue_create(s->scheduler, &qo, &s->queue, err);
 }
 
 static int listen_on(struct sidecar *s, int64_t port, struct pt_http_server_options *o, struct pt_http_server **out, struct pt_err *err)
@@ -196,7 +205,7 @@ static void handle_head(void *arg, struct pt_http_request *req)
 static void make_front_ends(struct sidecar *s)
 {
     struct pt_frontend *f = &s->frontend;
-    *f = (struct pt_frontend){.loop = s->loop, .config = s->o->config, .servable = &s->servable, .scheduler = s->scheduler, .metrics = &s->metrics};
+    *f = (struct pt_frontend){.loop = s->loop, .config = s->o->config, .servable = &s->servable, .queue = s->queue, .metrics = &s->metrics};
     s->rest = (struct pt_rest){.frontend = f};
     const struct pt_grpc_table tables[GRPC_TABLES] = {{pt_oip_grpc_methods, pt_oip_grpc_method_count, f}, {pt_health_grpc_methods, pt_health_grpc_method_count, f}};
     memcpy(s->grpc_tables, tables, sizeof tables);
@@ -219,12 +228,18 @@ static int start(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
     int rc = pt_loop_create(&s->loop, err);
-    if (rc < 0 || (rc = pt_loop_on_signal(s->loop, SIGTERM, on_signal, s, err)) < 0 || (rc = pt_loop_on_signal(s->loop, SIGINT, on_signal, s, err)) < 0)
+    if (rc < 0 || (rc = pt_loop_on_signal(s->loop, SIGTERM, on_signal, s, err)) < 0 ||
+        (rc = pt_loop_on_signal(s->loop, SIGINT, on_signal, s, err)) < 0)
         return rc;
     if ((rc = pt_serving_metrics_init(&s->metrics, c->model.name, c->model.version, err)) < 0 || (rc = start_threads(s, err)) < 0)
         return rc;
-    struct pt_servable_options so = {.loop = s->loop, .config = c, .cache_dir = s->o->cache_dir, .threads = s->threads,
-                                     .slots = pt_scheduler_slots(s->scheduler), .changed = on_changed, .arg = s};
+    struct pt_servable_options so = {.loop = s->loop,
+                                     .config = c,
+                                     .cache_dir = s->o->cache_dir,
+                                     .threads = s->threads,
+                                     .slots = pt_scheduler_slots(s->scheduler),
+                                     .changed = on_changed,
+                                     .arg = s};
     if ((rc = pt_servable_start(&s->servable, &so, err)) < 0 || (rc = start_servers(s, err)) < 0)
         return rc;
     s->metrics.servable = &s->servable;
@@ -245,6 +260,7 @@ static int clean_up(struct sidecar *s)
 {
     pt_scheduler_destroy(s->scheduler);
     int lost = pt_frontend_finish(&s->frontend);
+    pt_queue_destroy(s->queue);
     pt_reporter_destroy(s->reporter);
     if (s->http)
         pt_http_server_destroy(s->http);
@@ -267,8 +283,9 @@ static int run(struct sidecar *s, struct pt_err *err)
         rc = s->rc;
     }
     int lost = clean_up(s);
-    return rc == PT_OK && lost > 0 ? pt_fail(err, PT_ETIMEDOUT, "%d requests were cut off: they took longer than drain.timeoutMs, or a second signal came", lost)
-                                   : rc;
+    return rc == PT_OK && lost > 0
+               ? pt_fail(err, PT_ETIMEDOUT, "%d requests were cut off: they took longer than drain.timeoutMs, or a second signal came", lost)
+               : rc;
 }
 
 int pt_sidecar_run(const struct pt_sidecar_options *o, struct pt_err *err)

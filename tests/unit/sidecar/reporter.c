@@ -99,7 +99,7 @@ static struct fixture *set_up(bool trusted)
     assert_int_equal(pt_config_set(&f->config, PT_CONFIG_REPORT, "url", url, NULL), PT_OK);
     assert_int_equal(pt_config_set(&f->config, PT_CONFIG_REPORT, "ca", pt_buf_cstr(trusted ? &f->ca : &other), NULL), PT_OK);
     assert_int_equal(pt_config_set(&f->config, PT_CONFIG_REPORT, "tokenFile", f->token_file, NULL), PT_OK);
-    struct pt_scheduler_options so = {.workers = 1, .concurrency = 1, .queue = 1};
+    struct pt_scheduler_options so = {.workers = 1};
     assert_int_equal(pt_scheduler_create(f->loop, &so, &f->scheduler, NULL), PT_OK);
     assert_int_equal(pt_serving_metrics_init(&f->metrics, "digits", "1", NULL), PT_OK);
     f->servable.bytes_total = -1;
