@@ -492,6 +492,9 @@ const int *pt_transpose_perm(const struct pt_step *s)
 int pt_lower_transpose(struct pt_lower *l)
 {
     const struct pt_transpose_params *p = l->item->params;
+    size_t size = pt_dtype_size(pt_lower_slot(l, pt_lower_in(l, 0))->t.dtype);
+    if (size == 0 || size > 8)
+        return 0;
     if (pt_fuse_transpose(l, p->perm))
         return 1;
     int in = pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_PLAIN);

@@ -4,7 +4,7 @@
  */
 #include "runtime/ops/concat.h"
 
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 static int concat_infer(struct pt_op_ctx *c)
 {
@@ -55,7 +55,7 @@ const struct pt_op pt_op_concat = {.type = "Concat",
                                    .min_in = 1,
                                    .max_in = PT_OP_VARIADIC,
                                    .max_out = 1,
-                                   .types = {PT_TS_FIXED},
+                                   .types = {PT_TS_BYTES},
                                    .flags = PT_OP_SAME_TYPE,
                                    .params_size = sizeof(struct pt_concat_params),
                                    .infer = concat_infer,
@@ -139,7 +139,7 @@ const struct pt_op pt_op_split = {.type = "Split",
                                   .min_in = 1,
                                   .max_in = 2,
                                   .max_out = PT_OP_VARIADIC,
-                                  .types = {PT_TS_FIXED, PT_TS_FIXED},
+                                  .types = {PT_TS_BYTES},
                                   .params_size = sizeof(struct pt_concat_params),
                                   .infer = split_infer,
                                   .run = split_run};

@@ -2,7 +2,7 @@
  *
  * depth.c: DepthToSpace (DCR and CRD order) and SpaceToDepth: blocks of pixels to channels and back.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 struct depth {
     int64_t block;
@@ -87,7 +87,7 @@ const struct pt_op pt_op_depth_to_space = {.type = "DepthToSpace",
                                            .min_in = 1,
                                            .max_in = 1,
                                            .max_out = 1,
-                                           .types = {PT_TS_FIXED},
+                                           .types = {PT_TS_BYTES},
                                            .params_size = sizeof(struct depth),
                                            .infer = to_space_infer,
                                            .run = to_space_run};
@@ -96,7 +96,7 @@ const struct pt_op pt_op_space_to_depth = {.type = "SpaceToDepth",
                                            .min_in = 1,
                                            .max_in = 1,
                                            .max_out = 1,
-                                           .types = {PT_TS_FIXED},
+                                           .types = {PT_TS_BYTES},
                                            .params_size = sizeof(struct depth),
                                            .infer = to_depth_infer,
                                            .run = to_depth_run};

@@ -48,21 +48,32 @@ const struct pt_op pt_op_expand = {.type = "Expand",
 
 /* --- Tile: opset 1 has one count and one axis, later versions a count per axis --------------------------------------------------- */
 
+/* Opset 1 gives both as numbers of the input's own type. */
+static int early_repeats(struct pt_op_ctx *c, int64_t *repeats)
+{
+    int64_t v[2];
+    int a, rank = c->in[0]->rank;
+    for (int i = 1; i < 3; i++) {
+        const struct pt_tensor *t = pt_op_in(c, i);
+        if (!t || pt_tensor_count(t) != 1)
+            return pt_op_fail(c, PT_EINVAL, "input %d is %s, must be one number", i, t ? PT_SHAPE(t) : "not given");
+        if (!t->data)
+            return pt_op_needs_data(c, i, i == 1 ? "tiles" : "axis");
+        v[i - 1] = pt_elem_i64(t, 0);
+    }
+    int rc = pt_op_axis(c, "axis", v[1], rank, false, &a);
+    for (int i = 0; rc == PT_OK && i < rank; i++)
+        repeats[i] = i == a ? v[0] : 1;
+    return rc;
+}
+
 static int tile_infer(struct pt_op_ctx *c)
 {
     const struct pt_tensor *x = c->in[0];
-    int64_t repeats[PT_MAX_RANK], axis = 0, dims[PT_MAX_RANK];
-    int n, a, rc = pt_op_const_ints(c, 1, "repeats", repeats, PT_MAX_RANK, &n);
+    int64_t repeats[PT_MAX_RANK], dims[PT_MAX_RANK];
+    int n = x->rank, rc = c->node->version < 6 ? early_repeats(c, repeats) : pt_op_const_ints(c, 1, "repeats", repeats, PT_MAX_RANK, &n);
     if (rc < 0)
         return rc;
-    if (c->node->version < 6) {
-        int64_t count = n == 1 ? repeats[0] : -1;
-        if ((rc = pt_op_const_ints(c, 2, "axis", &axis, 1, &n)) < 0 || (rc = pt_op_axis(c, "axis", n == 1 ? axis : 0, x->rank, false, &a)) < 0)
-            return rc;
-        for (int i = 0; i < x->rank; i++)
-            repeats[i] = i == a ? count : 1;
-        n = x->rank;
-    }
     if (n != x->rank)
         return pt_op_fail(c, PT_EINVAL, "%d repeats for an input of rank %d", n, x->rank);
     for (int i = 0; i < n; i++)
@@ -75,16 +86,20 @@ static int tile_infer(struct pt_op_ctx *c)
 static int tile_run(struct pt_op_ctx *c)
 {
     const struct pt_tensor *x = c->in[0], *y = c->out[0];
-    size_t size = pt_dtype_size(x->dtype);
-    int64_t n = pt_tensor_count(y);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t rest = i, at = 0, stride = 1;
-        for (int a = x->rank - 1; a >= 0; a--) {
+    int last = x->rank - 1;
+    size_t size = pt_dtype_size(x->dtype), row = (last < 0 ? 1 : (size_t)x->dims[last]) * size;
+    char *to = y->data;
+    if (y->size_bytes == 0)
+        return PT_OK;
+    for (int64_t r = 0, rows = last < 0 ? 1 : pt_dims_product(y->dims, last); r < rows; r++) {
+        int64_t rest = r, at = 0, stride = 1;
+        for (int a = last - 1; a >= 0; a--) {
             at += rest % y->dims[a] % x->dims[a] * stride;
             rest /= y->dims[a];
             stride *= x->dims[a];
         }
-        memcpy((char *)y->data + (size_t)i * size, (const char *)x->data + (size_t)at * size, size);
+        for (int64_t i = 0, n = last < 0 ? 1 : y->dims[last] / x->dims[last]; i < n; i++, to += row)
+            memcpy(to, (const char *)x->data + (size_t)at * row, row);
     }
     return PT_OK;
 }
@@ -94,6 +109,6 @@ const struct pt_op pt_op_tile = {.type = "Tile",
                                  .min_in = 2,
                                  .max_in = 3,
                                  .max_out = 1,
-                                 .types = {PT_TS_FIXED, PT_TS_INDEX},
+                                 .types = {PT_TS_BYTES, PT_TS_INDEX | PT_TS_REAL},
                                  .infer = tile_infer,
                                  .run = tile_run};

@@ -29,7 +29,8 @@ static int gemm_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-#define GEMM(id, T, U, s) \
+/* Sums: floats in double; integers modulo 2^64, unless a factor is not 1. */
+#define GEMM(id, T, SUM, s) \
     static void gemm_##s(struct pt_op_ctx *c) \
     { \
         const struct pt_gemm_params *p = c->params; \
@@ -38,25 +39,35 @@ static int gemm_infer(struct pt_op_ctx *c)
         T *y = c->out[0]->data; \
         int64_t ar = p->trans_a ? 1 : p->k, ac = p->trans_a ? p->m : 1, br = p->trans_b ? 1 : p->n, bc = p->trans_b ? p->k : 1; \
         int64_t crow = ct && ct->rank == 2 && ct->dims[0] != 1 ? ct->dims[1] : 0, ccol = ct && ct->rank && ct->dims[ct->rank - 1] != 1; \
+        bool scaled = p->alpha != 1 || p->beta != 1; \
         for (int64_t i = 0; i < p->m; i++) \
             for (int64_t j = 0; j < p->n; j++) { \
-                double sum = 0; \
+                SUM sum = 0, bias = ct ? (SUM)((const T *)ct->data)[i * crow + j * ccol] : 0; \
                 for (int64_t k = 0; k < p->k; k++) \
-                    sum += (double)a[i * ar + k * ac] * (double)b[k * br + j * bc]; \
-                sum *= (double)p->alpha; \
-                if (ct) \
-                    sum += (double)p->beta * (double)((const T *)ct->data)[i * crow + j * ccol]; \
-                y[i * p->n + j] = (T)sum; \
+                    sum += (SUM)a[i * ar + k * ac] * (SUM)b[k * br + j * bc]; \
+                y[i * p->n + j] = scaled ? (T)((double)p->alpha * (double)(T)sum + (double)p->beta * (double)(T)bias) : (T)(sum + bias); \
             } \
     }
-PT_FLOAT_ROWS(GEMM)
+#define GEMM_ROWS(X) \
+    X(PT_FLOAT, float, double, f32) \
+    X(PT_DOUBLE, double, double, f64) \
+    X(PT_INT32, int32_t, uint64_t, i32) \
+    X(PT_UINT32, uint32_t, uint64_t, u32) \
+    X(PT_INT64, int64_t, uint64_t, i64) \
+    X(PT_UINT64, uint64_t, uint64_t, u64)
+GEMM_ROWS(GEMM)
 
 static int gemm_run(struct pt_op_ctx *c)
 {
-    if (c->in[0]->dtype == PT_FLOAT)
-        gemm_f32(c);
-    else
-        gemm_f64(c);
+    switch (c->in[0]->dtype) {
+#define CASE(id, T, SUM, s) \
+    case id: \
+        gemm_##s(c); \
+        break;
+        GEMM_ROWS(CASE)
+    default:
+        break;
+    }
     return PT_OK;
 }
 
@@ -66,6 +77,14 @@ static uint64_t gemm_macs(const struct pt_op_ctx *c)
     return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)p->k;
 }
 
-const struct pt_op pt_op_gemm = {.type = "Gemm", .since = {1, 6, 7, 9, 11, 13}, .min_in = 2, .max_in = 3, .max_out = 1, .types = {PT_TS_REAL},
-                                 .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN, .params_size = sizeof(struct pt_gemm_params), .infer = gemm_infer,
-                                 .run = gemm_run, .macs = gemm_macs};
+const struct pt_op pt_op_gemm = {.type = "Gemm",
+                                 .since = {1, 6, 7, 9, 11, 13},
+                                 .min_in = 2,
+                                 .max_in = 3,
+                                 .max_out = 1,
+                                 .types = {PT_TS_REAL | PT_TS_INDEX | PT_T(PT_UINT32) | PT_T(PT_UINT64)},
+                                 .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN,
+                                 .params_size = sizeof(struct pt_gemm_params),
+                                 .infer = gemm_infer,
+                                 .run = gemm_run,
+                                 .macs = gemm_macs};

@@ -4,6 +4,8 @@
  */
 #include "runtime/ops/transpose.h"
 
+#include "runtime/ops/types.h"
+
 static int transpose_infer(struct pt_op_ctx *c)
 {
     struct pt_transpose_params *p = c->params;
@@ -46,8 +48,10 @@ static int transpose_run(struct pt_op_ctx *c)
     for (int64_t r = 0; r < w.rows; r++) {
         int64_t off[PT_BCAST_MAX];
         pt_bcast_row(&w, r, off);
-        for (int64_t i = 0; i < w.n; i++, y += size)
+        for (int64_t i = 0; size && i < w.n; i++, y += size)
             memcpy(y, (const char *)x->data + (size_t)(off[0] + i * w.step[0]) * size, size);
+        for (int64_t i = 0; !size && i < w.n; i++) /* types below a byte */
+            pt_copy_elem(c->out[0], r * w.n + i, x, off[0] + i * w.step[0]);
     }
     return PT_OK;
 }
@@ -57,7 +61,7 @@ const struct pt_op pt_op_transpose = {.type = "Transpose",
                                       .min_in = 1,
                                       .max_in = 1,
                                       .max_out = 1,
-                                      .types = {PT_TS_FIXED},
+                                      .types = {PT_TS_ANY},
                                       .params_size = sizeof(struct pt_transpose_params),
                                       .infer = transpose_infer,
                                       .run = transpose_run};

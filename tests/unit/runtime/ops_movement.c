@@ -41,6 +41,7 @@ static void transpose_concat_split(void **state)
     test_op(13, "Transpose", "perm=[2,0,1]", "f64[2,1,2]:1,2,3,4", "f64[2,2,1]:1,3,2,4");
     test_op(13, "Transpose", "", "f32[]:5", "f32[]:5");
     test_op(13, "Transpose", "perm=[1,0]", "f32[0,2]:", "f32[2,0]:");
+    test_op(13, "Transpose", "", "s[2,1]:a,b", "s[1,2]:a,b");
     test_op_fails(13, "Transpose", "perm=[0,0]", "f32[1,1]:1", "names axis 0 twice");
     test_op_fails(13, "Transpose", "perm=[0]", "f32[1,1]:1", "'perm' has 1 values");
     test_op(13, "Concat", "axis=0", "f32[1,2]:1,2 | f32[2,2]:3,4,5,6", "f32[3,2]:1,2,3,4,5,6");
@@ -73,6 +74,9 @@ static void slices(void **state)
     test_op(13, "Pad", "mode='reflect'", "f32[3]:1,2,3 | !i64[2]:2,2", "f32[7]:3,2,1,2,3,2,1");
     test_op(13, "Pad", "mode='edge'", "i64[2]:1,2 | !i64[2]:1,1", "i64[4]:1,1,2,2");
     test_op(19, "Pad", "mode='wrap'", "f32[3]:1,2,3 | !i64[2]:1,1", "f32[5]:3,1,2,3,1");
+    test_op(19, "Pad", "mode='wrap'", "f32[3]:1,2,3 | !i64[2]:2,-1", "f32[4]:1,2,1,2");
+    test_op(13, "Pad", "", "s[1]:a | !i64[2]:0,1 | !s[]:b", "s[2]:a,b");
+    test_op(2, "Pad", "pads=[0,1] value=2.0", "f16[1]:0x3c00", "f16[2]:0x3c00,0x4000");
     test_op(18, "Pad", "", "f32[1,2]:1,2 | !i64[2]:1,0 | - | !i64[1]:1", "f32[1,3]:0,1,2");
     test_op(2, "Pad", "pads=[0,1,0,0] value=3.5", "f32[1,1]:1", "f32[1,2]:3.5,1");
     test_op_fails(13, "Pad", "", "f32[2]:1,2 | !i64[2]:-2,-2", "do not fit its size 2");
@@ -105,6 +109,7 @@ static void repeats(void **state)
     test_op_fails(13, "Expand", "", "f32[2]:1,2 | !i64[1]:3", "does not broadcast");
     test_op(13, "Tile", "", "f32[1,2]:1,2 | !i64[2]:2,2", "f32[2,4]:1,2,1,2,1,2,1,2");
     test_op(13, "Tile", "", "f32[2]:1,2 | !i64[1]:0", "f32[0]:");
+    test_op(1, "Tile", "", "f32[1,2]:1,2 | !f32[1]:2 | !f32[1]:1", "f32[1,4]:1,2,1,2");
     test_op_fails(13, "Tile", "", "f32[2]:1,2 | !i64[1]:-1", "repeat 0 is -1");
     test_op_fails(13, "Tile", "", "f32[2]:1,2 | !i64[1]:4611686018427387904", "repeat 0 is 4611686018427387904");
     test_op(14, "Trilu", "", "f32[2,3]:1,2,3,4,5,6", "f32[2,3]:1,2,3,0,5,6");
