@@ -60,7 +60,7 @@ static void batch_statistics(const struct batch *p, const struct pt_tensor *x, i
 {
     double n = (double)p->images * (double)p->pixels, m = 0, v = 0;
     for (int pass = 0; pass < 2; pass++)
-        for (int64_t i = 0; i < p->images; i++)
+        for (int64_t i = 0; p->pixels && i < p->images; i++)
             for (int64_t k = 0; k < p->pixels; k++) {
                 double e = pt_elem_f64(x, (i * p->channels + ch) * p->pixels + k);
                 if (pass == 0)
@@ -96,6 +96,7 @@ static int batch_run(struct pt_op_ctx *c)
 {
     const struct batch *p = c->params;
     const struct pt_tensor *x = c->in[0];
+    int64_t images = p->pixels ? p->images : 0;
     for (int64_t ch = 0; ch < p->channels; ch++) {
         double mean = pt_elem_f64(c->in[3], ch), var = pt_elem_f64(c->in[4], ch);
         if (p->training) {
@@ -104,7 +105,7 @@ static int batch_run(struct pt_op_ctx *c)
         }
         double scale = pt_elem_f64(c->in[1], ch) / sqrt(var + (double)p->epsilon);
         double shift = pt_elem_f64(c->in[2], ch) - mean * scale;
-        for (int64_t i = 0; c->out[0] && i < p->images; i++)
+        for (int64_t i = 0; c->out[0] && i < images; i++)
             apply(p, x, c->out[0], (i * p->channels + ch) * p->pixels, scale, shift);
     }
     return PT_OK;

@@ -10,7 +10,7 @@
 
 static const struct pt_onnx_attr *value_attr(const struct pt_node *n)
 {
-    static const char *const names[] = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings"};
+    static const char *const names[] = {"value", "value_float", "value_floats", "value_int", "value_ints", "value_string", "value_strings", "sparse_value"};
     const struct pt_onnx_attr *found = NULL;
     for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++)
         found = pt_node_attr(n, names[i]);
@@ -23,6 +23,7 @@ static int constant_infer(struct pt_op_ctx *c)
     int64_t n = a ? (int64_t)a->count : 0;
     switch (a ? a->type : PT_ATTR_NONE) {
     case PT_ATTR_TENSOR:
+    case PT_ATTR_SPARSE_TENSOR: /* dense by now */
         pt_op_like(c, 0, &a->t->t);
         return PT_OK;
     case PT_ATTR_FLOAT:
@@ -40,7 +41,7 @@ static int constant_infer(struct pt_op_ctx *c)
         pt_op_set_out(c, 0, PT_STRING, 1, &n);
         return PT_OK;
     default:
-        return pt_op_fail(c, PT_EUNSUPPORTED, "needs one of the attributes value, value_float(s), value_int(s), value_string(s)");
+        return pt_op_fail(c, PT_EUNSUPPORTED, "needs one of the attributes value, value_float(s), value_int(s), value_string(s), sparse_value");
     }
 }
 
@@ -48,13 +49,14 @@ static int constant_run(struct pt_op_ctx *c)
 {
     const struct pt_onnx_attr *a = value_attr(c->node);
     struct pt_tensor *y = c->out[0];
-    if (y->dtype == PT_STRING && a->type != PT_ATTR_TENSOR) {
+    bool tensor = a->type == PT_ATTR_TENSOR || a->type == PT_ATTR_SPARSE_TENSOR;
+    if (y->dtype == PT_STRING && !tensor) {
         const struct pt_str *s = a->type == PT_ATTR_STRING ? &a->s : a->strings;
         for (int64_t i = 0; i < pt_tensor_count(y); i++)
             ((struct pt_string *)y->data)[i] = (struct pt_string){s[i].p, s[i].len};
         return PT_OK;
     }
-    const void *src = a->type == PT_ATTR_TENSOR   ? a->t->t.data
+    const void *src = tensor                      ? a->t->t.data
                       : a->type == PT_ATTR_FLOATS ? (const void *)a->floats
                       : a->type == PT_ATTR_INTS   ? (const void *)a->ints
                                                   : (const void *)&a->i; /* .i and .f share their place */
@@ -91,8 +93,11 @@ static int of_shape_run(struct pt_op_ctx *c)
     int64_t n = pt_tensor_count(y);
     if (!a && y->size_bytes)
         memset(y->data, 0, y->size_bytes);
-    for (int64_t i = 0; a && i < n; i++)
-        pt_copy_elem(y, i, &a->t->t, 0);
+    else if (n && pt_dtype_size(y->dtype))
+        pt_copy_row(y->data, a->t->t.data, n, 0, pt_dtype_size(y->dtype));
+    else
+        for (int64_t i = 0; i < n; i++)
+            pt_copy_elem(y, i, &a->t->t, 0);
     return PT_OK;
 }
 
@@ -164,11 +169,10 @@ static int eye_run(struct pt_op_ctx *c)
     int64_t k = a && a->type == PT_ATTR_INT ? a->i : 0;
     if (y->size_bytes)
         memset(y->data, 0, y->size_bytes);
-    for (int64_t i = 0; i < y->dims[0]; i++) {
-        int64_t j;
-        if (!__builtin_add_overflow(i, k, &j) && j >= 0 && j < y->dims[1])
-            pt_store_i64(y, i * y->dims[1] + j, 1, &(int64_t){1});
-    }
+    if (k <= -y->dims[0] || k >= y->dims[1])
+        return PT_OK;
+    for (int64_t i = k < 0 ? -k : 0; i < y->dims[0] && i + k < y->dims[1]; i++)
+        pt_store_i64(y, i * y->dims[1] + i + k, 1, &(int64_t){1});
     return PT_OK;
 }
 

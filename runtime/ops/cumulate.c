@@ -47,7 +47,7 @@ ROWS(SCAN)
 static void cumulate(struct pt_op_ctx *c, bool product)
 {
     const struct cumulate *p = c->params;
-    for (int64_t o = 0; o < p->outer; o++)
+    for (int64_t o = 0; p->n && p->inner && o < p->outer; o++)
         for (int64_t i = 0; i < p->inner; i++) {
             int64_t base = o * p->n * p->inner + i;
             switch (c->in[0]->dtype) {

@@ -30,9 +30,7 @@ static int expand_run(struct pt_op_ctx *c)
     for (int64_t r = 0; r < w.rows; r++) {
         int64_t off[PT_BCAST_MAX];
         pt_bcast_row(&w, r, off);
-        const char *x = (const char *)c->in[0]->data + (size_t)off[0] * size;
-        for (int64_t i = 0; i < w.n; i++, y += size)
-            memcpy(y, x + (size_t)(i * w.step[0]) * size, size);
+        pt_copy_row(y + (size_t)(r * w.n) * size, (const char *)c->in[0]->data + (size_t)off[0] * size, w.n, w.step[0], size);
     }
     return PT_OK;
 }

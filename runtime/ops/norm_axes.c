@@ -34,7 +34,7 @@ static int lp_run(struct pt_op_ctx *c)
 {
     const struct lp *p = c->params;
     const struct pt_tensor *x = c->in[0];
-    for (int64_t row = 0; row < p->outer * p->inner; row++) {
+    for (int64_t row = 0; p->n && row < p->outer * p->inner; row++) {
         int64_t at = row / p->inner * p->n * p->inner + row % p->inner;
         double norm = 0;
         for (int64_t k = 0; k < p->n; k++) {

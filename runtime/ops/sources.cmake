@@ -15,14 +15,14 @@ set(PT_OPS_SOURCES
   ops/control.c
   ops/conv.c
   ops/conv_integer.c
-  ops/cumulate.c
-  ops/depth.c
-  ops/dft.c
-  ops/dict.c
   ops/conv_transpose.c
   ops/crop.c
+  ops/cumulate.c
   ops/deform_conv.c
+  ops/depth.c
   ops/det.c
+  ops/dft.c
+  ops/dict.c
   ops/einsum.c
   ops/expand.c
   ops/fft.c
@@ -31,10 +31,11 @@ set(PT_OPS_SOURCES
   ops/gemm.c
   ops/grid_sample.c
   ops/layernorm.c
+  ops/legacy.c
   ops/linear_attention.c
+  ops/loss.c
   ops/matmul.c
   ops/matmul_integer.c
-  ops/ms_attention.c
   ops/ml/categories.c
   ops/ml/features.c
   ops/ml/linear.c
@@ -43,6 +44,7 @@ set(PT_OPS_SOURCES
   ops/ml/tree.c
   ops/ml/tree_build.c
   ops/ml/tree_read.c
+  ops/ms_attention.c
   ops/ms_fused.c
   ops/ms_gelu.c
   ops/ms_gqa.c
@@ -52,9 +54,8 @@ set(PT_OPS_SOURCES
   ops/ms_packed_attention.c
   ops/ms_qlinear.c
   ops/ms_qlinear_pool.c
-  ops/loss.c
-  ops/mt19937.c
   ops/ms_rotary.c
+  ops/mt19937.c
   ops/nms.c
   ops/norm.c
   ops/norm_axes.c
@@ -81,6 +82,8 @@ set(PT_OPS_SOURCES
   ops/roi.c
   ops/scatter.c
   ops/rotary.c
+  ops/rotary.c
+  ops/scatter.c
   ops/sequence.c
   ops/shape.c
   ops/signal.c

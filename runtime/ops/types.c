@@ -74,6 +74,32 @@ void pt_copy_elem(struct pt_tensor *y, int64_t to, const struct pt_tensor *x, in
         pt_set_bits(y, to, pt_get_bits(x, from));
 }
 
+#define COPY_CASE(bytes, T)                                                                                                                          \
+    case bytes: {                                                                                                                                    \
+        const char *from = x;                                                                                                                        \
+        for (int64_t i = 0; i < n; i++, from += stride)                                                                                              \
+            memcpy((T *)y + i, from, bytes);                                                                                                         \
+        return;                                                                                                                                      \
+    }
+
+void pt_copy_row(void *y, const void *x, int64_t n, int64_t step, size_t size)
+{
+    int64_t stride = step * (int64_t)size;
+    if (step == 1) {
+        memcpy(y, x, (size_t)n * size);
+        return;
+    }
+    switch (size) {
+        COPY_CASE(1, uint8_t)
+        COPY_CASE(2, uint16_t)
+        COPY_CASE(4, uint32_t)
+        COPY_CASE(8, uint64_t)
+    default:
+        for (int64_t i = 0; i < n; i++)
+            memcpy((char *)y + (size_t)i * size, (const char *)x + i * stride, size);
+    }
+}
+
 /* --- narrow floats ------------------------------------------------------------------------------------------------------------ */
 
 struct format {

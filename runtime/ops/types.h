@@ -46,6 +46,8 @@ void pt_store_i64_rounding(struct pt_tensor *t, int64_t at, int64_t n, const int
 
 /* One element; as the blocks, with strings and complex numbers moved as they are when both have the same type. */
 void pt_copy_elem(struct pt_tensor *y, int64_t to, const struct pt_tensor *x, int64_t from);
+/* y[i] = x[i * step], n elements of `size` bytes. */
+void pt_copy_row(void *y, const void *x, int64_t n, int64_t step, size_t size);
 /* The bits of an element of 64 bits or fewer. */
 uint64_t pt_get_bits(const struct pt_tensor *t, int64_t i);
 void pt_set_bits(struct pt_tensor *t, int64_t i, uint64_t bits);

@@ -13,21 +13,35 @@ static int where_infer(struct pt_op_ctx *c)
     return rc;
 }
 
+/* One row: out[i] = cond[i * step[0]] ? x[i * step[1]] : y[i * step[2]] */
+#define SELECT(T, s)                                                                                                                                 \
+    static void select_##s(const uint8_t *cond, const T *x, const T *y, T *out, int64_t n, const int64_t *step)                                      \
+    {                                                                                                                                                \
+        for (int64_t i = 0; i < n; i++)                                                                                                              \
+            out[i] = cond[i * step[0]] ? x[i * step[1]] : y[i * step[2]];                                                                            \
+    }
+struct pair {
+    uint64_t a, b;
+};
+#define SIZES(X) X(uint8_t, 1) X(uint16_t, 2) X(uint32_t, 4) X(uint64_t, 8) X(struct pair, 16)
+SIZES(SELECT)
+
 static int where_run(struct pt_op_ctx *c)
 {
     struct pt_bcast w;
-    size_t size = pt_dtype_size(c->out[0]->dtype);
-    char *y = c->out[0]->data;
-    const uint8_t *cond = c->in[0]->data;
-    const char *src[2] = {c->in[2]->data, c->in[1]->data};
     pt_bcast_init(&w, c->out[0], 3, c->in);
     for (int64_t r = 0; r < w.rows; r++) {
         int64_t off[PT_BCAST_MAX];
         pt_bcast_row(&w, r, off);
-        for (int64_t i = 0; i < w.n; i++, y += size) {
-            bool yes = cond[off[0] + i * w.step[0]] != 0;
-            int k = yes ? 1 : 2;
-            memcpy(y, src[yes] + (size_t)(off[k] + i * w.step[k]) * size, size);
+        const uint8_t *cond = (const uint8_t *)c->in[0]->data + off[0];
+        switch (pt_dtype_size(c->out[0]->dtype)) {
+#define CASE(T, s)                                                                                                                                   \
+    case s:                                                                                                                                          \
+        select_##s(cond, (const T *)c->in[1]->data + off[1], (const T *)c->in[2]->data + off[2], (T *)c->out[0]->data + r * w.n, w.n, w.step);       \
+        break;
+            SIZES(CASE)
+        default:
+            break;
         }
     }
     return PT_OK;

@@ -84,6 +84,10 @@ static void old_versions(void **state)
     test_op(1, "Affine", "alpha=2.0 beta=1.0", "f32[2]:1,-1", "f32[2]:3,-1");
     test_op(1, "ScaledTanh", "alpha=2.0 beta=0.5", "f32[1]:2", "f32[1]:1.5231883");
     test_op(1, "ParametricSoftplus", "alpha=2.0 beta=0.5", "f32[1]:2", "f32[1]:2.6265234");
+    test_op(1, "Crop", "border=[1,0,0,1]", "f32[1,1,2,3]:1,2,3,4,5,6", "f32[1,1,1,2]:2,3");
+    test_op(1, "Crop", "border=[1,1,0,0] scale=[1,1]", "f32[1,1,2,3]:1,2,3,4,5,6", "f32[1,1,1,1]:5");
+    test_op(1, "ImageScaler", "scale=2.0 bias=[1.0,-1.0]", "f32[1,2,1,2]:1,2,3,4", "f32[1,2,1,2]:3,5,5,7");
+    test_op_fails(1, "Crop", "border=[1,2,3,1]", "f32[1,1,2,3]:1,2,3,4,5,6", "cannot crop");
     test_op(18, "ReduceLogSum", "noop_with_empty_axes=1", "f32[2]:1,2", "f32[2]:0,0.6931472");
     test_op(18, "ReduceSumSquare", "noop_with_empty_axes=1", "f32[2]:1,-2", "f32[2]:1,4");
     test_op_fails(6, "PRelu", "", "f32[1,2]:1,2 | f32[3]:1,2,3", "is not one value per channel");
