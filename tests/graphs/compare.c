@@ -43,14 +43,14 @@ static int run(struct both *b, int k, const struct gen *g, const struct pt_buf *
     return rc < 0 ? pt_wrap(err, "%s", k ? "reference" : "optimised") : rc;
 }
 
-int compare_graph(struct choices *c, int max_nodes, bool verbose, struct pt_err *err)
+int compare_graph(struct choices *c, int max_nodes, bool hostile, bool verbose, struct pt_err *err)
 {
     struct gen *g = calloc(1, sizeof *g);
     struct pt_buf text = PT_BUF_INIT(0);
     struct both b = {0};
     if (!g)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    generate(g, c, max_nodes, &text);
+    generate(g, c, max_nodes, hostile, &text);
     struct pt_buf model = test_model(pt_buf_cstr(&text));
     int rc = run(&b, 1, g, &model, err);
     if (rc == PT_OK)

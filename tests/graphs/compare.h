@@ -8,6 +8,6 @@
 #include "tests/graphs/generate.h"
 
 /* 0, or an error that says which output differs where. With verbose, or on a difference, the model is printed. */
-int compare_graph(struct choices *c, int max_nodes, bool verbose, struct pt_err *err);
+int compare_graph(struct choices *c, int max_nodes, bool hostile, bool verbose, struct pt_err *err);
 
 #endif

@@ -17,8 +17,8 @@ uint32_t choose(struct choices *c, uint32_t n)
 {
     if (!c->bytes)
         return pt_rand_below(&c->rand, n);
-    uint32_t v = 0;
-    for (uint32_t most = 1; most < n && c->at < c->len; most = most << 8 ? most << 8 : UINT32_MAX)
+    uint32_t v = c->at < c->len ? c->bytes[c->at++] : 0; /* one byte a choice: a changed byte changes one choice */
+    if (n > 256 && c->at < c->len)
         v = v << 8 | c->bytes[c->at++];
     return n ? v % n : 0;
 }
@@ -95,6 +95,13 @@ static void drop_value(struct gen *g, struct gen_value *v)
         g->value_count--;
 }
 
+static const int64_t extremes[] = {0, -1, 1, INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN, (int64_t)1 << 40, -65536, 255, 1000000};
+
+static int64_t extreme(struct gen *g)
+{
+    return extremes[choose(g->c, sizeof extremes / sizeof *extremes)];
+}
+
 /* Halves between -3 and 3, small integers. */
 static void fill(struct gen *g, struct pt_tensor *t)
 {
@@ -103,7 +110,13 @@ static void fill(struct gen *g, struct pt_tensor *t)
         float f = (float)k / 2;
         double d = (double)k / 2;
         uint16_t h = pt_f32_to_f16(f);
-        int64_t n = t->dtype == PT_BOOL ? k & 1 : pt_dtype_bits(t->dtype) && (PT_TS_UINT & PT_T(t->dtype)) ? k + 6 : k;
+        if (g->hostile && choose(g->c, 8) == 0) {
+            static const float odd[] = {NAN, INFINITY, -INFINITY, FLT_MAX, FLT_MIN / 4, -0.0f};
+            f = odd[choose(g->c, 6)];
+            d = (double)f;
+        }
+        int64_t n = g->hostile && t->dtype != PT_BOOL && choose(g->c, 4) == 0 ? extreme(g)
+                  : t->dtype == PT_BOOL ? k & 1 : pt_dtype_bits(t->dtype) && (PT_TS_UINT & PT_T(t->dtype)) ? k + 6 : k;
         const void *p = t->dtype == PT_FLOAT ? (const void *)&f : t->dtype == PT_DOUBLE ? (const void *)&d : t->dtype == PT_FLOAT16 ? (const void *)&h : &n;
         memcpy((char *)t->data + (size_t)i * pt_dtype_size(t->dtype), p, pt_dtype_size(t->dtype));
     }
@@ -381,8 +394,11 @@ static void put_attr(struct gen *g, struct pt_buf *b, const char *name, size_t l
         pt_buf_printf(b, "%d", to[choose(c, sizeof to / sizeof *to)]);
     else {
         pt_buf_puts(b, count > 1 || kind == 'I' || kind == 'F' ? "[" : "");
-        for (int i = 0; i < count; i++)
-            pt_buf_printf(b, kind == 'f' || kind == 'F' ? "%s%d.5" : "%s%d", i ? "," : "", (int)choose(c, 6) - (choose(c, 3) == 0 ? 3 : 0));
+        for (int i = 0; i < count; i++) {
+            int64_t v = (int64_t)choose(c, 6) - (choose(c, 3) == 0 ? 3 : 0);
+            v = g->hostile && choose(c, 4) == 0 ? extreme(g) : v;
+            pt_buf_printf(b, kind == 'f' || kind == 'F' ? "%s%lld.5" : "%s%lld", i ? "," : "", (long long)v);
+        }
         pt_buf_puts(b, kind == 'I' || kind == 'F' ? "]" : "");
     }
 }
@@ -497,10 +513,10 @@ static void put_model(struct gen *g, struct pt_buf *text)
         pt_buf_printf(text, "out %s\n", g->values[0].name);
 }
 
-void generate(struct gen *g, struct choices *c, int max_nodes, struct pt_buf *text)
+void generate(struct gen *g, struct choices *c, int max_nodes, bool hostile, struct pt_buf *text)
 {
     static const int opsets[] = {13, 17, 18, 20, 21, 22, 23, 24};
-    *g = (struct gen){.c = c};
+    *g = (struct gen){.c = c, .hostile = hostile};
     g->lines = (struct pt_buf)PT_BUF_INIT(0);
     g->opset = opsets[choose(c, sizeof opsets / sizeof *opsets)];
     add_inputs(g);

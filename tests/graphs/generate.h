@@ -44,11 +44,12 @@ struct gen {
     int value_count, input_count; /* the first input_count values are the model's inputs */
     int names;
     int opset;
+    bool hostile; /* attributes and constants may be extreme; what they are refused for is not looked at */
     struct pt_buf lines; /* constants and nodes so far */
 };
 
-/* Makes a model with up to so many nodes: g->values[0..input_count) are its inputs, *text the whole of it. Finish g in any case. */
-void generate(struct gen *g, struct choices *c, int max_nodes, struct pt_buf *text);
+/* Makes a model with up to so many nodes (hostile as above): g->values[0..input_count) are its inputs, *text the whole of it. Finish g in any case. */
+void generate(struct gen *g, struct choices *c, int max_nodes, bool hostile, struct pt_buf *text);
 void gen_finish(struct gen *g);
 
 /* --- for templates ---------------------------------------------------------------------------------------------------------------------- */

@@ -22,7 +22,7 @@ static bool run_seed(uint64_t seed, bool verbose)
     struct choices c = {0};
     struct pt_err err = {0};
     pt_rand_init(&c.rand, seed);
-    int rc = compare_graph(&c, 4 + (int)(seed % 14), verbose, &err);
+    int rc = compare_graph(&c, 4 + (int)(seed % 14), false, verbose, &err);
     if (rc < 0)
         printf("seed %llu: %s\n", (unsigned long long)seed, err.msg);
     return rc == PT_OK;
