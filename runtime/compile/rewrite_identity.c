@@ -51,6 +51,8 @@ static int kept_operand(const struct pt_rewriter *r, const struct pt_node *n)
         return 0;
     if (op == &pt_op_dropout)
         return drops_nothing(r, n) ? 0 : -1;
+    if (op == &pt_op_concat && n->version >= 4 && !pt_node_attr(n, "axis"))
+        return -1; /* not a Concat that may be kept: its inference says so */
     if (op == &pt_op_concat || op == &pt_op_sum || op == &pt_op_max || op == &pt_op_min || op == &pt_op_mean)
         return n->input_count == 1 && pt_type_of(r, a).rank > 0 ? 0 : -1;
     if (op == &pt_op_pad && n->version >= 11)
