@@ -149,6 +149,7 @@ static const struct {
     {&pt_op_loop, pt_control_loop},
     {&pt_op_scan, pt_control_scan},
     {&pt_op_sequence_map, pt_control_sequence_map},
+    {&pt_op_flex_attention, pt_control_flex_attention},
 };
 
 int pt_control_run(struct pt_control *c)

@@ -23,6 +23,7 @@ int pt_control_if(struct pt_control *c);
 int pt_control_loop(struct pt_control *c);
 int pt_control_scan(struct pt_control *c);
 int pt_control_sequence_map(struct pt_control *c);
+int pt_control_flex_attention(struct pt_control *c);
 
 /* --- for operators ---------------------------------------------------------------------------------------------------------------- */
 /* Writes "node 'x' (Loop): ..." and returns code. */

@@ -38,4 +38,10 @@ struct pt_attention {
 size_t pt_attention_scratch(const struct pt_attention *a);
 void pt_attention_run(const struct pt_attention *a, void *scratch, struct pt_threads *threads);
 
+/* The two products alone, for whoever does something else between them: scores <- scale q k' and y <- weights v, both [batch, heads, q_len, kv_len]
+ * in the operands' type. Scratch: pt_attention_packs() bytes. */
+size_t pt_attention_packs(const struct pt_attention *a);
+void pt_attention_scores(const struct pt_attention *a, void *scores, void *scratch, struct pt_threads *threads);
+void pt_attention_apply(const struct pt_attention *a, const void *weights, void *scratch, struct pt_threads *threads);
+
 #endif

@@ -34,20 +34,30 @@ static int64_t block_rows(const struct pt_attention *a)
     return n < a->q_len ? n : a->q_len;
 }
 
+static size_t key_bytes(const struct pt_attention *a)
+{
+    return uses_kernel(a) ? pt_kernels()->gemm_pack_size((size_t)a->width, (size_t)a->kv_len) : 0;
+}
+
+static size_t value_bytes(const struct pt_attention *a)
+{
+    return uses_kernel(a) ? pt_kernels()->gemm_pack_size((size_t)a->kv_len, (size_t)a->v_width) : 0;
+}
+
+size_t pt_attention_packs(const struct pt_attention *a)
+{
+    size_t bytes;
+    return __builtin_mul_overflow(key_bytes(a) + value_bytes(a), (size_t)a->kv_heads, &bytes) ? SIZE_MAX : bytes;
+}
+
 size_t pt_attention_scratch(const struct pt_attention *a)
 {
-    size_t bytes = pt_dtype_size(a->dtype), packs = 0;
+    size_t bytes = pt_dtype_size(a->dtype);
     if (__builtin_mul_overflow(bytes, (size_t)a->heads, &bytes) || __builtin_mul_overflow(bytes, (size_t)block_rows(a), &bytes) ||
         __builtin_mul_overflow(bytes, (size_t)a->kv_len, &bytes) || bytes > SIZE_MAX / 4)
         return SIZE_MAX;
-    if (uses_kernel(a)) {
-        const struct pt_kernels *k = pt_kernels();
-        size_t one = k->gemm_pack_size((size_t)a->width, (size_t)a->kv_len) + k->gemm_pack_size((size_t)a->kv_len, (size_t)a->v_width);
-        if (__builtin_mul_overflow(one, (size_t)a->kv_heads, &packs))
-            return SIZE_MAX;
-    }
     bytes = (bytes + 63) / 64 * 64;
-    return __builtin_add_overflow(bytes, packs, &bytes) ? SIZE_MAX : bytes;
+    return __builtin_add_overflow(bytes, pt_attention_packs(a), &bytes) ? SIZE_MAX : bytes;
 }
 
 /* --- products ------------------------------------------------------------------------------------------------------------------------- */
@@ -57,16 +67,22 @@ static size_t offset(const struct pt_attention_operand *o, int64_t b, int64_t h,
     return (size_t)(b * o->stride[0] + h * o->stride[1] + i * o->stride[2]);
 }
 
-static void pack_heads(void *arg, size_t begin, size_t end)
+static void pack_keys(void *arg, size_t begin, size_t end)
 {
     const struct job *j = arg;
     const struct pt_attention *a = j->a;
-    for (size_t h = begin; h < end; h++) {
+    for (size_t h = begin; h < end; h++)
         pt_kernels()->gemm_pack((size_t)a->width, (size_t)a->kv_len, (const float *)a->k.data + offset(&a->k, j->b, (int64_t)h, 0),
                                 (size_t)a->k.stride[2], true, j->packed_k + h * j->k_bytes / sizeof(float));
+}
+
+static void pack_values(void *arg, size_t begin, size_t end)
+{
+    const struct job *j = arg;
+    const struct pt_attention *a = j->a;
+    for (size_t h = begin; h < end; h++)
         pt_kernels()->gemm_pack((size_t)a->kv_len, (size_t)a->v_width, (const float *)a->v.data + offset(&a->v, j->b, (int64_t)h, 0),
                                 (size_t)a->v.stride[2], false, j->packed_v + h * j->v_bytes / sizeof(float));
-    }
 }
 
 static void kernel_scores(const struct job *j)
@@ -221,33 +237,75 @@ static void softmax_f64(double *x, size_t n)
 ROW(float, f32)
 ROW(double, f64)
 
+/* --- running ---------------------------------------------------------------------------------------------------------------------------- */
+
+static struct job start(const struct pt_attention *a, void *scores, void *packs, struct pt_threads *threads)
+{
+    struct job j = {.a = a, .threads = threads, .scores = scores, .packed_k = packs, .k_bytes = key_bytes(a), .v_bytes = value_bytes(a)};
+    j.packed_v = j.packed_k + j.k_bytes / sizeof(float) * (size_t)a->kv_heads;
+    return j;
+}
+
+static void pack(struct job *j, pt_range_fn what)
+{
+    if (uses_kernel(j->a))
+        pt_parallel_for(j->threads, (size_t)j->a->kv_heads, 1, what, j);
+}
+
+static void multiply_keys(struct job *j)
+{
+    if (uses_kernel(j->a))
+        kernel_scores(j);
+    else
+        pt_parallel_for(j->threads, (size_t)(j->a->heads * j->rows), 1, j->a->dtype == PT_FLOAT ? plain_scores_f32 : plain_scores_f64, j);
+}
+
+static void multiply_values(struct job *j)
+{
+    if (uses_kernel(j->a))
+        kernel_result(j);
+    else
+        pt_parallel_for(j->threads, (size_t)(j->a->heads * j->rows), 1, j->a->dtype == PT_FLOAT ? plain_result_f32 : plain_result_f64, j);
+}
+
 void pt_attention_run(const struct pt_attention *a, void *scratch, struct pt_threads *threads)
 {
-    struct job j = {.a = a, .threads = threads, .scores = scratch};
-    bool real = a->dtype == PT_FLOAT, kernel = uses_kernel(a);
     int64_t step = block_rows(a);
     size_t scores = (size_t)(a->heads * step * a->kv_len) * pt_dtype_size(a->dtype);
-    if (kernel) {
-        j.k_bytes = pt_kernels()->gemm_pack_size((size_t)a->width, (size_t)a->kv_len);
-        j.v_bytes = pt_kernels()->gemm_pack_size((size_t)a->kv_len, (size_t)a->v_width);
-        j.packed_k = (float *)(void *)(j.scores + (scores + 63) / 64 * 64);
-        j.packed_v = j.packed_k + j.k_bytes / sizeof(float) * (size_t)a->kv_heads;
-    }
+    struct job j = start(a, scratch, (char *)scratch + (scores + 63) / 64 * 64, threads);
     for (j.b = 0; j.b < a->batch; j.b++) {
-        if (kernel)
-            pt_parallel_for(threads, (size_t)a->kv_heads, 1, pack_heads, &j);
+        pack(&j, pack_keys);
+        pack(&j, pack_values);
         for (j.first = 0; j.first < a->q_len; j.first += step) {
             j.rows = a->q_len - j.first < step ? a->q_len - j.first : step;
-            size_t rows = (size_t)(a->heads * j.rows);
-            if (kernel)
-                kernel_scores(&j);
-            else
-                pt_parallel_for(threads, rows, 1, real ? plain_scores_f32 : plain_scores_f64, &j);
-            pt_parallel_for(threads, rows, 4, real ? rows_f32 : rows_f64, &j);
-            if (kernel)
-                kernel_result(&j);
-            else
-                pt_parallel_for(threads, rows, 1, real ? plain_result_f32 : plain_result_f64, &j);
+            multiply_keys(&j);
+            pt_parallel_for(threads, (size_t)(a->heads * j.rows), 4, a->dtype == PT_FLOAT ? rows_f32 : rows_f64, &j);
+            multiply_values(&j);
         }
+    }
+}
+
+static size_t plane(const struct pt_attention *a)
+{
+    return (size_t)(a->heads * a->q_len * a->kv_len) * pt_dtype_size(a->dtype);
+}
+
+void pt_attention_scores(const struct pt_attention *a, void *scores, void *scratch, struct pt_threads *threads)
+{
+    struct job j = start(a, scores, scratch, threads);
+    j.rows = a->q_len;
+    for (j.b = 0; j.b < a->batch; j.b++, j.scores += plane(a)) {
+        pack(&j, pack_keys);
+        multiply_keys(&j);
+    }
+}
+
+void pt_attention_apply(const struct pt_attention *a, const void *weights, void *scratch, struct pt_threads *threads)
+{
+    struct job j = start(a, (void *)(uintptr_t)weights, scratch, threads);
+    j.rows = a->q_len;
+    for (j.b = 0; j.b < a->batch; j.b++, j.scores += plane(a)) {
+        pack(&j, pack_values);
+        multiply_values(&j);
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * control.c: what If, Loop, Scan and SequenceMap must look like. exec/control.c executes them.
+ * control.c: what If, Loop, Scan, SequenceMap and FlexAttention must look like. exec/control.c executes them.
  */
 #include "runtime/ops/op.h"
 
@@ -74,6 +74,19 @@ static int check_sequence_map(const struct pt_node *n, struct pt_err *err)
     return rc;
 }
 
+/* Both graphs are optional, and then the operator is no more than attention. */
+static int check_flex_attention(const struct pt_node *n, struct pt_err *err)
+{
+    static const char *const names[] = {"score_mod", "prob_mod"};
+    for (int i = 0; i < 2; i++) {
+        const struct pt_graph *body = pt_node_body(n, names[i]);
+        if (body && (body->own_input_count != 1 || body->output_count != 1))
+            return pt_fail(err, PT_EINVAL, "%s: %s has %d inputs and %d outputs, must have one each", pt_node_text(n).s, names[i],
+                           body->own_input_count, body->output_count);
+    }
+    return PT_OK;
+}
+
 const struct pt_op pt_op_if = {.type = "If",
                                .since = {1, 11, 13, 16, 19, 21, 23, 24, 25},
                                .min_in = 1,
@@ -102,3 +115,11 @@ const struct pt_op pt_op_sequence_map = {.type = "SequenceMap",
                                          .max_out = PT_OP_VARIADIC,
                                          .flags = PT_OP_CONTROL,
                                          .check = check_sequence_map};
+const struct pt_op pt_op_flex_attention = {.domain = "ai.onnx.preview",
+                                           .type = "FlexAttention",
+                                           .since = {1},
+                                           .min_in = 3,
+                                           .max_in = 3,
+                                           .max_out = 1,
+                                           .flags = PT_OP_CONTROL,
+                                           .check = check_flex_attention};

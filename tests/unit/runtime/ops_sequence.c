@@ -25,6 +25,9 @@ static void attention(void **state)
     test_op(23, "Attention", "", "f32[1,1,9,1]:0,0,0,0,0,0,0,0,0 | " KV, "f32[1,1,9,1]:3,3,3,3,3,3,3,3,3");
     test_op(23, "Attention", "", "f32[1,1,0,1]: | " KV, "f32[1,1,0,1]:");
     test_op(23, "Attention", "", "f32[1,1,1,1]:1 | f32[1,1,0,1]: | f32[1,1,0,1]:", "f32[1,1,1,1]:0");
+    test_op(26, "ai.onnx.preview::FlexAttention", "", "f32[1,1,1,1]:1 | " KV, "f32[1,1,1,1]:3");
+    test_op(26, "ai.onnx.preview::FlexAttention", "scale=1.0", "f64[1,2,1,1]:1,0 | f64[1,1,2,1]:0,1.0986122887 | f64[1,1,2,1]:0,4", "f64[1,2,1,1]:3,2");
+    test_op_fails(26, "ai.onnx.preview::FlexAttention", "", "f32[1,1,1]:1 | f32[1,1,1]:1 | f32[1,1,1]:1", "must have rank 4");
     test_op_fails(23, "Attention", "", "f32[1,3,1,1]:1,1,1 | f32[1,2,1,1]:1,1 | f32[1,2,1,1]:1,1", "do not go together");
     test_op_fails(23, "Attention", "", "f32[1,1,2]:1,1 | f32[1,1,2]:1,1 | f32[1,1,2]:1,1", "does not divide into 0 heads");
     test_op_fails(23, "Attention", "", "f32[1,1,1,1]:1 | " KV " | f32[1,3]:0,0,0", "does not broadcast");
