@@ -82,8 +82,6 @@ set(PT_OPS_SOURCES
   ops/roi.c
   ops/scatter.c
   ops/rotary.c
-  ops/rotary.c
-  ops/scatter.c
   ops/sequence.c
   ops/shape.c
   ops/signal.c
