@@ -230,6 +230,11 @@ const struct pt_tensor *pt_run_output(const struct pt_run *r, size_t i)
     return r->owned[i].data ? &r->owned[i] : pt_frame_output(r->frame, (int)i);
 }
 
+uint64_t pt_run_memory(const struct pt_run *r)
+{
+    return r->x.room_bytes + r->x.heap.room_bytes;
+}
+
 void pt_run_cancel(struct pt_run *r)
 {
     atomic_store(&r->x.cancelled, true);

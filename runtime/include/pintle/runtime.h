@@ -139,6 +139,8 @@ PT_API int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *
 PT_API int pt_run_execute(struct pt_run *r, struct pt_err *err);
 /* Valid until the next execute or destroy; NULL before the first successful one. Its dims may depend on the inputs' values. */
 PT_API const struct pt_tensor *pt_run_output(const struct pt_run *r, size_t i);
+/* Bytes of memory that the run holds between executions: it grows as shapes ask and shrinks when they have not for a while. */
+PT_API uint64_t pt_run_memory(const struct pt_run *r);
 /* From any thread: makes the current execution stop between two steps with PT_ECANCELED (a later one is not affected). */
 PT_API void pt_run_cancel(struct pt_run *r);
 

@@ -124,27 +124,61 @@ static struct pt_buf tensor_proto(const char *name, size_t name_len, const char 
     return b;
 }
 
+/* TypeProto. */
+static struct pt_buf type_proto(const char *type)
+{
+    struct pt_buf proto = PT_BUF_INIT(0), inside = PT_BUF_INIT(0), shape = PT_BUF_INIT(0);
+    struct pt_tensor t = {0};
+    bool seq = strncmp(type, "seq:", 4) == 0, opt = strncmp(type, "opt:", 4) == 0;
+    if (seq || opt) {
+        struct pt_buf elem = type_proto(type + 4);
+        put_message(&inside, 1, &elem);
+        put_message(&proto, seq ? 4 : 9, &inside);
+        return proto;
+    }
+    read_type(&type, &t);
+    pt_pb_put_varint(&inside, 1, t.dtype);
+    for (int i = 0; i < t.rank; i++) {
+        struct pt_buf dim = PT_BUF_INIT(0);
+        if (t.dims[i] >= 0)
+            pt_pb_put_varint(&dim, 1, (uint64_t)t.dims[i]);
+        else
+            put_str(&dim, 2, "n", 1);
+        put_message(&shape, 1, &dim);
+    }
+    put_message(&inside, 2, &shape);
+    put_message(&proto, 1, &inside);
+    return proto;
+}
+
 static struct pt_buf value_info(const char *name, size_t name_len, const char *type)
 {
-    struct pt_buf info = PT_BUF_INIT(0), proto = PT_BUF_INIT(0), tensor = PT_BUF_INIT(0), shape = PT_BUF_INIT(0);
-    struct pt_tensor t = {0};
+    struct pt_buf info = PT_BUF_INIT(0);
     put_str(&info, 1, name, name_len);
     if (type) {
-        read_type(&type, &t);
-        pt_pb_put_varint(&tensor, 1, t.dtype);
-        for (int i = 0; i < t.rank; i++) {
-            struct pt_buf dim = PT_BUF_INIT(0);
-            if (t.dims[i] >= 0)
-                pt_pb_put_varint(&dim, 1, (uint64_t)t.dims[i]);
-            else
-                put_str(&dim, 2, "n", 1);
-            put_message(&shape, 1, &dim);
-        }
-        put_message(&tensor, 2, &shape);
-        put_message(&proto, 1, &tensor);
+        struct pt_buf proto = type_proto(type);
         put_message(&info, 2, &proto);
     }
     return info;
+}
+
+/* --- graphs by name, for attributes ---------------------------------------------------------------------------------------------------- */
+
+#define MAX_GRAPHS 16
+static struct named_graph {
+    char name[32];
+    struct pt_buf bytes;
+} graphs[MAX_GRAPHS];
+static size_t graph_count;
+
+static void put_graph(struct pt_buf *attr, const char *name, size_t len)
+{
+    for (size_t i = graph_count; i-- > 0;)
+        if (strlen(graphs[i].name) == len && strncmp(graphs[i].name, name, len) == 0) {
+            pt_pb_put_bytes(attr, 6, graphs[i].bytes.data, graphs[i].bytes.len);
+            return;
+        }
+    fail_msg("no graph \"%.*s\"", (int)len, name);
 }
 
 /* name=value; returns behind it. */
@@ -167,6 +201,17 @@ static const char *attribute(struct pt_buf *node, const char *s)
         put_str(&a, 4, s, len);
         pt_pb_put_varint(&a, 20, 3);
         s += len + 1;
+    } else if (*s == '@') {
+        len = strcspn(++s, " \n");
+        put_graph(&a, s, len);
+        pt_pb_put_varint(&a, 20, 5);
+        s += len;
+    } else if (*s == '$') {
+        len = strcspn(++s, ":");
+        put_str(&a, 21, s, len);
+        pt_pb_put_varint(&a, 20, strtoull(s + len + 1, NULL, 10));
+        s += len;
+        s += strcspn(s, " \n");
     } else if (*s == '{') {
         char text[512];
         len = strcspn(++s, "}");
@@ -235,49 +280,127 @@ static struct pt_buf node_proto(const char *line, size_t len)
     return b;
 }
 
-static void put_import(struct pt_buf *model, const char *domain, int version)
+static void put_import(struct pt_buf *to, uint32_t field, const char *domain, int version)
 {
     struct pt_buf import = PT_BUF_INIT(0);
     put_str(&import, 1, domain, strlen(domain));
     pt_pb_put_varint(&import, 2, (uint64_t)version);
-    put_message(model, 8, &import);
+    put_message(to, field, &import);
+}
+
+/* A line of a graph or function, in the fields that the message has for it. */
+static void put_line(struct pt_buf *to, const char *line, size_t len, bool function)
+{
+    char word[8] = "", name[64] = "", type[65536] = "", values[256] = "", indices[256] = "";
+    struct pt_buf m, part;
+    int parts = sscanf(line, "%7s %63s %65535[^\n]", word, name, type);
+    if (strcmp(word, "in") == 0 && parts == 3) {
+        m = value_info(name, strlen(name), type);
+        put_message(to, 11, &m);
+    } else if (strcmp(word, "const") == 0) {
+        m = tensor_proto(name, strlen(name), type);
+        put_message(to, 5, &m);
+    } else if (strcmp(word, "out") == 0) {
+        m = value_info(name, strlen(name), *line && memchr(line + 4, ' ', len - 4) ? type : NULL);
+        put_message(to, 12, &m);
+    } else if (sscanf(line, "sparse %63s %65535s %255s %255s", name, type, values, indices) == 4) {
+        m = (struct pt_buf)PT_BUF_INIT(0);
+        part = tensor_proto(name, strlen(name), values);
+        put_message(&m, 1, &part);
+        part = tensor_proto("", 0, indices);
+        put_message(&m, 2, &part);
+        for (char *d = type, *end; *d; d = end + (*end == ','))
+            pt_pb_put_varint(&m, 3, strtoull(d, &end, 10));
+        put_message(to, 15, &m);
+    } else {
+        m = node_proto(line, len);
+        put_message(to, function ? 7 : 1, &m);
+    }
+}
+
+static const char *line_end(const char *line)
+{
+    size_t len = strcspn(line, "\n");
+    return line + len + (line[len] == '\n');
+}
+
+/* Lines up to "end" or the end of the text, which *text is behind afterwards. */
+static struct pt_buf read_block(const char **text, bool function)
+{
+    struct pt_buf block = PT_BUF_INIT(0);
+    char name[32];
+    for (const char *line = *text; *line; line = *text) {
+        size_t len = strcspn(line, "\n");
+        *text = line_end(line);
+        if (len == 3 && strncmp(line, "end", 3) == 0)
+            break;
+        if (sscanf(line, "graph %31s", name) == 1 && strncmp(line, "graph ", 6) == 0) {
+            struct pt_buf inner = read_block(text, false);
+            assert_true(graph_count < MAX_GRAPHS);
+            snprintf(graphs[graph_count].name, sizeof graphs->name, "%s", name);
+            graphs[graph_count++].bytes = inner;
+        } else if (len) {
+            put_line(&block, line, len, function);
+        }
+    }
+    return block;
+}
+
+/* "function Bar(a, b) -> y": its FunctionProto, lines included. */
+static struct pt_buf function_proto(const char **text, int version)
+{
+    struct pt_buf f = PT_BUF_INIT(0), body;
+    const char *head = *text + strlen("function "), *open = strchr(head, '('), *close = strchr(head, ')'), *arrow = strstr(head, "->");
+    assert_true(open && close && arrow);
+    put_str(&f, 1, head, (size_t)(open - head));
+    names(&f, 4, open + 1, close);
+    names(&f, 5, arrow + 2, arrow + strcspn(arrow, "\n"));
+    put_import(&f, 9, "", version);
+    put_import(&f, 9, "com.foo", 1);
+    put_str(&f, 10, "com.foo", 7);
+    *text = line_end(*text);
+    body = read_block(text, true);
+    pt_buf_append(&f, body.data, body.len);
+    pt_buf_finish(&body);
+    return f;
 }
 
 struct pt_buf test_model(const char *text)
 {
-    struct pt_buf model = PT_BUF_INIT(0), graph = PT_BUF_INIT(0), opset = PT_BUF_INIT(0);
+    struct pt_buf model = PT_BUF_INIT(0), graph = PT_BUF_INIT(0), functions = PT_BUF_INIT(0);
     int version = 17, domain_version = 0;
     char domain[64] = "com.foo";
-    for (const char *line = text, *next; *line; line = next) {
-        size_t len = strcspn(line, "\n");
-        next = line + len + (line[len] == '\n');
-        char word[8] = "", name[64] = "", type[65536] = "";
-        if (len == 0)
-            continue;
-        if (sscanf(line, "opset %d", &version) == 1 || sscanf(line, "domain %63s %d", domain, &domain_version) == 2)
-            continue;
-        struct pt_buf m;
-        if (sscanf(line, "%7s %63s %65535[^\n]", word, name, type) == 3 && strcmp(word, "in") == 0) {
-            m = value_info(name, strlen(name), type);
-            put_message(&graph, 11, &m);
-        } else if (strcmp(word, "const") == 0) {
-            m = tensor_proto(name, strlen(name), type);
-            put_message(&graph, 5, &m);
-        } else if (strcmp(word, "out") == 0) {
-            m = value_info(name, strlen(name), NULL);
-            put_message(&graph, 12, &m);
+    graph_count = 0;
+    while (*text) {
+        if (sscanf(text, "opset %d", &version) == 1 || sscanf(text, "domain %63s %d", domain, &domain_version) == 2) {
+            text = line_end(text);
+        } else if (strncmp(text, "function ", 9) == 0) {
+            struct pt_buf f = function_proto(&text, version);
+            put_message(&functions, 25, &f);
+        } else if (strncmp(text, "graph ", 6) == 0) {
+            char name[32];
+            assert_int_equal(sscanf(text, "graph %31s", name), 1);
+            text = line_end(text);
+            assert_true(graph_count < MAX_GRAPHS);
+            struct pt_buf inner = read_block(&text, false);
+            snprintf(graphs[graph_count].name, sizeof graphs->name, "%s", name);
+            graphs[graph_count++].bytes = inner;
         } else {
-            m = node_proto(line, len);
-            put_message(&graph, 1, &m);
+            if (*text != '\n')
+                put_line(&graph, text, strcspn(text, "\n"), false);
+            text = line_end(text);
         }
     }
     pt_pb_put_varint(&model, 1, 8);
-    pt_pb_put_varint(&opset, 2, (uint64_t)version);
-    put_message(&model, 8, &opset);
-    put_import(&model, domain, domain_version ? domain_version : 1);
+    put_import(&model, 8, "", version);
+    put_import(&model, 8, domain, domain_version ? domain_version : 1);
     if (strcmp(domain, "com.microsoft") != 0)
-        put_import(&model, "com.microsoft", 1);
+        put_import(&model, 8, "com.microsoft", 1);
     put_message(&model, 7, &graph);
+    pt_buf_append(&model, functions.data, functions.len);
+    pt_buf_finish(&functions);
+    for (size_t i = 0; i < graph_count; i++)
+        pt_buf_finish(&graphs[i].bytes);
     return model;
 }
 

@@ -8,8 +8,14 @@
  *     y, m = MaxPool(x) kernel_shape=[2,2] auto_pad='VALID'
  *     out y
  *
- * Attributes: 1 int, 1.0 float, [1,2] ints, [1.0] floats, 'text' string, ['a','b'] strings, {f32[2]:1,2} tensor. Strings: s[2]:a,b. An operand left empty is not given. A
- * domain is written in front: com.foo::Op(x); its version is 1, or what a line "domain com.foo 2" says (for one domain). A node is named after its first output; one that begins with "_" leaves it without a name.
+ *     graph body                                a graph for an attribute: name=@body. Between it and "end" lines as above; out may have a type
+ *     end
+ *     function Bar(a, b) -> y                   a function of domain com.foo, lines up to "end"; an attribute a=$b:1 refers to the call's b, type 1
+ *     sparse w 2,3 f32[2]:5,6 i64[2]:1,4        a sparse initializer: dims, values, indices
+ *
+ * Attributes: 1 int, 1.0 float, [1,2] ints, [1.0] floats, 'text' string, ['a','b'] strings, {f32[2]:1,2} tensor. Strings: s[2]:a,b. A type may be
+ * seq:f32[2] or opt:f32[2]. An operand left empty is not given. A domain is written in front: com.foo::Op(x); its version is 1, or what a line
+ * "domain com.foo 2" says (for one domain). A node is named after its first output; one that begins with "_" leaves it without a name.
  */
 #ifndef PT_TESTS_MODEL_H
 #define PT_TESTS_MODEL_H
