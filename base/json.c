@@ -51,8 +51,25 @@ int pt_json_kind(struct pt_json *j, struct pt_err *err)
     case '0' ... '9':
         return PT_JSON_NUMBER;
     default:
+        if (j->nan_tokens && j->p < j->end && (*j->p == 'N' || *j->p == 'I'))
+            return PT_JSON_NUMBER;
         return fail_at(j, err, "a value is expected");
     }
+}
+
+bool pt_json_nan_token(struct pt_json *j, double *v)
+{
+    static const struct {
+        struct pt_str text;
+        double v;
+    } tokens[] = {{{"NaN", 3}, __builtin_nan("")}, {{"Infinity", 8}, __builtin_inf()}, {{"-Infinity", 9}, -__builtin_inf()}};
+    for (size_t i = 0; j->nan_tokens && i < sizeof tokens / sizeof tokens[0]; i++)
+        if (pt_str_starts((struct pt_str){j->p, (size_t)(j->end - j->p)}, tokens[i].text)) {
+            j->p += tokens[i].text.len;
+            *v = tokens[i].v;
+            return true;
+        }
+    return false;
 }
 
 static int enter(struct pt_json *j, char bracket, uint8_t level, const char *what, struct pt_err *err)
@@ -289,10 +306,13 @@ static int skip_scalar(struct pt_json *j, int kind, struct pt_err *err)
     struct pt_str raw;
     struct pt_num n;
     bool b;
+    double v;
     switch (kind) {
     case PT_JSON_STRING:
         return cut_string(j, &raw, err);
     case PT_JSON_NUMBER:
+        if (pt_json_nan_token(j, &v))
+            return PT_OK;
         return cut_number(j, &n, err);
     case PT_JSON_BOOL:
         return pt_json_bool(j, &b, err);

@@ -64,6 +64,16 @@ static int store(const struct pt_num *n, enum pt_json_elem type, void *out, size
     return finite ? PT_OK : not_fitting(n, type, i, err);
 }
 
+static void store_f64(double v, enum pt_json_elem type, void *out, size_t i)
+{
+    if (type == PT_JE_F32)
+        ((float *)out)[i] = (float)v;
+    else if (type == PT_JE_F64)
+        ((double *)out)[i] = v;
+    else
+        ((uint16_t *)out)[i] = type == PT_JE_F16 ? pt_num_f16_bits(v) : pt_num_bf16_bits(v);
+}
+
 /* One element; past count it is only counted. */
 static int read_element(struct pt_json *j, enum pt_json_elem type, void *out, size_t i, size_t count, struct pt_err *err)
 {
@@ -76,6 +86,12 @@ static int read_element(struct pt_json *j, enum pt_json_elem type, void *out, si
         return rc;
     }
     const char *end = pt_num_scan(j->p, j->end, &n);
+    double v;
+    if (!end && elems[type].max == 0 && pt_json_nan_token(j, &v)) {
+        if (i < count)
+            store_f64(v, type, out, i);
+        return PT_OK;
+    }
     if (!end) {
         int kind = pt_json_kind(j, err); /* says what is wrong when it is no value at all */
         if (kind == PT_JSON_NUMBER)
@@ -203,6 +219,34 @@ bool pt_json_put_numbers(struct pt_buf *b, enum pt_json_elem type, const void *d
         }
     }
     return pt_buf_append(b, text, len);
+}
+
+static bool finite_at(enum pt_json_elem type, const void *data, size_t i, double *v)
+{
+    *v = type == PT_JE_F32   ? (double)((const float *)data)[i]
+         : type == PT_JE_F64 ? ((const double *)data)[i]
+         : type == PT_JE_F16 ? pt_num_f16_value(((const uint16_t *)data)[i])
+         : type == PT_JE_BF16 ? pt_num_bf16_value(((const uint16_t *)data)[i])
+                              : 0;
+    return isfinite(*v);
+}
+
+bool pt_json_put_numbers_nan(struct pt_buf *b, enum pt_json_elem type, const void *data, size_t count)
+{
+    size_t from = 0; /* runs of finite numbers go together */
+    bool ok = true;
+    double v;
+    for (size_t i = 0; i < count; i++) {
+        if (finite_at(type, data, i, &v))
+            continue;
+        if (i > from)
+            ok = pt_json_put_numbers(b, type, (const char *)data + from * elems[type].size, i - from) && pt_buf_putc(b, ',');
+        ok = pt_buf_puts(b, v != v ? "NaN" : v > 0 ? "Infinity" : "-Infinity") && ok;
+        if (i + 1 < count)
+            pt_buf_putc(b, ',');
+        from = i + 1;
+    }
+    return count > from ? pt_json_put_numbers(b, type, (const char *)data + from * elems[type].size, count - from) && ok : ok;
 }
 
 bool pt_json_put_double(struct pt_buf *b, double v)

@@ -121,28 +121,6 @@ struct input {
     struct wishes wishes;
 };
 
-/* A string's bytes: where they stand if they need no decoding, else in memory of the request. */
-static int read_string(struct pt_request *q, struct pt_json *j, struct pt_str *out, struct pt_err *err)
-{
-    struct pt_str raw;
-    if (pt_json_kind(j, err) != PT_JSON_STRING)
-        return pt_fail(err, PT_EINVAL, "want a string");
-    int rc = pt_json_value(j, &raw, err);
-    if (rc < 0)
-        return rc;
-    *out = (struct pt_str){raw.p + 1, raw.len - 2};
-    if (!memchr(raw.p, '\\', raw.len))
-        return PT_OK;
-    struct pt_buf text = {.data = pt_request_alloc(q, raw.len), .room = raw.len, .cap = raw.len}; /* decoded it is shorter */
-    if (!text.data)
-        return pt_fail(err, PT_ENOMEM, "out of memory for a string of %zu bytes", raw.len);
-    struct pt_json one;
-    pt_json_init(&one, raw.p, raw.len);
-    rc = pt_json_string(&one, &text, err);
-    *out = (struct pt_str){text.data, text.len};
-    return rc;
-}
-
 /* Strings of an array, flat or nested. */
 static int read_strings(struct pt_request *q, struct pt_json *j, struct pt_string *out, size_t count, struct pt_err *err)
 {
@@ -160,7 +138,7 @@ static int read_strings(struct pt_request *q, struct pt_json *j, struct pt_strin
         struct pt_str s;
         if (n == count)
             return pt_fail(err, PT_EINVAL, "want %zu strings, got more", count);
-        rc = read_string(q, j, &s, err);
+        rc = pt_request_json_string(q, j, &s, err);
         out[n++] = (struct pt_string){s.p, s.len};
     }
     if (rc < 0)
@@ -212,7 +190,7 @@ static int read_shape(struct input *in, struct pt_json *j, struct pt_err *err)
 static int read_name(struct pt_request *q, struct input *in, struct pt_json *j, struct pt_err *err)
 {
     struct pt_str name;
-    int rc = read_string(q, j, &name, err);
+    int rc = pt_request_json_string(q, j, &name, err);
     if (rc < 0)
         return pt_wrap(err, "inputs: name");
     if ((in->index = pt_request_input_index(q, name, err)) < 0)
@@ -227,7 +205,7 @@ static int read_name(struct pt_request *q, struct input *in, struct pt_json *j, 
 static int read_datatype(struct pt_request *q, struct input *in, struct pt_json *j, struct pt_err *err)
 {
     struct pt_str name;
-    int rc = read_string(q, j, &name, err);
+    int rc = pt_request_json_string(q, j, &name, err);
     if (rc < 0)
         return rc;
     in->type = pt_datatype_named(name);
@@ -315,7 +293,7 @@ static int read_output(struct reader *r, struct pt_json *j, struct pt_err *err)
     int rc = pt_json_object(j, err), index = -1;
     while (rc >= 0 && (rc = pt_json_member(j, &key, err)) == 1) {
         if (pt_json_key_is(&key, "name")) {
-            if ((rc = read_string(q, j, &name, err)) < 0)
+            if ((rc = pt_request_json_string(q, j, &name, err)) < 0)
                 break;
             if ((index = pt_request_output_index(q, name, err)) < 0)
                 return index;

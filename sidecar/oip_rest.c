@@ -26,8 +26,10 @@ static void post_infer(struct pt_rest *r, struct pt_http_request *req, const str
     int64_t json_bytes = 0;
     if (length.p && pt_parse_i64(length, 0, INT64_MAX, "Inference-Header-Content-Length", &json_bytes, &err) < 0)
         pt_http_reply_error(req, &err);
-    else
-        pt_rest_infer(r, req, p, &oip, length.p ? (size_t)json_bytes : PT_OIP_ALL_JSON);
+    else {
+        struct pt_model_ref ref = pt_rest_ref(p);
+        pt_rest_infer(r, req, &ref, &oip, length.p ? (size_t)json_bytes : PT_OIP_ALL_JSON, 0);
+    }
 }
 
 /* --- server and models --------------------------------------------------------------------------------------------------------- */
@@ -195,6 +197,7 @@ const struct pt_rest_route pt_oip_routes[] = {
     {"POST", "/v2/models/{model}/versions/{version}/infer", post_infer},
     {"GET", "/v2/health/ready", get_ready},
     {"GET", "/v2/health/live", get_live},
+    {"GET", "/v2/models/stats", get_stats}, /* before what would take it for a name */
     {"GET", "/v2/models/{model}", get_model},
     {"GET", "/v2/models/{model}/ready", get_model_ready},
     {"GET", "/v2/models/{model}/versions/{version}", get_model},
@@ -202,7 +205,6 @@ const struct pt_rest_route pt_oip_routes[] = {
     {"GET", "/v2", get_server},
     {"GET", "/v2/models/{model}/config", get_config},
     {"GET", "/v2/models/{model}/versions/{version}/config", get_config},
-    {"GET", "/v2/models/stats", get_stats},
     {"GET", "/v2/models/{model}/stats", get_stats},
     {"GET", "/v2/models/{model}/versions/{version}/stats", get_stats},
     {"POST", "/v2/repository/index", post_index},

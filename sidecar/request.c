@@ -183,6 +183,27 @@ int pt_request_set_raw(struct pt_request *q, size_t i, struct pt_str bytes, stru
     return PT_OK;
 }
 
+int pt_request_json_string(struct pt_request *q, struct pt_json *j, struct pt_str *out, struct pt_err *err)
+{
+    struct pt_str raw;
+    if (pt_json_kind(j, err) != PT_JSON_STRING)
+        return pt_fail(err, PT_EINVAL, "want a string");
+    int rc = pt_json_value(j, &raw, err);
+    if (rc < 0)
+        return rc;
+    *out = (struct pt_str){raw.p + 1, raw.len - 2};
+    if (!memchr(raw.p, '\\', raw.len))
+        return PT_OK;
+    struct pt_buf text = {.data = pt_request_alloc(q, raw.len), .room = raw.len, .cap = raw.len}; /* decoded it is shorter */
+    if (!text.data)
+        return pt_fail(err, PT_ENOMEM, "out of memory for a string of %zu bytes", raw.len);
+    struct pt_json one;
+    pt_json_init(&one, raw.p, raw.len);
+    rc = pt_json_string(&one, &text, err);
+    *out = (struct pt_str){text.data, text.len};
+    return rc;
+}
+
 int pt_request_check(struct pt_request *q, struct pt_err *err)
 {
     const struct pt_model_info *m = q->model;

@@ -52,6 +52,8 @@ int pt_request_set_shape(struct pt_request *q, size_t i, const struct pt_datatyp
 /* Binary form of input i, shape set before: a view of the bytes where they are aligned, else a copy. Strings: each with its length before
  * it. The bytes live as long as the request. PT_EINVAL when they are not as many as the shape needs. */
 int pt_request_set_raw(struct pt_request *q, size_t i, struct pt_str bytes, struct pt_err *err);
+/* A JSON string's bytes: where they stand if they need no decoding, else in memory of the request. */
+int pt_request_json_string(struct pt_request *q, struct pt_json *j, struct pt_str *out, struct pt_err *err);
 /* Are all inputs given? No output wanted means all. */
 int pt_request_check(struct pt_request *q, struct pt_err *err);
 

@@ -122,8 +122,8 @@ static void client_gone(void *arg)
 
 static const struct pt_call_ops ops = {decode, encode, done};
 
-void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p, const struct pt_rest_protocol *protocol,
-                   size_t json_in)
+void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct pt_model_ref *ref, const struct pt_rest_protocol *protocol,
+                   size_t json_in, int form)
 {
     struct pt_err err;
     enum pt_encoding sent_as;
@@ -148,11 +148,11 @@ void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct 
                                .answer_as = pt_encoding_choose(pt_http_header(req, "Accept-Encoding")),
                                .json_in = json_in,
                                .json_out = SIZE_MAX};
+    c->form = form;
     c->call.ops = &ops;
     c->call.body_bytes = sent_as == PT_ENC_IDENTITY ? c->body.len : SIZE_MAX;
     c->call.received_ns = pt_clock_mono_ns();
-    struct pt_model_ref ref = pt_rest_ref(p);
-    if (pt_frontend_infer(r->frontend, &ref, &c->call)) {
+    if (pt_frontend_infer(r->frontend, ref, &c->call)) {
         finish(c);
         return;
     }
@@ -162,8 +162,7 @@ void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct 
 
 /* --- routing ------------------------------------------------------------------------------------------------------------------------- */
 
-/* %41 -> A. False when it does not fit or is malformed. */
-static bool decode_segment(struct pt_str s, char *out, size_t size)
+bool pt_rest_decode(struct pt_str s, char *out, size_t size)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.len; i++) {
@@ -196,18 +195,19 @@ static bool match(const char *pattern, struct pt_str path, struct pt_rest_params
         if (!more)
             return true;
         if (pt_str_eq(want_part, PT_STR("{model}"))) {
-            if (!decode_segment(part, p->model, sizeof p->model))
+            if (!pt_rest_decode(part, p->model, sizeof p->model))
                 return false;
         } else if (pt_str_eq(want_part, PT_STR("{version}"))) {
-            if (!decode_segment(part, p->version, sizeof p->version))
+            if (!pt_rest_decode(part, p->version, sizeof p->version))
                 return false;
         } else if (!pt_str_eq(want_part, part))
             return false;
     }
 }
 
-static void not_allowed(struct pt_http_request *req, const char *allow, struct pt_str path)
+void pt_rest_not_allowed(struct pt_http_request *req, const char *allow)
 {
+    struct pt_str path = pt_http_path(req);
     pt_auto_buf b = PT_BUF_INIT(8192), text = PT_BUF_INIT(4096);
     struct pt_http_header h = {PT_STR("Allow"), pt_str(allow)};
     pt_buf_printf(&text, PT_STR_FMT " takes %s, not " PT_STR_FMT, (int)(path.len < 512 ? path.len : 512), path.p, allow,
@@ -237,8 +237,12 @@ void pt_rest_handle(void *rest, struct pt_http_request *req)
         route->handle(r, req, &p);
         return;
     }
+    if (path.len >= 4 && pt_str_eq_nocase((struct pt_str){path.p, 4}, PT_STR("/v1/"))) {
+        pt_tfs_handle(r, req);
+        return;
+    }
     if (allow) {
-        not_allowed(req, allow, path);
+        pt_rest_not_allowed(req, allow);
         return;
     }
     pt_fail(&err, PT_ENOTFOUND, "no such path: " PT_STR_FMT, (int)(path.len < 256 ? path.len : 256), path.p);

@@ -29,12 +29,19 @@ struct pt_rest_route {
 extern const struct pt_rest_route pt_oip_routes[];
 extern const size_t pt_oip_route_count;
 
+/* Answers what is under /v1/: TensorFlow Serving's paths, which are told apart by more than their segments (tfs_rest.c). */
+void pt_tfs_handle(struct pt_rest *r, struct pt_http_request *req);
+
 /* A pt_http_handler_fn; arg is a struct pt_rest. */
 void pt_rest_handle(void *rest, struct pt_http_request *req);
 
+/* %41 -> A. False when it does not fit or is malformed. */
+bool pt_rest_decode(struct pt_str segment, char *out, size_t size);
 struct pt_model_ref pt_rest_ref(const struct pt_rest_params *p);
 /* The body, or the buffer's failure. */
 void pt_rest_reply(struct pt_http_request *req, int status, struct pt_buf *json);
+/* 405 with what is allowed. */
+void pt_rest_not_allowed(struct pt_http_request *req, const char *allow);
 /* {"error": ...}; with PT_EBUSY also Retry-After. */
 void pt_rest_reply_error(struct pt_http_request *req, const struct pt_err *err, int retry_after_s);
 /* Is the request's body, if any, plain? Else answered with an error. For small control requests. */
@@ -61,7 +68,7 @@ struct pt_rest_call {
     int form;        /* of TF Serving's: rows or columns */
 };
 /* Answers the request, sooner or later. */
-void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p, const struct pt_rest_protocol *protocol,
-                   size_t json_in);
+void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct pt_model_ref *ref, const struct pt_rest_protocol *protocol,
+                   size_t json_in, int form);
 
 #endif
