@@ -234,11 +234,15 @@ static bool is_packed_int(enum pt_dtype t)
     return (PT_TS_PACKED & PT_T(t)) && t != PT_FLOAT4E2M1;
 }
 
+/* Constants are views of a file and may lie anywhere: memcpy, which compiles to a plain load. */
 #define LOAD_CASE(id, T, U, s)                                                                                                                       \
     case id: {                                                                                                                                       \
-        const T *p = (const T *)t->data + at;                                                                                                        \
-        for (int64_t i = 0; i < n; i++)                                                                                                              \
-            y[i] = (CARRIER)p[i];                                                                                                                    \
+        const char *p = (const char *)t->data + (size_t)at * sizeof(T);                                                                              \
+        for (int64_t i = 0; i < n; i++, p += sizeof(T)) {                                                                                            \
+            T v;                                                                                                                                     \
+            memcpy(&v, p, sizeof v);                                                                                                                 \
+            y[i] = (CARRIER)v;                                                                                                                       \
+        }                                                                                                                                            \
         return;                                                                                                                                      \
     }
 #define LOAD_BODY                                                                                                                                    \
@@ -260,14 +264,13 @@ static bool is_packed_int(enum pt_dtype t)
 #define CARRIER float
 void pt_load_f32(const struct pt_tensor *t, int64_t at, int64_t n, float *y)
 {
-    if (t->dtype == PT_FLOAT16) {
-        for (int64_t i = 0; i < n; i++)
-            y[i] = pt_f16_to_f32(((const uint16_t *)t->data)[at + i]);
-        return;
-    }
-    if (t->dtype == PT_BFLOAT16) {
-        for (int64_t i = 0; i < n; i++)
-            y[i] = pt_bf16_to_f32(((const uint16_t *)t->data)[at + i]);
+    if (PT_TS_HALF & PT_T(t->dtype)) {
+        const char *p = (const char *)t->data + (size_t)at * 2;
+        for (int64_t i = 0; i < n; i++) {
+            uint16_t h;
+            memcpy(&h, p + i * 2, sizeof h);
+            y[i] = half_bits_to_f32(t->dtype, h);
+        }
         return;
     }
     LOAD_BODY
