@@ -30,6 +30,8 @@ set(PT_OPS_SOURCES
   ops/gather.c
   ops/gemm.c
   ops/grid_sample.c
+  ops/image.c
+  ops/image_decoder.c
   ops/layernorm.c
   ops/legacy.c
   ops/linear_attention.c

@@ -92,6 +92,26 @@ static void sampling(void **state)
     test_op_fails(1, "MaxRoiPool", "pooled_shape=[1,2]", SQUARE " | f32[1,5]:7,0,0,1,1", "is of image 7, of 1");
 }
 
+static void decoding(void **state)
+{
+    (void)state;
+#define BMP_HEADER "66,77,58,0,0,0,0,0,0,0,54,0,0,0,40,0,0,0,1,0,0,0,1,0,0,0,1,0,24,0,0,0,0,0,4,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0"
+    test_op(20, "ImageDecoder", "", "u8[58]:" BMP_HEADER ",3,2,1,0", "u8[1,1,3]:1,2,3");
+    test_op(20, "ImageDecoder", "pixel_format='BGR'", "u8[58]:" BMP_HEADER ",3,2,1,0", "u8[1,1,3]:3,2,1");
+    test_op(20, "ImageDecoder", "pixel_format='Grayscale'", "u8[58]:" BMP_HEADER ",30,20,10,0", "u8[1,1,1]:18");
+    test_op_fails(20, "ImageDecoder", "", "u8[57]:" BMP_HEADER ",3,2,1", "cut short");
+    /* two pixels of one bit, a palette of two colours, from the top down */
+    test_op(20, "ImageDecoder", "", "u8[66]:66,77,66,0,0,0,0,0,0,0,62,0,0,0,40,0,0,0,2,0,0,0,255,255,255,255,1,0,1,0,0,0,0,0,4,0,0,0,0,0,0,0,0,0,0,0,2,0,0,0,0,0,0,0,9,8,7,0,3,2,1,0,64,0,0,0", "u8[1,2,3]:7,8,9,1,2,3");
+    /* P5 2 1 255; P3 # 1 1 15 with a comment; P4 9 1 */
+    test_op(20, "ImageDecoder", "", "u8[13]:80,53,32,50,32,49,32,50,53,53,10,7,9", "u8[1,2,3]:7,7,7,9,9,9");
+    test_op(20, "ImageDecoder", "", "u8[18]:80,51,35,120,10,49,32,49,32,49,53,32,48,32,53,32,49,53", "u8[1,1,3]:0,85,255");
+    test_op(20, "ImageDecoder", "pixel_format='Grayscale'", "u8[9]:80,52,32,57,32,49,10,128,128", "u8[1,9,1]:0,255,255,255,255,255,255,255,0");
+    test_op_fails(20, "ImageDecoder", "", "u8[12]:80,53,32,50,32,49,32,50,53,53,10,7", "cut short");
+    test_op(20, "ImageDecoder", "", "u8[20]:80,53,32,57,57,57,57,57,32,57,57,57,57,57,32,50,53,53,10,7", "u8[0,0,3]:");
+    test_op(20, "ImageDecoder", "", "u8[3]:1,2,3", "u8[0,0,3]:");
+    test_op_fails(20, "ImageDecoder", "", "u8[4]:137,80,78,71", "images in PNG format are not supported");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -99,6 +119,7 @@ int main(void)
         cmocka_unit_test(transposed_convolutions),
         cmocka_unit_test(unfolding),
         cmocka_unit_test(sampling),
+        cmocka_unit_test(decoding),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
