@@ -291,6 +291,34 @@ static int32_t take_brackets(struct parser *p)
 
 /* --- groups, alternatives, repetitions --------------------------------------------------------------------------------------------------- */
 
+static bool take_number(struct parser *p, int32_t *n)
+{
+    size_t start = p->at;
+    for (*n = 0; more(p) && p->pattern.p[p->at] >= '0' && p->pattern.p[p->at] <= '9'; p->at++)
+        *n = *n > MOST_REPEAT ? *n : *n * 10 + (p->pattern.p[p->at] - '0');
+    return p->at > start;
+}
+
+/* {n} {n,} {n,m}; anything else in braces is literal. */
+static bool take_counts(struct parser *p, int32_t *min, int32_t *max)
+{
+    size_t start = p->at;
+    bool ok = take(p, "{") && take_number(p, min);
+    *max = *min;
+    if (ok && take(p, ",") && !take_number(p, max))
+        *max = -1;
+    ok = ok && take(p, "}");
+    p->at = ok ? p->at : start;
+    return ok;
+}
+
+static bool take_repeat(struct parser *p, int32_t *min, int32_t *max)
+{
+    *min = looking_at(p, "+") ? 1 : 0;
+    *max = looking_at(p, "?") ? 1 : -1;
+    return take(p, "*") || take(p, "+") || take(p, "?") || take_counts(p, min, max);
+}
+
 static int32_t take_alternatives(struct parser *p);
 
 /* Behind "(?": flags; *group: ends with ':' and not ')'. */
@@ -387,6 +415,11 @@ static int32_t take_dot(struct parser *p)
 static int32_t take_atom(struct parser *p)
 {
     uint32_t code;
+    size_t start = p->at;
+    if (take_repeat(p, &(int32_t){0}, &(int32_t){0})) {
+        p->at = start;
+        return bad(p, "nothing to repeat");
+    }
     int rc = take_code(p, &code);
     if (rc < 0)
         return rc;
@@ -403,42 +436,9 @@ static int32_t take_atom(struct parser *p)
         return add_node(p, ASSERT, p->flags & MULTI ? PT_RE_LINE_BEGIN : PT_RE_TEXT_BEGIN);
     case '$':
         return add_node(p, ASSERT, p->flags & MULTI ? PT_RE_LINE_END : PT_RE_TEXT_END);
-    case '*':
-    case '+':
-    case '?':
-        p->at--;
-        return bad(p, "nothing to repeat");
     default:
         return add_literal(p, code);
     }
-}
-
-static bool take_number(struct parser *p, int32_t *n)
-{
-    size_t start = p->at;
-    for (*n = 0; more(p) && p->pattern.p[p->at] >= '0' && p->pattern.p[p->at] <= '9'; p->at++)
-        *n = *n > MOST_REPEAT ? *n : *n * 10 + (p->pattern.p[p->at] - '0');
-    return p->at > start;
-}
-
-/* {n} {n,} {n,m}; anything else in braces is literal. */
-static bool take_counts(struct parser *p, int32_t *min, int32_t *max)
-{
-    size_t start = p->at;
-    bool ok = take(p, "{") && take_number(p, min);
-    *max = *min;
-    if (ok && take(p, ",") && !take_number(p, max))
-        *max = -1;
-    ok = ok && take(p, "}");
-    p->at = ok ? p->at : start;
-    return ok;
-}
-
-static bool take_repeat(struct parser *p, int32_t *min, int32_t *max)
-{
-    *min = looking_at(p, "+") ? 1 : 0;
-    *max = looking_at(p, "?") ? 1 : -1;
-    return take(p, "*") || take(p, "+") || take(p, "?") || take_counts(p, min, max);
 }
 
 static int32_t take_repeated(struct parser *p)

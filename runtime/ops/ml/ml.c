@@ -88,11 +88,12 @@ void pt_ml_post(int post, double *s, int64_t n)
 
 int64_t pt_ml_write_scores(int post, enum pt_ml_second second, double *s, int64_t n, float *z)
 {
-    if (n == 1 && second != PT_ML_ALONE && post != PT_ML_PROBIT) {
+    if (n == 1 && second != PT_ML_ALONE) {
+        bool complement = second == PT_ML_COMPLEMENT || post == PT_ML_PROBIT;
         s[1] = s[0];
-        s[0] = second == PT_ML_COMPLEMENT ? 1 - s[1] : -s[1];
+        s[0] = complement ? 1 - s[1] : -s[1];
         n = 2;
-        if (second == PT_ML_COMPLEMENT)
+        if (complement && post != PT_ML_PROBIT)
             post = PT_ML_NONE;
     }
     pt_ml_post(post, s, n);

@@ -352,7 +352,7 @@ static void classify(void *arg, int piece, int64_t first, int64_t end)
             decide(p, &w);
         if (p->prob_a)
             probabilities(p, &w);
-        best = p->linear || p->prob_a ? pt_ml_best(w.scores, p->classes) : pt_ml_best(w.votes, p->classes);
+        best = p->linear ? pt_ml_best(w.scores, p->classes) : pt_ml_best(w.votes, p->classes); /* not the probabilities */
         pt_ml_put_label(&p->labels, y, r, best);
         if (z)
             pt_ml_write_scores(p->post, PT_ML_OPPOSITE, w.scores, n, (float *)z->data + r * width);

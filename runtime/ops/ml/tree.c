@@ -220,14 +220,19 @@ static int tree_classifier_infer(struct pt_op_ctx *c)
     return rc;
 }
 
-/* Two classes of which the trees know one only: its score decides, and gives that of the other. If no weight is below 0 it is taken for a
- * probability, else for a distance from the border. */
+/* Above it a single score means the second class. */
+static double border(const struct pt_trees *t)
+{
+    return t->positive ? 0.5 : 0;
+}
+
+/* Two classes and all weights for the first: that is how exporters write one score for the second, which gives that of the first. If no weight is
+ * below 0 it is taken for a probability, else for a distance from the border. */
 static void finish_binary(const struct pt_op_ctx *c, int64_t row, double *s, float *z)
 {
     const struct pt_trees *t = c->node->prepared;
-    double both[2] = {t->has_second ? s[1] : s[0]};
-    both[0] += t->base ? t->base[t->base_count > 1] : 0;
-    pt_ml_put_label(&t->labels, c->out[0], row, both[0] > (t->positive ? 0.5 : 0));
+    double both[2] = {s[0] + (t->base ? t->base[0] : 0)};
+    pt_ml_put_label(&t->labels, c->out[0], row, both[0] > border(t));
     if (z)
         pt_ml_write_scores(t->post, t->positive ? PT_ML_COMPLEMENT : PT_ML_OPPOSITE, both, 1, z);
 }
@@ -237,13 +242,13 @@ static void finish_classes(const struct pt_op_ctx *c, int64_t row, double *s)
     const struct pt_trees *t = c->node->prepared;
     int64_t n = t->target_count;
     float *z = c->out_count > 1 && c->out[1] ? (float *)c->out[1]->data + row * n : NULL;
-    if (n == 2 && t->one_class) {
+    if (n == 2 && t->one_class && !t->has_second) {
         finish_binary(c, row, s, z);
         return;
     }
     for (int64_t k = 0; k < n; k++)
         s[k] += t->base ? t->base[t->base_count > 1 ? k : 0] : 0;
-    pt_ml_put_label(&t->labels, c->out[0], row, pt_ml_best(s, n));
+    pt_ml_put_label(&t->labels, c->out[0], row, n == 2 && t->one_class ? s[1] > border(t) : pt_ml_best(s, n));
     pt_ml_post(t->post, s, n);
     for (int64_t k = 0; z && k < n; k++)
         z[k] = (float)s[k];

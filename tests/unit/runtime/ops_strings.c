@@ -119,6 +119,7 @@ static void matches(void **state)
     expect_bad("(a", "missing )");
     expect_bad("a)", "unexpected )");
     expect_bad("*a", "nothing to repeat");
+    expect_bad("a|{2}", "nothing to repeat");
     expect_bad("a**", "repetition of a repetition");
     expect_bad("a{3,2}", "bad number of repetitions");
     expect_bad("a{1001}", "bad number of repetitions");
