@@ -41,6 +41,7 @@ set(PT_OPS_SOURCES
   ops/ml/categories.c
   ops/ml/features.c
   ops/ml/linear.c
+  ops/ml/maps.c
   ops/ml/ml.c
   ops/ml/svm.c
   ops/ml/tree.c
@@ -82,8 +83,8 @@ set(PT_OPS_SOURCES
   ops/rnn.c
   ops/rnn_run.c
   ops/roi.c
-  ops/scatter.c
   ops/rotary.c
+  ops/scatter.c
   ops/sequence.c
   ops/shape.c
   ops/signal.c

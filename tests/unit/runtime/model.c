@@ -136,6 +136,16 @@ static struct pt_buf type_proto(const char *type)
         put_message(&proto, seq ? 4 : 9, &inside);
         return proto;
     }
+    if (strncmp(type, "map:", 4) == 0) {
+        struct pt_tensor key = {0};
+        type += 4;
+        read_type(&type, &key);
+        struct pt_buf value = type_proto(type + 1);
+        pt_pb_put_varint(&inside, 1, key.dtype);
+        put_message(&inside, 2, &value);
+        put_message(&proto, 5, &inside);
+        return proto;
+    }
     read_type(&type, &t);
     pt_pb_put_varint(&inside, 1, t.dtype);
     for (int i = 0; i < t.rank; i++) {
@@ -222,7 +232,7 @@ static const char *attribute(struct pt_buf *node, const char *s)
         s += len + 1;
     } else {
         const char *p = s + list, *close = list ? strchr(s, ']') : s + strcspn(s, " \n");
-        bool real = memchr(p, '.', (size_t)(close - p)) != NULL;
+        bool real = memchr(p, '.', (size_t)(close - p)) || memchr(p, 'n', (size_t)(close - p)); /* nan */
         while (p < close) {
             char *next;
             float f = strtof(p, &next);
@@ -436,7 +446,7 @@ static double value_at(const struct pt_tensor *t, int64_t i)
     }
 }
 
-static void compare(const struct pt_tensor *got, const char *expected, const char *what)
+void test_compare(const struct pt_tensor *got, const char *expected, const char *what)
 {
     struct pt_tensor want = test_tensor(expected);
     if (got->dtype != want.dtype || got->rank != want.rank || got->size_bytes != want.size_bytes)
@@ -477,7 +487,7 @@ static int run_once(const struct pt_buf *model, const char *const *inputs, const
         rc = pt_run_execute(r, err);
         for (size_t i = 0; rc == PT_OK && expected && expected[i]; i++)
             if (expected[i][0])
-                compare(pt_run_output(r, i), expected[i], no_opt ? "reference" : "optimised");
+                test_compare(pt_run_output(r, i), expected[i], no_opt ? "reference" : "optimised");
     }
     for (size_t i = 0; i <= n && i < MAX_PARTS; i++)
         free(in[i].data);

@@ -4,6 +4,7 @@
  *
  *     opset 13                                  first line; default 17
  *     in x f32[2,-1]                            -1: free
+ *     in m map:i64[]:f32[]                      a map from int64 to float32
  *     const w f32[2,2]:1,2,3,4                  an initializer
  *     y, m = MaxPool(x) kernel_shape=[2,2] auto_pad='VALID'
  *     out y
@@ -39,6 +40,9 @@
 struct pt_buf test_model(const char *text);
 /* A tensor from its text, data from malloc. */
 struct pt_tensor test_tensor(const char *text);
+
+/* Ends the test when they differ: element type, shape, elements (floats by 1e-5, relative or absolute). */
+void test_compare(const struct pt_tensor *got, const char *expected, const char *what);
 
 /* Runs the model on the inputs (texts, in order) as the compiler likes it, and node by node without any optimisation, and compares output i with
  * expected[i] (texts; "" to skip): floats within 1e-5 relative or absolute. */
