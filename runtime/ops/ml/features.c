@@ -192,10 +192,10 @@ static int imputer_run(struct pt_op_ctx *c)
                            missing_i = {.dtype = PT_INT64, .data = (void *)(uintptr_t)&p->missing_int};
     struct pt_tensor one = {.dtype = x->dtype, .data = &(int64_t){0}};
     int64_t n = pt_tensor_count(x), columns = x->rank ? pt_ml_columns(x) : 1, count = values->dims[0];
-    pt_copy_elem(&one, 0, values->dtype == PT_FLOAT ? &missing_f : &missing_i, 0);
+    pt_ml_convert(&one, 0, values->dtype == PT_FLOAT ? &missing_f : &missing_i, 0);
     for (int64_t i = 0; i < n; i++)
         if (pt_elem_compare(x, i, &one, 0) == 0)
-            pt_copy_elem(c->out[0], i, values, count == 1 ? 0 : i % columns);
+            pt_ml_convert(c->out[0], i, values, count == 1 ? 0 : i % columns);
         else
             pt_copy_elem(c->out[0], i, x, i);
     return PT_OK;

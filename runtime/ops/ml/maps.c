@@ -173,13 +173,15 @@ static int put_number(struct pt_op_ctx *c, struct pt_tensor *y, int64_t to, stru
 /* Text of a number, number of a text; the same types are copied. */
 static int cast_elem(struct pt_op_ctx *c, struct pt_tensor *y, int64_t to, const struct pt_tensor *values, int64_t i)
 {
-    if ((y->dtype == PT_STRING) == (values->dtype == PT_STRING)) {
+    if (y->dtype == values->dtype)
         pt_copy_elem(y, to, values, i);
-        return PT_OK;
-    }
-    if (y->dtype == PT_STRING)
+    else if (y->dtype != PT_STRING && values->dtype != PT_STRING)
+        pt_ml_convert(y, to, values, i);
+    else if (y->dtype == PT_STRING)
         return put_text(c, y, to, ((const float *)values->data)[i]);
-    return put_number(c, y, to, ((const struct pt_string *)values->data)[i]);
+    else
+        return put_number(c, y, to, ((const struct pt_string *)values->data)[i]);
+    return PT_OK;
 }
 
 static int compare_keys(const void *arg, int64_t a, int64_t b)

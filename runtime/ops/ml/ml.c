@@ -16,6 +16,19 @@ int pt_ml_matrix(struct pt_op_ctx *c, int i, int64_t *rows, int64_t *columns)
     return PT_OK;
 }
 
+void pt_ml_convert(struct pt_tensor *y, int64_t to, const struct pt_tensor *x, int64_t from)
+{
+    if (PT_T(x->dtype) & PT_TS_ALLINT) {
+        int64_t v;
+        pt_load_i64(x, from, 1, &v);
+        pt_store_i64(y, to, 1, &v);
+    } else {
+        double v;
+        pt_load_f64(x, from, 1, &v);
+        pt_store_f64(y, to, 1, &v);
+    }
+}
+
 /* --- rows -------------------------------------------------------------------------------------------------------------------------------- */
 
 struct each_row {

@@ -22,6 +22,9 @@ static inline int64_t pt_ml_columns(const struct pt_tensor *x)
     return x->dims[x->rank - 1];
 }
 
+/* Element `to` of y <- element `from` of x, both numbers of any type. */
+void pt_ml_convert(struct pt_tensor *y, int64_t to, const struct pt_tensor *x, int64_t from);
+
 /* --- pieces of rows on the pool ----------------------------------------------------------------------------------------------------- */
 #define PT_ML_PIECES 16
 /* Calls fn(arg, piece, first, end) for disjoint ranges of rows, piece < PT_ML_PIECES, so that each can have memory of its own. */

@@ -235,6 +235,7 @@ static void reads_maps(void **state)
     map_case("CastMap(x)", "i64[]:f32[]", "i64[3]:5,1,3", "f32[3]:50,10,30", "f32[1,3]:10,30,50", NULL);
     map_case("CastMap(x) cast_to='TO_STRING'", "i64[]:f32[]", "i64[2]:5,1", "f32[2]:0.5,10", "s[1,2]:10,0.5", NULL);
     map_case("CastMap(x) cast_to='TO_INT64' map_form='SPARSE' max_map=4", "i64[]:s[]", "i64[2]:3,1", "s[2]:-7,12", "i64[1,4]:0,12,0,-7", NULL);
+    map_case("CastMap(x) cast_to='TO_INT64'", "i64[]:f32[]", "i64[1]:3", "f32[1]:2", "i64[1,1]:2", NULL);
     map_case("CastMap(x) map_form='SPARSE' max_map=3", "i64[]:f32[]", "i64[1]:3", "f32[1]:1", NULL, "key 3 is outside 0 to 2");
     map_case("CastMap(x)", "i64[]:s[]", "i64[1]:3", "s[1]:x1", NULL, "\"x1\" is no number");
 }
