@@ -48,6 +48,7 @@ set(PT_OPS_SOURCES
   ops/ml/tree_build.c
   ops/ml/tree_read.c
   ops/ms_attention.c
+  ops/ms_dynamic_lstm.c
   ops/ms_fused.c
   ops/ms_gelu.c
   ops/ms_gqa.c
@@ -83,6 +84,7 @@ set(PT_OPS_SOURCES
   ops/rnn.c
   ops/rnn_run.c
   ops/roi.c
+  ops/rotary.c
   ops/rotary.c
   ops/scatter.c
   ops/sequence.c

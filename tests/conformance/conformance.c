@@ -8,6 +8,7 @@
  *     passed       all data sets gave the expected outputs: number, element type and shape exactly, integers and strings exactly,
  *                  floats within atol + rtol * |expected| (the suite's own 1e-7 and 1e-3), NaN equal to NaN. With --scale the bound is
  *                  S times the largest |expected| of the output instead: for whole models, where single values near 0 mean nothing.
+ *                  With --argmax 1 the largest value along the last axis must stand where it should, too: for quantised classifiers.
  *                  With --random 1 the values only have to lie in the range of the expected ones: for operators that draw numbers.
  *     unsupported  the model has operators that Pintle lacks; DETAIL names them
  *     rejected     it has only operators of Pintle's, but the model or an input was refused as not supported; DETAIL is the error
@@ -32,6 +33,7 @@
 
 struct options {
     double rtol, atol, scale; /* scale 0: not used */
+    bool argmax;
     bool random;
     int threads;
     unsigned timeout_s;
@@ -134,6 +136,25 @@ static int in_range(const struct pt_tensor *got, const struct pt_tensor *want, s
     return PT_OK;
 }
 
+static int64_t largest(const struct pt_tensor *t, int64_t at, int64_t n)
+{
+    int64_t best = at;
+    for (int64_t i = at + 1; i < at + n; i++)
+        if (float_at(t, i) > float_at(t, best))
+            best = i;
+    return best - at;
+}
+
+static int same_argmax(const struct pt_tensor *got, const struct pt_tensor *want, struct pt_err *err)
+{
+    int64_t n = want->rank ? want->dims[want->rank - 1] : 1, count = pt_tensor_count(want);
+    for (int64_t at = 0; at < count; at += n)
+        if (largest(got, at, n) != largest(want, at, n))
+            return pt_fail(err, PT_EINTERNAL, "the largest of values [%" PRId64 "] and on is number %" PRId64 ", expected %" PRId64, at,
+                           largest(got, at, n), largest(want, at, n));
+    return PT_OK;
+}
+
 static int compare(const struct pt_tensor *got, const struct pt_tensor *want, const struct options *o, double *worst, struct pt_err *err);
 
 static int compare_items(const struct pt_sequence *got, const struct pt_sequence *want, const struct options *o, double *worst, struct pt_err *err)
@@ -171,8 +192,10 @@ static int compare(const struct pt_tensor *got, const struct pt_tensor *want, co
         return compare_kinds(got, want, o, worst, err);
     if (o->random)
         return in_range(got, want, err);
-    if (is_float(want->dtype))
-        return floats_close(got, want, o, worst, err);
+    if (is_float(want->dtype)) {
+        int rc = floats_close(got, want, o, worst, err);
+        return rc == PT_OK && o->argmax ? same_argmax(got, want, err) : rc;
+    }
     bool equal = want->dtype == PT_STRING ? strings_equal(got, want)
                                           : got->size_bytes == want->size_bytes && memcmp(got->data, want->data, want->size_bytes) == 0;
     return equal ? PT_OK : pt_fail(err, PT_EINTERNAL, "%s: values differ", PT_SHAPE(want));
@@ -336,6 +359,8 @@ int main(int argc, char **argv)
             o.atol = v;
         else if (strcmp(argv[i], "--scale") == 0)
             o.scale = v;
+        else if (strcmp(argv[i], "--argmax") == 0)
+            o.argmax = v != 0;
         else if (strcmp(argv[i], "--random") == 0)
             o.random = v != 0;
         else if (strcmp(argv[i], "--threads") == 0)

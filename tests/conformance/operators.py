@@ -545,6 +545,23 @@ def matmul_nbits(rng, i):
                 {"K": k, "N": n, "bits": bits, "block_size": block}, const={1, 2, 3, 5})
 
 
+@op("DynamicQuantizeLSTM", 16)
+def dynamic_quantize_lstm(rng, i):
+    length, batch, inner = dims(rng, 3, 6)
+    hidden, directions, t = int(rng.integers(1, 6)), 1 + (i % 3 == 2), [np.int8, np.uint8][i % 2]
+    each = (directions, 4 * hidden) if i % 4 == 3 and t == np.int8 else (directions,)
+    zeros = np.zeros(each, t) if t == np.int8 else zero(rng, t, each)
+    state = (directions, batch, hidden)
+    first = maybe(rng, floats(rng, state, 0.5))
+    attributes = {"hidden_size": hidden, "direction": ["forward", "reverse", "bidirectional"][i % 3]}
+    if i % 5 == 4:
+        attributes["clip"] = 0.8
+    return Case([floats(rng, (length, batch, inner)), weights(rng, (directions, inner, 4 * hidden), t), weights(rng, (directions, hidden, 4 * hidden), t),
+                 maybe(rng, floats(rng, (directions, 8 * hidden), 0.2)), None, first, None if first is None else floats(rng, state, 0.5),
+                 maybe(rng, floats(rng, (directions, 3 * hidden), 0.2), 0.3), scale(rng, each, 0.005, 0.02), zeros, scale(rng, each, 0.005, 0.02), zeros],
+                attributes, outputs=3, const={1, 2, 3, 7, 8, 9, 10, 11})
+
+
 def main():
     out, wanted = pathlib.Path(sys.argv[1]), sys.argv[2:]
     refused = 0

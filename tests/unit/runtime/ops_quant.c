@@ -94,6 +94,22 @@ static void pools(void **state)
     test_op_fails(1, "com.microsoft::QLinearAveragePool", "", "u8[1,1,3]:1,5,9" POOLED, "'kernel_shape' has 0 values");
 }
 
+static void dynamic_lstm(void **state)
+{
+    (void)state;
+#define LSTM "com.microsoft::DynamicQuantizeLSTM"
+#define NO_WEIGHTS "f32[1,1,1]:3 | i8[1,1,4]:0,0,0,0 | i8[1,1,4]:0,0,0,0"
+#define SCALES "f32[1]:1 | i8[1]:0 | f32[1]:1 | i8[1]:0"
+    test_op(1, LSTM, "hidden_size=1", NO_WEIGHTS " | - | - | f32[1,1,1]:0 | f32[1,1,1]:2 | - | " SCALES,
+            "f32[1,1,1,1]:0.38079708 | f32[1,1,1]:0.38079708 | f32[1,1,1]:1");
+    test_op(1, LSTM, "hidden_size=1 direction='reverse'", /* only the candidate sees the input: tanh(3) through half-open gates */
+            "f32[2,1,1]:0,3 | i8[1,1,4]:0,0,0,1 | i8[1,1,4]:0,0,0,0 | - | i32[1]:2 | - | - | - | " SCALES,
+            "f32[2,1,1,1]:0.12187808,0.23008517 | f32[1,1,1]:0.12187808 | f32[1,1,1]:0.24876369");
+    test_op_fails(1, LSTM, "hidden_size=1", NO_WEIGHTS " | - | - | - | - | - | f32[2]:1,1 | i8[1]:0 | f32[1]:1 | i8[1]:0", "input 8 (scale of W)");
+    test_op_fails(1, LSTM, "hidden_size=2", NO_WEIGHTS " | - | - | - | - | - | " SCALES, "input 1 (W) is int8[1,1,4]");
+    test_op_fails(1, LSTM, "hidden_size=1", NO_WEIGHTS " | - | i32[1]:5 | - | - | - | " SCALES, "sequence 0 has the length 5");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -102,6 +118,7 @@ int main(void)
         cmocka_unit_test(convolutions),
         cmocka_unit_test(elementwise),
         cmocka_unit_test(pools),
+        cmocka_unit_test(dynamic_lstm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
