@@ -5,12 +5,15 @@
  * disappear so.
  */
 #include "runtime/compile/lower.h"
+#include "runtime/compile/rewrite.h"
 
 #include "runtime/ops/table.h"
 
 struct pt_step *pt_fuse_source(struct pt_lower *l, int slot)
 {
     const struct pt_slot *s = pt_lower_slot(l, slot);
+    if (l->o->off & PT_REWRITE_BIT(fuse))
+        return NULL;
     return s->reads == 1 && s->twin < 0 && s->step >= 0 && s->place == PT_PLACE_ARENA ? &l->p->steps[s->step] : NULL;
 }
 

@@ -100,6 +100,7 @@ struct pt_compile_options {
     int threads;            /* kernels size their workspaces by it */
     struct pt_packs *packs; /* weights packed once for all programs of a session */
     bool no_opt;            /* reference operators only */
+    uint32_t off;           /* rewrites left out, as bits */
 };
 
 /* inputs: dtype and dims of each input of the graph or, with a parent, of each value in parent->later. Holds the parent. */
@@ -109,6 +110,22 @@ int pt_program_create(const struct pt_graph *g, struct pt_program *parent, const
 bool pt_program_is_for(const struct pt_program *p, const struct pt_tensor *const *inputs);
 /* Not the parent: whoever counts references lets go of it. */
 void pt_program_destroy(struct pt_program *p);
+
+/* The slot whose memory this one has. */
+static inline int pt_program_root(const struct pt_program *p, int slot)
+{
+    while (p->slots[slot].place == PT_PLACE_ALIAS)
+        slot = p->slots[slot].index;
+    return slot;
+}
+/* The same for the slot of a value that is read after the program; -1 when it makes no such value. */
+static inline int pt_program_output_root(const struct pt_program *p, int value)
+{
+    for (int i = 0; i < p->output_count; i++)
+        if (p->output_values[i] == value)
+            return pt_program_root(p, p->outputs[i]);
+    return -1;
+}
 
 /* Gives every arena slot its offset. steps and operands are final. */
 int pt_program_plan(struct pt_program *p, uint64_t max_arena_bytes, struct pt_err *err);

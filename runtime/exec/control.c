@@ -31,7 +31,7 @@ int pt_control_kid(struct pt_control *c, const struct pt_graph *body, int which,
 
 int pt_control_execute(struct pt_control *c, struct pt_frame *kid)
 {
-    int rc = pt_frame_check_cancelled(kid, c->err);
+    int rc = pt_exec_check(kid->x, c->err);
     if (rc == PT_OK && (rc = pt_frame_execute(kid, kid->args, c->err)) < 0 && rc != PT_ECANCELED)
         pt_wrap(c->err, "%s", pt_node_text(c->node).s);
     return rc;

@@ -4,6 +4,7 @@
  * only pointers do.
  */
 #include "runtime/exec/control.h"
+#include "runtime/exec/profile.h"
 
 int pt_frame_create(struct pt_exec *x, const struct pt_graph *g, struct pt_frame **out, struct pt_err *err)
 {
@@ -168,6 +169,25 @@ static void resolve(const struct pt_frame *f, struct pt_level *l)
     }
 }
 
+/* The caller's memory for outputs of the model: it takes the place of the arena's, for the output and all that shares its memory, unless another
+ * output does, whose memory the caller did not lend. What is not written there directly is copied at the end (run.c). */
+static void use_bound(const struct pt_frame *f, struct pt_level *l)
+{
+    const struct pt_program *p = l->program;
+    for (int o = 0; o < f->graph->output_count; o++) {
+        const struct pt_tensor *bound = &f->x->bound[o];
+        int root = bound->data ? pt_program_output_root(p, f->graph->outputs[o]) : -1;
+        if (root < 0 || p->slots[root].place != PT_PLACE_ARENA || p->slots[root].t.size_bytes != bound->size_bytes)
+            continue;
+        bool shared = false;
+        for (int i = 0; i < f->graph->output_count; i++)
+            shared = shared || (i != o && pt_program_output_root(p, f->graph->outputs[i]) == root);
+        for (int i = 0; !shared && i < p->slot_count; i++)
+            if (pt_program_root(p, i) == root)
+                l->tensors[i].data = bound->data;
+    }
+}
+
 /* --- steps ------------------------------------------------------------------------------------------------------------------------------ */
 
 static int run_steps(struct pt_frame *f, struct pt_level *l, struct pt_err *err)
@@ -179,10 +199,12 @@ static int run_steps(struct pt_frame *f, struct pt_level *l, struct pt_err *err)
     if (rc < 0)
         return rc;
     resolve(f, l);
+    if (f->graph->index == 0)
+        use_bound(f, l);
     struct pt_op_ctx c = {.threads = f->x->session->threads, .heap = &f->x->heap, .scratch = (char *)f->arena.p + p->scratch_offset, .err = err};
     for (int i = 0; i < p->step_count; i++) {
         const struct pt_step *s = &p->steps[i];
-        if ((rc = pt_frame_check_cancelled(f, err)) < 0)
+        if ((rc = pt_exec_check(f->x, err)) < 0)
             return rc;
         c.node = s->node;
         c.params = s->params;
@@ -190,8 +212,10 @@ static int run_steps(struct pt_frame *f, struct pt_level *l, struct pt_err *err)
         c.out = &l->operands[s->operands + s->in_count];
         c.in_count = s->in_count;
         c.out_count = s->out_count;
+        int64_t start = pt_profile_start(f->x);
         if ((rc = s->run(&c)) < 0)
             return rc;
+        pt_profile_end(f->x, &c, start);
     }
     for (int i = 0; i < p->output_count; i++)
         f->values[p->output_values[i]] = &l->tensors[p->outputs[i]];
@@ -260,7 +284,7 @@ static int eval_frontier(struct pt_frame *f, struct pt_level *l, struct pt_err *
     for (int i = 0, later = 0; i < p->frontier_count; i++) {
         const struct pt_node *n = p->frontier[i];
         struct pt_room *rooms = &l->later_rooms[later];
-        int rc = pt_frame_check_cancelled(f, err);
+        int rc = pt_exec_check(f->x, err);
         if (rc < 0)
             return rc;
         for (int k = 0; k < n->input_count; k++)
@@ -270,7 +294,11 @@ static int eval_frontier(struct pt_frame *f, struct pt_level *l, struct pt_err *
             if (f->out[k])
                 f->values[n->outputs[k]] = &l->later[later++];
         }
+        int64_t start = pt_profile_start(f->x);
         rc = n->op->flags & PT_OP_CONTROL ? eval_control(f, n, rooms, err) : eval_node(f, n, rooms, err);
+        if (rc == PT_OK)
+            pt_profile_end(f->x, &(struct pt_op_ctx){.node = n, .in = f->in, .out = f->out, .in_count = n->input_count, .out_count = n->output_count},
+                           start);
         if (rc < 0)
             return rc;
     }
@@ -326,7 +354,7 @@ static int get_level(struct pt_frame *f, int depth, struct pt_err *err)
     return PT_OK;
 }
 
-int pt_frame_execute(struct pt_frame *f, const struct pt_tensor *const *inputs, struct pt_err *err)
+static int execute(struct pt_frame *f, const struct pt_tensor *const *inputs, struct pt_err *err)
 {
     const struct pt_graph *g = f->graph;
     const struct pt_tensor *const *given = inputs;
@@ -350,4 +378,12 @@ int pt_frame_execute(struct pt_frame *f, const struct pt_tensor *const *inputs, 
         parent = l->program;
         given = l->later_list;
     }
+}
+
+int pt_frame_execute(struct pt_frame *f, const struct pt_tensor *const *inputs, struct pt_err *err)
+{
+    f->x->depth++;
+    int rc = execute(f, inputs, err);
+    f->x->depth--;
+    return rc;
 }

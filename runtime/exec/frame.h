@@ -23,7 +23,13 @@ struct pt_exec {
     struct pt_heap heap;
     uint64_t room_bytes; /* of all rooms together, at most the session's max_arena_bytes */
     atomic_bool cancelled;
+    int64_t deadline_ns;           /* monotonic; 0: none */
+    struct pt_run_options options; /* of the current execution */
+    const struct pt_tensor *bound; /* by output of the model's graph: the caller's memory; data NULL: none */
+    int depth;                     /* of bodies being executed */
 };
+/* Fails when the execution was cancelled or its time is up. */
+int pt_exec_check(const struct pt_exec *x, struct pt_err *err);
 
 /* Memory that grows when it must and shrinks when it has been far too large for a while. */
 struct pt_room {
@@ -79,10 +85,6 @@ int pt_frame_execute(struct pt_frame *f, const struct pt_tensor *const *inputs, 
 static inline const struct pt_tensor *pt_frame_output(const struct pt_frame *f, int i)
 {
     return f->values[f->graph->outputs[i]];
-}
-static inline int pt_frame_check_cancelled(const struct pt_frame *f, struct pt_err *err)
-{
-    return atomic_load_explicit(&f->x->cancelled, memory_order_relaxed) ? pt_fail(err, PT_ECANCELED, "the run was cancelled") : PT_OK;
 }
 /* The frame number `which` of a body of a node of f's graph, made when first asked for. */
 int pt_frame_kid(struct pt_frame *f, const struct pt_node *n, const struct pt_graph *body, int which, struct pt_frame **out, struct pt_err *err);

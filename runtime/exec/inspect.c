@@ -62,29 +62,30 @@ static int add_op(struct summary *s, const struct pt_node *n, size_t count, stru
     return PT_OK;
 }
 
-static size_t count_nodes(const struct pt_graph *g)
-{
-    size_t n = (size_t)g->node_count;
-    for (const struct pt_graph *b = g->first_body; b; b = b->next_body)
-        n += count_nodes(b);
-    return n;
-}
-
+/* All that is alive, bodies included, and how many; out may be NULL. */
 static size_t list_nodes(const struct pt_graph *g, const struct pt_node **out)
 {
     size_t n = 0;
-    for (; n < (size_t)g->node_count; n++)
-        out[n] = &g->nodes[n];
-    for (const struct pt_graph *b = g->first_body; b; b = b->next_body)
-        n += list_nodes(b, out + n);
+    for (int i = 0; i < g->node_count; i++) {
+        const struct pt_node *node = &g->nodes[i];
+        if (node->dead)
+            continue;
+        if (out)
+            out[n] = node;
+        n++;
+        for (int b = 0; b < node->body_count; b++)
+            n += list_nodes(node->bodies[b], out ? out + n : NULL);
+    }
     return n;
 }
 
 /* Of the model's graph, with functions expanded, and of every body. */
 static int count_ops(struct summary *s, struct pt_err *err)
 {
-    size_t n = count_nodes(&s->graph);
+    size_t n = list_nodes(&s->graph, NULL);
     pt_auto_free const struct pt_node **nodes = pt_calloc(n + 1, sizeof *nodes);
+    pt_free(s->ops);
+    s->pub.op_count = 0;
     s->ops = pt_calloc(n + 1, sizeof *s->ops);
     if (!nodes || !s->ops)
         return pt_fail(err, PT_ENOMEM, "out of memory");
@@ -130,7 +131,7 @@ static int describe(struct summary *s, struct pt_err *err)
 }
 
 /* Compiles with every free dim set to 1. What stands in the way goes into plan_error; it is no failure of inspecting. */
-static void try_plan(struct summary *s)
+static void try_plan(struct summary *s, uint32_t off, bool *rewritten)
 {
     struct pt_graph *g = &s->graph;
     struct pt_err err = {0};
@@ -155,8 +156,9 @@ static void try_plan(struct summary *s)
     if (rc == PT_OK)
         rc = pt_graph_check_supported(g, &err);
     if (rc == PT_OK)
-        rc = pt_graph_rewrite(g, 0, &err);
-    struct pt_compile_options o = {.max_arena_bytes = PT_DEFAULT_ARENA, .threads = 1, .packs = packs};
+        rc = pt_graph_rewrite(g, off, &err);
+    *rewritten = rc == PT_OK;
+    struct pt_compile_options o = {.max_arena_bytes = PT_DEFAULT_ARENA, .threads = 1, .packs = packs, .off = off};
     if (rc == PT_OK)
         rc = pt_program_create(g, NULL, list, &o, &p, &err);
     if (p) {
@@ -179,26 +181,43 @@ static int open_graph(struct summary *s, const char *path, struct pt_err *err)
     return pt_graph_init(&s->graph, &src, err);
 }
 
-int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_err *err)
+static int inspect(const char *path, bool optimized, const char *disable, struct pt_model_summary **out, struct pt_err *err)
 {
+    bool rewritten = false;
+    uint32_t off = 0;
     struct summary *s = pt_calloc(1, sizeof *s);
     struct pt_err local = {0};
     err = err ? err : &local;
     *out = NULL;
     if (!s)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    int rc = pt_map_file_open(path, &s->file, err);
+    int rc = pt_rewrite_parse(disable, &off, err);
+    if (rc == PT_OK)
+        rc = pt_map_file_open(path, &s->file, err);
     if (rc == PT_OK && (rc = open_graph(s, path, err)) < 0)
         pt_wrap(err, "%s", path);
     if (rc == PT_OK)
         rc = describe(s, err);
+    if (rc == PT_OK)
+        try_plan(s, off, &rewritten);
+    if (rc == PT_OK && optimized && rewritten)
+        rc = count_ops(s, err);
     if (rc < 0) {
         pt_model_summary_free(&s->pub);
         return rc;
     }
-    try_plan(s);
     *out = &s->pub;
     return PT_OK;
+}
+
+int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_err *err)
+{
+    return inspect(path, false, NULL, out, err);
+}
+
+int pt_model_inspect_optimized(const char *path, const char *disable, struct pt_model_summary **out, struct pt_err *err)
+{
+    return inspect(path, true, disable, out, err);
 }
 
 void pt_model_summary_free(struct pt_model_summary *m)

@@ -2,7 +2,7 @@
  *
  * run.c: the public face of an execution: inputs checked, the model's graph executed as a frame (frame.h), outputs given out.
  */
-#include "runtime/exec/frame.h"
+#include "runtime/exec/profile.h"
 
 #include <stdio.h>
 
@@ -11,6 +11,7 @@ struct pt_run {
     struct pt_tensor *inputs; /* as set; data NULL: not set */
     const struct pt_tensor **input_list;
     struct pt_frame *frame;
+    struct pt_tensor *bound; /* by output: the caller's memory, or data NULL */
     struct pt_tensor *owned; /* outputs whose strings or items may be the caller's, copied */
     bool done;               /* outputs are valid */
 };
@@ -28,7 +29,8 @@ int pt_run_create(struct pt_session *s, struct pt_run **out, struct pt_err *err)
         r->inputs = pt_calloc((size_t)s->graph.input_count + 1, sizeof *r->inputs);
         r->input_list = pt_calloc((size_t)s->graph.input_count + 1, sizeof *r->input_list);
         r->owned = pt_calloc((size_t)s->graph.output_count + 1, sizeof *r->owned);
-        if (r->inputs && r->input_list && r->owned)
+        r->x.bound = r->bound = pt_calloc((size_t)s->graph.output_count + 1, sizeof *r->bound);
+        if (r->inputs && r->input_list && r->owned && r->bound)
             rc = pt_frame_create(&r->x, &s->graph, &r->frame, err);
     }
     if (rc < 0) {
@@ -50,6 +52,7 @@ void pt_run_destroy(struct pt_run *r)
     pt_free(r->inputs);
     pt_free(r->input_list);
     pt_free(r->owned);
+    pt_free(r->bound);
     pt_free(r);
 }
 
@@ -118,6 +121,66 @@ int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *t, stru
     r->inputs[i] = *t;
     if (!t->data)
         r->inputs[i].data = &r->inputs[i]; /* empty, but set */
+    return PT_OK;
+}
+
+/* --- bound outputs -------------------------------------------------------------------------------------------------------------------- */
+
+int pt_run_bind_output(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err)
+{
+    const struct pt_value_info *vi = pt_session_output(r->x.session, i);
+    size_t size = t ? pt_dtype_size(t->dtype) : 0;
+    char what[160];
+    if (!vi)
+        return pt_fail(err, PT_EINVAL, "output %zu does not exist: the model has %zu", i, pt_session_output_count(r->x.session));
+    snprintf(what, sizeof what, "buffer of output '%.130s'", vi->name);
+    if (t && (t->dtype == PT_STRING || pt_is_kind(t->dtype)))
+        return pt_fail(err, PT_EUNSUPPORTED, "%s: %s cannot be bound", what, pt_dtype_name(t->dtype));
+    int rc = t ? check_value(vi, what, t, err) : PT_OK;
+    if (rc < 0)
+        return rc;
+    r->bound[i] = t ? *t : (struct pt_tensor){0};
+    if (t && size && (uintptr_t)t->data % size == 0 && !t->data)
+        r->bound[i].data = &r->bound[i]; /* empty, but bound */
+    return PT_OK;
+}
+
+static bool overlap(const struct pt_tensor *a, const struct pt_tensor *b)
+{
+    uintptr_t x = (uintptr_t)a->data, y = (uintptr_t)b->data;
+    return a->size_bytes && b->size_bytes && x < y + b->size_bytes && y < x + a->size_bytes;
+}
+
+static int check_bound(const struct pt_run *r, struct pt_err *err)
+{
+    const struct pt_graph *g = &r->x.session->graph;
+    for (int o = 0; o < g->output_count; o++) {
+        if (!r->bound[o].data)
+            continue;
+        for (int i = 0; i < g->input_count; i++)
+            if (overlap(&r->bound[o], &r->inputs[i]))
+                return pt_fail(err, PT_EINVAL, "the buffer of output '%s' overlaps input '%s'", g->output_info[o].name, g->input_info[i].name);
+        for (int i = 0; i < o; i++)
+            if (r->bound[i].data && overlap(&r->bound[o], &r->bound[i]))
+                return pt_fail(err, PT_EINVAL, "the buffers of outputs '%s' and '%s' overlap", g->output_info[o].name, g->output_info[i].name);
+    }
+    return PT_OK;
+}
+
+/* What could not be written to the caller's memory directly is copied there. */
+static int fill_bound(struct pt_run *r, struct pt_err *err)
+{
+    const struct pt_graph *g = &r->x.session->graph;
+    for (int o = 0; o < g->output_count; o++) {
+        const struct pt_tensor *t = pt_frame_output(r->frame, o), *to = &r->bound[o];
+        if (!to->data)
+            continue;
+        if (t->dtype != to->dtype || !pt_dims_equal(t, to))
+            return pt_fail(err, PT_EINVAL, "output '%s' is %s, its buffer is %s", g->output_info[o].name, PT_SHAPE(t), PT_SHAPE(to));
+        if (t->data != to->data && t->size_bytes)
+            memcpy(to->data, t->data, t->size_bytes);
+        r->owned[o] = *to;
+    }
     return PT_OK;
 }
 
@@ -203,9 +266,20 @@ static int own_outputs(struct pt_run *r, struct pt_err *err)
     return rc;
 }
 
+static int64_t deadline(uint64_t ms)
+{
+    int64_t ns;
+    return ms == 0 ? 0 : __builtin_mul_overflow(ms, (uint64_t)1000000, &ns) || __builtin_add_overflow(ns, pt_profile_now_ns(), &ns) ? INT64_MAX : ns;
+}
+
 /* --- execution ------------------------------------------------------------------------------------------------------------------------------ */
 
 int pt_run_execute(struct pt_run *r, struct pt_err *err)
+{
+    return pt_run_execute_with(r, NULL, err);
+}
+
+int pt_run_execute_with(struct pt_run *r, const struct pt_run_options *o, struct pt_err *err)
 {
     struct pt_err local = {0};
     const struct pt_graph *g = &r->x.session->graph;
@@ -216,9 +290,17 @@ int pt_run_execute(struct pt_run *r, struct pt_err *err)
         if (!r->inputs[i].data)
             return pt_fail(err, PT_EINVAL, "input '%s' is not set", g->input_info[i].name);
     pt_heap_reset(&r->x.heap);
-    int rc = pt_frame_execute(r->frame, r->input_list, err);
+    int rc = pt_options_read(o, sizeof *o, &r->x.options, sizeof r->x.options, "run options", err);
+    if (rc == PT_OK)
+        rc = check_bound(r, err);
+    if (rc < 0)
+        return rc;
+    r->x.deadline_ns = deadline(r->x.options.deadline_ms);
+    rc = pt_frame_execute(r->frame, r->input_list, err);
     if (rc == PT_OK)
         rc = own_outputs(r, err);
+    if (rc == PT_OK)
+        rc = fill_bound(r, err);
     r->done = rc == PT_OK;
     return rc;
 }

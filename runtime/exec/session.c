@@ -16,7 +16,9 @@ static int prepare(struct pt_session *s, const void *model, size_t len, const st
     if (rc == PT_OK)
         rc = pt_graph_check_supported(&s->graph, err);
     if (rc == PT_OK)
-        rc = pt_graph_rewrite(&s->graph, s->no_opt ? PT_REWRITE_NO_OPT : 0, err);
+        rc = pt_graph_rewrite(&s->graph, s->off, err);
+    if (rc == PT_OK)
+        rc = pt_meta_read(&s->graph.model, &s->graph.arena, &s->meta, err);
     return rc < 0 ? rc : pt_session_init_units(s, err);
 }
 
@@ -26,6 +28,9 @@ static int init(struct pt_session *s, const struct pt_session_options *o, struct
     s->max_arena_bytes = o && o->max_arena_bytes ? o->max_arena_bytes : PT_DEFAULT_ARENA;
     s->max_programs = o && o->max_programs > 0 ? o->max_programs : PT_DEFAULT_PROGRAMS;
     s->no_opt = o && o->no_opt;
+    if (pt_rewrite_parse(o ? o->disable : NULL, &s->off, err) < 0)
+        return pt_wrap(err, "option disable");
+    s->off |= s->no_opt ? PT_REWRITE_NO_OPT : 0;
     s->threads = o ? o->threads : NULL;
     if (!(s->packs = pt_packs_create()))
         return pt_fail(err, PT_ENOMEM, "out of memory for a session");
@@ -45,16 +50,22 @@ static int find_folder(struct pt_session *s, const char *path, const char *optio
     return s->folder ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory for a session");
 }
 
-static int open_session(const char *path, const void *model, size_t len, const struct pt_session_options *o, struct pt_session **out,
+static int open_session(const char *path, const void *model, size_t len, const struct pt_session_options *given, struct pt_session **out,
                         struct pt_err *err)
 {
+    struct pt_session_options known, *o = &known;
     struct pt_session *s = pt_calloc(1, sizeof *s);
     struct pt_err local = {0};
     *out = NULL;
     err = err ? err : &local;
     if (!s)
         return pt_fail(err, PT_ENOMEM, "out of memory for a session");
-    int rc = init(s, o, err);
+    int rc = pt_options_read(given, offsetof(struct pt_session_options, disable), o, sizeof *o, "session options", err);
+    if (rc < 0) {
+        pt_free(s);
+        return rc;
+    }
+    rc = init(s, o, err);
     if (rc == PT_OK)
         rc = find_folder(s, path, o ? o->folder : NULL, err);
     if (rc == PT_OK && path && (rc = pt_map_file_open(path, &s->file, err)) == PT_OK) {
@@ -118,6 +129,11 @@ const struct pt_value_info *pt_session_input(const struct pt_session *s, size_t 
 const struct pt_value_info *pt_session_output(const struct pt_session *s, size_t i)
 {
     return i < (size_t)s->graph.output_count ? &s->graph.output_info[i] : NULL;
+}
+
+const struct pt_model_meta *pt_session_meta(const struct pt_session *s)
+{
+    return &s->meta;
 }
 
 int pt_session_input_index(const struct pt_session *s, const char *name)

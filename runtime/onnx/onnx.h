@@ -95,9 +95,16 @@ struct pt_onnx_function {
     size_t input_count, output_count, attr_name_count, attr_count, node_count, opset_count;
 };
 
+struct pt_onnx_pair {
+    struct pt_str key, value;
+};
+
 struct pt_onnx_model {
     int64_t ir_version;
-    struct pt_str producer;
+    struct pt_str producer, producer_version, domain, description;
+    int64_t model_version;
+    struct pt_onnx_pair *metadata;
+    size_t metadata_count;
     struct pt_onnx_opset *opsets;
     struct pt_onnx_function *functions;
     size_t opset_count, function_count;

@@ -222,6 +222,31 @@ int pt_onnx_read_function(struct pt_onnx_reader *r, struct pt_str bytes, struct 
     return rc;
 }
 
+static int read_pair(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_pair *out)
+{
+    struct pt_pb_reader in = pt_pb_reader(bytes.p, bytes.len);
+    struct pt_pb_field f;
+    int rc;
+    *out = (struct pt_onnx_pair){PT_STR(""), PT_STR("")};
+    while ((rc = pt_pb_next(&in, &f, r->err)) == 1)
+        if (f.type == PT_PB_LEN && (f.number == 1 || f.number == 2))
+            *(f.number == 1 ? &out->key : &out->value) = f.bytes;
+    return rc;
+}
+
+/* What describes the model and does not change what it computes. */
+static int read_about(struct pt_onnx_reader *r, const struct pt_pb_field *f, struct pt_onnx_model *out)
+{
+    struct pt_str *const texts[] = {[2] = &out->producer, [3] = &out->producer_version, [4] = &out->domain, [6] = &out->description};
+    if (f->number == 5 && f->type == PT_PB_VARINT)
+        out->model_version = (int64_t)f->value;
+    else if (f->number == 14 && f->type == PT_PB_LEN)
+        return read_pair(r, f->bytes, &out->metadata[out->metadata_count++]);
+    else if (f->number < sizeof texts / sizeof *texts && texts[f->number] && f->type == PT_PB_LEN)
+        *texts[f->number] = f->bytes;
+    return PT_OK;
+}
+
 static int read_model(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_onnx_model *out)
 {
     size_t n[32] = {0};
@@ -231,15 +256,13 @@ static int read_model(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_o
     int rc = pt_onnx_count_fields(r, bytes, n);
     if (rc < 0)
         return rc;
-    out->producer = PT_STR("");
-    if (!(out->opsets = pt_onnx_array(r, n[8], sizeof *out->opsets)) || !(out->functions = pt_onnx_array(r, n[25], sizeof *out->functions)))
+    out->producer = out->producer_version = out->domain = out->description = PT_STR("");
+    if (!(out->metadata = pt_onnx_array(r, n[14], sizeof *out->metadata)) || !(out->opsets = pt_onnx_array(r, n[8], sizeof *out->opsets)) || !(out->functions = pt_onnx_array(r, n[25], sizeof *out->functions)))
         return pt_onnx_code(r);
     while ((rc = pt_pb_next(&in, &f, r->err)) == 1) {
         rc = PT_OK;
         if (f.number == 1 && f.type == PT_PB_VARINT)
             out->ir_version = (int64_t)f.value;
-        else if (f.number == 2 && f.type == PT_PB_LEN)
-            out->producer = f.bytes;
         else if (f.number == 7 && f.type == PT_PB_LEN) {
             if (has_graph)
                 return pt_fail(r->err, PT_EPARSE, "the model has more than one graph");
@@ -249,6 +272,8 @@ static int read_model(struct pt_onnx_reader *r, struct pt_str bytes, struct pt_o
             rc = read_opset(r, f.bytes, &out->opsets[out->opset_count++]);
         else if (f.number == 25 && f.type == PT_PB_LEN)
             rc = pt_onnx_read_function(r, f.bytes, &out->functions[out->function_count++]);
+        else
+            rc = read_about(r, &f, out);
         if (rc < 0)
             return rc;
     }

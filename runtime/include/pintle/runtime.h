@@ -105,7 +105,11 @@ PT_API int pt_threads_count(const struct pt_threads *t);
 
 /* --- session --------------------------------------------------------------------------------------------------------- */
 struct pt_session;
+/* Structures that a caller fills begin with their size, sizeof the structure: so that a program compiled with an older header keeps working. 0 means as the
+ * structure was in the first version of this header (said where fields came later); a newer one is fine as long as what the library does not know
+ * is zero, and an error else. */
 struct pt_session_options {
+    size_t size;
     struct pt_threads *threads; /* NULL: the session makes its own pool of thread_count */
     int thread_count;           /* 0 = from the CPU limit; ignored with threads set */
     int max_programs;           /* compiled programs kept, least recently used leave; 0 = 8 */
@@ -115,6 +119,8 @@ struct pt_session_options {
     /* Names of initializers that shall be inputs of the session (behind its others, to be set for every run), NULL-terminated; NULL: none. Else an
      * initializer is a constant, also one that the file lists as an input: what overrides a default decides how the model is compiled. */
     const char *const *overridable;
+    /* Not in the first version: */
+    const char *disable;        /* names of rewrites to leave out, "gelu,pad"; NULL: none. pintle-run(1) lists them; so does the error for an unknown one */
 };
 /* Maps the file (weights are not copied) and prepares it. opts may be NULL. The file must not change while the session lives. */
 PT_API int pt_session_open(const char *path, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err);
@@ -129,14 +135,55 @@ PT_API const struct pt_value_info *pt_session_output(const struct pt_session *s,
 PT_API int pt_session_input_index(const struct pt_session *s, const char *name);  /* or -1 */
 PT_API int pt_session_output_index(const struct pt_session *s, const char *name); /* or -1 */
 
+struct pt_opset {
+    const char *domain; /* "" is ai.onnx */
+    int64_t version;
+};
+struct pt_metadata {
+    const char *key, *value;
+};
+/* What a model says of itself; texts are "" where it says nothing. */
+struct pt_model_meta {
+    const char *producer_name, *producer_version, *domain, *graph_name, *description;
+    int64_t model_version, ir_version;
+    const struct pt_opset *opsets;
+    size_t opset_count;
+    const struct pt_metadata *metadata; /* metadata_props, in the order of the file */
+    size_t metadata_count;
+};
+PT_API const struct pt_model_meta *pt_session_meta(const struct pt_session *s); /* owned by the session */
+
 /* --- run --------------------------------------------------------------------------------------------------------------- */
 struct pt_run;
 PT_API int pt_run_create(struct pt_session *s, struct pt_run **out, struct pt_err *err);
 PT_API void pt_run_destroy(struct pt_run *r);
 /* Borrows t->data, and all that it points to, until execute returns; checks dtype, rank, fixed dims, size, and that data is aligned for its type. */
 PT_API int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err);
+/* Output i of executions from now on is written to t->data, without a copy where that is possible; t (NULL: no longer) has the type, dims and
+ * size that the output will have, else the execution fails and says what it is. Borrowed until it is bound anew or the run destroyed; must overlap
+ * neither inputs nor another output. Not for strings, sequences, optionals and maps. */
+PT_API int pt_run_bind_output(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err);
 /* Runs the model on the calling thread and the pool. All inputs must be set. */
 PT_API int pt_run_execute(struct pt_run *r, struct pt_err *err);
+
+/* One step of an execution: usually a node, sometimes several merged into one, or a change of layout between two (no name, op_type "Reorder"). */
+struct pt_profile_event {
+    struct pt_string name, op_type, domain; /* not terminated */
+    int64_t start_ns, end_ns;               /* monotonic clock */
+    const struct pt_tensor *const *inputs;  /* NULL: not given, or merged weights */
+    const struct pt_tensor *const *outputs; /* their data must not be read: they may be in another layout */
+    size_t input_count, output_count;
+    int depth;                              /* 0: the model's graph; more: inside If, Loop, ... */
+};
+typedef void (*pt_profile_fn)(void *arg, const struct pt_profile_event *event);
+struct pt_run_options {
+    size_t size;
+    uint64_t deadline_ms;  /* the execution stops between two steps after so long, with PT_ETIMEDOUT; 0: never */
+    pt_profile_fn profile; /* called behind every step, on the thread that executes; NULL: none */
+    void *profile_arg;
+};
+/* The same with options (NULL: none). */
+PT_API int pt_run_execute_with(struct pt_run *r, const struct pt_run_options *o, struct pt_err *err);
 /* Valid until the next execute or destroy; NULL before the first successful one. Its dims may depend on the inputs' values. */
 PT_API const struct pt_tensor *pt_run_output(const struct pt_run *r, size_t i);
 /* Bytes of memory that the run holds between executions: it grows as shapes ask and shrinks when they have not for a while. */
@@ -150,10 +197,6 @@ struct pt_op_count {
     int since_version;            /* of the operator's definition in force; 0 when Pintle lacks it */
     size_t count;
     bool supported;
-};
-struct pt_opset {
-    const char *domain;
-    int64_t version;
 };
 struct pt_model_summary {
     const struct pt_value_info *inputs, *outputs;
@@ -172,6 +215,9 @@ struct pt_model_summary {
 };
 /* Reads a model without needing it to be runnable: unsupported operators are listed, not an error. */
 PT_API int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_err *err);
+/* The same with operators counted after rewriting, as a session would run them (`disable` as in the session's options). A model that cannot be
+ * rewritten, for what plan_error says, has its operators counted as they are. */
+PT_API int pt_model_inspect_optimized(const char *path, const char *disable, struct pt_model_summary **out, struct pt_err *err);
 PT_API void pt_model_summary_free(struct pt_model_summary *m);
 
 /* "0.1.0" */
