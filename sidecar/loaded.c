@@ -120,7 +120,9 @@ static int make_input(const struct pt_value_info *v, bool ones, struct pt_tensor
     for (int i = 0; i < t->rank; i++)
         t->dims[i] = v->rank >= 0 && v->dims[i] >= 0 ? v->dims[i] : 1;
     int64_t count = pt_tensor_count(t);
-    unsigned width = pt_dtype_bits(v->dtype) / 8;
+    const struct pt_string strings[2] = {{"", 0}, {"1", 1}};
+    bool text = v->dtype == PT_STRING;
+    size_t width = text ? sizeof strings[0] : pt_dtype_bits(v->dtype) / 8;
     if (count < 0 || (uint64_t)count > SIZE_MAX / 16)
         return pt_fail(err, PT_EINVAL, "input \"%s\": its declared shape has too many elements", v->name);
     t->size_bytes = (size_t)count * width;
@@ -131,8 +133,8 @@ static int make_input(const struct pt_value_info *v, bool ones, struct pt_tensor
     const float f = 1;
     const double d = 1;
     const uint64_t one = v->dtype == PT_FLOAT16 ? 0x3c00 : v->dtype == PT_BFLOAT16 ? 0x3f80 : 1; /* little-endian, as everything here */
-    const void *src = v->dtype == PT_FLOAT ? (const void *)&f : v->dtype == PT_DOUBLE ? (const void *)&d : (const void *)&one;
-    for (int64_t i = 0; ones && i < count; i++)
+    const void *src = text ? (const void *)&strings[ones] : v->dtype == PT_FLOAT ? (const void *)&f : v->dtype == PT_DOUBLE ? (const void *)&d : (const void *)&one;
+    for (int64_t i = 0; (ones || text) && i < count; i++)
         memcpy(p + (size_t)i * width, src, width);
     return PT_OK;
 }

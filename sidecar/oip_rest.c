@@ -2,8 +2,10 @@
  *
  * oip_rest.c: the Open Inference Protocol over HTTP, with Triton's extensions of it: one table row per route.
  */
+#include "base/mem.h"
 #include "sidecar/oip.h"
 #include "sidecar/rest.h"
+#include "sidecar/settings.h"
 
 /* --- inference ----------------------------------------------------------------------------------------------------------------- */
 
@@ -192,6 +194,229 @@ static void post_index(struct pt_rest *r, struct pt_http_request *req, const str
     pt_rest_reply(req, 200, &b);
 }
 
+/* --- control --------------------------------------------------------------------------------------------------------------------- */
+
+struct control {
+    struct pt_control control;   /* first member */
+    struct pt_http_request *req; /* NULL once the client is gone: the work goes on */
+};
+
+static void control_answer(struct pt_http_request *req, int rc, const struct pt_err *err)
+{
+    if (rc < 0)
+        pt_http_reply_error(req, err);
+    else
+        pt_http_reply(req, 200, PT_JSON, NULL, 0, PT_STR("{}"));
+}
+
+static void control_done(struct pt_control *control)
+{
+    struct control *c = (struct control *)control;
+    if (c->req) {
+        pt_http_on_close(c->req, NULL, NULL);
+        control_answer(c->req, control->rc, &control->err);
+    }
+    pt_free(c);
+}
+
+static void control_gone(void *arg)
+{
+    ((struct control *)arg)->req = NULL;
+}
+
+static void control(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p,
+                    int (*fn)(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err))
+{
+    struct pt_err err;
+    struct control *c = pt_calloc(1, sizeof *c);
+    int rc = c ? PT_OK : pt_fail(&err, PT_ENOMEM, "out of memory");
+    if (c) {
+        c->control.done = control_done;
+        c->req = req;
+        rc = fn(r->frontend, pt_str(p->model), &c->control, &err);
+    }
+    if (rc == PT_EAGAIN) {
+        pt_http_on_close(req, control_gone, c);
+        return;
+    }
+    control_answer(req, rc, &err);
+    pt_free(c);
+}
+
+/* PT_EUNSUPPORTED when a load brings a configuration or files with it. */
+static int check_parameters(struct pt_http_request *req, struct pt_err *err)
+{
+    pt_auto_buf body = PT_BUF_INIT(0);
+    struct pt_json j;
+    struct pt_str key, name, value;
+    int rc = pt_rest_plain_body(req, &body, err);
+    if (rc < 0 || body.len == 0)
+        return rc;
+    pt_json_init(&j, body.data, body.len);
+    rc = pt_json_object(&j, err);
+    while (rc >= 0 && (rc = pt_json_member(&j, &key, err)) == 1) {
+        if (!pt_json_key_is(&key, "parameters")) {
+            rc = pt_json_skip(&j, err);
+            continue;
+        }
+        rc = pt_json_object(&j, err);
+        while (rc >= 0 && (rc = pt_json_member(&j, &name, err)) == 1) {
+            bool known = pt_json_key_is(&name, "unload_dependents"); /* models have none */
+            rc = pt_json_value(&j, &value, err);
+            if (rc == PT_OK && !known)
+                return pt_fail(err, PT_EUNSUPPORTED, "parameter \"" PT_STR_FMT "\": a configuration or files in the request are not supported",
+                               (int)(name.len < 64 ? name.len : 64), name.p);
+        }
+    }
+    return rc < 0 ? rc : pt_json_end(&j, err);
+}
+
+static void post_load(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    struct pt_err err;
+    if (check_parameters(req, &err) < 0)
+        pt_http_reply_error(req, &err);
+    else
+        control(r, req, p, pt_frontend_load);
+}
+
+static void post_unload(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    struct pt_err err;
+    if (check_parameters(req, &err) < 0)
+        pt_http_reply_error(req, &err);
+    else
+        control(r, req, p, pt_frontend_unload);
+}
+
+/* --- settings --------------------------------------------------------------------------------------------------------------------- */
+
+static void put_setting(void *arg, const struct pt_setting *s, bool log)
+{
+    struct pt_buf *b = arg;
+    if (b->len > 1)
+        pt_buf_putc(b, ',');
+    pt_buf_printf(b, "\"%s\":", s->name);
+    if (!log && strcmp(s->name, "trace_level") == 0)
+        pt_buf_printf(b, "[\"%s\"]", s->text);
+    else if (s->kind == PT_SETTING_STRING)
+        pt_buf_json_string(b, pt_str(s->text));
+    else
+        pt_buf_puts(b, s->kind == PT_SETTING_BOOL ? (s->number ? "true" : "false") : s->number ? "1" : "0");
+}
+
+static void reply_settings(struct pt_http_request *req, bool log)
+{
+    pt_auto_buf b = PT_BUF_INIT(4096);
+    pt_buf_putc(&b, '{');
+    pt_settings_each(log, put_setting, &b);
+    pt_buf_putc(&b, '}');
+    pt_rest_reply(req, 200, &b);
+}
+
+/* A value as text: of a list its one element, null asks for the default. */
+static int read_setting(struct pt_json *j, struct pt_buf *text, struct pt_err *err)
+{
+    struct pt_str raw;
+    int kind = pt_json_kind(j, err), rc = kind;
+    if (kind == PT_JSON_ARRAY) {
+        rc = pt_json_array(j, err);
+        while (rc >= 0 && (rc = pt_json_element(j, err)) == 1) {
+            if (text->len)
+                pt_buf_putc(text, ',');
+            rc = pt_json_string(j, text, err);
+        }
+        return rc;
+    }
+    if (kind == PT_JSON_STRING)
+        return pt_json_string(j, text, err);
+    if (kind >= 0)
+        rc = pt_json_value(j, &raw, err);
+    if (rc == PT_OK && kind != PT_JSON_NULL)
+        pt_buf_append(text, raw.p, raw.len);
+    return rc;
+}
+
+static void set_settings(struct pt_http_request *req, bool log)
+{
+    pt_auto_buf body = PT_BUF_INIT(0), text = PT_BUF_INIT(4096);
+    struct pt_json j;
+    struct pt_str key;
+    struct pt_err err;
+    int rc = pt_rest_plain_body(req, &body, &err);
+    pt_json_init(&j, body.data, body.len);
+    if (rc == PT_OK)
+        rc = pt_json_object(&j, &err);
+    while (rc >= 0 && (rc = pt_json_member(&j, &key, &err)) == 1) {
+        pt_buf_reset(&text);
+        rc = read_setting(&j, &text, &err);
+        if (rc >= 0)
+            rc = pt_settings_set(log, key, (struct pt_str){text.data, text.len}, &err);
+    }
+    if (rc < 0)
+        pt_http_reply_error(req, &err);
+    else
+        reply_settings(req, log);
+}
+
+static void get_logging(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    (void)r;
+    (void)p;
+    reply_settings(req, true);
+}
+
+static void post_logging(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    (void)r;
+    (void)p;
+    set_settings(req, true);
+}
+
+static void get_trace(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    struct pt_model_ref ref = pt_rest_ref(p);
+    struct pt_model_view v;
+    struct pt_err err;
+    if (p->model[0] && pt_frontend_find(r->frontend, &ref, &v, &err) < 0)
+        pt_http_reply_error(req, &err);
+    else
+        reply_settings(req, false);
+}
+
+static void post_trace(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    (void)r;
+    (void)p;
+    set_settings(req, false);
+}
+
+/* --- shared memory ------------------------------------------------------------------------------------------------------------------ */
+
+static void get_regions(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    (void)r;
+    (void)p;
+    pt_http_reply(req, 200, PT_JSON, NULL, 0, PT_STR("[]"));
+}
+
+static void no_shared_memory(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    struct pt_err err;
+    (void)r;
+    (void)p;
+    pt_fail(&err, PT_EUNSUPPORTED, "shared memory is not supported: send the data in the request");
+    pt_http_reply_error(req, &err);
+}
+
+static void no_generate(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_params *p)
+{
+    struct pt_err err;
+    (void)r;
+    pt_fail(&err, PT_EUNSUPPORTED, "generate: model \"%s\" is no text generator: use infer", p->model);
+    pt_http_reply_error(req, &err);
+}
+
 const struct pt_rest_route pt_oip_routes[] = {
     {"POST", "/v2/models/{model}/infer", post_infer},
     {"POST", "/v2/models/{model}/versions/{version}/infer", post_infer},
@@ -208,5 +433,30 @@ const struct pt_rest_route pt_oip_routes[] = {
     {"GET", "/v2/models/{model}/stats", get_stats},
     {"GET", "/v2/models/{model}/versions/{version}/stats", get_stats},
     {"POST", "/v2/repository/index", post_index},
+    {"POST", "/v2/repository/models/{model}/load", post_load},
+    {"POST", "/v2/repository/models/{model}/unload", post_unload},
+    {"POST", "/v2/repository/{version}/index", post_index}, /* a repository may be named; there is one */
+    {"POST", "/v2/repository/{version}/models/{model}/load", post_load},
+    {"POST", "/v2/repository/{version}/models/{model}/unload", post_unload},
+    {"GET", "/v2/logging", get_logging},
+    {"POST", "/v2/logging", post_logging},
+    {"GET", "/v2/trace/setting", get_trace},
+    {"POST", "/v2/trace/setting", post_trace},
+    {"GET", "/v2/models/{model}/trace/setting", get_trace},
+    {"POST", "/v2/models/{model}/trace/setting", post_trace},
+    {"GET", "/v2/systemsharedmemory/status", get_regions},
+    {"GET", "/v2/cudasharedmemory/status", get_regions},
+    {"GET", "/v2/systemsharedmemory/region/{model}/status", no_shared_memory},
+    {"GET", "/v2/cudasharedmemory/region/{model}/status", no_shared_memory},
+    {"POST", "/v2/systemsharedmemory/region/{model}/register", no_shared_memory},
+    {"POST", "/v2/cudasharedmemory/region/{model}/register", no_shared_memory},
+    {"POST", "/v2/systemsharedmemory/unregister", no_shared_memory},
+    {"POST", "/v2/cudasharedmemory/unregister", no_shared_memory},
+    {"POST", "/v2/systemsharedmemory/region/{model}/unregister", no_shared_memory},
+    {"POST", "/v2/cudasharedmemory/region/{model}/unregister", no_shared_memory},
+    {"POST", "/v2/models/{model}/generate", no_generate},
+    {"POST", "/v2/models/{model}/generate_stream", no_generate},
+    {"POST", "/v2/models/{model}/versions/{version}/generate", no_generate},
+    {"POST", "/v2/models/{model}/versions/{version}/generate_stream", no_generate},
 };
 const size_t pt_oip_route_count = sizeof pt_oip_routes / sizeof pt_oip_routes[0];

@@ -227,6 +227,10 @@ void pt_rest_handle(void *rest, struct pt_http_request *req)
     const char *allow = NULL;
     if (pt_str_eq(method, PT_STR("HEAD")))
         method = PT_STR("GET"); /* the server leaves the body out */
+    if (path.len >= 4 && pt_str_eq_nocase((struct pt_str){path.p, 4}, PT_STR("/v1/"))) {
+        pt_tfs_handle(r, req);
+        return;
+    }
     for (const struct pt_rest_route *route = pt_oip_routes; route < pt_oip_routes + pt_oip_route_count; route++) {
         if (!match(route->path, path, &p))
             continue;
@@ -235,10 +239,6 @@ void pt_rest_handle(void *rest, struct pt_http_request *req)
             continue;
         }
         route->handle(r, req, &p);
-        return;
-    }
-    if (path.len >= 4 && pt_str_eq_nocase((struct pt_str){path.p, 4}, PT_STR("/v1/"))) {
-        pt_tfs_handle(r, req);
         return;
     }
     if (allow) {
