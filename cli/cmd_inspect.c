@@ -59,13 +59,27 @@ static void put_shape(struct pt_buf *out, const struct pt_value_info *v)
     pt_buf_putc(out, ']');
 }
 
+/* "sequence(float32)" */
+static void put_type(struct pt_buf *out, const struct pt_value_info *v)
+{
+    pt_buf_puts(out, pt_dtype_name(v->dtype));
+    if (!v->elem)
+        return;
+    pt_buf_putc(out, '(');
+    if (v->dtype == PT_MAP)
+        pt_buf_printf(out, "%s: ", pt_dtype_name(v->key_dtype));
+    put_type(out, v->elem);
+    pt_buf_putc(out, ')');
+}
+
 static void print_values(const char *title, const struct pt_value_info *values, size_t count)
 {
     pt_auto_buf cells = PT_BUF_INIT(0);
     for (size_t i = 0; i < count; i++) {
         put_cell(&cells, values[i].name);
-        put_cell(&cells, pt_dtype_name(values[i].dtype));
-        put_shape(&cells, &values[i]);
+        put_type(&cells, &values[i]);
+        pt_buf_putc(&cells, '\0');
+        put_shape(&cells, values[i].elem ? values[i].elem : &values[i]);
         pt_buf_putc(&cells, '\0');
     }
     printf("\n%s (%zu)\n", title, count);
@@ -136,7 +150,10 @@ static void put_values(struct pt_buf *b, const char *key, const struct pt_value_
         const struct pt_value_info *v = &values[i];
         pt_buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
         pt_buf_json_string(b, pt_str(v->name));
-        pt_buf_printf(b, ",\"dtype\":\"%s\",\"shape\":%s", pt_dtype_name(v->dtype), v->rank < 0 ? "null}" : "[");
+        pt_buf_puts(b, ",\"dtype\":\"");
+        put_type(b, v);
+        v = v->elem ? v->elem : v;
+        pt_buf_printf(b, "\",\"shape\":%s", v->rank < 0 ? "null}" : "[");
         for (int d = 0; d < v->rank; d++) {
             if (d)
                 pt_buf_putc(b, ',');

@@ -15,8 +15,10 @@
 static const char help[] = "usage: pintle run MODEL.onnx -i NAME=FILE... -o DIR [--threads N] [--format npy|pb]\n"
                            "\n"
                            "Runs a model once. Writes its outputs to DIR/0.npy, DIR/1.npy, ... in the order of the model's outputs.\n"
+                           "Items of a sequence go to DIR/K.0.npy, DIR/K.1.npy, ..., a map to DIR/K.json.\n"
                            "\n"
-                           "  -i, --input NAME=FILE  value of an input: NumPy .npy or ONNX TensorProto .pb; every input needs one\n"
+                           "  -i, --input NAME=FILE  value of an input: NumPy .npy or ONNX .pb (TensorProto, or SequenceProto and\n"
+                           "                         OptionalProto where the model takes one); every input needs one\n"
                            "  -o, --output DIR       where the outputs go; made if it is not there\n"
                            "      --threads N        threads to compute with (default: the CPU limit of this process)\n"
                            "      --format FORMAT    npy (default) or pb\n";
@@ -71,43 +73,106 @@ static int parse(int argc, char **argv, struct options *o)
     return 0;
 }
 
-static char *output_path(const struct options *o, size_t i)
+/* Files that will be written: names in DIR, and their bytes. */
+struct file {
+    char *name;
+    struct pt_buf bytes;
+};
+struct files {
+    struct file *list;
+    size_t count, room;
+};
+
+static void finish_files(struct files *f)
 {
-    return pt_asprintf("%s/%zu.%s", o->dir, i, o->pb ? "pb" : "npy");
+    for (size_t i = 0; i < f->count; i++) {
+        pt_free(f->list[i].name);
+        pt_buf_finish(&f->list[i].bytes);
+    }
+    pt_free(f->list);
+}
+
+/* NULL: out of memory, written. */
+static struct pt_buf *add_file(struct files *f, const char *stem, const char *ending, struct pt_err *err)
+{
+    if (f->count == f->room) {
+        size_t room = f->room ? f->room * 2 : 16;
+        struct file *list = pt_reallocarray(f->list, room, sizeof *list);
+        if (list) {
+            f->list = list;
+            f->room = room;
+        }
+    }
+    char *name = f->count < f->room ? pt_asprintf("%s.%s", stem, ending) : NULL;
+    if (!name) {
+        pt_fail(err, PT_ENOMEM, "out of memory");
+        return NULL;
+    }
+    f->list[f->count] = (struct file){name, PT_BUF_INIT(0)};
+    return &f->list[f->count++].bytes;
 }
 
 /* All files or none. */
-static int write_files(const struct options *o, const struct pt_buf *files, size_t count, struct pt_err *err)
+static int write_files(const struct options *o, const struct files *f, struct pt_err *err)
 {
     mode_t mask = umask(0);
     umask(mask);
     int rc = pt_path_mkdirs(o->dir, 0777, err);
     size_t done = 0;
-    for (; done < count && rc == PT_OK; done++) {
-        pt_auto_free char *path = output_path(o, done);
-        rc = path ? pt_path_write_atomic(path, files[done].data, files[done].len, 0666 & ~mask, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    for (; done < f->count && rc == PT_OK; done++) {
+        pt_auto_free char *path = pt_asprintf("%s/%s", o->dir, f->list[done].name);
+        rc = path ? pt_path_write_atomic(path, f->list[done].bytes.data, f->list[done].bytes.len, 0666 & ~mask, err)
+                  : pt_fail(err, PT_ENOMEM, "out of memory");
     }
     while (rc < 0 && done-- > 0) {
-        pt_auto_free char *path = output_path(o, done);
+        pt_auto_free char *path = pt_asprintf("%s/%s", o->dir, f->list[done].name);
         if (path)
             unlink(path);
     }
     return rc;
 }
 
-/* All outputs become bytes before the first file is written. */
-static int write_outputs(const struct pt_cli_model *m, const struct options *o, struct pt_buf *files, struct pt_err *err)
+/* npy has tensors only: items of a sequence get a number behind a dot each, an optional is its value or nothing, maps are JSON. */
+static int add_npy(struct files *f, const char *stem, const struct pt_tensor *t, struct pt_err *err)
 {
-    size_t count = pt_session_output_count(m->session);
+    struct pt_buf *bytes;
+    if (pt_is_map_or_maps(t))
+        return (bytes = add_file(f, stem, "json", err)) ? pt_map_json_write(bytes, t, err) : PT_ENOMEM;
+    if (t->dtype == PT_OPTIONAL) {
+        const struct pt_tensor *value = ((const struct pt_optional *)t->data)->value;
+        return value ? add_npy(f, stem, value, err) : PT_OK;
+    }
+    if (t->dtype != PT_SEQUENCE)
+        return (bytes = add_file(f, stem, "npy", err)) ? pt_npy_write(bytes, t, err) : PT_ENOMEM;
+    const struct pt_sequence *s = t->data;
+    for (size_t i = 0; i < s->count; i++) {
+        pt_auto_free char *inner = pt_asprintf("%s.%zu", stem, i);
+        int rc = inner ? add_npy(f, inner, &s->items[i], err) : pt_fail(err, PT_ENOMEM, "out of memory");
+        if (rc < 0)
+            return rc;
+    }
+    return PT_OK;
+}
+
+/* All outputs become bytes before the first file is written. */
+static int write_outputs(const struct pt_cli_model *m, const struct options *o, struct pt_err *err)
+{
+    struct files f = {0};
     int rc = PT_OK;
-    for (size_t i = 0; i < count && rc == PT_OK; i++) {
+    for (size_t i = 0; i < pt_session_output_count(m->session) && rc == PT_OK; i++) {
         const char *name = pt_session_output(m->session, i)->name;
         const struct pt_tensor *t = pt_run_output(m->run, i);
-        rc = o->pb ? pt_tensor_pb_write(&files[i], t, name, err) : pt_npy_write(&files[i], t, err);
+        char stem[24];
+        snprintf(stem, sizeof stem, "%zu", i);
+        struct pt_buf *bytes = o->pb ? add_file(&f, stem, "pb", err) : NULL;
+        rc = !o->pb ? add_npy(&f, stem, t, err) : bytes ? pt_value_pb_write(bytes, t, name, err) : PT_ENOMEM;
         if (rc < 0)
             pt_wrap(err, "output '%s'", name);
     }
-    return rc == PT_OK ? write_files(o, files, count, err) : rc;
+    if (rc == PT_OK)
+        rc = write_files(o, &f, err);
+    finish_files(&f);
+    return rc;
 }
 
 static int run(const struct options *o, struct pt_err *err)
@@ -116,16 +181,11 @@ static int run(const struct options *o, struct pt_err *err)
     int rc = pt_cli_model_open(&m, o->model, (int)o->threads, err);
     if (rc < 0)
         return rc;
-    size_t count = pt_session_output_count(m.session);
-    struct pt_buf *files = pt_calloc(count, sizeof *files);
-    rc = files ? pt_cli_model_load_inputs(&m, &o->inputs, NULL, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    rc = pt_cli_model_load_inputs(&m, &o->inputs, NULL, err);
     if (rc == PT_OK)
         rc = pt_run_execute(m.run, err);
     if (rc == PT_OK)
-        rc = write_outputs(&m, o, files, err);
-    for (size_t i = 0; files && i < count; i++)
-        pt_buf_finish(&files[i]);
-    pt_free(files);
+        rc = write_outputs(&m, o, err);
     pt_cli_model_close(&m);
     return rc;
 }

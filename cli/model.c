@@ -95,7 +95,7 @@ static int load_input(struct pt_cli_model *m, size_t i, const char *file, const 
     struct pt_tensor_file *in = &m->inputs[m->input_count++];
     int rc;
     if (file)
-        rc = pt_tensor_file_read(file, in, err);
+        rc = pt_value_file_read(file, info, in, err);
     else if (may_make_up)
         rc = make_up(info, shape, in, err);
     else

@@ -10,6 +10,10 @@
 
 void pt_tensor_file_finish(struct pt_tensor_file *f)
 {
+    for (size_t i = 0; i < f->part_count; i++)
+        pt_tensor_file_finish(&f->parts[i]);
+    pt_free(f->parts);
+    pt_free(f->items);
     pt_free(f->t.data);
     pt_free(f->text);
     *f = (struct pt_tensor_file){0};
@@ -40,18 +44,44 @@ int pt_tensor_file_alloc(struct pt_tensor_file *f, enum pt_dtype dtype, int rank
     return PT_OK;
 }
 
-int pt_tensor_file_read(const char *path, struct pt_tensor_file *out, struct pt_err *err)
+/* The tensor that was read becomes the value of an optional. */
+static int wrap_optional(struct pt_tensor_file *f, struct pt_err *err)
+{
+    struct pt_tensor_file *part = pt_calloc(1, sizeof *part);
+    struct pt_optional *o = pt_calloc(1, sizeof *o);
+    if (!part || !o) {
+        pt_free(part);
+        pt_free(o);
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    }
+    *part = *f;
+    o->value = &part->t;
+    *f = (struct pt_tensor_file){.t = {.dtype = PT_OPTIONAL, .data = o, .size_bytes = sizeof *o}, .parts = part, .part_count = 1};
+    return PT_OK;
+}
+
+int pt_value_file_read(const char *path, const struct pt_value_info *info, struct pt_tensor_file *out, struct pt_err *err)
 {
     size_t len = strlen(path);
+    enum pt_dtype kind = info ? info->dtype : PT_UNDEFINED;
     bool npy = len > 4 && strcmp(path + len - 4, ".npy") == 0, pb = len > 3 && strcmp(path + len - 3, ".pb") == 0;
     if (!npy && !pb)
         return pt_fail(err, PT_EINVAL, "%s: a tensor file ends in .npy or .pb", path);
+    if (npy && (kind == PT_SEQUENCE || kind == PT_MAP))
+        return pt_fail(err, PT_EINVAL, "%s: a %s is read from a .pb file", path, pt_dtype_name(kind));
     pt_auto_buf bytes = PT_BUF_INIT(0);
     int rc = pt_buf_read_file(&bytes, path, err);
     if (rc < 0)
         return rc;
-    rc = npy ? pt_npy_parse(bytes.data, bytes.len, out, err) : pt_tensor_pb_parse(bytes.data, bytes.len, out, err);
+    rc = npy ? pt_npy_parse(bytes.data, bytes.len, out, err) : pt_value_pb_parse(bytes.data, bytes.len, kind, out, err);
+    if (rc == PT_OK && npy && kind == PT_OPTIONAL && (rc = wrap_optional(out, err)) < 0)
+        pt_tensor_file_finish(out);
     return rc < 0 ? pt_wrap(err, "%s", path) : PT_OK;
+}
+
+int pt_tensor_file_read(const char *path, struct pt_tensor_file *out, struct pt_err *err)
+{
+    return pt_value_file_read(path, NULL, out, err);
 }
 
 /* "one" of an integer type is a byte pattern that repeats every `unit` bytes. */

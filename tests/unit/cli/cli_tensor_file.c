@@ -421,9 +421,83 @@ static void without_memory(void **state)
     with_failing_memory(rc = read_strings(1));
 }
 
+/* --- sequences, optionals, maps ------------------------------------------------------------------------------------------------------ */
+
+/* What is written is read back: a sequence of sequences, an optional with and without a value, a map. */
+static void values_round_trip(void **state)
+{
+    (void)state;
+    float v[3] = {1, 2, 3};
+    struct pt_string keys[2] = {{"a", 1}, {"b\"", 2}};
+    struct pt_tensor items[2] = {{.dtype = PT_FLOAT, .rank = 1, .dims = {1}, .data = v, .size_bytes = 4},
+                                 {.dtype = PT_FLOAT, .rank = 1, .dims = {2}, .data = v + 1, .size_bytes = 8}};
+    struct pt_sequence inner = {.count = 2, .items = items, .elem = PT_FLOAT};
+    struct pt_tensor middle = {.dtype = PT_SEQUENCE, .data = &inner, .size_bytes = sizeof inner};
+    struct pt_sequence outer = {.count = 1, .items = &middle, .elem = PT_SEQUENCE};
+    struct pt_tensor t = {.dtype = PT_SEQUENCE, .data = &outer, .size_bytes = sizeof outer};
+    struct pt_err err = {0};
+    struct pt_tensor_file f;
+    pt_auto_buf b = PT_BUF_INIT(0), o = PT_BUF_INIT(0), m = PT_BUF_INIT(0), json = PT_BUF_INIT(0);
+    assert_int_equal(pt_value_pb_write(&b, &t, "s", &err), PT_OK);
+    assert_int_equal(pt_value_pb_parse(b.data, b.len, PT_SEQUENCE, &f, &err), PT_OK);
+    const struct pt_sequence *s = f.t.data, *s2 = s->items[0].data;
+    assert_true(s->count == 1 && s->elem == PT_SEQUENCE && s2->count == 2 && s2->items[1].dims[0] == 2);
+    assert_float_equal(((float *)s2->items[1].data)[1], 3, 0);
+    pt_tensor_file_finish(&f);
+    for (size_t cut = 0; cut < b.len; cut++) /* half a file is an error or a shorter value, never a crash */
+        if (pt_value_pb_parse(b.data, cut, PT_SEQUENCE, &f, &err) == PT_OK)
+            pt_tensor_file_finish(&f);
+
+    struct pt_optional opt = {.value = items};
+    t = (struct pt_tensor){.dtype = PT_OPTIONAL, .data = &opt, .size_bytes = sizeof opt};
+    assert_int_equal(pt_value_pb_write(&o, &t, "o", &err), PT_OK);
+    assert_int_equal(pt_value_pb_parse(o.data, o.len, PT_OPTIONAL, &f, &err), PT_OK);
+    assert_float_equal(*(float *)((struct pt_optional *)f.t.data)->value->data, 1, 0);
+    pt_tensor_file_finish(&f);
+    assert_int_equal(pt_value_pb_parse("", 0, PT_OPTIONAL, &f, &err), PT_OK);
+    assert_null(((struct pt_optional *)f.t.data)->value);
+    pt_tensor_file_finish(&f);
+
+    struct pt_map_value map = {{.dtype = PT_STRING, .rank = 1, .dims = {2}, .data = keys, .size_bytes = sizeof keys},
+                               {.dtype = PT_FLOAT, .rank = 1, .dims = {2}, .data = v, .size_bytes = 8}};
+    t = (struct pt_tensor){.dtype = PT_MAP, .data = &map, .size_bytes = sizeof map};
+    assert_int_equal(pt_value_pb_write(&m, &t, "m", &err), PT_OK);
+    assert_int_equal(pt_value_pb_parse(m.data, m.len, PT_MAP, &f, &err), PT_OK);
+    const struct pt_map_value *back = f.t.data;
+    assert_true(back->keys.dtype == PT_STRING && back->keys.dims[0] == 2 && back->values.dims[0] == 2);
+    assert_memory_equal(((struct pt_string *)back->keys.data)[1].p, "b\"", 2);
+    assert_float_equal(((float *)back->values.data)[1], 2, 0);
+    assert_int_equal(pt_map_json_write(&json, &f.t, &err), PT_OK);
+    assert_string_equal(pt_buf_cstr(&json), "{\"a\":1,\"b\\\"\":2}\n");
+    pt_tensor_file_finish(&f);
+}
+
+static void values_refused(void **state)
+{
+    (void)state;
+    struct pt_err err = {0};
+    struct pt_tensor_file f;
+    char deep[64];
+    size_t n = sizeof deep;
+    while (n >= 2 && sizeof deep - n < 60) { /* sequences in sequences: field 5, length of what is behind */
+        deep[n - 1] = (char)(sizeof deep - n);
+        deep[n - 2] = 5 << 3 | 2;
+        n -= 2;
+    }
+    assert_int_equal(pt_value_pb_parse(deep + n, sizeof deep - n, PT_SEQUENCE, &f, &err), PT_ELIMIT);
+    assert_non_null(strstr(err.msg, "nested deeper than 16"));
+    assert_int_equal(pt_value_pb_parse("\x22\x00", 2, PT_SEQUENCE, &f, &err), PT_EUNSUPPORTED); /* a sparse tensor */
+    assert_int_equal(pt_value_pb_parse("\x18\x01\x22\x01x", 5, PT_MAP, &f, &err), PT_EPARSE);  /* keys of two types */
+    assert_non_null(strstr(err.msg, "keys of two types"));
+    assert_int_equal(pt_value_pb_parse("\x18\x01", 2, PT_MAP, &f, &err), PT_EPARSE);
+    assert_string_equal(err.msg, "a map has 1 keys and 0 values");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values_round_trip),
+        cmocka_unit_test(values_refused),
         cmocka_unit_test(npy_reads_what_numpy_writes), cmocka_unit_test(npy_column_major), cmocka_unit_test(npy_strings),
         cmocka_unit_test(npy_refuses),                 cmocka_unit_test(all_types_round_trip), cmocka_unit_test(pb_typed_fields),
         cmocka_unit_test(pb_refuses),                  cmocka_unit_test(files_by_their_ending), cmocka_unit_test(made_up_values),
