@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 static const char help[] =
-    "usage: pintle bench MODEL.onnx [--threads N] [--seconds S] [--warmup K] [--shape NAME=1x3x224x224] [-i NAME=FILE] [--json]\n"
+    "usage: pintle bench MODEL.onnx [--threads N] [--seconds S] [--warmup K] [--shape NAME=1x3x224x224] [-i NAME=FILE] [--no-opt] [--disable NAME,...] [--json]\n"
     "\n"
     "Measures load time, first run, and latency of further runs. Inputs without a file are made up: floats N(0, 1), integers 1; free dimensions are 1.\n"
     "\n"
@@ -23,6 +23,8 @@ static const char help[] =
     "      --threads N             threads to compute with (default: the CPU limit of this process)\n"
     "      --seconds S             how long to measure (default 3)\n"
     "      --warmup K              runs before that, beside the first (default 3)\n"
+    "      --no-opt                every node by its reference operator, as the model has it\n"
+    "      --disable NAMES         leave out these rewrites of the optimiser: gelu,pad,... (pintle-run(1) lists them)\n"
     "      --json                  one JSON object: model threads load_ms first_ms runs min_ms median_ms p99_ms rss_mb\n";
 
 #define RUNS_MAX ((size_t)10000000)
@@ -30,7 +32,8 @@ static const char help[] =
 struct options {
     const char *model;
     struct pt_cli_pairs inputs, shapes;
-    int64_t threads, warmup;
+    struct pt_cli_model_options session;
+    int64_t warmup;
     double seconds;
     bool json, help;
 };
@@ -58,7 +61,13 @@ static int set_option(struct options *o, int c, const char *value, struct pt_err
     case 'S':
         return pt_cli_pairs_add(&o->shapes, value, err);
     case 't':
-        return pt_parse_i64(pt_str(value), 1, 1024, "--threads", &o->threads, err);
+        return pt_parse_i64(pt_str(value), 1, 1024, "--threads", &o->session.threads, err);
+    case 'n':
+        o->session.no_opt = true;
+        return PT_OK;
+    case 'd':
+        o->session.disable = value;
+        return PT_OK;
     case 's':
         return parse_seconds(value, &o->seconds, err);
     case 'w':
@@ -77,7 +86,7 @@ static int parse(int argc, char **argv, struct options *o)
 {
     static const struct option options[] = {{"input", required_argument, NULL, 'i'},   {"shape", required_argument, NULL, 'S'},  {"threads", required_argument, NULL, 't'},
                                             {"seconds", required_argument, NULL, 's'}, {"warmup", required_argument, NULL, 'w'}, {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},          {0}};
+                                            {"help", no_argument, NULL, 'h'},          {"no-opt", no_argument, NULL, 'n'},    {"disable", required_argument, NULL, 'd'}, {0}};
     struct pt_err err;
     *o = (struct options){.seconds = 3, .warmup = 3};
     opterr = 0;
@@ -127,7 +136,7 @@ static int measure(const struct options *o, struct pt_cli_model *m, struct resul
     int64_t rss;
     pt_auto_buf samples = PT_BUF_INIT(0);
     int64_t start = pt_clock_mono_ns();
-    int rc = pt_cli_model_open(m, o->model, (int)o->threads, err);
+    int rc = pt_cli_model_open(m, o->model, &o->session, err);
     r->load_ms = (double)(pt_clock_mono_ns() - start) * 1e-6;
     if (rc == PT_OK)
         rc = pt_cli_model_load_inputs(m, &o->inputs, &o->shapes, err);

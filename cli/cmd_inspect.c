@@ -9,12 +9,14 @@
 
 #include <stdio.h>
 
-static const char help[] = "usage: pintle inspect MODEL.onnx [--json]\n"
+static const char help[] = "usage: pintle inspect MODEL.onnx [--optimized] [--disable NAME,...] [--json]\n"
                            "\n"
                            "Shows inputs, outputs, operator sets, operators with their counts, parameters, multiply-accumulates, planned memory, and the operators\n"
                            "that Pintle lacks. Multiply-accumulates and memory are those of one run with free dimensions set to 1.\n"
                            "\n"
-                           "      --json  one JSON object\n";
+                           "      --optimized      count operators as the optimiser leaves them\n"
+                           "      --disable NAMES  leave out these rewrites of the optimiser: gelu,pad,... (pintle-run(1) lists them)\n"
+                           "      --json           one JSON object\n";
 
 static const char *domain_of(const char *domain)
 {
@@ -217,10 +219,15 @@ static int print_json(const char *path, const struct pt_model_summary *m)
 
 int pt_cmd_inspect(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
+                                            {"optimized", no_argument, NULL, 'o'},
+                                            {"disable", required_argument, NULL, 'd'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     struct pt_model_summary *m;
     struct pt_err err;
-    bool json = false;
+    bool json = false, optimized = false;
+    const char *disable = NULL;
     opterr = 0;
     for (int c; (c = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (c == '?' || c == ':')
@@ -229,12 +236,16 @@ int pt_cmd_inspect(int argc, char **argv)
             fputs(help, stdout);
             return pt_cmd_finish();
         }
-        json = true;
+        json = json || c == 'j';
+        optimized = optimized || c == 'o';
+        disable = c == 'd' ? optarg : disable;
     }
     if (argc - optind != 1)
         return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
     const char *path = argv[optind];
-    if (pt_model_inspect(path, &m, &err) < 0)
+    if (disable && !optimized)
+        return pt_cmd_usage(argv[0], "--disable is for --optimized");
+    if ((optimized ? pt_model_inspect_optimized(path, disable, &m, &err) : pt_model_inspect(path, &m, &err)) < 0)
         return pt_cmd_fail(&err);
     int status = 0;
     if (json)

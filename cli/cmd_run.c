@@ -4,6 +4,7 @@
  */
 #include "cli/commands.h"
 #include "cli/model.h"
+#include "cli/profile.h"
 
 #include "base/mem.h"
 #include "base/path.h"
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char help[] = "usage: pintle run MODEL.onnx -i NAME=FILE... -o DIR [--threads N] [--format npy|pb]\n"
+static const char help[] = "usage: pintle run MODEL.onnx -i NAME=FILE... -o DIR [--threads N] [--format npy|pb] [--profile FILE] [--no-opt] [--disable NAME,...]\n"
                            "\n"
                            "Runs a model once. Writes its outputs to DIR/0.npy, DIR/1.npy, ... in the order of the model's outputs.\n"
                            "Items of a sequence go to DIR/K.0.npy, DIR/K.1.npy, ..., a map to DIR/K.json.\n"
@@ -21,12 +22,15 @@ static const char help[] = "usage: pintle run MODEL.onnx -i NAME=FILE... -o DIR 
                            "                         OptionalProto where the model takes one); every input needs one\n"
                            "  -o, --output DIR       where the outputs go; made if it is not there\n"
                            "      --threads N        threads to compute with (default: the CPU limit of this process)\n"
-                           "      --format FORMAT    npy (default) or pb\n";
+                           "      --format FORMAT    npy (default) or pb\n"
+                           "      --profile FILE     write what each step took as a trace for Perfetto or chrome://tracing; print a table per operator\n"
+                           "      --no-opt           every node by its reference operator, as the model has it\n"
+                           "      --disable NAMES    leave out these rewrites of the optimiser: gelu,pad,... (pintle-run(1) lists them)\n";
 
 struct options {
-    const char *model, *dir;
+    const char *model, *dir, *profile;
     struct pt_cli_pairs inputs;
-    int64_t threads;
+    struct pt_cli_model_options session;
     bool pb, help;
 };
 
@@ -39,7 +43,16 @@ static int set_option(struct options *o, int c, const char *value, struct pt_err
         o->dir = value;
         return PT_OK;
     case 't':
-        return pt_parse_i64(pt_str(value), 1, 1024, "--threads", &o->threads, err);
+        return pt_parse_i64(pt_str(value), 1, 1024, "--threads", &o->session.threads, err);
+    case 'p':
+        o->profile = value;
+        return PT_OK;
+    case 'n':
+        o->session.no_opt = true;
+        return PT_OK;
+    case 'd':
+        o->session.disable = value;
+        return PT_OK;
     case 'f':
         o->pb = strcmp(value, "pb") == 0;
         return o->pb || strcmp(value, "npy") == 0 ? PT_OK : pt_fail(err, PT_EINVAL, "--format: \"%s\" is neither npy nor pb", value);
@@ -53,7 +66,8 @@ static int set_option(struct options *o, int c, const char *value, struct pt_err
 static int parse(int argc, char **argv, struct options *o)
 {
     static const struct option options[] = {{"input", required_argument, NULL, 'i'},  {"output", required_argument, NULL, 'o'}, {"threads", required_argument, NULL, 't'},
-                                            {"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'},         {0}};
+                                            {"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'},
+                                            {"profile", required_argument, NULL, 'p'}, {"no-opt", no_argument, NULL, 'n'}, {"disable", required_argument, NULL, 'd'}, {0}};
     struct pt_err err;
     *o = (struct options){0};
     opterr = 0;
@@ -175,15 +189,31 @@ static int write_outputs(const struct pt_cli_model *m, const struct options *o, 
     return rc;
 }
 
+/* Runs it, measured if that was asked for. */
+static int execute(const struct options *o, struct pt_run *run, struct pt_err *err)
+{
+    struct pt_cli_profile p;
+    if (!o->profile)
+        return pt_run_execute(run, err);
+    pt_cli_profile_init(&p);
+    int rc = pt_run_execute_with(run, &(struct pt_run_options){.size = sizeof(struct pt_run_options), .profile = pt_cli_profile_add, .profile_arg = &p}, err);
+    if (rc == PT_OK)
+        rc = pt_cli_profile_write(&p, o->profile, err);
+    if (rc == PT_OK)
+        pt_cli_profile_print(&p);
+    pt_cli_profile_finish(&p);
+    return rc;
+}
+
 static int run(const struct options *o, struct pt_err *err)
 {
     struct pt_cli_model m;
-    int rc = pt_cli_model_open(&m, o->model, (int)o->threads, err);
+    int rc = pt_cli_model_open(&m, o->model, &o->session, err);
     if (rc < 0)
         return rc;
     rc = pt_cli_model_load_inputs(&m, &o->inputs, NULL, err);
     if (rc == PT_OK)
-        rc = pt_run_execute(m.run, err);
+        rc = execute(o, m.run, err);
     if (rc == PT_OK)
         rc = write_outputs(&m, o, err);
     pt_cli_model_close(&m);
@@ -201,5 +231,5 @@ int pt_cmd_run(int argc, char **argv)
         fputs(help, stdout);
         return pt_cmd_finish();
     }
-    return run(&o, &err) < 0 ? pt_cmd_fail(&err) : 0;
+    return run(&o, &err) < 0 ? pt_cmd_fail(&err) : pt_cmd_finish();
 }

@@ -21,11 +21,11 @@ int pt_cli_pairs_add(struct pt_cli_pairs *pairs, const char *text, struct pt_err
     return PT_OK;
 }
 
-int pt_cli_model_open(struct pt_cli_model *m, const char *path, int threads, struct pt_err *err)
+int pt_cli_model_open(struct pt_cli_model *m, const char *path, const struct pt_cli_model_options *o, struct pt_err *err)
 {
     *m = (struct pt_cli_model){0};
-    int rc = pt_threads_create(threads, &m->threads, err);
-    struct pt_session_options options = {.threads = m->threads};
+    int rc = pt_threads_create((int)o->threads, &m->threads, err);
+    struct pt_session_options options = {.size = sizeof options, .threads = m->threads, .no_opt = o->no_opt, .disable = o->disable};
     if (rc == PT_OK)
         rc = pt_session_open(path, &options, &m->session, err);
     if (rc == PT_OK)

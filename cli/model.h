@@ -25,8 +25,14 @@ struct pt_cli_model {
     struct pt_tensor_file *inputs;
     size_t input_count;
 };
-/* threads 0 = from the CPU limit. On failure there is nothing to close. */
-int pt_cli_model_open(struct pt_cli_model *m, const char *path, int threads, struct pt_err *err);
+/* What run and bench let the user choose about the session. */
+struct pt_cli_model_options {
+    int64_t threads;     /* 0 = from the CPU limit */
+    bool no_opt;
+    const char *disable; /* rewrites to leave out, or NULL */
+};
+/* On failure there is nothing to close. */
+int pt_cli_model_open(struct pt_cli_model *m, const char *path, const struct pt_cli_model_options *o, struct pt_err *err);
 void pt_cli_model_close(struct pt_cli_model *m); /* zeroed is fine */
 /* Reads every input named in files and hands it to the run. One that has no file is an error when shapes is NULL; else it is made up, with the shape
  * of its row in shapes ("1x3x224x224") or the model's, where free dimensions are 1. */

@@ -194,6 +194,61 @@ static void run_equals_the_library(void **state)
     assert_int_equal(st.st_mode & 0777, 0640);
 }
 
+/* A trace that a JSON reader takes, an event per step with a place in time; a table with the operators. Rewrites by name. */
+static void run_profiles(void **state)
+{
+    (void)state;
+    write_images();
+    assert_int_equal(pintle("run " DIGITS " -i x=@/x.npy -o @/o --threads 1 --profile @/trace.json"), 0);
+    assert_non_null(strstr(out.data, "operator"));
+    assert_non_null(strstr(out.data, "Conv"));
+    assert_non_null(strstr(out.data, "total"));
+    pt_auto_buf trace = PT_BUF_INIT(0);
+    assert_works(pt_buf_read_file(&trace, temp_path("trace.json"), &err));
+    struct pt_json j;
+    pt_json_init(&j, trace.data, trace.len);
+    assert_works(pt_json_skip(&j, &err));
+    assert_works(pt_json_end(&j, &err));
+    assert_non_null(strstr(pt_buf_cstr(&trace), "\"traceEvents\":["));
+    assert_non_null(strstr(trace.data, "\"cat\":\"Conv\",\"ph\":\"X\",\"pid\":1,\"tid\":1,\"ts\":"));
+    assert_int_equal(pintle("run " DIGITS " -i x=@/x.npy -o @/o --no-opt"), 0);
+    assert_int_equal(pintle("run " DIGITS " -i x=@/x.npy -o @/o --disable fuse,pad"), 0);
+    fails("run " DIGITS " -i x=@/x.npy -o @/o --disable fuse,nonsense", EX_DATAERR, "there is no rewrite 'nonsense'; there are fold, ");
+    fails("run " DIGITS " -i x=@/x.npy -o @/o --profile @/no/such/folder", EX_NOINPUT, "no/such/folder");
+    assert_int_equal(pintle("inspect --optimized " DIGITS), 0);
+    assert_non_null(strstr(out.data, "Conv"));
+    fails("inspect --disable fold " DIGITS, EX_USAGE, "--optimized");
+}
+
+/* Every option that a command's help names stands in its man page. */
+static void man_pages_are_complete(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"run", "bench", "inspect", "serve", "up", "get", "describe", "apply", "scale", "delete", "logs", "rollout"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char path[256], line[64];
+        pt_auto_buf man = PT_BUF_INIT(0), plain = PT_BUF_INIT(0);
+        snprintf(path, sizeof path, PT_SOURCE_DIR "/docs/man/pintle-%s.1", commands[i]);
+        assert_works(pt_buf_read_file(&man, path, &err));
+        if (sscanf(pt_buf_cstr(&man), ".so man1/%63s", line) == 1) { /* several commands share a page */
+            snprintf(path, sizeof path, PT_SOURCE_DIR "/docs/man/%s", line);
+            pt_buf_reset(&man);
+            assert_works(pt_buf_read_file(&man, path, &err));
+        }
+        for (size_t k = 0; k < man.len; k++)
+            if (man.data[k] != '\\')
+                pt_buf_putc(&plain, man.data[k]);
+        snprintf(line, sizeof line, "%s --help", commands[i]);
+        assert_int_equal(pintle(line), 0);
+        for (const char *p = out.data; (p = strstr(p, "--")) != NULL; p += 2) {
+            char option[48];
+            snprintf(option, sizeof option, "%.*s", (int)(2 + strspn(p + 2, "abcdefghijklmnopqrstuvwxyz-")), p);
+            if (strlen(option) > 2 && strcmp(option, "--help") != 0 && !strstr(pt_buf_cstr(&plain), option))
+                fail_msg("pintle-%s(1) says nothing of %s", commands[i], option);
+        }
+    }
+}
+
 /* When an output cannot be written, none is left. */
 static void run_writes_all_or_nothing(void **state)
 {
@@ -269,7 +324,8 @@ int main(void)
 #define CASE(f) cmocka_unit_test_teardown(f, cleanup)
     const struct CMUnitTest tests[] = {
         CASE(help_and_version),          CASE(usage_errors),   CASE(bad_files),         CASE(run_equals_the_library),
-        CASE(run_writes_all_or_nothing), CASE(bench_measures), CASE(inspect_describes),
+        CASE(run_writes_all_or_nothing), CASE(bench_measures), CASE(inspect_describes), CASE(run_profiles),
+        CASE(man_pages_are_complete),
     };
     return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
 }
