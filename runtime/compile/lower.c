@@ -48,7 +48,7 @@ static const struct {
 
 /* --- growing ------------------------------------------------------------------------------------------------------------------ */
 
-static int new_slot(struct pt_lower *l, const struct pt_slot *like)
+int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like)
 {
     struct pt_program *p = l->p;
     if (p->slot_count == p->slot_room) {
@@ -63,7 +63,7 @@ static int new_slot(struct pt_lower *l, const struct pt_slot *like)
     *s = *like;
     s->place = PT_PLACE_ARENA;
     s->t.data = NULL;
-    s->twin = s->step = -1;
+    s->twin = s->wide = s->step = -1;
     s->shared = false;
     return p->slot_count++;
 }
@@ -239,7 +239,7 @@ int pt_lower_to(struct pt_lower *l, int slot, enum pt_layout layout)
     if (s->t.dtype != PT_FLOAT)
         return pt_fail(l->err, PT_EINTERNAL, "reorder of %s", PT_SHAPE(&s->t));
     struct reorder *r = pt_lower_alloc(l, sizeof *r);
-    int twin = r ? new_slot(l, s) : PT_ENOMEM;
+    int twin = r ? pt_lower_new_slot(l, s) : PT_ENOMEM;
     if (twin < 0)
         return twin;
     s = pt_lower_slot(l, slot);
@@ -263,6 +263,9 @@ static int lower_reference(struct pt_lower *l)
     if (!in)
         return PT_ENOMEM;
     for (int i = 0; i < n->input_count; i++) {
+        int rc = n->inputs[i] < 0 ? PT_OK : pt_lower_narrow(l, n->inputs[i]);
+        if (rc < 0)
+            return rc;
         in[i] = n->inputs[i] < 0 ? -1 : pt_lower_to(l, n->inputs[i], PT_LAYOUT_PLAIN);
         if (n->inputs[i] >= 0 && in[i] < 0)
             return in[i];
@@ -281,11 +284,29 @@ static int lower_reference(struct pt_lower *l)
     return rc;
 }
 
+/* A view of a half value that stands in float32 is one of that. */
+static int lower_view(struct pt_lower *l)
+{
+    int rc = lower_reference(l);
+    return rc < 0 ? rc : 1;
+}
+
+static bool is_wide_view(struct pt_lower *l)
+{
+    const struct pt_node *n = l->item->node;
+    const struct pt_slot *x = n->op->flags & PT_OP_VIEW && n->output_count == 1 ? pt_lower_given(l, pt_lower_in(l, 0)) : NULL;
+    return x && x->wide >= 0 && x->step < 0 && x->place == PT_PLACE_ARENA;
+}
+
 static int lower_item(struct pt_lower *l)
 {
+    if (!l->o->no_opt && is_wide_view(l)) {
+        int rc = pt_lower_half(l, lower_view);
+        return rc < 0 ? rc : PT_OK;
+    }
     for (size_t i = 0; !l->o->no_opt && i < sizeof rows / sizeof *rows; i++)
         if (rows[i].op == l->item->node->op) {
-            int rc = rows[i].fn(l);
+            int rc = pt_lower_has_half(l) ? pt_lower_half(l, rows[i].fn) : rows[i].fn(l);
             if (rc != 0)
                 return rc < 0 ? rc : PT_OK;
             break;
@@ -303,10 +324,11 @@ static int copy_run(struct pt_op_ctx *c)
 /* What a caller gets is in plain layout, and never the caller's own input: that is borrowed for the run only. */
 static int lower_output(struct pt_lower *l, int *slot)
 {
-    int s = pt_lower_to(l, *slot, PT_LAYOUT_PLAIN);
+    int made = pt_lower_narrow(l, *slot);
+    int s = made < 0 ? made : pt_lower_to(l, *slot, PT_LAYOUT_PLAIN);
     if (s >= 0 && pt_lower_slot(l, s)->place == PT_PLACE_INPUT) {
         int in = s;
-        s = new_slot(l, pt_lower_slot(l, in));
+        s = pt_lower_new_slot(l, pt_lower_slot(l, in));
         int rc = s < 0 ? s : emit(l, &(struct pt_step_desc){.run = copy_run, .in = &in, .in_count = 1}, &s, 1, NULL);
         if (rc < 0)
             return rc;
@@ -327,13 +349,33 @@ static void count_reads(struct pt_lower *l, const struct pt_item *items, int cou
         pt_lower_slot(l, l->p->outputs[i])->reads++;
 }
 
-static void drop_merged(struct pt_program *p)
+/* Steps that were merged into others, and those that nothing reads after all. */
+static int drop_steps(struct pt_lower *l)
 {
+    struct pt_program *p = l->p;
     int kept = 0;
+    pt_auto_free bool *needed = pt_calloc((size_t)p->slot_count + 1, sizeof *needed);
+    if (!needed)
+        return pt_fail(l->err, PT_ENOMEM, "out of memory for %d values", p->slot_count);
+    for (int i = 0; i < p->output_count; i++)
+        needed[p->outputs[i]] = true;
+    for (int i = p->step_count - 1; i >= 0; i--) {
+        struct pt_step *s = &p->steps[i];
+        const int *ops = pt_lower_operands(l, s);
+        bool used = false;
+        for (int k = 0; k < s->out_count; k++)
+            used = used || (ops[s->in_count + k] >= 0 && needed[ops[s->in_count + k]]);
+        if (!used)
+            s->run = NULL;
+        for (int k = 0; s->run && k < s->in_count; k++)
+            if (ops[k] >= 0)
+                needed[ops[k]] = true;
+    }
     for (int i = 0; i < p->step_count; i++)
         if (p->steps[i].run)
             p->steps[kept++] = p->steps[i];
     p->step_count = kept;
+    return PT_OK;
 }
 
 int pt_lower_all(struct pt_lower *l, const struct pt_item *items, int count)
@@ -348,6 +390,5 @@ int pt_lower_all(struct pt_lower *l, const struct pt_item *items, int count)
     l->item = NULL;
     for (int i = 0; rc == PT_OK && i < l->p->output_count; i++)
         rc = lower_output(l, &l->p->outputs[i]);
-    drop_merged(l->p);
-    return rc;
+    return rc < 0 ? rc : drop_steps(l);
 }

@@ -97,6 +97,16 @@ struct pt_step_desc {
     struct pt_fused *fused;
 };
 int pt_lower_emit(struct pt_lower *l, const struct pt_step_desc *d, enum pt_layout out_layout);
+int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like);
+
+/* --- lower_half.c: float16 and bfloat16 through float32 kernels ----------------------------------------------------------------------------- */
+#define PT_PACK_WIDE 2 /* kind of pack: the constant in float32. Even: the kinds that depend on a shape are odd, and 0 is an aligned copy. */
+bool pt_lower_has_half(struct pt_lower *l);
+/* Lowers the node as fn does, on float32 operands; 0: fn did not take it. */
+int pt_lower_half(struct pt_lower *l, pt_lower_fn fn);
+/* Before a half slot is read as it is: emits what makes it from its wide one, once. */
+int pt_lower_narrow(struct pt_lower *l, int slot);
+
 /* Memory derived from constant slot: of the session when the constant is the graph's, else of the program. */
 void *pt_lower_pack(struct pt_lower *l, const struct pt_slot *s, uint64_t kind, size_t bytes, pt_pack_fn fill, void *arg);
 

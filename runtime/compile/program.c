@@ -42,7 +42,7 @@ static void init_from_graph(struct build *b)
     const struct pt_graph *g = b->g;
     for (int i = 0; i < g->value_count; i++) {
         struct pt_slot *s = &b->p->slots[i];
-        s->twin = s->step = -1;
+        s->twin = s->wide = s->step = -1;
         if (!g->values[i].constant)
             continue;
         s->t = *g->values[i].constant;
@@ -57,7 +57,7 @@ static void init_from_parent(struct build *b)
     for (int i = 0; i < b->g->value_count; i++) {
         const struct pt_slot *f = &from->slots[i];
         struct pt_slot *s = &b->p->slots[i];
-        s->twin = s->step = -1;
+        s->twin = s->wide = s->step = -1;
         if (f->place == PT_PLACE_CONST) {
             s->t = f->t;
             s->place = PT_PLACE_CONST;

@@ -40,6 +40,7 @@ struct pt_slot {
     int index;          /* INPUT: which value of the graph; ALIAS: of which slot */
     bool kept;          /* ARENA: in the memory that outlives the program */
     int twin;           /* the same value in the other layout, or -1 */
+    int wide;           /* while lowering: the same value in float32, of a half slot, or -1 */
     bool shared;        /* CONST that belongs to the graph, not to this program */
     int reads;          /* while lowering: nodes and outputs that read it */
     int step;           /* while lowering: the step that makes it, or -1 */

@@ -8,6 +8,7 @@ set(PT_COMPILE_SOURCES
   compile/lower_elem.c
   compile/lower_gelu.c
   compile/lower_gemm.c
+  compile/lower_half.c
   compile/lower_rmsnorm.c
   compile/match.c
   compile/packs.c

@@ -232,6 +232,20 @@ static void shape_arithmetic(void **state)
     test_fails("in x f32[2000]\nin n f32[2000]\nc = Cast(n) to=7\ny = Expand(x,c)\nout y\n", NULL, "not set");
 }
 
+/* Kernels take half precision over float32; what reads a half value itself gets it rounded. 0x3c00 = 1, 0x4000 = 2, 0x4200 = 3. */
+static void half_precision(void **state)
+{
+    (void)state;
+    test_run("opset 17\nin x f16[1,2]\nconst w f16[2,2]:0x3c00,0xbc00,0x3c00,0x3c00\nconst b f16[2]:0,0\nconst s i64[1]:2\n"
+             "y = MatMul(x, w)\nz = Add(y, b)\nr = Relu(z)\nv = Reshape(r, s)\na = ArgMax(v) axis=0\nm = Mul(v, v)\nout y\nout v\nout a\nout m\n",
+             TEXTS("f16[1,2]:0x3c00,0x4000"), TEXTS("f16[1,2]:0x4200,0x3c00", "f16[2]:0x4200,0x3c00", "i64[1]:0", "f16[2]:0x4880,0x3c00"));
+    /* 2049 is no float16: the sum is rounded to 2048 where it is read, even though it was computed in float32 */
+    test_run("opset 17\nin x f16[1]\nconst one f16[1]:0x3c00\ny = Add(x, one)\nc = Cast(y) to=1\nout c\n", TEXTS("f16[1]:0x6800"),
+             TEXTS("f32[1]:2048"));
+    test_run("opset 22\nin x f16[1,2,2,1]\nconst w f16[1,2,1,1]:0x3c00,0x4000\ny = Conv(x, w)\nz = Relu(y)\ng = GlobalAveragePool(z)\nout g\n",
+             TEXTS("f16[1,2,2,1]:0x3c00,0x3c00,0x3c00,0x3c00"), TEXTS("f16[1,1,1,1]:0x4200"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +253,7 @@ int main(void)
         cmocka_unit_test(attention),             cmocka_unit_test(gelu),      cmocka_unit_test(layernorm),
         cmocka_unit_test(memory),                cmocka_unit_test(shape_arithmetic), cmocka_unit_test(long_chains),
         cmocka_unit_test(rows),
+        cmocka_unit_test(half_precision),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
