@@ -85,7 +85,6 @@ set(PT_OPS_SOURCES
   ops/rnn_run.c
   ops/roi.c
   ops/rotary.c
-  ops/rotary.c
   ops/scatter.c
   ops/sequence.c
   ops/shape.c
