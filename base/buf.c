@@ -3,6 +3,7 @@
  * buf.c: growable byte buffers. Doubling growth, one byte of slack for the terminator, the first failure sticks.
  */
 #include "base/buf.h"
+#include "base/json.h"
 
 #include "base/mem.h"
 #include "base/path.h"
@@ -68,15 +69,26 @@ bool pt_buf_puts(struct pt_buf *b, const char *s)
 
 bool pt_buf_putc(struct pt_buf *b, char c)
 {
+    if (!b->failed && b->len + 1 < b->room && (!b->cap || b->len < b->cap)) {
+        b->data[b->len++] = c;
+        return true;
+    }
     return pt_buf_append(b, &c, 1);
 }
 
 bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)
 {
     va_list ap;
+    size_t room = b->failed || b->room <= b->len ? 0 : b->room - b->len; /* most often it fits */
+    if (b->cap && room > b->cap - b->len + 1)
+        room = b->cap - b->len + 1;
     va_start(ap, fmt);
-    int len = vsnprintf(NULL, 0, fmt, ap);
+    int len = vsnprintf(room ? b->data + b->len : NULL, room, fmt, ap);
     va_end(ap);
+    if (len >= 0 && (size_t)len < room) {
+        b->len += (size_t)len;
+        return true;
+    }
     if (len < 0 && !b->failed)
         b->failed = PT_EINVAL;
     char *to = len < 0 ? NULL : pt_buf_reserve(b, (size_t)len);
@@ -155,22 +167,58 @@ int pt_buf_read_file(struct pt_buf *b, const char *path, struct pt_err *err)
     return rc;
 }
 
+/* Up to the first byte that needs more than a backslash; to has room for twice as many bytes. Returns what was read; *to goes on. */
+static size_t put_plain(struct pt_str s, char **to)
+{
+    size_t i = 0;
+    char *out = *to;
+    while (i < s.len) {
+        size_t n = pt_json_plain(s.p + i, s.len - i);
+        memcpy(out, s.p + i, n);
+        out += n, i += n;
+        if (i == s.len || (s.p[i] != '"' && s.p[i] != '\\'))
+            break;
+        *out++ = '\\';
+        *out++ = s.p[i++];
+    }
+    *to = out;
+    return i;
+}
+
 bool pt_buf_json_string(struct pt_buf *b, struct pt_str s)
 {
+    if (pt_json_plain(s.p, s.len) == s.len) { /* most are */
+        char *to = pt_buf_reserve(b, s.len + 2);
+        if (!to)
+            return false;
+        *to = '"';
+        if (s.len)
+            memcpy(to + 1, s.p, s.len);
+        to[s.len + 1] = '"';
+        b->len += s.len + 2;
+        return true;
+    }
     pt_buf_putc(b, '"');
     while (s.len) {
+        struct pt_str part = {s.p, s.len < 4096 ? s.len : 4096};
+        char *to = b->cap && b->len + 2 * part.len > b->cap ? NULL : pt_buf_reserve(b, 2 * part.len);
         size_t plain = 0;
-        while (plain < s.len && (unsigned char)s.p[plain] >= ' ' && (unsigned char)s.p[plain] < 0x80 && s.p[plain] != '"' && s.p[plain] != '\\')
-            plain++;
-        pt_buf_append(b, s.p, plain);
+        if (to) {
+            plain = put_plain(part, &to);
+            b->len = (size_t)(to - b->data);
+        }
         s.p += plain, s.len -= plain;
-        if (!s.len)
-            break;
+        if (plain == part.len)
+            continue;
+        if (b->failed)
+            return false;
         size_t used = 1;
         char c = s.p[0];
-        if (c == '"' || c == '\\')
-            pt_buf_append(b, (char[]){'\\', c}, 2);
-        else if (c == '\n' || c == '\r' || c == '\t')
+        if ((unsigned char)c >= ' ' && (unsigned char)c < 0x80) { /* close to the cap: byte by byte */
+            if (c == '"' || c == '\\')
+                pt_buf_putc(b, '\\');
+            pt_buf_putc(b, c);
+        } else if (c == '\n' || c == '\r' || c == '\t')
             pt_buf_append(b, (char[]){'\\', c == '\n' ? 'n' : c == '\r' ? 'r' : 't'}, 2);
         else if ((unsigned char)c < ' ')
             pt_buf_printf(b, "\\u%04x", (unsigned)(unsigned char)c);

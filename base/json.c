@@ -4,6 +4,10 @@
  */
 #include "base/json.h"
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
 #include "base/num.h"
 
 /* j->first[level]: */
@@ -130,14 +134,32 @@ static int hex4(const char *p, const char *end)
     return v;
 }
 
+size_t pt_json_plain(const char *p, size_t len)
+{
+    size_t i = 0;
+#ifdef __SSE2__
+    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), blank = _mm_set1_epi8(' ');
+    for (; len - i >= 16; i += 16) {
+        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)), _mm_cmplt_epi8(v, blank)); /* signed: from 0x80 on as well */
+        int mask = _mm_movemask_epi8(odd);
+        if (mask)
+            return i + (size_t)__builtin_ctz((unsigned)mask);
+    }
+#endif
+    while (i < len && p[i] >= ' ' && (signed char)p[i] >= 0 && p[i] != '"' && p[i] != '\\')
+        i++;
+    return i;
+}
+
 /* The code point of the escape behind the backslash at p; *end_of_it behind it. -1 when there is no such escape or half a surrogate pair. */
 static int32_t escape(const char *p, const char *end, const char **end_of_it)
 {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
-    const char *known = p + 1 < end && p[1] ? strchr(letters, p[1]) : NULL;
     *end_of_it = p + 2;
-    if (known)
-        return meanings[known - letters];
+    for (size_t i = 0; p + 1 < end && i < sizeof letters - 1; i++)
+        if (p[1] == letters[i])
+            return meanings[i];
     int32_t c = p + 1 < end && p[1] == 'u' ? hex4(p + 2, end) : -1;
     if (c < 0 || (c >= 0xdc00 && c < 0xe000))
         return -1;
@@ -156,7 +178,10 @@ static int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
     if (j->p == j->end || *j->p != '"')
         return fail_at(j, err, "a string is expected");
     const char *start = ++j->p;
-    while (j->p < j->end && *j->p != '"') {
+    for (;;) {
+        j->p += pt_json_plain(j->p, (size_t)(j->end - j->p));
+        if (j->p == j->end || *j->p == '"')
+            break;
         unsigned char c = (unsigned char)*j->p;
         size_t n = 1;
         const char *after;
@@ -223,6 +248,8 @@ static struct pt_str piece(struct pt_str *raw, char tmp[4])
 
 bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
 {
+    if (!memchr(raw_key->p, '\\', raw_key->len))
+        return strlen(name) == raw_key->len && !memcmp(raw_key->p, name, raw_key->len);
     struct pt_str rest = *raw_key, wanted = pt_str(name);
     char tmp[4];
     while (rest.len) {

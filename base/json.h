@@ -35,6 +35,8 @@ int pt_json_member(struct pt_json *j, struct pt_str *raw_key,
                    struct pt_err *err);                     /* 1, or 0 and leaves. raw_key: between the quotes, escapes not decoded */
 int pt_json_array(struct pt_json *j, struct pt_err *err);   /* enters */
 int pt_json_element(struct pt_json *j, struct pt_err *err); /* 1, or 0 and leaves */
+/* How many bytes at the beginning need no look inside a JSON string: ASCII without control characters, quotes and backslashes. */
+size_t pt_json_plain(const char *p, size_t len);
 bool pt_json_key_is(const struct pt_str *raw_key, const char *name);
 int pt_json_string(struct pt_json *j, struct pt_buf *out, struct pt_err *err); /* appends the decoded string */
 int pt_json_bool(struct pt_json *j, bool *v, struct pt_err *err);

@@ -15,7 +15,7 @@ static atomic_uint_fast64_t total;
 static atomic_int_fast64_t fail_in; /* 0 = off, 1 = the next one fails */
 static atomic_bool fail_on;         /* the state stays at 1 */
 
-static bool must_fail(void)
+bool pt_mem_must_fail(void)
 {
     atomic_fetch_add_explicit(&total, 1, memory_order_relaxed);
     int_fast64_t n = atomic_load_explicit(&fail_in, memory_order_relaxed);
@@ -39,17 +39,17 @@ uint64_t pt_mem_count(void)
 
 void *pt_malloc(size_t size)
 {
-    return must_fail() ? NULL : malloc(size ? size : 1);
+    return pt_mem_must_fail() ? NULL : malloc(size ? size : 1);
 }
 
 void *pt_calloc(size_t count, size_t size)
 {
-    return must_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
+    return pt_mem_must_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
 }
 
 void *pt_realloc(void *p, size_t size)
 {
-    return must_fail() ? NULL : realloc(p, size ? size : 1);
+    return pt_mem_must_fail() ? NULL : realloc(p, size ? size : 1);
 }
 
 void *pt_reallocarray(void *p, size_t count, size_t size)
@@ -60,7 +60,7 @@ void *pt_reallocarray(void *p, size_t count, size_t size)
 
 void *pt_alloc_aligned(size_t size)
 {
-    if (size > SIZE_MAX - 63 || must_fail())
+    if (size > SIZE_MAX - 63 || pt_mem_must_fail())
         return NULL;
     size = (size + 63) & ~(size_t)63;
     return aligned_alloc(64, size ? size : 64);

@@ -7,6 +7,7 @@
 #ifndef PT_BASE_MEM_H
 #define PT_BASE_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,8 @@ char *pt_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), mal
 
 /* --- tests: fail allocation number n from now (1 = the next), once or from then on. n = 0 switches it off. ------ */
 void pt_mem_fail_at(int64_t n, int all_after);
+/* For allocators on top of malloc: must the allocation that is about to be made fail? Counts it. */
+bool pt_mem_must_fail(void);
 /* Allocations made by this process so far (successful or failed). */
 uint64_t pt_mem_count(void);
 

@@ -173,8 +173,19 @@ void pt_format_time(int64_t wall_ms, char out[24])
     time_t t = (time_t)(s < first ? first : s > last ? last : s);
     struct tm tm;
     gmtime_r(&t, &tm);
-    snprintf(out, 24, "%04u-%02u-%02uT%02u:%02u:%02uZ", (unsigned)(tm.tm_year + 1900) % 10000, (unsigned)(tm.tm_mon + 1) % 100, (unsigned)tm.tm_mday % 100,
-             (unsigned)tm.tm_hour % 100, (unsigned)tm.tm_min % 100, (unsigned)tm.tm_sec % 100);
+    const struct {
+        int value, digits;
+        char after;
+    } parts[] = {{tm.tm_year + 1900, 4, '-'}, {tm.tm_mon + 1, 2, '-'}, {tm.tm_mday, 2, 'T'}, {tm.tm_hour, 2, ':'}, {tm.tm_min, 2, ':'}, {tm.tm_sec, 2, 'Z'}};
+    char *p = out;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) { /* by hand: statuses are full of times */
+        int n = parts[i].value;
+        for (int d = parts[i].digits; d-- > 0; n /= 10)
+            p[d] = (char)('0' + n % 10);
+        p += parts[i].digits;
+        *p++ = parts[i].after;
+    }
+    *p = 0;
 }
 
 /* `count` digits and then `after` (0 = nothing) at the front of *s. */

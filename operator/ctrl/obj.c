@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * obj.c: see obj.h. cJSON allocates through base/mem.h, so that tests can fail any of its allocations.
+ * obj.c: see obj.h. Writing, paths and merges; reading is tree.c.
  */
 #include "operator/ctrl/obj.h"
 #include "base/mem.h"
@@ -8,71 +8,27 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_DEPTH 100
-
-static _Thread_local bool starved; /* cJSON does not tell bad text from no memory */
-
-static void *allocate(size_t size)
-{
-    void *p = pt_malloc(size);
-    starved |= !p;
-    return p;
-}
-
-__attribute__((constructor)) static void use_our_memory(void)
-{
-    cJSON_InitHooks(&(cJSON_Hooks){allocate, pt_free});
-}
-
 void pt_obj_delete_ptr(cJSON **o)
 {
     cJSON_Delete(*o);
     *o = NULL;
 }
 
-/* cJSON allows a depth of 1,000; what we walk recursively stays far below that. */
-static bool deeper_than(const cJSON *o, unsigned limit)
-{
-    for (const cJSON *c = o->child; c; c = c->next)
-        if (c->child && (limit == 0 || deeper_than(c, limit - 1)))
-            return true;
-    return false;
-}
-
-int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err)
-{
-    if (text.len && memchr(text.p, 0, text.len))
-        return pt_fail(err, PT_EPARSE, "%s: has a zero byte", what);
-    const char *end = NULL;
-    starved = false;
-    cJSON *o = cJSON_ParseWithLengthOpts(text.p ? text.p : "", text.len, &end, 0);
-    size_t at = end && text.p ? (size_t)(end - text.p) : 0;
-    if (!o && starved)
-        return pt_fail(err, PT_ENOMEM, "%s: out of memory", what);
-    if (!o)
-        return pt_fail(err, PT_EPARSE, "%s: not JSON at byte %zu", what, at);
-    struct pt_str rest = pt_str_trim((struct pt_str){text.p + at, text.len - at});
-    bool deep = deeper_than(o, MAX_DEPTH);
-    if (rest.len || deep || !cJSON_IsObject(o)) {
-        bool object = cJSON_IsObject(o);
-        cJSON_Delete(o);
-        if (deep && object)
-            return pt_fail(err, PT_EPARSE, "%s: nested more than %d levels deep", what, MAX_DEPTH);
-        return rest.len ? pt_fail(err, PT_EPARSE, "%s: more text after the object at byte %zu", what, at)
-                        : pt_fail(err, PT_EPARSE, "%s: not a JSON object", what);
-    }
-    *out = o;
-    return PT_OK;
-}
-
 static void put_number(const cJSON *o, struct pt_buf *out)
 {
     double v = o->valuedouble;
+    char text[32];
     if (v >= -9007199254740992.0 && v <= 9007199254740992.0 && v == (double)(int64_t)v) {
-        pt_buf_printf(out, "%lld", (long long)v);
+        char *p = text + sizeof text;
+        uint64_t n = (uint64_t)(v < 0 ? -v : v);
+        do
+            *--p = (char)('0' + n % 10);
+        while (n /= 10);
+        if (v < 0)
+            *--p = '-';
+        pt_buf_append(out, p, (size_t)(text + sizeof text - p));
         return;
     }
-    char text[32];
     for (int digits = 15; digits <= 17; digits++) { /* the shortest that reads back equal */
         snprintf(text, sizeof text, "%.*g", digits, v);
         if (strtod(text, NULL) == v) // NOLINT: equality is meant
@@ -88,31 +44,44 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
 }
 
-static void put_object(const cJSON *o, struct pt_buf *out, bool canonical)
+static void put_member(const cJSON *c, struct pt_buf *out, bool canonical, bool *first)
 {
-    const cJSON *c;
+    if (canonical && cJSON_IsNull(c))
+        return;
+    if (!*first)
+        pt_buf_putc(out, ',');
+    *first = false;
+    pt_buf_json_string(out, pt_str(c->string));
+    pt_buf_putc(out, ':');
+    put(c, out, canonical);
+}
+
+static void put_sorted(const cJSON *o, struct pt_buf *out, bool *first)
+{
+    const cJSON *few[32], *c;
     size_t n = 0, i = 0;
     cJSON_ArrayForEach(c, o) n++;
-    pt_auto_free const cJSON **members = pt_reallocarray(NULL, n ? n : 1, sizeof *members);
+    pt_auto_free const cJSON **many = n > 32 ? pt_reallocarray(NULL, n, sizeof *many) : NULL;
+    const cJSON **members = n > 32 ? many : few;
     if (!members) {
         out->failed = PT_ENOMEM;
         return;
     }
     cJSON_ArrayForEach(c, o) members[i++] = c;
-    if (canonical)
-        qsort(members, n, sizeof *members, by_name);
+    qsort(members, n, sizeof *members, by_name);
+    for (i = 0; i < n; i++)
+        put_member(members[i], out, true, first);
+}
+
+static void put_object(const cJSON *o, struct pt_buf *out, bool canonical)
+{
+    const cJSON *c;
     bool first = true;
     pt_buf_putc(out, '{');
-    for (i = 0; i < n; i++) {
-        if (canonical && cJSON_IsNull(members[i]))
-            continue;
-        if (!first)
-            pt_buf_putc(out, ',');
-        first = false;
-        pt_buf_json_string(out, pt_str(members[i]->string));
-        pt_buf_putc(out, ':');
-        put(members[i], out, canonical);
-    }
+    if (canonical)
+        put_sorted(o, out, &first);
+    else
+        cJSON_ArrayForEach(c, o) put_member(c, out, false, &first);
     pt_buf_putc(out, '}');
 }
 
@@ -242,6 +211,25 @@ cJSON *pt_obj_ensure(cJSON *o, const char *path)
         path += n + (path[n] == '.');
     }
     return o;
+}
+
+/* Two objects most often have their members in the same order: then this is one walk. */
+bool pt_obj_equal(const cJSON *a, const cJSON *b)
+{
+    int type = a ? a->type & 0xff : 0;
+    if (!a || !b || type != (b->type & 0xff))
+        return a == b;
+    if (type == cJSON_String)
+        return !strcmp(a->valuestring, b->valuestring);
+    if (type == cJSON_Number)
+        return !(a->valuedouble < b->valuedouble) && !(a->valuedouble > b->valuedouble);
+    const cJSON *x = a->child, *y = b->child;
+    for (; x && y; x = x->next, y = y->next) {
+        const cJSON *other = type != cJSON_Object || !strcmp(x->string, y->string) ? y : member(b, x->string, strlen(x->string));
+        if (!other || !pt_obj_equal(x, other))
+            return false;
+    }
+    return !x && !y;
 }
 
 /* --- merges ---------------------------------------------------------------------------------------------------------- */

@@ -15,8 +15,14 @@
 #define pt_auto_obj __attribute__((cleanup(pt_obj_delete_ptr))) cJSON
 void pt_obj_delete_ptr(cJSON **o);
 
-/* One JSON object and nothing after it, at most 100 levels deep; PT_EPARSE names `what`. */
+/* One JSON object and nothing after it, at most 64 levels deep; PT_EPARSE names `what`. */
 int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err);
+/* metadata.namespace, name and resourceVersion of an object, without reading the rest where metadata comes early. false: not there, or too long. */
+struct pt_obj_identity {
+    char ns[64], name[256];
+    uint64_t rv;
+};
+bool pt_obj_identify(struct pt_str text, struct pt_obj_identity *out);
 /* Compact text, appended. */
 int pt_obj_print(const cJSON *o, struct pt_buf *out, struct pt_err *err);
 /* The same with members sorted by name and null members left out, so that equal values have equal text. */
@@ -33,6 +39,8 @@ cJSON *pt_obj_ensure(cJSON *o, const char *path);
 /* Sets member `name` of o (takes value, also on failure; NULL value is out of memory, so that calls can be nested). */
 int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err);
 
+/* The same values; members of objects in any order. */
+bool pt_obj_equal(const cJSON *a, const cJSON *b);
 /* RFC 7386. patch is not changed. */
 int pt_obj_merge(cJSON *target, const cJSON *patch, struct pt_err *err);
 /* Strategic merge as the API defines it for pods, pod templates and services: maps merge, null deletes, lists merge by the key of their

@@ -343,6 +343,20 @@ static void take_initial(struct pt_reflector *r, const struct pt_watch_event *e)
     r->o.store->type->free(o);
 }
 
+/* The echo of a write of ours: the store has it from the answer. */
+static bool is_known(struct pt_reflector *r, struct pt_str json)
+{
+    struct pt_obj_identity id;
+    if (!pt_obj_identify(json, &id))
+        return false;
+    const struct pt_object *o = pt_store_get(r->o.store, id.ns, id.name);
+    if (!o || o->rv != id.rv)
+        return false;
+    if (id.rv > r->o.store->rv)
+        r->o.store->rv = id.rv;
+    return true;
+}
+
 static void take_event(void *arg, const struct pt_watch_event *e)
 {
     struct pt_reflector *r = arg;
@@ -358,6 +372,8 @@ static void take_event(void *arg, const struct pt_watch_event *e)
         take_initial(r, e);
         return;
     }
+    if (e->type != PT_WATCH_DELETED && is_known(r, e->object))
+        return;
     if (!decode(r, e->object, &o))
         return;
     if (e->type == PT_WATCH_DELETED) {

@@ -5,14 +5,19 @@
  */
 #include "operator/ctrl/store.h"
 
-#include <stdio.h>
+#include <string.h>
 
 #define KEY_MAX 352 /* a namespace has at most 63 bytes, a name 253 */
 
 static struct pt_str key_of(char key[KEY_MAX], const char *ns, const char *name)
 {
-    int n = snprintf(key, KEY_MAX, "%s/%s", ns ? ns : "", name);
-    return (struct pt_str){key, n < KEY_MAX ? (size_t)n : KEY_MAX - 1};
+    size_t n = ns ? strlen(ns) : 0, m = strlen(name);
+    n = n < KEY_MAX - 1 ? n : KEY_MAX - 1;
+    m = m < KEY_MAX - 1 - n ? m : KEY_MAX - 1 - n;
+    memcpy(key, ns ? ns : "", n);
+    key[n] = '/';
+    memcpy(key + n + 1, name, m);
+    return (struct pt_str){key, n + 1 + m};
 }
 
 void pt_store_init(struct pt_store *s, const struct pt_store_type *type, void *arg)

@@ -280,6 +280,8 @@ void pt_memapi_destroy(struct pt_memapi *m)
     while (m->calls)
         free_call(m->calls);
     pt_timer_stop(m->o.sched, &m->gc);
+    for (size_t i = 0; i < PT_MEM_TREES; i++)
+        pt_mem_version_release(m->trees[i]);
     while (m->types) {
         struct pt_mem_type *t = m->types;
         m->types = t->next;

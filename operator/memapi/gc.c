@@ -72,7 +72,7 @@ static struct dependents dependents_of(struct pt_memapi *m, const char *uid)
 static void remove_reference(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const char *owner_uid)
 {
     pt_auto_obj *tree = NULL;
-    if (pt_obj_parse(o->now->text, "stored object", &tree, NULL) < 0)
+    if (pt_mem_tree(o->now, &tree, NULL) < 0)
         return;
     cJSON *refs = pt_obj_mut(tree, "metadata.ownerReferences"), *e, *next;
     for (e = refs ? refs->child : NULL; e; e = next) {
@@ -81,7 +81,7 @@ static void remove_reference(struct pt_memapi *m, struct pt_mem_type *t, struct 
         if (uid && !strcmp(uid, owner_uid))
             cJSON_Delete(cJSON_DetachItemViaPointer(refs, e));
     }
-    (void)pt_mem_commit(m, t, o, tree, NULL);
+    (void)pt_mem_commit(m, t, o, &tree, NULL);
 }
 
 static void delete_dependent(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o)
@@ -98,7 +98,7 @@ static void delete_dependent(struct pt_memapi *m, struct pt_mem_type *t, struct 
 static void release_waiting(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o)
 {
     pt_auto_obj *tree = NULL;
-    if (pt_obj_parse(o->now->text, "stored object", &tree, NULL) < 0)
+    if (pt_mem_tree(o->now, &tree, NULL) < 0)
         return;
     cJSON *list = pt_obj_mut(tree, "metadata.finalizers"), *e, *next;
     for (e = list ? list->child : NULL; e; e = next) {
@@ -109,7 +109,7 @@ static void release_waiting(struct pt_memapi *m, struct pt_mem_type *t, struct p
     if (list && !list->child && pt_obj_get(tree, "metadata.deletionTimestamp"))
         (void)pt_mem_remove(m, t, o, tree, NULL);
     else
-        (void)pt_mem_commit(m, t, o, tree, NULL);
+        (void)pt_mem_commit(m, t, o, &tree, NULL);
 }
 
 bool pt_mem_is_waiting(const struct pt_mem_object *o)

@@ -20,6 +20,7 @@ struct pt_mem_version {
     const char *labels; /* "key=value\n" ... */
     const char *owners; /* "uid\n" ... */
     struct pt_str text;
+    cJSON *tree; /* the same, while it is among those that were written last; NULL: parse */
     char data[];
 };
 struct pt_mem_object {
@@ -42,6 +43,7 @@ struct pt_mem_type {
     struct pt_mem_type *next;
 };
 
+#define PT_MEM_TREES 64
 struct pt_memapi {
     struct pt_api api; /* first */
     struct pt_memapi_options o;
@@ -53,6 +55,8 @@ struct pt_memapi {
     struct pt_api_call *calls; /* under way */
     struct pt_timer gc;
     struct pt_buf orphans_of; /* "uid\n" ...: owners that are gone */
+    struct pt_mem_version *trees[PT_MEM_TREES]; /* whose trees are kept; held */
+    unsigned next_tree;
 };
 
 /* The answer to one request. */
@@ -67,8 +71,11 @@ struct pt_mem_answer {
 struct pt_mem_type *pt_mem_type_of(struct pt_memapi *m, const struct pt_resource *res);
 struct pt_mem_object *pt_mem_find(struct pt_mem_type *t, const char *ns, const char *name);
 void pt_mem_version_release(struct pt_mem_version *v);
-/* Stores tree as the next version of (new or existing) o and tells the watches; sets metadata.resourceVersion in it. */
-int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err);
+/* The object as a tree: to read, until the next write (NULL: out of memory); or the caller's own. */
+const cJSON *pt_mem_read(struct pt_memapi *m, struct pt_mem_version *v, struct pt_err *err);
+int pt_mem_tree(const struct pt_mem_version *v, cJSON **out, struct pt_err *err);
+/* Stores *tree as the next version of (new or existing) o and tells the watches; sets metadata.resourceVersion in it. It is taken (and NULL). */
+int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err);
 /* Removes o, with tree as its last state. */
 int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err);
 void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24]);

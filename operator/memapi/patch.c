@@ -74,6 +74,8 @@ static int apply(const struct pt_api_request *req, cJSON *next, const cJSON *bod
 static int take_member(cJSON *to, const cJSON *from, const char *name, struct pt_err *err)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(from, name);
+    if (v && pt_obj_equal(v, cJSON_GetObjectItemCaseSensitive(to, name)))
+        return PT_OK;
     if (v)
         return pt_obj_set(to, name, cJSON_Duplicate(v, 1), err);
     cJSON_DeleteItemFromObjectCaseSensitive(to, name);
@@ -101,6 +103,15 @@ static int keep_system_fields(struct pt_mem_type *t, const struct pt_api_request
     return rc;
 }
 
+static void keep_only(cJSON *o, const char *name)
+{
+    for (cJSON *c = o->child, *next; c; c = next) {
+        next = c->next;
+        if (strcmp(c->string, name) != 0)
+            cJSON_Delete(cJSON_DetachItemViaPointer(o, c));
+    }
+}
+
 int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
                 struct pt_mem_answer *a)
 {
@@ -116,7 +127,9 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
         return bad(a, &err);
     if (check_preconditions(req, body, was, a) < 0)
         return a->err.code;
-    pt_auto_obj *next = cJSON_Duplicate(req->verb == PT_VERB_UPDATE ? body : was, 1);
+    if (status)
+        keep_only(body, "status"); /* only that counts */
+    pt_auto_obj *next = cJSON_Duplicate(req->verb == PT_VERB_UPDATE && !status ? body : was, 1);
     int rc = next ? PT_OK : pt_fail(&err, PT_ENOMEM, "update: out of memory");
     if (rc == PT_OK && req->verb == PT_VERB_STRATEGIC)
         rc = pt_obj_strategic(next, body, &err);
@@ -124,12 +137,8 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
         rc = pt_obj_merge(next, body, &err);
     else if (rc == PT_OK && req->verb == PT_VERB_APPLY)
         rc = apply(req, next, body, applied, &err);
-    if (rc == PT_OK && status) { /* only the status counts */
-        cJSON *whole = cJSON_Duplicate(was, 1);
-        rc = whole ? take_member(whole, next, "status", &err) : pt_fail(&err, PT_ENOMEM, "update: out of memory");
-        cJSON_Delete(next);
-        next = whole;
-    }
+    else if (rc == PT_OK && status) /* PUT */
+        rc = take_member(next, body, "status", &err);
     if (rc == PT_OK)
         rc = keep_system_fields(t, req, next, was, &err);
     if (rc < 0)
@@ -142,7 +151,7 @@ int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const
 {
     struct pt_err err = {0};
     pt_auto_buf text = PT_BUF_INIT(0), old = PT_BUF_INIT(0), out = PT_BUF_INIT(0);
-    if (!m->o.admit)
+    if (!m->o.admit || t->res != &pt_res_modeldeployments)
         return PT_OK;
     if (pt_obj_print(*tree, &text, &err) < 0 || (was && pt_obj_print(was, &old, &err) < 0))
         return bad(a, &err);

@@ -5,13 +5,19 @@
 #include "operator/memapi/internal.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define KEY_MAX 352
 
 static struct pt_str key_of(char key[KEY_MAX], const char *ns, const char *name)
 {
-    int n = snprintf(key, KEY_MAX, "%s/%s", ns ? ns : "", name);
-    return (struct pt_str){key, n < KEY_MAX ? (size_t)n : KEY_MAX - 1};
+    size_t n = ns ? strlen(ns) : 0, m = strlen(name);
+    n = n < KEY_MAX - 1 ? n : KEY_MAX - 1;
+    m = m < KEY_MAX - 1 - n ? m : KEY_MAX - 1 - n;
+    memcpy(key, ns ? ns : "", n);
+    key[n] = '/';
+    memcpy(key + n + 1, name, m);
+    return (struct pt_str){key, n + 1 + m};
 }
 
 struct pt_mem_type *pt_mem_type_of(struct pt_memapi *m, const struct pt_resource *res)
@@ -35,8 +41,41 @@ void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24])
 
 void pt_mem_version_release(struct pt_mem_version *v)
 {
-    if (v && --v->refs == 0)
+    if (v && --v->refs == 0) {
+        cJSON_Delete(v->tree);
         pt_free(v);
+    }
+}
+
+int pt_mem_tree(const struct pt_mem_version *v, cJSON **out, struct pt_err *err)
+{
+    if (!v->tree)
+        return pt_obj_parse(v->text, "stored object", out, err);
+    *out = cJSON_Duplicate(v->tree, 1);
+    return *out ? PT_OK : pt_fail(err, PT_ENOMEM, "stored object: out of memory");
+}
+
+static void keep_tree(struct pt_memapi *m, struct pt_mem_version *v, cJSON *tree);
+
+const cJSON *pt_mem_read(struct pt_memapi *m, struct pt_mem_version *v, struct pt_err *err)
+{
+    cJSON *tree;
+    if (!v->tree && pt_obj_parse(v->text, "stored object", &tree, err) == PT_OK)
+        keep_tree(m, v, tree);
+    return v->tree;
+}
+
+/* What was written is often written again soon. */
+static void keep_tree(struct pt_memapi *m, struct pt_mem_version *v, cJSON *tree)
+{
+    struct pt_mem_version **place = &m->trees[m->next_tree++ % PT_MEM_TREES];
+    if (*place) {
+        cJSON_Delete(pt_steal((*place)->tree));
+        pt_mem_version_release(*place);
+    }
+    v->refs++;
+    v->tree = tree;
+    *place = v;
 }
 
 /* Packs the text and the fields that selectors and garbage collection look at into one allocation. */
@@ -104,10 +143,10 @@ static void record(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_ver
     pt_mem_watch_wake(t);
 }
 
-int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err)
+int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err)
 {
     char key[KEY_MAX];
-    struct pt_mem_version *v = next_version(m, tree, err), *was = o->now;
+    struct pt_mem_version *v = next_version(m, *tree, err), *was = o->now;
     if (!v)
         return err ? err->code : PT_ENOMEM;
     if (!was) {
@@ -125,6 +164,7 @@ int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_obje
     o->now = v;
     record(m, t, was, v, false);
     pt_mem_version_release(was);
+    keep_tree(m, v, pt_steal(*tree));
     return PT_OK;
 }
 

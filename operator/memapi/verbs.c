@@ -170,7 +170,7 @@ static void create(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
         return;
     pt_mem_defaults(m, t, tree);
     struct pt_mem_object *o = pt_calloc(1, sizeof *o);
-    if (!o || pt_mem_commit(m, t, o, tree, &err) < 0) {
+    if (!o || pt_mem_commit(m, t, o, &tree, &err) < 0) {
         pt_free(o);
         pt_mem_fail(a, 500, "InternalError", "create: out of memory");
         return;
@@ -193,7 +193,7 @@ static bool same_but(const cJSON *a, const cJSON *b, const char *ignore1, const 
             if ((ignore1 && !strcmp(m->string, ignore1)) || (ignore2 && !strcmp(m->string, ignore2)))
                 continue;
             const cJSON *other = cJSON_GetObjectItemCaseSensitive(sides[i][1], m->string);
-            if (!other || (i == 0 && !cJSON_Compare(m, other, 1)))
+            if (!other || (i == 0 && !pt_obj_equal(m, other)))
                 return false;
         }
     return true;
@@ -205,10 +205,11 @@ static bool no_finalizers(const cJSON *tree)
     return !f || !f->child;
 }
 
-static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON *next, struct pt_mem_answer *a)
+static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next_tree, struct pt_mem_answer *a)
 {
     struct pt_err err = {0};
-    if (same_but(was, next, NULL, NULL)) { /* nothing changed: no new version, no event */
+    cJSON *next = *next_tree;
+    if (pt_obj_equal(was, next)) { /* nothing changed: no new version, no event */
         answer_object(a, 200, o->now);
         return;
     }
@@ -227,7 +228,7 @@ static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem
             fail_err(a, &err);
         return;
     }
-    if (pt_mem_commit(m, t, o, next, &err) < 0) {
+    if (pt_mem_commit(m, t, o, next_tree, &err) < 0) {
         fail_err(a, &err);
         return;
     }
@@ -251,9 +252,10 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
         (void)pt_mem_scale(m, t, o, req, a);
         return;
     }
-    pt_auto_obj *was = NULL, *next = NULL;
+    pt_auto_obj *next = NULL;
+    const cJSON *was = pt_mem_read(m, o->now, &err);
     pt_auto_free char *applied = o->applied ? pt_strdup(o->applied) : NULL;
-    if (pt_obj_parse(o->now->text, "stored object", &was, &err) < 0) {
+    if (!was) {
         fail_err(a, &err);
         return;
     }
@@ -263,15 +265,15 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     char *old = o->applied;
     o->applied = pt_steal(applied);
     pt_free(old);
-    store_next(m, t, o, was, next, a);
+    store_next(m, t, o, was, &next, a);
 }
 
 /* --- scale --------------------------------------------------------------------------------------------------------------- */
 
-static int put_scale(struct pt_mem_object *o, cJSON **out, struct pt_err *err)
+static int put_scale(struct pt_memapi *m, struct pt_mem_object *o, cJSON **out, struct pt_err *err)
 {
-    pt_auto_obj *tree = NULL;
-    if (pt_obj_parse(o->now->text, "stored object", &tree, err) < 0)
+    const cJSON *tree = pt_mem_read(m, o->now, err);
+    if (!tree)
         return err->code;
     pt_auto_buf b = PT_BUF_INIT(0);
     const char *selector = pt_obj_str(tree, "status.selector"), *created = pt_obj_str(tree, "metadata.creationTimestamp");
@@ -290,7 +292,7 @@ int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_objec
 {
     struct pt_err err = {0};
     pt_auto_obj *scale = NULL, *next = NULL;
-    if (put_scale(o, &scale, &err) < 0) {
+    if (put_scale(m, o, &scale, &err) < 0) {
         fail_err(a, &err);
         return a->err.code;
     }
@@ -320,7 +322,7 @@ int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_objec
     if (a->err.code == PT_OK) {
         cJSON_Delete(pt_steal(scale));
         pt_buf_reset(&a->body);
-        if (put_scale(o, &scale, &err) < 0 || pt_obj_print(scale, &a->body, &err) < 0)
+        if (put_scale(m, o, &scale, &err) < 0 || pt_obj_print(scale, &a->body, &err) < 0)
             fail_err(a, &err);
     }
     return a->err.code;
@@ -328,10 +330,10 @@ int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_objec
 
 /* --- delete -------------------------------------------------------------------------------------------------------------- */
 
-static int mark_deleted(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, int64_t grace_s, struct pt_err *err)
+static int mark_deleted(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, int64_t grace_s, struct pt_err *err)
 {
     char when[24];
-    cJSON *meta = pt_obj_mut(tree, "metadata");
+    cJSON *meta = pt_obj_mut(*tree, "metadata");
     int64_t left = pt_obj_int(meta, "deletionGracePeriodSeconds", INT64_MAX);
     if (grace_s >= left)
         return PT_OK;
@@ -378,7 +380,7 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
     }
     pt_auto_obj *tree = NULL;
     pt_auto_free char *uid = pt_strdup(o->now->uid);
-    if (!uid || pt_obj_parse(o->now->text, "stored object", &tree, &err) < 0) {
+    if (!uid || pt_mem_tree(o->now, &tree, &err) < 0) {
         pt_mem_fail(a, 500, "InternalError", "delete: out of memory");
         return;
     }
@@ -391,7 +393,7 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
     int64_t grace = grace_of(t, req, tree);
     int rc = PT_OK;
     if (grace > 0 || !no_finalizers(tree)) {
-        rc = mark_deleted(m, t, o, tree, grace, &err);
+        rc = mark_deleted(m, t, o, &tree, grace, &err);
         if (rc == PT_OK)
             answer_object(a, 200, o->now);
     } else {

@@ -5,51 +5,13 @@
 #include "operator/model/objects.h"
 #include "base/mem.h"
 #include "operator/ctrl/obj.h"
+#include "operator/model/pack.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
-/* Collects the strings of a struct that is still on the stack, then moves both into one allocation. */
-struct packer {
-    struct {
-        const char *text;
-        const char **where;
-    } item[16];
-    size_t count, bytes;
-};
-
-static void put(struct packer *p, const char **where, const char *text)
-{
-    text = text ? text : "";
-    p->item[p->count].text = text;
-    p->item[p->count++].where = where;
-    p->bytes += strlen(text) + 1;
-}
-
-static void *pack(struct packer *p, void *draft, size_t size)
-{
-    char *memory = pt_malloc(size + p->bytes), *at = memory ? memory + size : NULL;
-    if (!memory)
-        return NULL;
-    for (size_t i = 0; i < p->count; i++) {
-        size_t n = strlen(p->item[i].text) + 1;
-        memcpy(at, p->item[i].text, n);
-        *p->item[i].where = at;
-        at += n;
-    }
-    memcpy(memory, draft, size);
-    return memory;
-}
-
 void pt_packed_free(struct pt_object *o)
 {
-    pt_free(o);
-}
-
-void pt_pod_free(struct pt_object *o)
-{
-    if (o)
-        pt_free(((struct pt_pod *)o)->state.message);
     pt_free(o);
 }
 
@@ -65,7 +27,7 @@ static const cJSON *controller_of(const cJSON *tree)
     return NULL;
 }
 
-static int put_meta(struct packer *p, struct pt_object *o, const cJSON *tree, struct pt_err *err)
+static int put_meta(struct pt_packer *p, struct pt_object *o, const cJSON *tree, struct pt_err *err)
 {
     const char *name = pt_obj_str(tree, "metadata.name"), *uid = pt_obj_str(tree, "metadata.uid"), *rv = pt_obj_str(tree, "metadata.resourceVersion");
     const cJSON *owner = controller_of(tree);
@@ -74,15 +36,15 @@ static int put_meta(struct packer *p, struct pt_object *o, const cJSON *tree, st
     if (!name || !uid || !rv || pt_parse_i64(pt_str(rv), 0, INT64_MAX, "resourceVersion", &n, NULL) < 0)
         return pt_fail(err, PT_EPARSE, "object %s: no usable name, uid or resourceVersion", name ? name : "(unnamed)");
     o->rv = (uint64_t)n;
-    put(p, &o->ns, pt_obj_str(tree, "metadata.namespace"));
-    put(p, &o->name, name);
-    put(p, &o->uid, uid);
+    pt_pack_put(p, &o->ns, pt_obj_str(tree, "metadata.namespace"));
+    pt_pack_put(p, &o->name, name);
+    pt_pack_put(p, &o->uid, uid);
     if (owner_uid && owner_name)
-        put(p, &o->owner_uid, owner_uid);
+        pt_pack_put(p, &o->owner_uid, owner_uid);
     else if (!owner)
         owner_name = map_str(tree, "metadata.labels", PT_LABEL_NAME);
     if (owner_name && *owner_name)
-        put(p, &o->owner_name, owner_name);
+        pt_pack_put(p, &o->owner_name, owner_name);
     return PT_OK;
 }
 
@@ -99,93 +61,11 @@ static enum pt_truth truth_of(const cJSON *condition)
     return s && !strcmp(s, "True") ? PT_TRUE : s && !strcmp(s, "False") ? PT_FALSE : PT_UNKNOWN;
 }
 
-/* --- pod ----------------------------------------------------------------------------------------------------------------- */
-
-static void pod_conditions(struct packer *p, struct pt_pod *pod, const cJSON *tree)
-{
-    const cJSON *c, *gate = NULL, *scheduled = NULL;
-    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.conditions"))
-    {
-        const char *type = pt_obj_str(c, "type");
-        if (!type)
-            continue;
-        if (!strcmp(type, PT_READINESS_GATE))
-            gate = c;
-        else if (!strcmp(type, "PodScheduled"))
-            scheduled = c;
-        else if (!strcmp(type, "Ready") && truth_of(c) == PT_TRUE) {
-            pod->ready = true;
-            pod->ready_wall_ms = time_of(c, "lastTransitionTime");
-        }
-    }
-    pod->gate = gate ? truth_of(gate) : PT_UNKNOWN;
-    put(p, &pod->gate_reason, pt_obj_str(gate, "reason"));
-    put(p, &pod->gate_message, pt_obj_str(gate, "message"));
-    put(p, &pod->unschedulable, scheduled && truth_of(scheduled) == PT_FALSE ? pt_obj_str(scheduled, "message") : NULL);
-}
-
-/* Of whichever container has trouble first; ours may be an init container. One that ended well, as init containers do, is no trouble. */
-static void pod_containers(struct packer *p, struct pt_pod *pod, const cJSON *tree)
-{
-    static const char *const lists[] = {"status.initContainerStatuses", "status.containerStatuses"};
-    const cJSON *c;
-    const char *waiting = NULL, *message = NULL, *ended = NULL;
-    for (int i = 0; i < 2; i++)
-        cJSON_ArrayForEach(c, pt_obj_get(tree, lists[i]))
-        {
-            const cJSON *last = pt_obj_get(c, "state.terminated");
-            const char *why = pt_obj_str(c, "state.waiting.reason");
-            if (!last)
-                last = pt_obj_get(c, "lastState.terminated");
-            if (why && (!waiting || !strcmp(waiting, "PodInitializing"))) {
-                waiting = why;
-                message = pt_obj_str(c, "state.waiting.message");
-            }
-            if (last && !ended && pt_obj_int(last, "exitCode", 0) != 0) {
-                ended = pt_obj_str(last, "reason");
-                pod->exit_code = (int)pt_obj_int(last, "exitCode", 0);
-            }
-            pod->restarts += (int)pt_obj_int(c, "restartCount", 0);
-        }
-    put(p, &pod->waiting, waiting);
-    put(p, &pod->waiting_message, message);
-    put(p, &pod->ended, ended);
-}
-
-int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
-{
-    struct packer p = {.count = 0};
-    struct pt_pod pod = {.state = {.ready_since_ms = -1, .drain_since_ms = -1, .drained_ms = -1, .doomed_ms = -1}};
-    pt_auto_obj *tree = NULL;
-    if (pt_obj_parse(json, "pod", &tree, err) < 0 || put_meta(&p, &pod.o, tree, err) < 0)
-        return err->code;
-    const char *phase = pt_obj_str(tree, "status.phase"), *node = pt_obj_str(tree, "spec.nodeName");
-    const char *cost = map_str(tree, "metadata.annotations", "controller.kubernetes.io/pod-deletion-cost");
-    int64_t n = 0;
-    phase = phase ? phase : "Pending";
-    pod.phase = !strcmp(phase, "Running") ? PT_PHASE_RUNNING : !strcmp(phase, "Unknown") ? PT_PHASE_UNKNOWN
-                : !strcmp(phase, "Failed") || !strcmp(phase, "Succeeded") ? PT_PHASE_ENDED : PT_PHASE_PENDING;
-    pod.terminating = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
-    pod.assigned = node && *node;
-    pod.node = pod.assigned ? pt_fnv32a(node, strlen(node), 2166136261u) : 0;
-    const char *label = map_str(tree, "metadata.labels", PT_LABEL_NAME);
-    pod.strayed = pod.o.owner_uid && (!label || strcmp(label, pod.o.owner_name) != 0);
-    pod.created_ms = time_of(tree, "metadata.creationTimestamp");
-    if (cost && pt_parse_i64(pt_str(cost), INT32_MIN, INT32_MAX, "cost", &n, NULL) == PT_OK)
-        pod.deletion_cost = (int)n;
-    put(&p, &pod.revision, map_str(tree, "metadata.labels", PT_LABEL_REVISION));
-    pod_conditions(&p, &pod, tree);
-    pod_containers(&p, &pod, tree);
-    struct pt_pod *packed = pack(&p, &pod, sizeof pod);
-    *out = packed ? &packed->o : NULL;
-    return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode pod: out of memory");
-}
-
 /* --- revision, service --------------------------------------------------------------------------------------------------- */
 
 int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
 {
-    struct packer p = {.count = 0};
+    struct pt_packer p = {.count = 0};
     struct pt_revision r = {.number = 0};
     pt_auto_obj *tree = NULL;
     pt_auto_buf data = PT_BUF_INIT(0);
@@ -195,9 +75,9 @@ int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err
     if (user && pt_obj_canonical(user, &data, err) < 0)
         return err->code;
     r.number = pt_obj_int(tree, "revision", 0);
-    put(&p, &r.data, pt_buf_cstr(&data));
-    put(&p, &r.digest, pt_obj_str(user, "model.digest"));
-    struct pt_revision *packed = pack(&p, &r, sizeof r);
+    pt_pack_put(&p, &r.data, pt_buf_cstr(&data));
+    pt_pack_put(&p, &r.digest, pt_obj_str(user, "model.digest"));
+    struct pt_revision *packed = pt_pack(&p, &r, sizeof r);
     *out = packed ? &packed->o : NULL;
     return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode revision: out of memory");
 }
@@ -205,15 +85,15 @@ int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err
 static int shaped_decode(struct pt_str json, const char *what, void (*write)(const cJSON *tree, struct pt_buf *shape), struct pt_object **out,
                          struct pt_err *err)
 {
-    struct packer p = {.count = 0};
+    struct pt_packer p = {.count = 0};
     struct pt_shaped s = {.shape = NULL};
     pt_auto_obj *tree = NULL;
     pt_auto_buf shape = PT_BUF_INIT(0);
     if (pt_obj_parse(json, what, &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
         return err->code;
     write(tree, &shape);
-    put(&p, &s.shape, pt_buf_cstr(&shape));
-    struct pt_shaped *packed = shape.failed ? NULL : pack(&p, &s, sizeof s);
+    pt_pack_put(&p, &s.shape, pt_buf_cstr(&shape));
+    struct pt_shaped *packed = shape.failed ? NULL : pt_pack(&p, &s, sizeof s);
     *out = packed ? &packed->o : NULL;
     return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode %s: out of memory", what);
 }
@@ -321,7 +201,7 @@ static int md_status(struct pt_md *md, const cJSON *tree, struct pt_err *err)
 
 int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
 {
-    struct packer p = {.count = 0};
+    struct pt_packer p = {.count = 0};
     struct pt_md draft = {.generation = 0};
     struct pt_err why = {0};
     pt_auto_obj *tree = NULL;
@@ -329,7 +209,7 @@ int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
         return err->code;
     draft.generation = pt_obj_int(tree, "metadata.generation", 0);
     draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
-    struct pt_md *md = pack(&p, &draft, sizeof draft);
+    struct pt_md *md = pt_pack(&p, &draft, sizeof draft);
     int rc = md ? md_status(md, tree, err) : pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
     if (rc == PT_OK && (!copy_annotation(&md->rollback_to, tree, PT_ANNOTATION_ROLLBACK) || !copy_annotation(&md->cause, tree, PT_ANNOTATION_CAUSE)))
         rc = pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");

@@ -164,17 +164,40 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
  * Members are written in the order of the canonical text (obj.h), so that the hash of this text can be compared with that of the stored status.
  * A member that is not set is left out of that text; in the patch it is null, so that it goes. */
 
+static void put_name(struct pt_buf *b, const char *name)
+{
+    pt_buf_putc(b, '"');
+    pt_buf_puts(b, name);
+    pt_buf_puts(b, "\":");
+}
+
 static void put_text(struct pt_buf *b, const char *name, const char *value)
 {
-    pt_buf_printf(b, "\"%s\":", name);
+    put_name(b, name);
     pt_buf_json_string(b, pt_str(value));
+}
+
+static void put_whole(struct pt_buf *b, const char *name, int64_t n)
+{
+    char text[24], *p = text + sizeof text;
+    uint64_t rest = (uint64_t)(n < 0 ? -n : n);
+    do
+        *--p = (char)('0' + rest % 10);
+    while (rest /= 10);
+    if (n < 0)
+        *--p = '-';
+    put_name(b, name);
+    pt_buf_append(b, p, (size_t)(text + sizeof text - p));
 }
 
 /* value: JSON, or NULL when not set. */
 static void put_optional(struct pt_buf *b, bool patch, const char *name, const char *value)
 {
-    if (value || patch)
-        pt_buf_printf(b, "\"%s\":%s,", name, value ? value : "null");
+    if (!value && !patch)
+        return;
+    put_name(b, name);
+    pt_buf_puts(b, value ? value : "null");
+    pt_buf_putc(b, ',');
 }
 
 static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct condition c[PT_COND_COUNT])
@@ -185,11 +208,19 @@ static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct con
         char since[24];
         bool same = md->conds[i].since_ms && md->conds[i].truth == c[i].truth;
         pt_format_time(same ? md->conds[i].since_ms : v->s->wall_ms, since);
-        pt_buf_printf(b, "%s{\"lastTransitionTime\":\"%s\",", i ? "," : "", since);
+        pt_buf_puts(b, i ? ",{" : "{");
+        put_text(b, "lastTransitionTime", since);
+        pt_buf_putc(b, ',');
         put_text(b, "message", c[i].message);
-        pt_buf_printf(b, ",\"observedGeneration\":%lld,", (long long)md->generation);
+        pt_buf_putc(b, ',');
+        put_whole(b, "observedGeneration", md->generation);
+        pt_buf_putc(b, ',');
         put_text(b, "reason", c[i].reason);
-        pt_buf_printf(b, ",\"status\":\"%s\",\"type\":\"%s\"}", truths[c[i].truth], cond_types[i]);
+        pt_buf_putc(b, ',');
+        put_text(b, "status", truths[c[i].truth]);
+        pt_buf_putc(b, ',');
+        put_text(b, "type", cond_types[i]);
+        pt_buf_putc(b, '}');
     }
 }
 

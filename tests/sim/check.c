@@ -90,11 +90,10 @@ static bool cond(const cJSON *md, const char *type, const char *status)
 static void check_truth(struct world *w, struct wish *m)
 {
     struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
-    uint64_t hash = pt_hash64(text.p, text.len, 0);
     pt_auto_obj *md = NULL;
-    if (!text.len || hash == m->seen || pt_obj_parse(text, "stored", &md, NULL) < 0)
+    if (!text.len || text.p == m->seen || pt_obj_parse(text, "stored", &md, NULL) < 0)
         return;
-    m->seen = hash;
+    m->seen = text.p;
     const char *uid = pt_obj_str(md, "metadata.uid"), *revision = pt_obj_str(md, "status.updateRevision");
     if (!uid || strcmp(uid, m->uid) != 0 || pt_obj_get(md, "metadata.deletionTimestamp"))
         return;

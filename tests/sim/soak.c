@@ -64,7 +64,7 @@ int main(int argc, char **argv)
     pt_log_setup("soak", PT_LOG_OFF, PT_LOG_TEXT);
     for (size_t i = 0; !verbose && i < sizeof known / sizeof *known; i++) {
         struct world w;
-        if (!world_run(&w, known[i].seed)) {
+        if (!world_run(&w, known[i].seed, true)) {
             fwrite(w.timeline.data, 1, w.timeline.len, stdout);
             printf("known seed %llu (%s): %s\n", (unsigned long long)known[i].seed, known[i].bug, w.why);
             broken++;
@@ -78,7 +78,7 @@ int main(int argc, char **argv)
     pt_process_usage(&rss, &before);
     for (int64_t seed = start; seed < start + seeds; seed++) {
         struct world w;
-        bool good = world_run(&w, (uint64_t)seed);
+        bool good = world_run(&w, (uint64_t)seed, verbose);
         if (!good || verbose)
             fwrite(w.timeline.data, 1, w.timeline.len, stdout);
         if (!good) {

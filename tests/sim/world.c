@@ -13,6 +13,8 @@ void world_log(struct world *w, const char *fmt, ...)
 {
     char text[400];
     va_list ap;
+    if (!w->logging)
+        return;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
@@ -188,10 +190,10 @@ static void run_until(struct world *w, int64_t end_ms)
     }
 }
 
-bool world_run(struct world *w, uint64_t seed)
+bool world_run(struct world *w, uint64_t seed, bool logging)
 {
     struct pt_err err;
-    *w = (struct world){.seed = seed, .faults = true};
+    *w = (struct world){.seed = seed, .faults = true, .logging = logging};
     pt_rand_init(&w->rand, seed * 2);
     pt_rand_init(&w->luck, seed * 2 + 1);
     pt_vsched_init(&w->clock, 1700000000000);

@@ -45,7 +45,7 @@ struct wish {
     int replicas, surge, unavailable, version;
     bool bad, recreate;
     int most, floor;    /* pods at most; available at least, since it last converged */
-    uint64_t seen;      /* hash of the object as checked last */
+    const char *seen;   /* the stored text as checked last: as in struct kubelet_pod */
 };
 
 /* A pod that others took away: the operator may not know yet. */
@@ -81,13 +81,14 @@ struct world {
     uint64_t seen_writes;
     int64_t slack_until_ms; /* creates that the operator has given up, or died over, may still arrive */
     struct wish wish[SIM_MDS];
+    bool logging;
     struct pt_buf timeline;
     bool broken;
     char why[512];
 };
 
 /* One schedule. false: an invariant does not hold (why, timeline). */
-bool world_run(struct world *w, uint64_t seed);
+bool world_run(struct world *w, uint64_t seed, bool logging);
 void world_finish(struct world *w);
 
 void world_log(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -30,7 +30,7 @@ static void bad(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {
-        {"", "not JSON"},
+        {"", "JSON"},
         {"[]", "object"},
         {"{}", "podUID"},
         {"{\"podUID\":\"u\",\"podName\":\"p\",\"namespace\":\"n\",\"startedMs\":1,\"state\":\"Ready\"}", "sequence"},

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tree.c: from text to a cJSON tree, and the memory of such trees.
+ *
+ * A controller lives on small JSON objects: each is parsed, looked at and dropped, a hundred nodes at a time. So nodes and short strings come from
+ * free lists of a few sizes, bounded, per thread; each block carries its size class in front. And the text is read by base/json, which is
+ * several times as fast as cJSON's own parser and knows UTF-8. Under AddressSanitizer every block is malloc's, so that it sees wrong uses.
+ */
+#include "operator/ctrl/obj.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+#define KEPT_MAX 4096 /* blocks of one class that wait for use */
+
+/* --- memory -------------------------------------------------------------------------------------------------------------- */
+
+union block {
+    size_t class; /* in use; CLASSES: not of a class */
+    union block *next;
+};
+static const size_t sizes[] = {16, 32, sizeof(cJSON), 128};
+enum { CLASSES = sizeof sizes / sizeof *sizes };
+
+static _Thread_local union block *kept[CLASSES];
+static _Thread_local unsigned kept_count[CLASSES];
+
+static size_t class_of(size_t size)
+{
+    size_t c = 0;
+    while (c < CLASSES && sizes[c] < size)
+        c++;
+    return c;
+}
+
+static void *allocate(size_t size)
+{
+    size_t c = class_of(size);
+    union block *b = c < CLASSES ? kept[c] : NULL;
+    if (pt_mem_must_fail())
+        return NULL;
+    if (b) {
+        kept[c] = b->next;
+        kept_count[c]--;
+    } else {
+        size_t payload = c < CLASSES ? sizes[c] : size;
+        b = payload < SIZE_MAX - sizeof *b ? malloc(sizeof *b + payload) : NULL;
+    }
+    if (!b)
+        return NULL;
+    b->class = c;
+    return b + 1;
+}
+
+static void release(void *p)
+{
+    union block *b = p ? (union block *)p - 1 : NULL;
+    if (!b)
+        return;
+    size_t c = b->class;
+#ifdef __SANITIZE_ADDRESS__
+    c = CLASSES;
+#endif
+    if (c == CLASSES || kept_count[c] >= KEPT_MAX) {
+        free(b);
+        return;
+    }
+    b->next = kept[c];
+    kept[c] = b;
+    kept_count[c]++;
+}
+
+__attribute__((constructor)) static void use_our_memory(void)
+{
+    cJSON_InitHooks(&(cJSON_Hooks){allocate, release});
+}
+
+/* --- text ---------------------------------------------------------------------------------------------------------------- */
+
+static int no_memory(struct pt_err *err)
+{
+    return pt_fail(err, PT_ENOMEM, "out of memory");
+}
+
+static int copy_text(struct pt_str s, char **out, struct pt_err *err)
+{
+    char *p = allocate(s.len + 1);
+    if (!p)
+        return no_memory(err);
+    if (s.len)
+        memcpy(p, s.p, s.len);
+    p[s.len] = 0;
+    *out = p;
+    return PT_OK;
+}
+
+/* raw: with or without its quotes, as it stands in the text. */
+static int decode_text(struct pt_str raw, bool quoted, char **out, struct pt_err *err)
+{
+    if (quoted)
+        raw = (struct pt_str){raw.p + 1, raw.len - 2};
+    if (!memchr(raw.p, '\\', raw.len))
+        return copy_text(raw, out, err);
+    struct pt_json j;
+    pt_auto_buf b = PT_BUF_INIT(0);
+    pt_json_init(&j, raw.p - 1, raw.len + 2); /* the quotes are there */
+    int rc = pt_json_string(&j, &b, err);
+    if (rc == PT_OK && memchr(b.data, 0, b.len))
+        rc = pt_fail(err, PT_EPARSE, "a string has a zero character");
+    return rc < 0 ? rc : copy_text((struct pt_str){b.data, b.len}, out, err);
+}
+
+static int new_node(int type, cJSON **out, struct pt_err *err)
+{
+    cJSON *o = allocate(sizeof *o);
+    if (!o)
+        return no_memory(err);
+    *o = (cJSON){.type = type};
+    *out = o;
+    return PT_OK;
+}
+
+static void append(cJSON *parent, cJSON *child)
+{
+    cJSON *first = parent->child;
+    if (!first) {
+        parent->child = child;
+        child->prev = child;
+        return;
+    }
+    child->prev = first->prev;
+    first->prev->next = child;
+    first->prev = child; /* the first one's prev is the last one */
+}
+
+static int build(struct pt_json *j, cJSON **out, struct pt_err *err);
+
+static int build_members(struct pt_json *j, cJSON *parent, struct pt_err *err)
+{
+    int rc = pt_json_object(j, err), more = 1;
+    while (rc == PT_OK) {
+        struct pt_str key;
+        cJSON *child = NULL;
+        char *name = NULL;
+        if ((more = pt_json_member(j, &key, err)) != 1)
+            return more;
+        rc = decode_text(key, false, &name, err);
+        int kind = rc == PT_OK ? pt_json_kind(j, err) : PT_JSON_NULL;
+        if (rc == PT_OK)
+            rc = build(j, &child, err);
+        if (rc < 0) {
+            if (name && kind >= 0 && kind < PT_JSON_ARRAY)
+                pt_wrap(err, "%s", name);
+            release(name);
+        } else {
+            child->string = name;
+            append(parent, child);
+        }
+    }
+    return rc;
+}
+
+static int build_elements(struct pt_json *j, cJSON *parent, struct pt_err *err)
+{
+    int rc = pt_json_array(j, err), more = 1;
+    while (rc == PT_OK) {
+        cJSON *child = NULL;
+        if ((more = pt_json_element(j, err)) != 1)
+            return more;
+        rc = build(j, &child, err);
+        if (rc == PT_OK)
+            append(parent, child);
+    }
+    return rc;
+}
+
+static int build_scalar(struct pt_json *j, int kind, cJSON *o, struct pt_err *err)
+{
+    struct pt_str raw;
+    bool truth = false;
+    int rc;
+    switch (kind) {
+    case PT_JSON_STRING:
+        rc = pt_json_value(j, &raw, err);
+        return rc < 0 ? rc : decode_text(raw, true, &o->valuestring, err);
+    case PT_JSON_NUMBER:
+        rc = pt_json_double(j, &o->valuedouble, err);
+        o->valueint = o->valuedouble >= INT_MAX ? INT_MAX : o->valuedouble <= INT_MIN ? INT_MIN : (int)o->valuedouble;
+        return rc;
+    case PT_JSON_BOOL:
+        rc = pt_json_bool(j, &truth, err);
+        o->type = truth ? cJSON_True : cJSON_False;
+        return rc;
+    default:
+        return pt_json_null(j, err);
+    }
+}
+
+static int build(struct pt_json *j, cJSON **out, struct pt_err *err)
+{
+    static const int types[] = {[PT_JSON_NULL] = cJSON_NULL,     [PT_JSON_BOOL] = cJSON_False,  [PT_JSON_NUMBER] = cJSON_Number,
+                                [PT_JSON_STRING] = cJSON_String, [PT_JSON_ARRAY] = cJSON_Array, [PT_JSON_OBJECT] = cJSON_Object};
+    int kind = pt_json_kind(j, err);
+    if (kind < 0)
+        return kind;
+    int rc = new_node(types[kind], out, err);
+    if (rc < 0)
+        return rc;
+    rc = kind == PT_JSON_OBJECT ? build_members(j, *out, err) : kind == PT_JSON_ARRAY ? build_elements(j, *out, err) : build_scalar(j, kind, *out, err);
+    if (rc < 0) {
+        cJSON_Delete(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+static bool copy_short(struct pt_json *j, char *out, size_t size)
+{
+    struct pt_str raw;
+    if (pt_json_kind(j, NULL) != PT_JSON_STRING || pt_json_value(j, &raw, NULL) < 0 || raw.len - 2 >= size || memchr(raw.p, '\\', raw.len))
+        return false;
+    memcpy(out, raw.p + 1, raw.len - 2);
+    out[raw.len - 2] = 0;
+    return true;
+}
+
+bool pt_obj_identify(struct pt_str text, struct pt_obj_identity *out)
+{
+    struct pt_json j;
+    struct pt_str key;
+    char rv[24] = "";
+    int64_t n;
+    *out = (struct pt_obj_identity){.ns = ""};
+    pt_json_init(&j, text.p ? text.p : "", text.len);
+    if (pt_json_object(&j, NULL) < 0)
+        return false;
+    for (;;) {
+        if (pt_json_member(&j, &key, NULL) != 1)
+            return false;
+        if (pt_json_key_is(&key, "metadata"))
+            break;
+        if (pt_json_skip(&j, NULL) < 0)
+            return false;
+    }
+    if (pt_json_object(&j, NULL) < 0)
+        return false;
+    while (pt_json_member(&j, &key, NULL) == 1) {
+        bool name = pt_json_key_is(&key, "name"), ns = pt_json_key_is(&key, "namespace"), version = pt_json_key_is(&key, "resourceVersion");
+        if (name || ns || version ? !copy_short(&j, name ? out->name : ns ? out->ns : rv, name ? sizeof out->name : ns ? sizeof out->ns : sizeof rv)
+                                  : pt_json_skip(&j, NULL) < 0)
+            return false;
+    }
+    if (!*out->name || pt_parse_i64(pt_str(rv), 0, INT64_MAX, "resourceVersion", &n, NULL) < 0)
+        return false;
+    out->rv = (uint64_t)n;
+    return true;
+}
+
+int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err)
+{
+    struct pt_json j;
+    struct pt_err local;
+    cJSON *o = NULL;
+    err = err ? err : &local;
+    pt_json_init(&j, text.p ? text.p : "", text.len);
+    int rc = build(&j, &o, err);
+    if (rc == PT_OK)
+        rc = pt_json_end(&j, err);
+    if (rc == PT_OK && !cJSON_IsObject(o))
+        rc = pt_fail(err, PT_EPARSE, "not a JSON object");
+    if (rc < 0) {
+        cJSON_Delete(o);
+        return pt_wrap(err, "%s", what);
+    }
+    *out = o;
+    return PT_OK;
+}
