@@ -3,6 +3,7 @@
  * control.c: what nodes that execute graphs share, If and Loop.
  */
 #include "runtime/exec/control.h"
+#include "runtime/exec/value.h"
 
 #include "runtime/ops/table.h"
 
@@ -70,13 +71,19 @@ int pt_control_if(struct pt_control *c)
 
 /* --- Loop ------------------------------------------------------------------------------------------------------------------------------ */
 
+/* Strings and sequences that iterations leave behind are swept when there are so many bytes more of them than what is still read. */
+#define SWEEP_BYTES (16u << 20)
+
 struct loop {
     const struct pt_graph *body;
     int states, scans;
     int64_t trips;
     bool go_on;
     const struct pt_tensor **state; /* current values */
+    struct pt_tensor *swept;        /* what states have become when the heap was swept */
     struct pt_stack *stacks;
+    struct pt_heap_mark start; /* of the heap, before the first iteration */
+    uint64_t sweep_at;
 };
 
 static int loop_start(struct pt_control *c, struct loop *l)
@@ -116,6 +123,46 @@ static int loop_iterate(struct pt_control *c, struct loop *l, int64_t at)
     return rc < 0 ? rc : read_bool(c, pt_frame_output(kid, 0), "the body's condition", &l->go_on);
 }
 
+/* States and stacked strings, copied to another heap or back. */
+static int move_live(struct pt_control *c, struct loop *l, struct pt_heap *to)
+{
+    for (int i = 0; i < l->states; i++) {
+        if (!pt_value_points(l->state[i]->dtype))
+            continue;
+        struct pt_tensor from = *l->state[i];
+        int rc = pt_value_copy(to, &from, &l->swept[i], c->err);
+        if (rc < 0)
+            return rc;
+        l->state[i] = &l->swept[i];
+    }
+    for (int i = 0; i < l->scans; i++) {
+        struct pt_tensor *t = l->stacks[i].out, copy;
+        if (!t || !l->stacks[i].started || t->dtype != PT_STRING)
+            continue;
+        int rc = pt_value_copy(to, t, &copy, c->err);
+        if (rc < 0)
+            return rc;
+        if (t->size_bytes)
+            memcpy(t->data, copy.data, t->size_bytes);
+    }
+    return PT_OK;
+}
+
+/* Between two iterations nothing that the heap got in this loop is read any more, except the states and what is stacked. */
+static int sweep(struct pt_control *c, struct loop *l)
+{
+    struct pt_heap *heap = &c->frame->x->heap, aside;
+    pt_heap_init(&aside, heap->cap_bytes);
+    int rc = move_live(c, l, &aside);
+    if (rc == PT_OK) {
+        pt_heap_release(heap, l->start);
+        rc = move_live(c, l, heap);
+    }
+    pt_heap_finish(&aside);
+    l->sweep_at = 2 * heap->used_bytes + SWEEP_BYTES;
+    return rc;
+}
+
 int pt_control_loop(struct pt_control *c)
 {
     struct loop l = {.body = pt_node_body(c->node, "body")};
@@ -125,12 +172,18 @@ int pt_control_loop(struct pt_control *c)
     int rc = pt_control_kid(c, l.body, 0, &kid);
     if (rc < 0)
         return rc;
-    if (!(l.stacks = pt_control_lists(c, kid, (size_t)l.scans * sizeof *l.stacks + (size_t)l.states * sizeof *l.state)))
+    if (!(l.stacks = pt_control_lists(c, kid, (size_t)l.scans * sizeof *l.stacks + (size_t)l.states * (sizeof *l.state + sizeof *l.swept))))
         return c->err->code;
-    l.state = (const struct pt_tensor **)(l.stacks + l.scans);
+    l.swept = (struct pt_tensor *)(l.stacks + l.scans);
+    l.state = (const struct pt_tensor **)(l.swept + l.states);
+    l.start = pt_heap_mark(&c->frame->x->heap);
+    l.sweep_at = c->frame->x->heap.used_bytes + SWEEP_BYTES;
     rc = loop_start(c, &l);
-    for (int64_t at = 0; rc == PT_OK && at < l.trips && l.go_on; at++)
+    for (int64_t at = 0; rc == PT_OK && at < l.trips && l.go_on; at++) {
         rc = loop_iterate(c, &l, at);
+        if (rc == PT_OK && c->frame->x->heap.used_bytes > l.sweep_at)
+            rc = sweep(c, &l);
+    }
     for (int i = 0; rc == PT_OK && i < l.states && i < c->node->output_count; i++)
         if (c->out[i])
             *c->out[i] = *l.state[i];

@@ -47,6 +47,22 @@ void pt_heap_reset(struct pt_heap *h)
     h->used_bytes = 0;
 }
 
+struct pt_heap_mark pt_heap_mark(const struct pt_heap *h)
+{
+    return (struct pt_heap_mark){h->current, h->current ? h->current->used : 0, h->used_bytes};
+}
+
+void pt_heap_release(struct pt_heap *h, struct pt_heap_mark m)
+{
+    h->peak_bytes = h->used_bytes > h->peak_bytes ? h->used_bytes : h->peak_bytes;
+    if (m.chunk)
+        m.chunk->used = m.used;
+    for (struct pt_heap_chunk *c = m.chunk ? m.chunk->next : h->first; c; c = c->next)
+        c->used = 0;
+    h->current = m.chunk ? m.chunk : h->first;
+    h->used_bytes = m.used_bytes;
+}
+
 /* The next chunk with room, or a new one behind the current. */
 static struct pt_heap_chunk *advance(struct pt_heap *h, size_t size)
 {

@@ -22,6 +22,14 @@ void pt_heap_init(struct pt_heap *h, uint64_t cap_bytes); /* cap 0: none */
 void pt_heap_finish(struct pt_heap *h);
 /* Everything handed out before is gone. */
 void pt_heap_reset(struct pt_heap *h);
+/* What is handed out after a mark can be given back before the rest. */
+struct pt_heap_mark {
+    struct pt_heap_chunk *chunk;
+    size_t used;
+    uint64_t used_bytes;
+};
+struct pt_heap_mark pt_heap_mark(const struct pt_heap *h);
+void pt_heap_release(struct pt_heap *h, struct pt_heap_mark m);
 /* 64-byte aligned, not cleared; size 0 is fine. NULL with PT_ELIMIT or PT_ENOMEM written. */
 void *pt_heap_alloc(struct pt_heap *h, size_t bytes, struct pt_err *err);
 

@@ -3,6 +3,7 @@
  * run.c: the public face of an execution: inputs checked, the model's graph executed as a frame (frame.h), outputs given out.
  */
 #include "runtime/exec/profile.h"
+#include "runtime/exec/value.h"
 
 #include <stdio.h>
 
@@ -186,69 +187,6 @@ static int fill_bound(struct pt_run *r, struct pt_err *err)
 
 /* --- outputs ---------------------------------------------------------------------------------------------------------------------------- */
 
-static int own(struct pt_run *r, const struct pt_tensor *t, struct pt_tensor *out, struct pt_err *err);
-
-static int own_strings(struct pt_run *r, const struct pt_tensor *t, struct pt_string *to, struct pt_err *err)
-{
-    const struct pt_string *from = t->data;
-    size_t n = (size_t)pt_tensor_count(t), total = 0;
-    for (size_t i = 0; i < n; i++)
-        total += from[i].len;
-    char *bytes = pt_heap_alloc(&r->x.heap, total, err);
-    for (size_t i = 0; bytes && i < n; i++) {
-        if (from[i].len)
-            memcpy(bytes, from[i].p, from[i].len);
-        to[i] = (struct pt_string){bytes, from[i].len};
-        bytes += from[i].len;
-    }
-    return bytes ? PT_OK : err->code;
-}
-
-static int own_inside(struct pt_run *r, struct pt_tensor *t, struct pt_err *err)
-{
-    int rc = PT_OK;
-    if (t->dtype == PT_SEQUENCE) {
-        struct pt_sequence *s = t->data;
-        struct pt_tensor *items = pt_heap_alloc(&r->x.heap, s->count * sizeof *items, err);
-        if (!items)
-            return err->code;
-        for (size_t i = 0; rc == PT_OK && i < s->count; i++)
-            rc = own(r, &s->items[i], &items[i], err);
-        s->items = items;
-        s->store = NULL;
-    } else if (t->dtype == PT_OPTIONAL) {
-        struct pt_optional *o = t->data;
-        struct pt_tensor *value = o->value ? pt_heap_alloc(&r->x.heap, sizeof *value, err) : NULL;
-        if (o->value && !value)
-            return err->code;
-        rc = value ? own(r, o->value, value, err) : PT_OK;
-        o->value = value;
-    } else if (t->dtype == PT_MAP) {
-        struct pt_map_value *m = t->data, copy = *m;
-        rc = own(r, &copy.keys, &m->keys, err);
-        return rc < 0 ? rc : own(r, &copy.values, &m->values, err);
-    }
-    return rc;
-}
-
-/* A copy of t and all it holds, in the heap. */
-static int own(struct pt_run *r, const struct pt_tensor *t, struct pt_tensor *out, struct pt_err *err)
-{
-    *out = *t;
-    if (!(out->data = pt_heap_alloc(&r->x.heap, t->size_bytes, err)))
-        return err->code;
-    if (t->dtype == PT_STRING)
-        return own_strings(r, t, out->data, err);
-    if (t->size_bytes)
-        memcpy(out->data, t->data, t->size_bytes);
-    return own_inside(r, out, err);
-}
-
-static bool points(enum pt_dtype t)
-{
-    return t == PT_STRING || pt_is_kind(t);
-}
-
 /* Strings and items are shared from operand to result, so those of an output may be the caller's own, who lends them for the execution only. */
 static int own_outputs(struct pt_run *r, struct pt_err *err)
 {
@@ -256,12 +194,12 @@ static int own_outputs(struct pt_run *r, struct pt_err *err)
     bool lent = false;
     int rc = PT_OK;
     for (int i = 0; i < g->input_count; i++)
-        lent = lent || points(r->inputs[i].dtype);
+        lent = lent || pt_value_points(r->inputs[i].dtype);
     for (int i = 0; rc == PT_OK && i < g->output_count; i++) {
         const struct pt_tensor *t = pt_frame_output(r->frame, i);
         r->owned[i].data = NULL;
-        if (lent && points(t->dtype))
-            rc = own(r, t, &r->owned[i], err);
+        if (lent && pt_value_points(t->dtype))
+            rc = pt_value_copy(&r->x.heap, t, &r->owned[i], err);
     }
     return rc;
 }

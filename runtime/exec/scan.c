@@ -254,7 +254,10 @@ static int map_item(struct pt_control *c, const struct pt_graph *body, struct pt
     int rc = pt_control_execute(c, kid);
     struct pt_op_ctx ctx = {.node = c->node, .heap = &c->frame->x->heap, .err = c->err};
     for (int i = 0; rc == PT_OK && i < c->node->output_count; i++)
-        if (c->out[i])
+        if (c->out[i] && pt_is_kind(pt_frame_output(kid, i)->dtype))
+            rc = pt_control_fail(c, PT_EUNSUPPORTED, "output %d of the body is a %s, must be a tensor", i,
+                                 pt_dtype_name(pt_frame_output(kid, i)->dtype));
+        else if (c->out[i])
             rc = pt_op_keep(&ctx, pt_frame_output(kid, i), &items[i][at]);
     return rc;
 }

@@ -17,9 +17,11 @@
 /* The reader's structures are a few times larger than the shortest bytes that make them. */
 #define ARENA_FACTOR 96
 #define ARENA_FLOOR (1u << 20)
+#define BODY_FLOOR (64u << 10)
 
-#define MAX_NODES (1 << 22) /* with functions expanded */
+#define MAX_NODES (1 << 22) /* with functions expanded, bodies included */
 #define MAX_VALUES (1 << 26)
+#define MAX_GRAPHS (1 << 14)
 
 struct call {
     const struct pt_onnx_function *fn;
@@ -75,14 +77,14 @@ static int capture(struct scope *s, struct pt_str name, int outer, int *id)
     g->values[*id].constant = from->constant;
     if (!from->constant) {
         struct pt_node *n = s->owner;
-        int have = g->input_count - g->own_input_count, room = have ? have : 0;
+        int have = g->input_count - g->own_input_count;
         if ((have & (have - 1)) == 0) { /* doubled at each power of two */
             int *inputs = pt_graph_alloc(g, (size_t)(g->own_input_count + 2 * have + 1) * sizeof *inputs, s->err);
             int *captures = pt_graph_alloc(g, (size_t)(2 * have + 1) * sizeof *captures, s->err);
             if (!inputs || !captures)
                 return s->err->code;
             memcpy(inputs, g->inputs, (size_t)g->input_count * sizeof *inputs);
-            if (room)
+            if (have)
                 memcpy(captures, g->captures, (size_t)have * sizeof *captures);
             g->inputs = inputs;
             g->captures = captures;
@@ -320,7 +322,7 @@ static int define_nodes(struct scope *s, const struct pt_onnx_node *nodes, size_
         int at = is_call ? -1 - calls : pt_graph_add_node(s->g, s->err);
         if (at < 0 && !is_call)
             return at;
-        if (at > MAX_NODES)
+        if (++s->root->node_total > MAX_NODES)
             return pt_fail(s->err, PT_ELIMIT, "the graph has more than %d nodes", MAX_NODES);
         b->at[i] = at;
         int rc = init_node(s, is_call ? &b->calls[calls++] : &s->g->nodes[at], &nodes[i], is_call, is_call ? -1 : at);
@@ -540,16 +542,26 @@ static size_t arena_cap(size_t len)
     return cap;
 }
 
+/* All graphs together take what one may: functions can make many bodies of a few bytes. */
+static size_t body_cap(const struct pt_graph *root)
+{
+    size_t used = root->arena.used_bytes + root->body_bytes, left = root->arena.cap_bytes > used ? root->arena.cap_bytes - used : 0;
+    return left < BODY_FLOOR ? BODY_FLOOR : left;
+}
+
 static int build_body(struct scope *outer, struct pt_node *owner, int *owner_room, const struct pt_onnx_graph *og, struct pt_graph **out)
 {
-    struct pt_graph *g = pt_calloc(1, sizeof *g), *parent = outer->g;
+    struct pt_graph *parent = outer->g, *root = outer->root;
+    if (root->graph_count == MAX_GRAPHS)
+        return pt_fail(outer->err, PT_ELIMIT, "the model has more than %d graphs in attributes", MAX_GRAPHS);
+    struct pt_graph *g = pt_calloc(1, sizeof *g);
     if (!g)
         return pt_fail(outer->err, PT_ENOMEM, "out of memory for a graph");
-    pt_arena_init(&g->arena, arena_cap(outer->src->len));
+    pt_arena_init(&g->arena, body_cap(root));
     pt_consts_init(&g->consts, outer->src->const_cap);
     g->next_body = parent->first_body;
     parent->first_body = g;
-    g->index = outer->root->graph_count++;
+    g->index = root->graph_count++;
     *out = g;
     struct scope s = {.g = g,
                       .root = outer->root,
@@ -561,7 +573,9 @@ static int build_body(struct scope *outer, struct pt_node *owner, int *owner_roo
                       .call = outer->call,
                       .src = outer->src,
                       .err = outer->err};
-    return build(&s, og);
+    int rc = build(&s, og);
+    root->body_bytes += g->arena.used_bytes;
+    return rc;
 }
 
 int pt_graph_init(struct pt_graph *g, const struct pt_graph_source *src, struct pt_err *err)

@@ -65,7 +65,8 @@ struct pt_graph {
     int *captures;                                /* of a body: which input of the node each capture is */
     struct pt_graph *first_body, *next_body;      /* every graph made for a node of this one, alive or not; the next of the same parent */
     int index;                                    /* 0: the model's graph, then bodies as they were made */
-    int graph_count;                              /* of the model's graph: with all bodies, at any depth */
+    int graph_count, node_total;                  /* of the model's graph: with all bodies, at any depth */
+    size_t body_bytes;                            /* of the model's graph: what all bodies took to be built */
     struct pt_onnx_files files;
 };
 

@@ -2,7 +2,7 @@
  *
  * optional.c: Optional, OptionalHasElement and OptionalGetElement. From version 18 on the last two also take a tensor or sequence as it is.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 static int optional_infer(struct pt_op_ctx *c)
 {
@@ -62,8 +62,14 @@ static int get_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_op_optional = {
-    .type = "Optional", .since = {15}, .min_in = 0, .max_in = 1, .max_out = 1, .types = {UINT32_MAX}, .infer = optional_infer, .run = optional_run};
+const struct pt_op pt_op_optional = {.type = "Optional",
+                                     .since = {15},
+                                     .min_in = 0,
+                                     .max_in = 1,
+                                     .max_out = 1,
+                                     .types = {PT_TS_ANY | PT_T(PT_SEQUENCE)},
+                                     .infer = optional_infer,
+                                     .run = optional_run};
 const struct pt_op pt_op_optional_has_element = {.type = "OptionalHasElement",
                                                  .since = {15, 18},
                                                  .min_in = 0,

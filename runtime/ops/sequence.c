@@ -3,10 +3,10 @@
  * sequence.c: the operators that make sequences and look into them.
  *
  * A sequence is never changed. Tensors that go in are copied to the heap of the run; from then on their descriptors are shared by every sequence
- * that has them. Appending, which loops do, takes no copy of the list either: a list has room behind its end, and whoever appends to the sequence
+ * that has them. Items are tensors, never sequences, so that values do not nest deeper than a model's types say. Appending, which loops do, takes no copy of the list either: a list has room behind its end, and whoever appends to the sequence
  * that reaches that end uses it; the shorter sequences that share the list do not see it.
  */
-#include "runtime/ops/op.h"
+#include "runtime/ops/types.h"
 
 struct pt_sequence_store {
     size_t used, room; /* items */
@@ -359,7 +359,7 @@ const struct pt_op pt_op_sequence_construct = {.type = "SequenceConstruct",
                                                .min_in = 1,
                                                .max_in = PT_OP_VARIADIC,
                                                .max_out = 1,
-                                               .types = {UINT32_MAX},
+                                               .types = {PT_TS_ANY},
                                                .flags = PT_OP_SAME_TYPE,
                                                .infer = infer_sequence,
                                                .run = construct_run};
@@ -381,7 +381,7 @@ const struct pt_op pt_op_sequence_insert = {.type = "SequenceInsert",
                                             .min_in = 2,
                                             .max_in = 3,
                                             .max_out = 1,
-                                            .types = {SEQUENCE, UINT32_MAX, PT_TS_INDEX},
+                                            .types = {SEQUENCE, PT_TS_ANY, PT_TS_INDEX},
                                             .infer = infer_sequence,
                                             .run = insert_run};
 const struct pt_op pt_op_sequence_erase = {.type = "SequenceErase",

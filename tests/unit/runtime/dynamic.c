@@ -249,6 +249,13 @@ static void function_mistakes(void **state)
         n += (size_t)snprintf(text + n, sizeof text - n, "function F%d(a) -> c\nb = com.foo::F%d(a)\nc = com.foo::F%d(b)\nend\n", i, i + 1, i + 1);
     snprintf(text + n, sizeof text - n, "function F40(a) -> b\nb = Neg(a)\nend\nin x f32[1]\ny = com.foo::F0(x)\nout y\n");
     test_fails(text, NULL, "the graph needs more than");
+    /* the same with a body in each */
+    n = (size_t)snprintf(text, sizeof text, "graph t\nz = Neg(a)\nout z\nend\n");
+    for (int i = 0; i < 20; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "function F%d(a, k) -> c\nb = com.foo::F%d(a,k)\nd = com.foo::F%d(b,k)\nc = If(k) then_branch=@t else_branch=@t\nend\n", i,
+                              i + 1, i + 1);
+    snprintf(text + n, sizeof text - n, "function F20(a, k) -> b\nb = Neg(a)\nend\nin x f32[1]\nin k b[]\ny = com.foo::F0(x,k)\nout y\n");
+    test_fails(text, NULL, "more than");
 }
 
 /* --- sequences and optionals --------------------------------------------------------------------------------------------------------- */
@@ -286,6 +293,17 @@ static void optionals(void **state)
     test_run("opset 18\nin x f32[2]\nh = OptionalHasElement(x)\ng = OptionalGetElement(x)\nn = OptionalHasElement()\nout h\nout g\nout n\n", TEXTS("f32[2]:1,2"),
              TEXTS("b[]:1", "f32[2]:1,2", "b[]:0"));
     test_fails("o = Optional()\nout o\n", NULL, "neither an input nor attribute 'type' says what it would hold");
+}
+
+/* What iterations leave behind is swept: a thousand times 128 KiB would not fit into the 64 MiB that test_run gives. */
+static void sweeps_loops(void **state)
+{
+    (void)state;
+    test_run("graph body\nin i i64[]\nin go b[]\nin s seq:f32[]\nin t s[1]\nbig = Expand(one,size)\nw = SequenceInsert(s,big)\nfirst = SequenceErase(w,zero)\nu = StringConcat(t,t)\n"
+             "k = SequenceAt(first,zero)\nm = ReduceMax(k) keepdims=0\nout go\nout first\nout t\nout m\nout u\nend\nopset 20\nconst one f32[1]:1\nconst size i64[1]:32768\n"
+             "const zero i64[]:0\nin n i64[]\nin t s[1]\ne = SequenceEmpty()\nb = SequenceInsert(e,one)\nc = SequenceInsert(b,one)\np,q,r,v = Loop(n,,c,t) body=@body\n"
+             "l = SequenceLength(p)\nx = SequenceAt(p,zero)\ny = ReduceSum(x)\nsum = ReduceSum(r)\nd = Shape(v)\nout l\nout y\nout sum\nout d\nout q\n",
+             TEXTS("i64[]:1000", "s[1]:ab"), TEXTS("i64[]:2", "f32[1]:32768", "f32[1]:1000", "i64[2]:1000,1", "s[1]:ab"));
 }
 
 /* What a caller lends for one execution may not be in what it gets. */
@@ -393,6 +411,7 @@ int main(void)
         cmocka_unit_test(ifs),             cmocka_unit_test(loops),          cmocka_unit_test(scans),
         cmocka_unit_test(cancels_loops),   cmocka_unit_test(functions),      cmocka_unit_test(function_mistakes),
         cmocka_unit_test(sequences),       cmocka_unit_test(optionals),      cmocka_unit_test(lends_sequences),
+        cmocka_unit_test(sweeps_loops),
         cmocka_unit_test(sparse),          cmocka_unit_test(survives_failing_allocations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
