@@ -261,7 +261,7 @@ def losses(rng, name, version, t):
 def cast(rng, name, version, t):
     schema = onnx.defs.get_schema(name, version, "")
     allowed = next(c.allowed_type_strs for c in schema.type_constraints if c.type_param_str == "T2")
-    to = str(rng.choice(sorted(a[7:-1] for a in allowed if a[7:-1] in TYPES and a != "tensor(string)")))
+    to = str(rng.choice(sorted(a[7:-1] for a in allowed if a[7:-1] in TYPES and a not in ("tensor(string)", f"tensor({t})"))))
     low = 0 if to.startswith("u") else None
     x = values(rng, t, shape(rng), low=low, special=to in REAL or to in F8)
     if t == "string":
@@ -376,8 +376,16 @@ def model_of(name, version, inputs, attributes, outs):
 
 
 def modern(name, version, inputs, attributes):
-    """What a node of before opset 7 means, said in opset 7 or later: engines dropped the old versions."""
-    newer = {"Equal": 11, "Pow": 7}.get(name, 7)
+    """What a node of an old version means, said in a version that engines have kept; None when it needs no translation."""
+    if name == "Cast" and version < 6:
+        return name, 9, inputs, {"to": int(getattr(TensorProto, attributes["to"]))}
+    if name == "BatchNormalization" and version < 7:
+        return name, 9, inputs, {"epsilon": attributes["epsilon"]}
+    if name == "Clip" and version < 6:
+        return name, 6, inputs, attributes
+    if name == "DequantizeLinear" and version < 19:
+        return name, 19, inputs, attributes
+    newer = 11 if name == "Equal" else 7
     if version >= 7 or name not in ("Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Equal", "Less", "Greater", "PRelu"):
         return None
     x, y = inputs
