@@ -88,7 +88,7 @@ int pt_lower_conv(struct pt_lower *l)
     const struct pt_slot *x = pt_lower_slot(l, pt_lower_in(l, 0)), *w = pt_lower_slot(l, pt_lower_in(l, 1));
     const struct pt_slot *y = pt_lower_slot(l, pt_lower_out(l, 0));
     if (!is_image(&x->t) || w->place != PT_PLACE_CONST || pt_tensor_count(&w->t) == 0 || pt_tensor_count(&y->t) == 0 || pt_tensor_count(&x->t) == 0)
-        return 0;
+        return pt_lower_conv_columns(l);
     struct conv_step *p = pt_lower_alloc(l, sizeof *p);
     if (!p)
         return PT_ENOMEM;

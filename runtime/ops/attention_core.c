@@ -129,6 +129,17 @@ static void kernel_result(const struct job *j)
 
 /* Rows are (head, query) of the block. */
 #define PLAIN(T, s)                                                                                                                                  \
+    static T dot_##s(const T *a, const T *b, int64_t n)                                                                                              \
+    {                                                                                                                                                \
+        T sum[8] = {0};                                                                                                                              \
+        int64_t d = 0;                                                                                                                               \
+        for (; d + 8 <= n; d += 8)                                                                                                                   \
+            for (int k = 0; k < 8; k++)                                                                                                              \
+                sum[k] += a[d + k] * b[d + k];                                                                                                       \
+        for (; d < n; d++)                                                                                                                           \
+            sum[0] += a[d] * b[d];                                                                                                                   \
+        return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));                                                    \
+    }                                                                                                                                                \
     static void plain_scores_##s(void *arg, size_t begin, size_t end)                                                                                \
     {                                                                                                                                                \
         const struct job *j = arg;                                                                                                                   \
@@ -138,12 +149,8 @@ static void kernel_result(const struct job *j)
             const T *q = (const T *)a->q.data + offset(&a->q, j->b, h, j->first + r % j->rows);                                                      \
             const T *k = (const T *)a->k.data + offset(&a->k, j->b, kh, 0);                                                                          \
             T *out = (T *)(void *)j->scores + r * a->kv_len;                                                                                         \
-            for (int64_t i = 0; i < a->kv_len; i++, k += a->k.stride[2]) {                                                                           \
-                T sum[8] = {0};                                                                                                                      \
-                for (int64_t d = 0; d < a->width; d++)                                                                                               \
-                    sum[d % 8] += q[d] * k[d];                                                                                                       \
-                out[i] = (T)a->scale * (((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7])));                          \
-            }                                                                                                                                        \
+            for (int64_t i = 0; i < a->kv_len; i++, k += a->k.stride[2])                                                                             \
+                out[i] = (T)a->scale * dot_##s(q, k, a->width);                                                                                      \
         }                                                                                                                                            \
     }                                                                                                                                                \
     static void plain_result_##s(void *arg, size_t begin, size_t end)                                                                                \

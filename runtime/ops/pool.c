@@ -71,7 +71,7 @@ struct fold {
     const struct pt_tensor *x;
     int64_t base, best;
     double value, taps;
-    int64_t p;
+    float p;
 };
 
 static void fold_max(void *arg, int64_t offset)
@@ -179,15 +179,22 @@ static int average_pool_run(struct pt_op_ctx *c)
     return pool_walk(c, fold_sum, finish_average, 0);
 }
 
+/* The exponent; opset 1 has it as a float. */
+static int read_p(struct pt_op_ctx *c, struct pt_pool_params *p)
+{
+    int64_t whole = 2;
+    int rc = c->node->version < 2 ? pt_attr_float(c, "p", 2, &p->p) : pt_attr_int(c, "p", 2, 1, INT32_MAX, &whole);
+    if (rc == PT_OK && c->node->version >= 2)
+        p->p = (float)whole;
+    if (rc == PT_OK && !(p->p > 0))
+        rc = pt_op_fail(c, PT_EINVAL, "attribute 'p' = %g is not positive", (double)p->p);
+    return rc;
+}
+
 static int lp_pool_infer(struct pt_op_ctx *c)
 {
-    struct pt_pool_params *p = c->params;
-    int rc = pt_attr_int(c, "p", 2, 1, INT32_MAX, &p->p);
-    if (rc < 0)
-        return rc;
-    if (c->node->version < 2)
-        return pt_op_fail(c, PT_EUNSUPPORTED, "LpPool of opset 1 is not supported");
-    return pool_infer(c);
+    int rc = read_p(c, c->params);
+    return rc < 0 ? rc : pool_infer(c);
 }
 
 static int lp_pool_run(struct pt_op_ctx *c)
@@ -216,10 +223,7 @@ static int global_pool_infer(struct pt_op_ctx *c)
 
 static int global_lp_pool_infer(struct pt_op_ctx *c)
 {
-    struct pt_pool_params *p = c->params;
-    if (c->node->version < 2)
-        return pt_op_fail(c, PT_EUNSUPPORTED, "GlobalLpPool of opset 1 is not supported");
-    int rc = pt_attr_int(c, "p", 2, 1, INT32_MAX, &p->p);
+    int rc = read_p(c, c->params);
     return rc < 0 ? rc : global_pool_infer(c);
 }
 

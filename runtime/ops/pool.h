@@ -9,7 +9,8 @@
 
 struct pt_pool_params {
     struct pt_window w;
-    int64_t count_include_pad, storage_order, p;
+    int64_t count_include_pad, storage_order;
+    float p; /* LpPool */
 };
 
 /* Reads the attributes, fills p for pooling x, and sets outputs 0 and 1. */

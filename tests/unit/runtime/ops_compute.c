@@ -50,6 +50,9 @@ static void pools(void **state)
     test_op(11, "AveragePool", "kernel_shape=[2] strides=[2] ceil_mode=1", "f32[1,1,3]:1,2,3", "f32[1,1,2]:1.5,3");
     test_op(1, "GlobalAveragePool", "", IMAGE, "f32[1,1,1,1]:5");
     test_op(1, "GlobalMaxPool", "", IMAGE, "f32[1,1,1,1]:9");
+    test_op(1, "LpPool", "kernel_shape=[2] p=1.0", "f32[1,1,2]:3,-4", "f32[1,1,1]:7");
+    test_op(1, "GlobalLpPool", "", "f32[1,1,2]:3,-4", "f32[1,1,1]:5");
+    test_op_fails(1, "GlobalLpPool", "p=0.0", "f32[1,1,2]:3,-4", "'p' = 0 is not positive");
     test_op(11, "LpPool", "kernel_shape=[2]", "f32[1,1,2]:3,4", "f32[1,1,1]:5");
     test_op_fails(12, "MaxPool", "", IMAGE, "'kernel_shape' has 0 values");
     test_op_fails(12, "MaxPool", "kernel_shape=[2]", IMAGE, "'kernel_shape' has 1 values, needs 2");
