@@ -6,21 +6,27 @@
 
 #include "runtime/ops/unicode.h"
 
-/* The states that the automaton is in: a list of SET and MATCH instructions, and per instruction whether it was visited in this step. */
+/* The states that the automaton is in: SET and MATCH instructions, the preferred ones first, and where in the text each began. */
+struct state {
+    int32_t inst;
+    size_t begin;
+};
 struct states {
-    int32_t *list, count;
+    struct state *list;
+    int32_t count;
 };
 
 struct matcher {
     const struct pt_regex *re;
+    struct pt_str text;
     struct states now, next;
     int32_t *stack;
-    uint32_t *seen, step; /* seen[i] == step: visited */
+    uint32_t *seen, step; /* seen[i] == step: instruction i was visited in this step */
 };
 
 size_t pt_regex_work_bytes(const struct pt_regex *re)
 {
-    return (size_t)re->inst_count * 4 * sizeof(int32_t) + (size_t)re->inst_count * sizeof(int32_t) + 64;
+    return (size_t)re->inst_count * (2 * sizeof(struct state) + 3 * sizeof(int32_t)) + 64;
 }
 
 static bool in_ranges(const struct pt_regex *re, const struct pt_regex_set *s, uint32_t code)
@@ -70,7 +76,7 @@ static bool holds(enum pt_regex_assert what, uint32_t before, uint32_t behind)
 }
 
 /* Adds what can be reached from instruction `at` without reading anything. */
-static void add(struct matcher *m, struct states *to, int32_t at, uint32_t before, uint32_t behind)
+static void add(struct matcher *m, struct states *to, int32_t at, size_t begin, uint32_t before, uint32_t behind)
 {
     int32_t depth = 0;
     for (m->stack[depth++] = at; depth;) {
@@ -92,7 +98,7 @@ static void add(struct matcher *m, struct states *to, int32_t at, uint32_t befor
                 m->stack[depth++] = i + 1;
             break;
         default:
-            to->list[to->count++] = i;
+            to->list[to->count++] = (struct state){i, begin};
         }
     }
 }
@@ -103,35 +109,95 @@ static uint32_t code_at(struct pt_str text, size_t at, size_t *used)
     return at < text.len ? pt_utf8_next(text.p + at, text.len - at, used) : NONE;
 }
 
+static struct matcher matcher_of(const struct pt_regex *re, struct pt_str text, void *work)
+{
+    int32_t n = re->inst_count;
+    struct matcher m = {.re = re, .text = text, .now.list = work, .step = 1};
+    m.next.list = m.now.list + n;
+    m.stack = (int32_t *)(void *)(m.next.list + n); /* each instruction is taken off it once and puts two on it at most */
+    m.seen = (uint32_t *)m.stack + 2 * n;
+    memset(m.seen, 0, (size_t)n * sizeof *m.seen);
+    return m;
+}
+
+/* From the states now, past `code` and before `behind`, into the next ones. */
+static void step(struct matcher *m, uint32_t code, uint32_t behind)
+{
+    m->step++;
+    m->next.count = 0;
+    for (int32_t i = 0; i < m->now.count; i++) {
+        const struct pt_regex_inst *in = &m->re->insts[m->now.list[i].inst];
+        if (in->op == PT_RE_SET && in_set(m->re, in->x, code))
+            add(m, &m->next, m->now.list[i].inst + 1, m->now.list[i].begin, code, behind);
+    }
+    struct states swap = m->now;
+    m->now = m->next;
+    m->next = swap;
+}
+
+/* The preferred state that has matched, or NULL; those behind it are not wanted any more. */
+static const struct state *matched(struct matcher *m)
+{
+    for (int32_t i = 0; i < m->now.count; i++)
+        if (m->re->insts[m->now.list[i].inst].op == PT_RE_MATCH) {
+            m->now.count = i;
+            return &m->now.list[i];
+        }
+    return NULL;
+}
+
 bool pt_regex_full_match(const struct pt_regex *re, struct pt_str text, void *work)
 {
-    int32_t *room = work, n = re->inst_count;
-    struct matcher m = {.re = re, .now.list = room, .next.list = room + n, .stack = room + 2 * n, .seen = (uint32_t *)(room + 4 * n)};
+    struct matcher m = matcher_of(re, text, work);
     size_t at = 0, used, behind_used;
-    memset(m.seen, 0, (size_t)n * sizeof *m.seen);
-    m.step = 1;
     uint32_t code = code_at(text, 0, &used);
-    add(&m, &m.now, 0, NONE, code);
+    add(&m, &m.now, 0, 0, NONE, code);
     while (code != NONE && m.now.count) {
         uint32_t behind = code_at(text, at + used, &behind_used);
-        m.step++;
-        m.next.count = 0;
-        for (int32_t i = 0; i < m.now.count; i++) {
-            const struct pt_regex_inst *in = &re->insts[m.now.list[i]];
-            if (in->op == PT_RE_SET && in_set(re, in->x, code))
-                add(&m, &m.next, m.now.list[i] + 1, code, behind);
-        }
-        struct states swap = m.now;
-        m.now = m.next;
-        m.next = swap;
+        step(&m, code, behind);
         at += used;
         used = behind_used;
         code = behind;
     }
-    for (int32_t i = 0; i < m.now.count; i++)
-        if (re->insts[m.now.list[i]].op == PT_RE_MATCH)
-            return true;
-    return false;
+    return matched(&m) != NULL;
+}
+
+/* The code point that ends at byte `at`. */
+static uint32_t code_before(struct pt_str text, size_t at)
+{
+    size_t begin = at, used;
+    if (at == 0)
+        return NONE;
+    while (begin > 0 && at - begin < 4 && ((uint8_t)text.p[--begin] & 0xc0) == 0x80)
+        continue;
+    return pt_utf8_next(text.p + begin, at - begin, &used);
+}
+
+bool pt_regex_find(const struct pt_regex *re, struct pt_str text, size_t from, void *work, size_t *begin, size_t *end)
+{
+    struct matcher m = matcher_of(re, text, work);
+    size_t at = from, used;
+    uint32_t before = code_before(text, from), code = code_at(text, from, &used);
+    bool found = false;
+    for (;;) {
+        if (!found) /* a match may begin here too, if none began before */
+            add(&m, &m.now, 0, at, before, code);
+        const struct state *s = matched(&m);
+        if (s) {
+            found = true;
+            *begin = s->begin;
+            *end = at;
+        }
+        if (code == NONE || (found && m.now.count == 0))
+            return found;
+        size_t behind_used;
+        uint32_t behind = code_at(text, at + used, &behind_used);
+        step(&m, code, behind);
+        at += used;
+        used = behind_used;
+        before = code;
+        code = behind;
+    }
 }
 
 /* --- RegexFullMatch ------------------------------------------------------------------------------------------------------------------------ */

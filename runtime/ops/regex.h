@@ -4,7 +4,7 @@
  *
  * A pattern becomes a nondeterministic automaton (Thompson 1968), which is run by following all of its states at once, so that no pattern makes
  * it slow. Understood: literals, ., classes with ranges, \d \w \s and POSIX names, groups (captured ones are groups like others), alternatives,
- * * + ? {n,m} and their lazy forms (which match the same texts), ^ $ \A \z \b \B, \Q..\E, flags i m s U, code points \x{..}. Refused by name: \C and
+ * * + ? {n,m} and their lazy forms, ^ $ \A \z \b \B, \Q..\E, flags i m s U, code points \x{..}. Refused by name: \C and
  * \p{..}. Text and pattern are UTF-8; a bad byte of the text matches nothing.
  */
 #ifndef PT_RUNTIME_OPS_REGEX_H
@@ -38,9 +38,11 @@ struct pt_regex {
 /* For prepare: the program lives as long as the graph. */
 int pt_regex_make(struct pt_op_ctx *c, struct pt_str pattern, struct pt_regex *re);
 
-/* Bytes that pt_regex_full_match needs to work in. */
+/* Bytes that the functions below need to work in. */
 size_t pt_regex_work_bytes(const struct pt_regex *re);
 /* Does the pattern match all of the text? */
 bool pt_regex_full_match(const struct pt_regex *re, struct pt_str text, void *work);
+/* The first match at or behind byte `from`, and of those the one that the pattern prefers, as Perl has it. */
+bool pt_regex_find(const struct pt_regex *re, struct pt_str text, size_t from, void *work, size_t *begin, size_t *end);
 
 #endif

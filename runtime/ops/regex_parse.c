@@ -18,6 +18,7 @@ struct tree {
     enum kind kind;
     int32_t value;       /* SET: which; ASSERT: which */
     int32_t child, next; /* nodes or -1 */
+    bool lazy;
     int32_t min, max;    /* REPEAT; max -1: no end */
 };
 
@@ -448,7 +449,7 @@ static int32_t take_repeated(struct parser *p)
         return node;
     if (min > MOST_REPEAT || max > MOST_REPEAT || (max >= 0 && max < min))
         return bad(p, "bad number of repetitions");
-    take(p, "?"); /* a lazy one matches the same texts */
+    bool lazy = take(p, "?") != ((p->flags & UNGREEDY) != 0);
     if (take_repeat(p, &(int32_t){0}, &(int32_t){0}))
         return bad(p, "repetition of a repetition");
     int32_t repeat = add_node(p, REPEAT, 0);
@@ -456,6 +457,7 @@ static int32_t take_repeated(struct parser *p)
         p->nodes[repeat].child = node;
         p->nodes[repeat].min = min;
         p->nodes[repeat].max = max;
+        p->nodes[repeat].lazy = lazy;
     }
     return repeat;
 }
@@ -527,6 +529,14 @@ static int write_alternatives(struct parser *p, int32_t node)
     return PT_OK;
 }
 
+/* A split at `at`, complete: into the child behind it, or past it to the end of the program; the first is preferred unless it is lazy. */
+static void aim(struct parser *p, int32_t at, bool lazy)
+{
+    int32_t child = at + 1, past = p->re.inst_count;
+    p->re.insts[at].x = lazy ? past : child;
+    p->re.insts[at].y = lazy ? child : past;
+}
+
 static int write_repeat(struct parser *p, const struct tree t)
 {
     int32_t rc = PT_OK, first = -1;
@@ -535,14 +545,14 @@ static int write_repeat(struct parser *p, const struct tree t)
     if (rc < 0)
         return rc;
     if (t.max < 0) { /* split -> child -> back */
-        int32_t split = emit(p, PT_RE_SPLIT, p->re.inst_count + 1, -1);
+        int32_t split = emit(p, PT_RE_SPLIT, 0, 0);
         if (split < 0 || (rc = write_node(p, t.child)) < 0 || (rc = emit(p, PT_RE_JUMP, split, 0)) < 0)
             return split < 0 ? split : rc;
-        p->re.insts[split].y = p->re.inst_count;
+        aim(p, split, t.lazy);
         return PT_OK;
     }
     for (int32_t i = t.min; i < t.max; i++) { /* nested options, all ending in one place; linked through y until it is known */
-        if ((rc = emit(p, PT_RE_SPLIT, p->re.inst_count + 1, first)) < 0)
+        if ((rc = emit(p, PT_RE_SPLIT, 0, first)) < 0)
             return rc;
         first = rc;
         if ((rc = write_node(p, t.child)) < 0)
@@ -550,7 +560,7 @@ static int write_repeat(struct parser *p, const struct tree t)
     }
     for (int32_t next; first >= 0; first = next) {
         next = p->re.insts[first].y;
-        p->re.insts[first].y = p->re.inst_count;
+        aim(p, first, t.lazy);
     }
     return PT_OK;
 }

@@ -96,6 +96,7 @@ set(PT_OPS_SOURCES
   ops/table.c
   ops/tensor_scatter.c
   ops/tfidf.c
+  ops/tokenizer.c
   ops/topk.c
   ops/training.c
   ops/transpose.c
