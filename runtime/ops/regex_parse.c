@@ -19,7 +19,7 @@ struct tree {
     int32_t value;       /* SET: which; ASSERT: which */
     int32_t child, next; /* nodes or -1 */
     bool lazy;
-    int32_t min, max;    /* REPEAT; max -1: no end */
+    int32_t min, max; /* REPEAT; max -1: no end */
 };
 
 enum { FOLD = 1, MULTI = 2, DOTALL = 4, UNGREEDY = 8 };

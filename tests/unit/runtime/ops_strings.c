@@ -149,6 +149,20 @@ static void tfidf(void **state)
                   "0 to 9 of 1 words are no 1-grams");
 }
 
+#define MS "com.microsoft::"
+
+static void tokenizes(void **state)
+{
+    (void)state;
+    test_op(1, MS "Tokenizer", "tokenexp='[a-z]+' mincharnum=2 pad_value='#' mark=0", "!s[2]:ab c def,x", "s[2,2]:ab,def,#,#");
+    test_op(1, MS "Tokenizer", "separators=[' ','[.;]'] pad_value='' mark=1", "!s[1,1]:a b;c.", "s[1,1,5]:\x02,a,b,c,\x03");
+    test_op(1, MS "Tokenizer", "separators=[''] pad_value='-'", "!s[2]:éa,", "s[2,2]:é,a,-,-");
+    test_op(1, MS "Tokenizer", "tokenexp='a+?|b*' pad_value='-' stopwords=['bb']", "!s[1]:aabbxbbb", "s[1,3]:a,a,bbb");
+    test_op(1, MS "Tokenizer", "tokenexp='\\bx' pad_value='-'", "!s[1]:x xx", "s[1,2]:x,x");
+    test_op_fails(1, MS "Tokenizer", "tokenexp='a'", "s[1]:a", "'pad_value' is missing");
+    test_op_fails(1, MS "Tokenizer", "pad_value=''", "s[1]:a", "needs one of the attributes tokenexp");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -157,6 +171,7 @@ int main(void)
         cmocka_unit_test(maps_case),
         cmocka_unit_test(matches),
         cmocka_unit_test(tfidf),
+        cmocka_unit_test(tokenizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
