@@ -62,6 +62,7 @@
 #define PT_CONFIG_SERVING "serving"                             /* {port, grpcPort, metricsPort, timeoutMs} */
 #define PT_CONFIG_RUNTIME "runtime"                             /* {threads, concurrency, queue, maxWaitMs, priorityLevels} */
 #define PT_CONFIG_BATCHING "batching"                           /* {maxSize, maxDelayUs, preferredSizes, sizes (text: "4, 8")} */
+#define PT_CONFIG_REPOSITORY "repository"                       /* {path, control, load, versions, pollMs, memoryBytes}; not in pods */
 #define PT_CONFIG_DRAIN "drain"                                 /* {timeoutMs} */
 #define PT_CONFIG_REPORT "report"                               /* {url, ca (PEM), tokenFile, intervalMs}; absent: no reports */
 

@@ -13,12 +13,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char help[] =
-    "usage: pintle serve MODEL.onnx|URL [--name N] [--port 8080] [--grpc-port N] [--metrics-port 8082] [OPTION...]\n"
+    "usage: pintle serve MODEL.onnx|URL|FOLDER [--name N] [--port 8080] [--grpc-port N] [--metrics-port 8082] [OPTION...]\n"
     "\n"
-    "Serves one model over HTTP (Open Inference Protocol) until SIGTERM or Ctrl-C. URL: https://..., http://... or file:///...\n"
+    "Serves until SIGTERM or Ctrl-C, over HTTP and gRPC: one model (a file, or https://, http://, s3://, oci:// or file:///), or all models of a\n"
+    "folder (NAME/VERSION/model.onnx and, if need be, NAME/config.pbtxt; or the versions of one model: VERSION/model.onnx).\n"
     "\n"
     "      --name NAME            name of the model in URLs (default: the file's, without its ending)\n"
     "      --model-version V      its version (default 1)\n"
@@ -29,6 +31,17 @@ static const char help[] =
     "      --threads N            CPUs to use (default 0: the limit of this process)\n"
     "      --concurrency N        requests in flight (default 8)\n"
     "      --queue N              requests that wait beyond those before new ones get 429 (default 256)\n"
+    "      --max-wait-ms MS       a request that cannot be expected to begin within this gets 429 too (default 1000; 0: any may wait)\n"
+    "      --batch-size N         join requests into runs of up to N rows (default 1: each runs alone)\n"
+    "      --batch-delay-us US    let a request wait so long for others to join (default 0)\n"
+    "      --batch-preferred L    numbers of rows that need not wait, such as 4,8\n"
+    "      --batch-sizes L        numbers of rows that a run may have: it is filled up to the next of them\n"
+    "      --priority-levels N    requests have a parameter \"priority\" from 1, the highest, to N (default 0: they have none)\n"
+    "      --model-control C      of a folder: poll (default), none (looked at once) or explicit (clients load and unload)\n"
+    "      --load-model L         with explicit: names of models to begin with\n"
+    "      --versions V           latest (default), latest:N, all, or numbers such as 1,3; unless config.pbtxt says\n"
+    "      --poll-ms MS           with poll: how often the folder is looked at (default 2000)\n"
+    "      --memory-budget BYTES  of a folder: models used longest ago are unloaded, and come back on demand (default 0: no limit)\n"
     "      --timeout-ms MS        longest time of a request, waiting included (default 60000)\n"
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n";
@@ -46,6 +59,17 @@ static const struct {
     {"threads", PT_CONFIG_RUNTIME, "threads"},
     {"concurrency", PT_CONFIG_RUNTIME, "concurrency"},
     {"queue", PT_CONFIG_RUNTIME, "queue"},
+    {"max-wait-ms", PT_CONFIG_RUNTIME, "maxWaitMs"},
+    {"priority-levels", PT_CONFIG_RUNTIME, "priorityLevels"},
+    {"batch-size", PT_CONFIG_BATCHING, "maxSize"},
+    {"batch-delay-us", PT_CONFIG_BATCHING, "maxDelayUs"},
+    {"batch-preferred", PT_CONFIG_BATCHING, "preferredSizes"},
+    {"batch-sizes", PT_CONFIG_BATCHING, "sizes"},
+    {"model-control", PT_CONFIG_REPOSITORY, "control"},
+    {"load-model", PT_CONFIG_REPOSITORY, "load"},
+    {"versions", PT_CONFIG_REPOSITORY, "versions"},
+    {"poll-ms", PT_CONFIG_REPOSITORY, "pollMs"},
+    {"memory-budget", PT_CONFIG_REPOSITORY, "memoryBytes"},
     {"timeout-ms", PT_CONFIG_SERVING, "timeoutMs"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
@@ -80,6 +104,12 @@ static int parse(int argc, char **argv, struct arguments *a, struct pt_config *c
     return 0;
 }
 
+static bool is_folder(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 /* "models/digits.onnx" -> model.uri file:///.../models/digits.onnx; the name "digits", unless one was given. */
 static int set_model(struct pt_config *c, const char *model, struct pt_err *err)
 {
@@ -91,9 +121,11 @@ static int set_model(struct pt_config *c, const char *model, struct pt_err *err)
         real = realpath(model, NULL);
         if (!real)
             return pt_fail(err, errno == ENOENT ? PT_ENOTFOUND : PT_EIO, "%s: %s", model, strerror(errno));
-        pt_buf_printf(&uri, "file://%s", real);
+        pt_buf_printf(&uri, "%s%s", is_folder(real) ? "" : "file://", real);
         free(real);
     }
+    if (is_folder(model))
+        return pt_config_set(c, PT_CONFIG_REPOSITORY, "path", pt_buf_cstr(&uri), err);
     int rc = pt_config_set(c, PT_CONFIG_MODEL, "uri", pt_buf_cstr(&uri), err);
     if (rc < 0 || c->model.name)
         return rc;

@@ -27,14 +27,13 @@ struct member {
     int64_t min, max; /* of a number; max: most characters of a string */
     int64_t number;   /* defaults */
     const char *string;
-    bool required;
 };
 #define TEXT(field) .kind = STRING, .offset = offsetof(struct pt_config, field)
 #define WHOLE(field, least, most, otherwise)                                                                                                         \
     .kind = NUMBER, .offset = offsetof(struct pt_config, field), .min = least, .max = most, .number = otherwise
 static const struct member members[] = {
-    {PT_CONFIG_MODEL, "name", TEXT(model.name), .max = 253, .required = true},
-    {PT_CONFIG_MODEL, "uri", TEXT(model.uri), .max = 4096, .required = true},
+    {PT_CONFIG_MODEL, "name", TEXT(model.name), .max = 253},
+    {PT_CONFIG_MODEL, "uri", TEXT(model.uri), .max = 4096},
     {PT_CONFIG_MODEL, "version", TEXT(model.version), .max = 63, .string = "1"},
     {PT_CONFIG_MODEL, "format", TEXT(model.format), .max = 32, .string = "onnx"},
     {PT_CONFIG_MODEL, "digest", .kind = DIGEST, .offset = offsetof(struct pt_config, model.digest)},
@@ -51,6 +50,12 @@ static const struct member members[] = {
     {PT_CONFIG_BATCHING, "maxDelayUs", WHOLE(batching.max_delay_us, 0, 10000000, 0)},
     {PT_CONFIG_BATCHING, "preferredSizes", .kind = SIZES, .offset = offsetof(struct pt_config, batching.preferred)},
     {PT_CONFIG_BATCHING, "sizes", .kind = SIZES, .offset = offsetof(struct pt_config, batching.sizes)},
+    {PT_CONFIG_REPOSITORY, "path", TEXT(repository.path), .max = 4096},
+    {PT_CONFIG_REPOSITORY, "control", TEXT(repository.control), .max = 16, .string = "poll"},
+    {PT_CONFIG_REPOSITORY, "load", TEXT(repository.load), .max = 65536},
+    {PT_CONFIG_REPOSITORY, "versions", TEXT(repository.versions), .max = 1024},
+    {PT_CONFIG_REPOSITORY, "pollMs", WHOLE(repository.poll_ms, 10, 24 * HOUR_MS, 2000)},
+    {PT_CONFIG_REPOSITORY, "memoryBytes", WHOLE(repository.memory_bytes, 0, INT64_MAX, 0)},
     {PT_CONFIG_DRAIN, "timeoutMs", WHOLE(drain.timeout_ms, 0, HOUR_MS, 30000)},
     {PT_CONFIG_REPORT, "url", TEXT(report.url), .max = 4096},
     {PT_CONFIG_REPORT, "ca", TEXT(report.ca), .max = MAX_FILE},
@@ -251,14 +256,22 @@ static int check_uri(const char *uri, struct pt_err *err)
 /* What no single member says. */
 static int check(const struct pt_config *c, struct pt_err *err)
 {
-    for (const struct member *m = members; m < members + MEMBERS; m++)
-        if (m->required && !*(char **)field(c, m))
-            return pt_fail(err, PT_EINVAL, "%s.%s is missing", m->section, m->key);
+    bool folder = c->repository.path != NULL;
+    if (!folder && (!c->model.name || !c->model.uri))
+        return pt_fail(err, PT_EINVAL, "model.%s is missing", c->model.name ? "uri" : "name");
+    if (folder && (c->model.uri || c->model.has_digest))
+        return pt_fail(err, PT_EINVAL, "model.%s and repository.path exclude each other", c->model.uri ? "uri" : "digest");
+    if (folder && c->report.url)
+        return pt_fail(err, PT_EINVAL, "report.url: a folder of models is not reported");
+    if (strcmp(c->repository.control, "none") != 0 && strcmp(c->repository.control, "poll") != 0 && strcmp(c->repository.control, "explicit") != 0)
+        return pt_fail(err, PT_EINVAL, "repository.control: want none, poll or explicit, got \"%s\"", c->repository.control);
+    if (c->repository.load && strcmp(c->repository.control, "explicit") != 0)
+        return pt_fail(err, PT_EINVAL, "repository.load is for repository.control: explicit");
     if (strcmp(c->model.format, "onnx") != 0)
         return pt_fail(err, PT_EINVAL, "model.format: \"%s\" is not supported (onnx is)", c->model.format);
-    if (strchr(c->model.name, '/') || strchr(c->model.version, '/'))
+    if ((c->model.name && strchr(c->model.name, '/')) || strchr(c->model.version, '/'))
         return pt_fail(err, PT_EINVAL, "model.name and model.version may not contain \"/\": \"%s\", \"%s\"", c->model.name, c->model.version);
-    if (!pt_utf8_valid(pt_str(c->model.name)) || !pt_utf8_valid(pt_str(c->model.version)))
+    if ((c->model.name && !pt_utf8_valid(pt_str(c->model.name))) || !pt_utf8_valid(pt_str(c->model.version)))
         return pt_fail(err, PT_EINVAL, "model.name and model.version must be UTF-8");
     if (c->serving.port && c->serving.port == c->serving.metrics_port)
         return pt_fail(err, PT_EINVAL, "serving.port and serving.metricsPort are both %lld", (long long)c->serving.port);
@@ -267,7 +280,7 @@ static int check(const struct pt_config *c, struct pt_err *err)
     struct pt_str url = pt_str(c->report.url);
     if (url.p && !pt_str_starts(url, PT_STR("https://")) && !pt_str_starts(url, PT_STR("http://")))
         return pt_fail(err, PT_EINVAL, "report.url: want https://..., got \"%s\"", c->report.url);
-    return check_uri(c->model.uri, err);
+    return folder ? PT_OK : check_uri(c->model.uri, err);
 }
 
 int pt_config_check(const struct pt_config *c, const char *what, struct pt_err *err)
@@ -287,6 +300,23 @@ int pt_config_init(struct pt_config *c, struct pt_err *err)
         }
     }
     return PT_OK;
+}
+
+int pt_config_copy(struct pt_config *c, const struct pt_config *from, struct pt_err *err)
+{
+    bool complete = true;
+    *c = *from;
+    for (const struct member *m = members; m < members + MEMBERS; m++) {
+        char **place = field(c, m), *text = m->kind == STRING ? *place : NULL;
+        if (!text)
+            continue;
+        *place = complete ? pt_strdup(text) : NULL;
+        complete = complete && *place;
+    }
+    if (complete)
+        return PT_OK;
+    pt_config_finish(c);
+    return pt_fail(err, PT_ENOMEM, "configuration: out of memory");
 }
 
 void pt_config_finish(struct pt_config *c)

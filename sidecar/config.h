@@ -17,6 +17,7 @@ struct pt_config {
         char *name, *version, *uri, *format; /* never NULL after pt_config_check() */
         bool has_digest;
         uint8_t digest[32]; /* SHA-256 that the model's bytes must have */
+        bool copy;          /* not of the file: people may write into it while it is served */
     } model;
     struct {
         int64_t port, metrics_port; /* 0: any free one */
@@ -35,7 +36,16 @@ struct pt_config {
         int64_t max_delay_us; /* that a request waits for others */
         int64_t preferred[PT_MAX_SIZES]; /* rows that need not wait, ascending; 0 ends */
         int64_t sizes[PT_MAX_SIZES];     /* rows a run must have: it is filled up to the next of them; 0 ends */
+        bool optional;                   /* not of the file: a model whose requests cannot be joined is served without it */
     } batching;
+    struct {
+        char *path;           /* a folder of models, instead of model.uri; NULL: one model */
+        char *control;        /* none, poll, explicit */
+        char *load;           /* with explicit: names of models to begin with; NULL: none */
+        char *versions;       /* unless a model says otherwise: latest, latest:N, all, "1, 3"; NULL: latest */
+        int64_t poll_ms;
+        int64_t memory_bytes; /* of models; 0: no limit */
+    } repository;
     struct {
         int64_t timeout_ms; /* SIGTERM to exit at the latest */
     } drain;
@@ -50,6 +60,7 @@ struct pt_config {
 /* Defaults everywhere; model.name and model.uri are missing. */
 int pt_config_init(struct pt_config *c, struct pt_err *err);
 void pt_config_finish(struct pt_config *c); /* zeroed memory is fine */
+int pt_config_copy(struct pt_config *c, const struct pt_config *from, struct pt_err *err); /* c is written over */
 /* One member from text, by its name in the file; the message says what is wanted and what was given. */
 int pt_config_set(struct pt_config *c, const char *section, const char *key, const char *value, struct pt_err *err);
 /* What no single member says: is all there, and does it fit together? `what` begins the message. */

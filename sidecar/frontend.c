@@ -7,7 +7,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "sidecar/servable.h"
 
 enum { RUN_HERE_BODY = 16 << 10 };
 
@@ -15,20 +14,27 @@ enum { RUN_HERE_BODY = 16 << 10 };
 
 bool pt_frontend_ready(const struct pt_frontend *f)
 {
-    return f->servable->state == PT_MODEL_READY;
+    return pt_repository_ready(f->repository);
 }
 
-static void view(const struct pt_frontend *f, struct pt_model_view *v)
+static void view(const struct pt_version *v, struct pt_model_view *out)
 {
-    struct pt_servable *s = f->servable;
-    struct pt_loaded *loaded = pt_servable_serving(s);
-    *v = (struct pt_model_view){.name = f->config->model.name,
-                                .version = f->config->model.version,
-                                .state = s->state,
-                                .message = s->error.msg,
-                                .serving = loaded != NULL,
-                                .info = loaded ? &loaded->info : NULL,
-                                .stats = &f->stats};
+    bool serving = pt_version_serves(v);
+    *out = (struct pt_model_view){.name = v->model->name,
+                                  .version = v->text,
+                                  .state = v->dormant ? PT_MODEL_READY : v->servable.state, /* it answers, if a little later */
+                                  .message = v->servable.error.msg,
+                                  .serving = serving,
+                                  .info = serving ? &v->servable.loaded.info : NULL,
+                                  .stats = &v->stats,
+                                  .max_delay_us = v->config.batching.max_delay_us};
+}
+
+/* A model whose configuration cannot be used has no version to show. */
+static void view_broken(const struct pt_model *m, struct pt_model_view *out)
+{
+    static const struct pt_model_stats none;
+    *out = (struct pt_model_view){.name = m->name, .version = "", .state = PT_MODEL_FAILED, .message = m->err.msg, .stats = &none};
 }
 
 static int name_width(struct pt_str s)
@@ -36,37 +42,89 @@ static int name_width(struct pt_str s)
     return (int)(s.len < 256 ? s.len : 256);
 }
 
-int pt_frontend_find(struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_model_view *out, struct pt_err *err)
+static int no_model(const struct pt_frontend *f, struct pt_str name, struct pt_err *err)
 {
-    const char *name = f->config->model.name, *version = f->config->model.version;
-    if (!pt_str_eq(ref->name, pt_str(name)))
-        return pt_fail(err, PT_ENOTFOUND, "no model \"" PT_STR_FMT "\" here; this server has \"%s\"", name_width(ref->name), ref->name.p, name);
-    if (ref->label)
-        return pt_fail(err, PT_ENOTFOUND, "model \"%s\" has no label \"" PT_STR_FMT "\"", name, name_width(ref->version), ref->version.p);
-    if (ref->version.len && !pt_str_eq(ref->version, pt_str(version)))
-        return pt_fail(err, PT_ENOTFOUND, "model \"%s\" has no version \"" PT_STR_FMT "\"; it has \"%s\"", name, name_width(ref->version),
-                       ref->version.p, version);
-    view(f, out);
-    return PT_OK;
+    const struct pt_model *only = f->repository->models;
+    if (only && !only->next)
+        return pt_fail(err, PT_ENOTFOUND, "no model \"" PT_STR_FMT "\" here; this server has \"%s\"", name_width(name), name.p, only->name);
+    return pt_fail(err, PT_ENOTFOUND, "no model \"" PT_STR_FMT "\" here", name_width(name), name.p);
 }
 
+static int no_version(const struct pt_model *m, const struct pt_model_ref *ref, struct pt_err *err)
+{
+    if (ref->label)
+        return pt_fail(err, PT_ENOTFOUND, "model \"%s\" has no label \"" PT_STR_FMT "\"", m->name, name_width(ref->version), ref->version.p);
+    pt_auto_buf b = PT_BUF_INIT(200);
+    for (const struct pt_version *v = m->versions; v; v = v->next)
+        if (pt_version_shown(v))
+            pt_buf_printf(&b, "%s\"%s\"", b.len ? ", " : "", v->text);
+    return pt_fail(err, PT_ENOTFOUND, "model \"%s\" has no version \"" PT_STR_FMT "\"; it has %s", m->name, name_width(ref->version), ref->version.p, pt_buf_cstr(&b));
+}
+
+/* *version NULL: the model has none. */
+static int find(const struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_model **model, struct pt_version **version, struct pt_err *err)
+{
+    *model = pt_repository_model(f->repository, ref->name);
+    if (!*model)
+        return no_model(f, ref->name, err);
+    *version = ref->label ? pt_model_label(*model, ref->version) : pt_model_version(*model, ref->version);
+    return *version || !(*model)->versions ? PT_OK : no_version(*model, ref, err);
+}
+
+int pt_frontend_find(struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_model_view *out, struct pt_err *err)
+{
+    struct pt_model *m;
+    struct pt_version *v;
+    int rc = find(f, ref, &m, &v, err);
+    if (rc == PT_OK && v)
+        view(v, out);
+    else if (rc == PT_OK)
+        view_broken(m, out);
+    return rc;
+}
+
+static int not_ready(const struct pt_model_view *v, struct pt_err *err)
+{
+    return pt_fail(err, PT_EUNAVAILABLE, "model \"%s\" is not ready: %s%s%s", v->name, pt_model_state_text(v->state), v->message[0] ? ": " : "", v->message);
+}
+
+/* What asks for a model that sleeps wakes it: the next time it will be there. */
 int pt_frontend_find_serving(struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_model_view *out, struct pt_err *err)
 {
-    int rc = pt_frontend_find(f, ref, out, err);
-    if (rc < 0 || out->serving)
+    struct pt_model *m;
+    struct pt_version *v;
+    int rc = find(f, ref, &m, &v, err);
+    if (rc < 0)
         return rc;
-    return pt_fail(err, PT_EUNAVAILABLE, "model \"%s\" is not ready: %s%s%s", out->name, pt_model_state_text(out->state), out->message[0] ? ": " : "",
-                   out->message);
+    if (v)
+        pt_version_wake(v);
+    if (v)
+        view(v, out);
+    else
+        view_broken(m, out);
+    return out->serving ? PT_OK : not_ready(out, err);
 }
 
 size_t pt_frontend_each(struct pt_frontend *f, struct pt_str name, void (*fn)(void *arg, const struct pt_model_view *v), void *arg)
 {
-    if (name.len && !pt_str_eq(name, pt_str(f->config->model.name)))
-        return 0;
-    struct pt_model_view v;
-    view(f, &v);
-    fn(arg, &v);
-    return 1;
+    size_t n = 0;
+    struct pt_model_view out;
+    for (const struct pt_model *m = f->repository->models; m; m = m->next) {
+        if (name.len && !pt_str_eq(name, pt_str(m->name)))
+            continue;
+        if (!m->versions) {
+            view_broken(m, &out);
+            fn(arg, &out);
+            n++;
+        }
+        for (const struct pt_version *v = m->versions; v; v = v->next)
+            if (pt_version_shown(v)) {
+                view(v, &out);
+                fn(arg, &out);
+                n++;
+            }
+    }
+    return n;
 }
 
 void pt_frontend_watch(struct pt_frontend *f, struct pt_frontend_watch *w)
@@ -108,7 +166,7 @@ static void call_done(struct pt_job *j);
 /* Priorities begin at 1; who names none is in the middle. */
 static uint32_t priority_of(const struct pt_call *c)
 {
-    uint32_t levels = (uint32_t)c->frontend->config->runtime.priority_levels, given = c->request.priority;
+    uint32_t levels = (uint32_t)c->version->config.runtime.priority_levels, given = c->request.priority;
     return given == 0 ? (levels + 1) / 2 : given < levels ? given : levels;
 }
 
@@ -121,7 +179,7 @@ static int prepare_call(struct pt_job *j)
     if (c->rc < 0)
         return c->rc;
     j->rows = pt_batch_rows(&c->request);
-    j->alone = j->rows == 0 || c->request.alone || atomic_load(&c->loaded->ragged);
+    j->alone = j->rows == 0 || !c->loaded->info.max_batch || c->request.alone || atomic_load(&c->loaded->ragged);
     j->priority = priority_of(c);
     j->max_wait_us = c->request.timeout_us;
     return PT_OK;
@@ -187,7 +245,7 @@ static bool show_part(struct pt_call *c, struct pt_loaded_slot *slot, int64_t fi
 /* PT_OK: every call has its answer. */
 static int run_joined(struct pt_call *c, struct pt_loaded_slot *slot, int64_t rows)
 {
-    int64_t all = padded(c->frontend->config, rows), at = 0;
+    int64_t all = padded(&c->version->config, rows), at = 0;
     int rc = pt_batch_begin(&slot->batch, &c->request, all, &c->err);
     if (rc < 0)
         return rc;
@@ -222,7 +280,7 @@ static void run_calls(struct pt_job *first, int slot_index)
     int64_t rows = 0;
     for (struct pt_job *j = first; j; j = j->next)
         rows += j->rows;
-    bool joined = !first->alone && c->loaded->info.max_batch && (first->next || padded(c->frontend->config, rows) != rows);
+    bool joined = !first->alone && c->loaded->info.max_batch && (first->next || padded(&c->version->config, rows) != rows);
     int rc = joined ? run_joined(c, slot, rows) : PT_EAGAIN;
     if (rc == PT_OK)
         return;
@@ -248,9 +306,9 @@ static void count(struct pt_stat *s, int64_t ns)
 static void account(struct pt_call *c)
 {
     struct pt_frontend *f = c->frontend;
-    struct pt_model_stats *s = &f->stats;
+    struct pt_model_stats *s = &c->version->stats;
     int status = c->gone ? 499 : pt_err_http(c->rc);
-    pt_serving_metrics_request(f->metrics, status, &c->job, c->received_ns);
+    pt_serving_metrics_request(&c->version->metrics, status, &c->job, c->received_ns);
     count(c->rc == PT_OK ? &s->success : &s->fail, pt_clock_mono_ns() - c->received_ns);
     s->last_ms = pt_wall_ms(pt_loop_sched(f->loop));
     if (!c->job.ran || c->rc != PT_OK)
@@ -263,23 +321,37 @@ static void account(struct pt_call *c)
     count(&s->output, c->encode_ns);
 }
 
+static void link_call(struct pt_frontend *f, struct pt_call *c)
+{
+    c->next = f->first;
+    c->link = &f->first;
+    if (c->next)
+        c->next->link = &c->next;
+    f->first = c;
+}
+
+static void unlink_call(struct pt_call *c)
+{
+    if (!c->link)
+        return;
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    c->link = NULL;
+}
+
 static void end(struct pt_call *c)
 {
     int stopped = atomic_load(&c->job.stopped);
     if (stopped)
         c->rc = stopped;
     if (stopped == PT_ETIMEDOUT)
-        pt_fail(&c->err, PT_ETIMEDOUT, "the request took longer than %lld ms%s", (long long)c->timeout_ms,
-                c->job.ran ? "" : ", waiting for its turn");
+        pt_fail(&c->err, PT_ETIMEDOUT, "the request took longer than %lld ms%s", (long long)c->timeout_ms, c->job.ran ? "" : ", waiting for its turn");
     else if (stopped)
         pt_fail(&c->err, stopped, "the client went away");
     account(c);
-    if (c->link) {
-        *c->link = c->next;
-        if (c->next)
-            c->next->link = c->link;
-        c->link = NULL;
-    }
+    unlink_call(c);
+    pt_version_release(c->version);
 }
 
 static void call_done(struct pt_job *j)
@@ -289,53 +361,126 @@ static void call_done(struct pt_job *j)
     c->ops->done(c);
 }
 
-static int refuse(struct pt_call *c, int rc)
+static void end_later(struct pt_call *c)
 {
-    c->rc = rc;
-    account(c);
-    return 1;
+    end(c);
+    c->ops->done(c);
 }
+
+/* Room, and what the request needs of the loaded model. */
+static int admit(struct pt_call *c)
+{
+    struct pt_version *v = c->version;
+    int rc = pt_queue_room(v->queue, &c->retry_after_s, &c->err);
+    if (rc == PT_OK)
+        rc = pt_request_init(&c->request, &v->servable.loaded.info, &c->err);
+    c->loaded = &v->servable.loaded;
+    return rc;
+}
+
+/* --- calls that wait for their model ------------------------------------------------------------------------------------------- */
+
+static void unpark(struct pt_call *c)
+{
+    struct pt_call **at = &c->version->parked;
+    while (*at != c)
+        at = &(*at)->parked_next;
+    *at = c->parked_next;
+    c->version->parked_count--;
+    c->parked = false;
+    pt_timer_stop(pt_loop_sched(c->frontend->loop), &c->job.timer);
+}
+
+static void on_parked_late(struct pt_timer *t)
+{
+    struct pt_call *c = (struct pt_call *)(void *)((char *)t - offsetof(struct pt_call, job.timer));
+    unpark(c);
+    atomic_store(&c->job.stopped, c->gone ? PT_ECANCELED : PT_ETIMEDOUT);
+    end_later(c);
+}
+
+static int park(struct pt_call *c, int64_t left_ms)
+{
+    struct pt_version *v = c->version;
+    struct pt_call **at = &v->parked;
+    if (v->parked_count >= v->config.runtime.concurrency + v->config.runtime.queue) {
+        c->retry_after_s = 1;
+        return pt_fail(&c->err, PT_EBUSY, "the queue is full: %d requests wait until model \"%s\" is loaded, try again in 1 s", v->parked_count, v->model->name);
+    }
+    while (*at)
+        at = &(*at)->parked_next;
+    *at = c;
+    c->parked_next = NULL;
+    c->parked = true;
+    v->parked_count++;
+    link_call(c->frontend, c);
+    pt_timer_start(pt_loop_sched(c->frontend->loop), &c->job.timer, left_ms > 0 ? left_ms : 0, on_parked_late);
+    pt_version_wake(v);
+    return PT_OK;
+}
+
+void pt_frontend_wake(struct pt_frontend *f, struct pt_version *v)
+{
+    (void)f;
+    for (struct pt_call *c; (c = v->parked);) {
+        struct pt_model_view shown = {.name = v->config.model.name, .state = v->servable.state, .message = v->servable.error.msg};
+        unpark(c);
+        c->rc = pt_version_serves(v) ? admit(c) : not_ready(&shown, &c->err);
+        if (c->rc < 0)
+            end_later(c);
+        else
+            pt_queue_submit(v->queue, &c->job);
+    }
+}
+
+/* --- beginning ------------------------------------------------------------------------------------------------------------------ */
 
 int pt_frontend_infer(struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_call *c)
 {
-    struct pt_model_view v;
+    struct pt_model_view broken;
+    struct pt_model *m;
     c->frontend = f;
     c->err.code = PT_OK;
-    int rc = pt_frontend_find_serving(f, ref, &v, &c->err);
-    if (rc == PT_ENOTFOUND) { /* no model of ours: it counts for none */
-        c->rc = rc;
+    c->rc = find(f, ref, &m, &c->version, &c->err);
+    if (c->rc < 0) /* no model of ours: it counts for none */
+        return 1;
+    if (!c->version) {
+        view_broken(m, &broken);
+        c->rc = not_ready(&broken, &c->err);
         return 1;
     }
-    if (rc == PT_OK)
-        rc = pt_queue_room(f->queue, &c->retry_after_s, &c->err);
-    if (rc == PT_OK)
-        rc = pt_request_init(&c->request, v.info, &c->err);
-    if (rc < 0)
-        return refuse(c, rc);
-    c->loaded = pt_servable_serving(f->servable);
+    struct pt_version *v = c->version;
     int64_t now_ms = pt_now_ms(pt_loop_sched(f->loop));
     if (c->deadline_ms == 0)
-        c->deadline_ms = now_ms + f->config->serving.timeout_ms;
+        c->deadline_ms = now_ms + v->config.serving.timeout_ms;
     c->timeout_ms = c->deadline_ms - now_ms;
     c->job.deadline_ms = c->deadline_ms;
-    if (c->body_bytes <= RUN_HERE_BODY && pt_queue_run_here(f->queue, &c->job)) {
+    pt_version_hold(v);
+    if (v->dormant || v->waking) {
+        if ((c->rc = park(c, c->timeout_ms)) == PT_OK)
+            return 0;
+    } else if (!pt_version_serves(v)) {
+        view(v, &broken);
+        c->rc = not_ready(&broken, &c->err);
+    } else {
+        c->rc = admit(c);
+    }
+    if (c->rc < 0 || (c->body_bytes <= RUN_HERE_BODY && pt_queue_run_here(v->queue, &c->job))) {
         end(c);
         return 1;
     }
-    c->next = f->first;
-    c->link = &f->first;
-    if (c->next)
-        c->next->link = &c->next;
-    f->first = c;
-    pt_queue_submit(f->queue, &c->job);
+    link_call(f, c);
+    pt_queue_submit(v->queue, &c->job);
     return 0;
 }
 
 void pt_frontend_cancel(struct pt_frontend *f, struct pt_call *c)
 {
-    (void)f;
     c->gone = true;
-    pt_job_cancel(&c->job);
+    if (c->parked)
+        pt_timer_start(pt_loop_sched(f->loop), &c->job.timer, 0, on_parked_late);
+    else
+        pt_job_cancel(&c->job);
 }
 
 void pt_call_finish(struct pt_call *c)
@@ -345,24 +490,14 @@ void pt_call_finish(struct pt_call *c)
 
 /* --- control -------------------------------------------------------------------------------------------------------------------- */
 
-static int not_controlled(const char *verb, struct pt_str name, struct pt_err *err)
-{
-    return pt_fail(err, PT_EUNSUPPORTED, "%s model \"" PT_STR_FMT "\": models are not loaded and unloaded by clients here", verb, name_width(name),
-                   name.p);
-}
-
 int pt_frontend_load(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err)
 {
-    (void)f;
-    (void)c;
-    return not_controlled("load", name, err);
+    return pt_repository_load(f->repository, name, c, err);
 }
 
 int pt_frontend_unload(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err)
 {
-    (void)f;
-    (void)c;
-    return not_controlled("unload", name, err);
+    return pt_repository_unload(f->repository, name, c, err);
 }
 
 int pt_frontend_finish(struct pt_frontend *f)
@@ -370,10 +505,8 @@ int pt_frontend_finish(struct pt_frontend *f)
     int count = 0;
     for (struct pt_call *c; (c = f->first); count++) {
         c->rc = pt_fail(&c->err, PT_EUNAVAILABLE, "the server is stopping");
-        f->first = c->next;
-        if (c->next)
-            c->next->link = &f->first;
-        c->link = NULL;
+        pt_timer_stop(pt_loop_sched(f->loop), &c->job.timer);
+        unlink_call(c);
         c->ops->done(c);
     }
     return count;

@@ -9,7 +9,7 @@
 #define PT_SIDECAR_FRONTEND_H
 
 #include "base/contract.h"
-#include "sidecar/metrics.h"
+#include "sidecar/repository.h"
 #include "sidecar/request.h"
 
 /* Which version a client means. */
@@ -17,16 +17,6 @@ struct pt_model_ref {
     struct pt_str name;
     struct pt_str version; /* "": the one the policy prefers, usually the latest */
     bool label;            /* version is a label such as "stable" */
-};
-
-/* Durations of one kind: how many and how long together. */
-struct pt_stat {
-    uint64_t count, ns;
-};
-struct pt_model_stats {
-    struct pt_stat success, fail, queue, input, infer, output; /* per request; success and fail from receipt to answer */
-    uint64_t inferences, executions;                           /* rows served; runs of the model */
-    int64_t last_ms;                                           /* wall clock of the last request; 0: none yet */
 };
 
 /* One version of a model. Valid until control returns to the loop. */
@@ -49,11 +39,8 @@ struct pt_frontend_watch {
 struct pt_frontend {
     struct pt_loop *loop;
     const struct pt_config *config;
-    struct pt_servable *servable;
-    struct pt_queue *queue;
-    struct pt_serving_metrics *metrics;
+    struct pt_repository *repository;
     bool draining; /* not ready any more: what is here is still answered */
-    struct pt_model_stats stats;
     struct pt_call *first;             /* its own: calls under way, */
     struct pt_frontend_watch *watches; /* and who wants to know of changes */
 };
@@ -100,6 +87,9 @@ struct pt_call {
     struct pt_frontend *frontend;
     struct pt_call *next, **link;
     struct pt_job job;
+    struct pt_version *version; /* that it holds */
+    struct pt_call *parked_next;
+    bool parked;
     struct pt_loaded *loaded;
     int64_t timeout_ms, decode_ns, infer_ns, encode_ns;
     int64_t run_rows; /* of the run it was part of; 0 unless it was the first in it */
@@ -110,17 +100,13 @@ struct pt_call {
 int pt_frontend_infer(struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_call *c);
 /* The client is gone: stops waiting and running; done still follows. */
 void pt_frontend_cancel(struct pt_frontend *f, struct pt_call *c);
+/* A version became Ready, or will not: its parked calls go on, or end. */
+void pt_frontend_wake(struct pt_frontend *f, struct pt_version *v);
 void pt_call_finish(struct pt_call *c); /* the request's memory; zeroed memory is fine */
 
 /* --- control ----------------------------------------------------------------------------------------------------------------- */
 
-/* Models are loaded and unloaded by clients only where the server is told to allow it. PT_OK: it is done; PT_EAGAIN: it is under way and
- * done follows; else err. */
-struct pt_control {
-    void (*done)(struct pt_control *c); /* rc and err say how it went */
-    int rc;
-    struct pt_err err;
-};
+/* Models are loaded and unloaded by clients only where the server is told to allow it. PT_EAGAIN: it is under way and done follows; else err. */
 int pt_frontend_load(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err);
 int pt_frontend_unload(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * loaded.c: see loaded.h. The session reads the same mapping that was hashed, so a file that is replaced by another in between changes
- * nothing. Writing into the file in place is what the runtime's contract forbids.
+ * nothing. Writing into a mapped file in place is what the runtime's contract forbids: where that must be expected, its bytes are taken instead.
  */
 #include "sidecar/loaded.h"
 
@@ -12,10 +12,24 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { HASH_CHUNK = 1 << 20 };
 
-int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, struct pt_err *err)
+static int read_all(int fd, char *p, size_t len, const char *path, struct pt_err *err)
+{
+    for (size_t at = 0; at < len;) {
+        ssize_t n = pread(fd, p + at, len - at, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? pt_fail(err, PT_EIO, "read %s: %s", path, strerror(errno)) : pt_fail(err, PT_EIO, "read %s: it ends after %zu of %zu bytes", path, at, len);
+        at += (size_t)n;
+    }
+    return PT_OK;
+}
+
+int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, bool copy, struct pt_err *err)
 {
     struct stat st;
     *l = (struct pt_loaded){0};
@@ -25,12 +39,12 @@ int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, struct pt_err *
         return pt_fail(err, PT_EINVAL, "%s: is not a regular file", path);
     if (st.st_size == 0)
         return pt_fail(err, PT_EINVAL, "%s: is empty", path);
-    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    void *p = mmap(NULL, (size_t)st.st_size, copy ? PROT_READ | PROT_WRITE : PROT_READ, copy ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE, copy ? -1 : fd, 0);
     if (p == MAP_FAILED)
         return pt_fail(err, errno == ENOMEM ? PT_ENOMEM : PT_EIO, "map %s: %s", path, strerror(errno));
     l->data = p;
     l->len = (size_t)st.st_size;
-    return PT_OK;
+    return copy ? read_all(fd, p, l->len, path, err) : PT_OK;
 }
 
 int pt_loaded_hash(struct pt_loaded *l, const atomic_bool *stop, struct pt_err *err)
@@ -106,8 +120,10 @@ int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struc
                                      .input_count = inputs,
                                      .output_count = outputs};
     rc = pt_model_info_check(&l->info, err);
-    if (rc == PT_OK && l->info.max_batch)
-        rc = pt_batch_check(&l->info, err);
+    if (rc == PT_OK && l->info.max_batch && (rc = pt_batch_check(&l->info, err)) < 0 && o->batch_optional) {
+        l->info.max_batch = 0;
+        rc = PT_OK;
+    }
     return rc < 0 ? rc : open_slots(l, o->slots, err);
 }
 

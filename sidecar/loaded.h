@@ -35,15 +35,16 @@ struct pt_loaded {
     atomic_bool ragged; /* an output did not have as many rows as the inputs: requests are not joined any more */
 };
 
-/* Maps the file; fd may be closed afterwards. */
-int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, struct pt_err *err);
+/* Maps the file; fd may be closed afterwards. copy: takes its bytes instead, so that whoever writes into the file in place changes nothing. */
+int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, bool copy, struct pt_err *err);
 /* SHA-256 of the mapped bytes into l->digest; PT_ECANCELED soon after *stop is set. */
 int pt_loaded_hash(struct pt_loaded *l, const atomic_bool *stop, struct pt_err *err);
 struct pt_loaded_options {
     const char *name, *version;   /* borrowed */
     struct pt_threads *threads;   /* borrowed */
     int slots;
-    int64_t max_batch;            /* rows of one run; more than 1: PT_EINVAL if the model's requests cannot be joined */
+    int64_t max_batch;            /* rows of one run; more than 1: PT_EINVAL if the model's requests cannot be joined, */
+    bool batch_optional;          /* unless this is set: then they run alone */
 };
 /* Session and slots. */
 int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struct pt_err *err);

@@ -17,19 +17,18 @@ static const struct pt_metric_family
     queue_seconds = {"pintle_queue_duration_seconds", "Time a request waited for a worker.", PT_HISTOGRAM, "model,version", latency_bounds, LATENCY_BOUNDS},
     inference_seconds = {"pintle_inference_duration_seconds", "Reading the tensors, running the model and writing the answer.", PT_HISTOGRAM, "model,version",
                          latency_bounds, LATENCY_BOUNDS},
-    in_flight = {"pintle_requests_in_flight", "Requests being run.", PT_GAUGE, "model", NULL, 0},
-    queued = {"pintle_requests_queued", "Requests waiting for a worker.", PT_GAUGE, "model", NULL, 0},
+    in_flight = {"pintle_requests_in_flight", "Requests being run.", PT_GAUGE, "model,version", NULL, 0},
+    queued = {"pintle_requests_queued", "Requests waiting for a worker.", PT_GAUGE, "model,version", NULL, 0},
     model_state = {"pintle_model_state", "1 for the state the model is in, else 0.", PT_GAUGE, "model,version,state", NULL, 0},
     load_seconds = {"pintle_model_load_seconds", "From the model file's presence to readiness; 0 until then.", PT_GAUGE, "model,version", NULL, 0},
-    downloaded_bytes = {"pintle_model_download_bytes", "Bytes of the model downloaded so far.", PT_GAUGE, "model", NULL, 0},
+    downloaded_bytes = {"pintle_model_download_bytes", "Bytes of the model downloaded so far.", PT_GAUGE, "model,version", NULL, 0},
     build_info = {"pintle_build_info", "Always 1.", PT_GAUGE, "version,isa", NULL, 0};
 
-static void collect(void *arg)
+void pt_serving_metrics_collect(struct pt_serving_metrics *m)
 {
-    struct pt_serving_metrics *m = arg;
     struct pt_queue_stats stats = {0};
-    if (m->scheduler)
-        pt_scheduler_stats(m->scheduler, &stats);
+    if (m->queue)
+        pt_queue_stats(m->queue, &stats);
     pt_metric_set(m->in_flight, stats.running);
     pt_metric_set(m->queued, stats.queued);
     if (!m->servable)
@@ -47,33 +46,46 @@ static struct pt_metric *requests_with(struct pt_serving_metrics *m, int status)
     return pt_metrics_series(m->registry, &requests_total, m->model, m->version, code, NULL);
 }
 
-int pt_serving_metrics_init(struct pt_serving_metrics *m, const char *model, const char *version, struct pt_err *err)
+struct pt_metrics *pt_serving_registry_create(struct pt_err *err)
+{
+    struct pt_metrics *registry = pt_metrics_create();
+    if (!registry) {
+        pt_fail(err, PT_ENOMEM, "metrics: out of memory");
+        return NULL;
+    }
+    pt_metric_set(pt_metrics_series(registry, &build_info, PT_VERSION, pt_runtime_isa(), NULL), 1);
+    pt_metrics_add_process(registry);
+    return registry;
+}
+
+int pt_serving_metrics_init(struct pt_serving_metrics *m, struct pt_metrics *registry, const char *model, const char *version, struct pt_err *err)
 {
     static const int codes[] = {400, 413, 429, 499, 500, 503, 504};
-    *m = (struct pt_serving_metrics){.registry = pt_metrics_create(), .model = model, .version = version};
-    if (!m->registry)
-        return pt_fail(err, PT_ENOMEM, "metrics: out of memory");
-    m->ok = requests_with(m, 200);
+    *m = (struct pt_serving_metrics){.registry = registry, .model = model, .version = version};
+    if (!(m->ok = requests_with(m, 200)))
+        return pt_fail(err, PT_ENOMEM, "metrics of model \"%s\" version %s: out of memory, or too many versions", model, version);
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
         (void)requests_with(m, codes[i]);
     m->duration = pt_metrics_series(m->registry, &request_seconds, model, version, NULL);
     m->queue_time = pt_metrics_series(m->registry, &queue_seconds, model, version, NULL);
     m->inference_time = pt_metrics_series(m->registry, &inference_seconds, model, version, NULL);
-    m->in_flight = pt_metrics_series(m->registry, &in_flight, model, NULL);
-    m->queued = pt_metrics_series(m->registry, &queued, model, NULL);
+    m->in_flight = pt_metrics_series(m->registry, &in_flight, model, version, NULL);
+    m->queued = pt_metrics_series(m->registry, &queued, model, version, NULL);
     for (int i = 0; i < PT_MODEL_STATE_COUNT; i++)
         m->states[i] = pt_metrics_series(m->registry, &model_state, model, version, pt_model_state_text((enum pt_model_state)i), NULL);
     m->load_seconds = pt_metrics_series(m->registry, &load_seconds, model, version, NULL);
-    m->downloaded = pt_metrics_series(m->registry, &downloaded_bytes, model, NULL);
-    pt_metric_set(pt_metrics_series(m->registry, &build_info, PT_VERSION, pt_runtime_isa(), NULL), 1);
-    pt_metrics_add_process(m->registry);
-    pt_metrics_on_collect(m->registry, collect, m);
+    m->downloaded = pt_metrics_series(m->registry, &downloaded_bytes, model, version, NULL);
     return PT_OK;
 }
 
 void pt_serving_metrics_finish(struct pt_serving_metrics *m)
 {
-    pt_metrics_destroy(m->registry);
+    pt_metric_set(m->in_flight, 0);
+    pt_metric_set(m->queued, 0);
+    pt_metric_set(m->load_seconds, 0);
+    pt_metric_set(m->downloaded, 0);
+    for (int i = 0; i < PT_MODEL_STATE_COUNT; i++)
+        pt_metric_set(m->states[i], 0);
     *m = (struct pt_serving_metrics){0};
 }
 

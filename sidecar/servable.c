@@ -42,9 +42,9 @@ static void set_state(struct pt_servable *s, enum pt_model_state state, enum pt_
     s->error = error ? *error : (struct pt_err){0};
     s->serving = state == PT_MODEL_READY || (s->serving && state == PT_MODEL_DRAINING);
     if (state == PT_MODEL_FAILED)
-        pt_log(PT_LOG_ERROR, "model failed", "model", s->o.config->model.name, "reason", pt_model_reason_text(reason), "error", s->error.msg, NULL);
+        pt_log(PT_LOG_ERROR, "model failed", "model", s->o.config->model.name, "version", s->o.config->model.version, "reason", pt_model_reason_text(reason), "error", s->error.msg, NULL);
     else
-        pt_log(PT_LOG_INFO, "model", "model", s->o.config->model.name, "state", pt_model_state_text(state), NULL);
+        pt_log(PT_LOG_INFO, "model", "model", s->o.config->model.name, "version", s->o.config->model.version, "state", pt_model_state_text(state), NULL);
     s->o.changed(s->o.arg);
 }
 
@@ -95,7 +95,7 @@ static int verify(struct pt_servable *s, struct pt_err *err)
 {
     const uint8_t *want = s->o.config->model.digest;
     char want_text[72], got_text[72];
-    int rc = pt_loaded_map(&s->loaded, s->fd, s->path, err);
+    int rc = pt_loaded_map(&s->loaded, s->fd, s->path, s->o.config->model.copy, err);
     if (rc < 0)
         return rc;
     if (s->hashed)
@@ -113,7 +113,8 @@ static int load(struct pt_servable *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o.config;
     struct pt_loaded_options o = {
-        .name = c->model.name, .version = c->model.version, .threads = s->o.threads, .slots = s->o.slots, .max_batch = c->batching.max_size};
+        .name = c->model.name, .version = c->model.version, .threads = s->o.threads, .slots = s->o.slots, .max_batch = c->batching.max_size,
+                                  .batch_optional = c->batching.optional};
     return pt_loaded_open(&s->loaded, &o, err);
 }
 

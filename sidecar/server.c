@@ -29,9 +29,8 @@ struct sidecar {
     struct pt_loop *loop;
     struct pt_threads *threads;
     struct pt_scheduler *scheduler;
-    struct pt_queue *queue;
-    struct pt_servable servable;
-    struct pt_serving_metrics metrics;
+    struct pt_metrics *registry;
+    struct pt_repository repository;
     struct pt_frontend frontend;
     struct pt_rest rest;
     struct pt_grpc grpc;
@@ -65,7 +64,7 @@ static void handle_metrics(void *arg, struct pt_http_request *req)
         pt_http_reply_error(req, &err);
     } else if (pt_str_eq(path, PT_STR("/metrics"))) {
         pt_auto_buf b = PT_BUF_INIT(MAX_METRICS);
-        pt_metrics_write(s->metrics.registry, &b);
+        pt_metrics_write(s->registry, &b);
         pt_http_reply_buf(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, &b);
     } else if (pt_str_eq(path, PT_STR("/healthz"))) {
         pt_http_reply(req, 200, "text/plain", NULL, 0, PT_STR("ok\n"));
@@ -79,7 +78,7 @@ static void handle_metrics(void *arg, struct pt_http_request *req)
 
 static void stop_if_drained(struct sidecar *s)
 {
-    if (s->http_drained && s->grpc_drained && !pt_servable_busy(&s->servable))
+    if (s->http_drained && s->grpc_drained && !pt_repository_busy(&s->repository))
         stop(s, PT_OK);
 }
 
@@ -102,8 +101,9 @@ static void on_settled(struct pt_timer *t)
     struct sidecar *s = (struct sidecar *)((char *)t - offsetof(struct sidecar, settle));
     struct pt_sched *clock = pt_loop_sched(s->loop);
     int64_t left_ms = s->drain_until_ms - pt_now_ms(clock);
-    bool quiet = s->metrics.requests == s->requests_seen;
-    s->requests_seen = s->metrics.requests;
+    uint64_t requests = pt_repository_requests(&s->repository);
+    bool quiet = requests == s->requests_seen;
+    s->requests_seen = requests;
     if (!quiet && left_ms > s->o->config->drain.timeout_ms / 2) {
         pt_timer_start(clock, t, QUIET_MS, on_settled);
         return;
@@ -130,31 +130,35 @@ static void on_signal(void *arg, int signum)
     }
     struct pt_sched *clock = pt_loop_sched(s->loop);
     int64_t timeout_ms = s->o->config->drain.timeout_ms, settle_ms = timeout_ms / 4 < SETTLE_MS ? timeout_ms / 4 : SETTLE_MS;
-    if (signum == SIGINT || !pt_servable_serving(&s->servable))
+    if (signum == SIGINT || !pt_repository_ready(&s->repository))
         settle_ms = 0;
     pt_log(PT_LOG_INFO, "draining", "signal", signum == SIGINT ? "SIGINT" : "SIGTERM", NULL);
     s->draining = true;
     s->drain_until_ms = pt_now_ms(clock) + timeout_ms;
-    pt_servable_drain(&s->servable);
+    pt_repository_drain(&s->repository);
     pt_http_server_close_after_reply(s->http);
     if (s->grpc_http)
         pt_http_server_close_after_reply(s->grpc_http);
-    s->requests_seen = settle_ms ? UINT64_MAX : s->metrics.requests; /* one quiet period has to pass after the pause */
+    s->requests_seen = settle_ms ? UINT64_MAX : pt_repository_requests(&s->repository); /* one quiet period has to pass after the pause */
     pt_timer_start(clock, &s->settle, settle_ms, on_settled);
     pt_timer_start(clock, &s->limit, timeout_ms + 100, on_limit); /* after the HTTP server's own limit */
 }
 
-static void on_changed(void *arg)
+static void on_changed(void *arg, struct pt_version *v)
 {
     struct sidecar *s = arg;
-    if (s->frontend.loop)
-        pt_frontend_changed(&s->frontend);
+    pt_frontend_changed(&s->frontend);
     if (s->reporter)
         pt_reporter_now(s->reporter);
-    if (s->servable.state == PT_MODEL_FAILED && s->o->fail_fast)
-        stop(s, pt_fail(s->err, s->servable.error.code, "%s", s->servable.error.msg));
+    if (v && v->servable.state == PT_MODEL_FAILED && s->o->fail_fast && !s->o->config->repository.path)
+        stop(s, pt_fail(s->err, v->servable.error.code, "%s", v->servable.error.msg));
     if (s->draining)
         stop_if_drained(s);
+}
+
+static void on_wake(void *arg, struct pt_version *v)
+{
+    pt_frontend_wake(&((struct sidecar *)arg)->frontend, v);
 }
 
 /* --- the beginning ------------------------------------------------------------------------------------------------------------- */
@@ -166,18 +170,8 @@ static int start_threads(struct sidecar *s, struct pt_err *err)
     const struct pt_config *c = s->o->config;
     int cpus = c->runtime.threads ? (int)c->runtime.threads : pt_cpu_limit("");
     struct pt_scheduler_options so = {.workers = c->runtime.concurrency < cpus ? (int)c->runtime.concurrency : cpus, .run_here_ns = RUN_HERE_NS};
-    struct pt_queue_options qo = {.ops = &pt_call_job,
-                                  .in_flight = (int)c->runtime.concurrency,
-                                  .waiting = (int)c->runtime.queue,
-                                  .max_wait_ns = c->runtime.max_wait_ms * 1000000,
-                                  .max_rows = c->batching.max_size,
-                                  .max_delay_ns = c->batching.max_delay_us * 1000,
-                                  .by_priority = c->runtime.priority_levels > 0};
-    memcpy(qo.preferred, c->batching.preferred, sizeof qo.preferred);
     int rc = pt_threads_create(cpus, &s->threads, err);
-    if (rc == PT_OK)
-        rc = pt_scheduler_create(s->loop, &so, &s->scheduler, err);
-    return rc < 0 ? rc : pt_queue_create(s->scheduler, &qo, &s->queue, err);
+    return rc < 0 ? rc : pt_scheduler_create(s->loop, &so, &s->scheduler, err);
 }
 
 static int listen_on(struct sidecar *s, int64_t port, struct pt_http_server_options *o, struct pt_http_server **out, struct pt_err *err)
@@ -205,7 +199,7 @@ static void handle_head(void *arg, struct pt_http_request *req)
 static void make_front_ends(struct sidecar *s)
 {
     struct pt_frontend *f = &s->frontend;
-    *f = (struct pt_frontend){.loop = s->loop, .config = s->o->config, .servable = &s->servable, .queue = s->queue, .metrics = &s->metrics};
+    *f = (struct pt_frontend){.loop = s->loop, .config = s->o->config, .repository = &s->repository};
     s->rest = (struct pt_rest){.frontend = f};
     const struct pt_grpc_table tables[GRPC_TABLES] = {{pt_oip_grpc_methods, pt_oip_grpc_method_count, f},
                                                       {pt_tfs_grpc_methods, pt_tfs_grpc_method_count, f},
@@ -219,7 +213,6 @@ static int start_servers(struct sidecar *s, struct pt_err *err)
     const struct pt_config *c = s->o->config;
     struct pt_http_server_options serving = {.http2 = true, .handler = handle_rest, .on_head = handle_head, .arg = s};
     struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
-    make_front_ends(s);
     int rc = listen_on(s, c->serving.port, &serving, &s->http, err);
     if (rc == PT_OK && c->serving.grpc_port >= 0)
         rc = listen_on(s, c->serving.grpc_port, &serving, &s->grpc_http, err);
@@ -233,20 +226,19 @@ static int start(struct sidecar *s, struct pt_err *err)
     if (rc < 0 || (rc = pt_loop_on_signal(s->loop, SIGTERM, on_signal, s, err)) < 0 ||
         (rc = pt_loop_on_signal(s->loop, SIGINT, on_signal, s, err)) < 0)
         return rc;
-    if ((rc = pt_serving_metrics_init(&s->metrics, c->model.name, c->model.version, err)) < 0 || (rc = start_threads(s, err)) < 0)
+    if (!(s->registry = pt_serving_registry_create(err)))
+        return err->code;
+    struct pt_repository_options ro = {.loop = s->loop, .config = c, .cache_dir = s->o->cache_dir, .jobs = &pt_call_job, .registry = s->registry, .changed = on_changed,
+                                       .wake = on_wake, .arg = s};
+    if ((rc = start_threads(s, err)) < 0)
         return rc;
-    struct pt_servable_options so = {.loop = s->loop,
-                                     .config = c,
-                                     .cache_dir = s->o->cache_dir,
-                                     .threads = s->threads,
-                                     .slots = pt_scheduler_slots(s->scheduler),
-                                     .changed = on_changed,
-                                     .arg = s};
-    if ((rc = pt_servable_start(&s->servable, &so, err)) < 0 || (rc = start_servers(s, err)) < 0)
+    ro.threads = s->threads;
+    ro.scheduler = s->scheduler;
+    make_front_ends(s);
+    if ((rc = pt_repository_start(&s->repository, &ro, err)) < 0 || (rc = start_servers(s, err)) < 0)
         return rc;
-    s->metrics.servable = &s->servable;
-    s->metrics.scheduler = s->scheduler;
-    if (c->report.url && (rc = pt_reporter_create(s->loop, c, &s->servable, s->scheduler, &s->metrics, &s->reporter, err)) < 0)
+    struct pt_version *only = pt_repository_only(&s->repository);
+    if (c->report.url && (rc = pt_reporter_create(s->loop, c, &only->servable, s->scheduler, &only->metrics, &s->reporter, err)) < 0)
         return rc;
     if (s->reporter)
         pt_reporter_now(s->reporter);
@@ -262,7 +254,6 @@ static int clean_up(struct sidecar *s)
 {
     pt_scheduler_destroy(s->scheduler);
     int lost = pt_frontend_finish(&s->frontend);
-    pt_queue_destroy(s->queue);
     pt_reporter_destroy(s->reporter);
     if (s->http)
         pt_http_server_destroy(s->http);
@@ -298,12 +289,12 @@ int pt_sidecar_run(const struct pt_sidecar_options *o, struct pt_err *err)
     s->o = o;
     s->err = err;
     int rc = run(s, err);
-    if (pt_servable_busy(&s->servable)) /* a load cannot be interrupted, and a thread of the pool uses all this */
+    if (s->loop && pt_repository_busy(&s->repository)) /* a load cannot be interrupted, and a thread of the pool uses all this */
         return pt_fail(err, PT_ECANCELED, "stopped while the model was being loaded");
-    pt_servable_finish(&s->servable);
+    pt_repository_finish(&s->repository);
     pt_loop_destroy(s->loop);
     pt_threads_destroy(s->threads);
-    pt_serving_metrics_finish(&s->metrics);
+    pt_metrics_destroy(s->registry);
     pt_free(s);
     return rc;
 }

@@ -23,6 +23,7 @@ struct fixture {
     struct pt_config config;
     struct pt_servable servable; /* never started: only its state is read */
     struct pt_scheduler *scheduler;
+    struct pt_metrics *registry;
     struct pt_serving_metrics metrics;
     struct pt_reporter *reporter;
     struct pt_http_server *operator;
@@ -101,7 +102,8 @@ static struct fixture *set_up(bool trusted)
     assert_int_equal(pt_config_set(&f->config, PT_CONFIG_REPORT, "tokenFile", f->token_file, NULL), PT_OK);
     struct pt_scheduler_options so = {.workers = 1};
     assert_int_equal(pt_scheduler_create(f->loop, &so, &f->scheduler, NULL), PT_OK);
-    assert_int_equal(pt_serving_metrics_init(&f->metrics, "digits", "1", NULL), PT_OK);
+    assert_non_null(f->registry = pt_serving_registry_create(NULL));
+    assert_int_equal(pt_serving_metrics_init(&f->metrics, f->registry, "digits", "1", NULL), PT_OK);
     f->servable.bytes_total = -1;
     assert_int_equal(pt_reporter_create(f->loop, &f->config, &f->servable, f->scheduler, &f->metrics, &f->reporter, NULL), PT_OK);
     pt_buf_finish(&other);
@@ -114,6 +116,7 @@ static void tear_down(struct fixture *f)
     pt_http_server_destroy(f->operator);
     pt_scheduler_destroy(f->scheduler);
     pt_serving_metrics_finish(&f->metrics);
+    pt_metrics_destroy(f->registry);
     pt_loop_destroy(f->loop);
     pt_config_finish(&f->config);
     pt_buf_finish(&f->ca);

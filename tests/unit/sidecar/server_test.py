@@ -367,7 +367,7 @@ def case_client_goes_away():
             c.sendall(b"POST /v2/models/digits/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
             c.close()
         wait(lambda: s.metric('pintle_requests_total{model="digits",version="1",code="499"}') == 3)
-        wait(lambda: s.metric('pintle_requests_in_flight{model="digits"}') == 0)
+        wait(lambda: s.metric('pintle_requests_in_flight{model="digits",version="1"}') == 0)
         assert_equal(s.infer(body_of(ROWS[:1]))[0], 200)
         assert_equal(s.end(), 0)
 

@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""repository_test.py PINTLE MODEL: folders of models, as `pintle serve FOLDER` serves them while people change them.
+
+Each case has a folder and a server of its own. Requests are sent all the while where a case says that none may be lost."""
+import contextlib
+import json
+import http.client
+import pathlib
+import shutil
+import socket
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+PINTLE, MODEL = sys.argv[1], pathlib.Path(sys.argv[2])
+BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [1.0] * 64}]})
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def put(root, *versions):
+    """NAME/VERSION -> a copy of the model."""
+    for version in versions:
+        folder = root / version
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(MODEL, folder / "copying")
+        (folder / "copying").rename(folder / "model.onnx")
+
+
+class Server:
+    def __init__(self, root, *options):
+        self.port, self.log = free_port(), tempfile.TemporaryFile("w+")
+        self.process = subprocess.Popen([PINTLE, "serve", root, "--port", str(self.port), "--metrics-port", "0", "--poll-ms", "50", *options], stdout=self.log, stderr=self.log)
+        self.until(lambda: self.get("/v2/health/live")[0] == 200)
+
+    def call(self, method, path, body=None):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        c.request(method, path, body)
+        r = c.getresponse()
+        text = r.read()
+        return r.status, json.loads(text) if text else {}
+
+    def get(self, path):
+        return self.call("GET", path)
+
+    def infer(self, model, version=None):
+        return self.call("POST", f"/v2/models/{model}" + (f"/versions/{version}" if version else "") + "/infer", BODY)
+
+    def index(self):
+        return {f"{m['name']}/{m['version']}": m["state"] for m in self.call("POST", "/v2/repository/index")[1]}
+
+    def ready(self):
+        return self.get("/v2/health/ready")[0] == 200
+
+    def until(self, condition, what=""):
+        for _ in range(400):
+            with contextlib.suppress(OSError):
+                if condition():
+                    return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.025)
+        raise AssertionError(f"did not come about: {what or condition}\n{self.text()}")
+
+    def text(self):
+        self.log.seek(0)
+        return self.log.read()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGINT)
+        rc = self.process.wait(20)
+        assert rc == 0, f"ended with {rc}\n{self.text()}"
+
+
+@contextlib.contextmanager
+def load(server, model):
+    """Requests all the while; none may fail."""
+    bad, count, stop = [], [0], threading.Event()
+
+    def client():
+        while not stop.is_set():
+            status, answer = server.infer(model)
+            count[0] += 1
+            if status != 200:
+                bad.append((status, answer))
+    threads = [threading.Thread(target=client) for _ in range(3)]
+    for t in threads:
+        t.start()
+    yield
+    stop.set()
+    for t in threads:
+        t.join()
+    assert count[0] > 20 and not bad, f"{len(bad)} of {count[0]} failed: {bad[:3]}"
+
+
+def case_new_version_takes_over(root):
+    put(root, "a/1", "b/7")
+    s = Server(root)
+    s.until(s.ready)
+    assert s.index() == {"a/1": "READY", "b/7": "READY"}, s.index()
+    with load(s, "a"):
+        for version in range(2, 8):
+            put(root, f"a/{version}")
+            s.until(lambda: s.index() == {f"a/{version}": "READY", "b/7": "READY"}, f"version {version}")
+    assert s.infer("a")[1]["model_version"] == "7"
+    status, answer = s.infer("a", 1)
+    assert status == 404 and answer["error"] == 'model "a" has no version "1"; it has "7"', answer
+    s.stop()
+
+
+def case_bad_version_changes_nothing(root):
+    put(root, "a/1")
+    s = Server(root)
+    s.until(s.ready)
+    with load(s, "a"):
+        (root / "a/2").mkdir()
+        (root / "a/2/model.onnx").write_bytes(b"not a model")
+        s.until(lambda: s.index() == {"a/2": "UNAVAILABLE", "a/1": "READY"})
+        assert s.infer("a")[1]["model_version"] == "1" and s.ready()
+        put(root, "a/2")
+        s.until(lambda: s.index() == {"a/2": "READY"})
+    s.stop()
+
+
+def case_written_over_in_place(root):
+    """What a served file becomes does not matter to who serves it, until it is a model again."""
+    put(root, "a/1")
+    s = Server(root)
+    s.until(s.ready)
+    with load(s, "a"):
+        file = root / "a/1/model.onnx"
+        file.write_bytes(b"")
+        time.sleep(0.2)
+        file.write_bytes(MODEL.read_bytes()[:1000])
+        time.sleep(0.2)
+        assert s.index() == {"a/1": "READY"}, s.index()
+        file.write_bytes(MODEL.read_bytes())
+        time.sleep(0.3)
+        assert s.index() == {"a/1": "READY"}, s.index()
+    s.stop()
+
+
+def case_removed_and_added(root):
+    put(root, "a/1", "b/1")
+    s = Server(root)
+    s.until(s.ready)
+    shutil.rmtree(root / "b")
+    s.until(lambda: s.index() == {"a/1": "READY"})
+    status, answer = s.infer("b")
+    assert status == 404 and answer["error"] == 'no model "b" here; this server has "a"', answer
+    put(root, "c/5")
+    s.until(lambda: s.index() == {"a/1": "READY", "c/5": "READY"})
+    s.stop()
+
+
+def case_policies_and_labels(root):
+    put(root, *(f"{m}/{v}" for m in ("all", "two", "some", "one") for v in (1, 2, 3)))
+    (root / "all/config.pbtxt").write_text('version_policy { all { } } parameters { key: "label.stable" value { string_value: "2" } }')
+    (root / "two/config.pbtxt").write_text("version_policy { latest { num_versions: 2 } }")
+    (root / "some/config.pbtxt").write_text("version_policy { specific { versions: [1, 3] } }")
+    s = Server(root)
+    s.until(lambda: s.ready() and len(s.index()) == 8)
+    assert s.index() == dict.fromkeys(["all/1", "all/2", "all/3", "two/2", "two/3", "some/1", "some/3", "one/3"], "READY"), s.index()
+    assert s.infer("all", 1)[1]["model_version"] == "1" and s.infer("all")[1]["model_version"] == "3"
+    (root / "one/config.pbtxt").write_text("version_policy { specific { versions: 1 } }")
+    s.until(lambda: "one/1" in s.index() and "one/3" not in s.index())
+    s.stop()
+
+
+def case_configuration_faults(root):
+    put(root, "a/1", "b/1")
+    (root / "b/config.pbtxt").write_text("max_batch_size: 8\nsequence_batching { }")
+    s = Server(root)
+    s.until(lambda: s.index().get("a/1") == "READY")
+    reasons = {m["name"]: m["reason"] for m in s.call("POST", "/v2/repository/index")[1]}
+    assert reasons["b"].endswith('b/config.pbtxt: line 2: "sequence_batching": sequence batching is not supported'), reasons
+    assert not s.ready() and s.infer("b")[0] == 503
+    (root / "b/config.pbtxt").unlink()
+    s.until(s.ready)
+    s.stop()
+
+
+def case_base_path_of_one_model(root):
+    put(root, "1", "2")
+    s = Server(root, "--name", "digits", "--versions", "all")
+    s.until(lambda: s.index() == {"digits/2": "READY", "digits/1": "READY"})
+    assert s.infer("digits", 1)[0] == 200
+    s.stop()
+
+
+def case_memory_budget(root):
+    put(root, *(f"m{i}/1" for i in range(5)))
+    s = Server(root, "--memory-budget", str(2 * MODEL.stat().st_size + 100))
+    s.until(s.ready)
+    for _ in range(3):
+        for i in range(5):
+            status, answer = s.infer(f"m{i}")
+            assert status == 200 and answer["model_name"] == f"m{i}", answer
+    assert s.text().count("comes back") >= 10 and s.text().count("to save memory") >= 12
+    with load(s, "m0"), load(s, "m1"), load(s, "m2"):
+        time.sleep(0.5)
+    assert s.ready()
+    s.stop()
+
+
+def case_many_reloads_keep_their_size(root):
+    put(root, "a/1")
+    s = Server(root)
+    s.until(s.ready)
+
+    def size():
+        return int(pathlib.Path(f"/proc/{s.process.pid}/statm").read_text().split()[1]) * 4
+    for i in range(60):
+        put(root, "a/1")
+        n = s.text().count('"version":"1","state":"Ready"')
+        s.until(lambda: s.infer("a")[0] == 200 and s.text().count('"version":"1","state":"Ready"') > n - 1)
+        if i == 15:
+            before = size()
+        time.sleep(0.06)
+    assert size() < before + 1500, f"{before} KB grew to {size()} KB"
+    s.stop()
+
+
+def main():
+    wanted = sys.argv[3:]
+    failed = 0
+    for name, case in [(n[5:], c) for n, c in globals().items() if n.startswith("case_")]:
+        if wanted and name not in wanted:
+            continue
+        with tempfile.TemporaryDirectory() as tmp:
+            root = pathlib.Path(tmp) / "models"
+            root.mkdir()
+            start = time.monotonic()
+            try:
+                case(root)
+                print(f"ok      {name} ({time.monotonic() - start:.1f} s)", flush=True)
+            except Exception as e:  # noqa: BLE001: the next case is to run too
+                failed += 1
+                print(f"FAILED  {name}: {type(e).__name__}: {e}", flush=True)
+    sys.exit(1 if failed else 0)
+
+
+main()
