@@ -58,7 +58,8 @@ static int no_version(const struct pt_model *m, const struct pt_model_ref *ref, 
     for (const struct pt_version *v = m->versions; v; v = v->next)
         if (pt_version_shown(v))
             pt_buf_printf(&b, "%s\"%s\"", b.len ? ", " : "", v->text);
-    return pt_fail(err, PT_ENOTFOUND, "model \"%s\" has no version \"" PT_STR_FMT "\"; it has %s", m->name, name_width(ref->version), ref->version.p, pt_buf_cstr(&b));
+    return pt_fail(err, PT_ENOTFOUND, "model \"%s\" has no version \"" PT_STR_FMT "\"; it has %s", m->name, name_width(ref->version), ref->version.p,
+                   pt_buf_cstr(&b));
 }
 
 /* *version NULL: the model has none. */
@@ -85,7 +86,8 @@ int pt_frontend_find(struct pt_frontend *f, const struct pt_model_ref *ref, stru
 
 static int not_ready(const struct pt_model_view *v, struct pt_err *err)
 {
-    return pt_fail(err, PT_EUNAVAILABLE, "model \"%s\" is not ready: %s%s%s", v->name, pt_model_state_text(v->state), v->message[0] ? ": " : "", v->message);
+    return pt_fail(err, PT_EUNAVAILABLE, "model \"%s\" is not ready: %s%s%s", v->name, pt_model_state_text(v->state), v->message[0] ? ": " : "",
+                   v->message);
 }
 
 /* What asks for a model that sleeps wakes it: the next time it will be there. */
@@ -346,7 +348,8 @@ static void end(struct pt_call *c)
     if (stopped)
         c->rc = stopped;
     if (stopped == PT_ETIMEDOUT)
-        pt_fail(&c->err, PT_ETIMEDOUT, "the request took longer than %lld ms%s", (long long)c->timeout_ms, c->job.ran ? "" : ", waiting for its turn");
+        pt_fail(&c->err, PT_ETIMEDOUT, "the request took longer than %lld ms%s", (long long)c->timeout_ms,
+                c->job.ran ? "" : ", waiting for its turn");
     else if (stopped)
         pt_fail(&c->err, stopped, "the client went away");
     account(c);
@@ -405,7 +408,8 @@ static int park(struct pt_call *c, int64_t left_ms)
     struct pt_call **at = &v->parked;
     if (v->parked_count >= v->config.runtime.concurrency + v->config.runtime.queue) {
         c->retry_after_s = 1;
-        return pt_fail(&c->err, PT_EBUSY, "the queue is full: %d requests wait until model \"%s\" is loaded, try again in 1 s", v->parked_count, v->model->name);
+        return pt_fail(&c->err, PT_EBUSY, "the queue is full: %d requests wait until model \"%s\" is loaded, try again in 1 s", v->parked_count,
+                       v->model->name);
     }
     while (*at)
         at = &(*at)->parked_next;

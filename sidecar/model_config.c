@@ -29,7 +29,8 @@ static int ignore(struct reader *r)
 
 static int refuse(struct reader *r, const char *why)
 {
-    return pt_fail(r->err, PT_EUNSUPPORTED, "line %d: \"" PT_STR_FMT "\": %s", r->t.line, (int)(r->t.name.len < 64 ? r->t.name.len : 64), r->t.name.p, why);
+    return pt_fail(r->err, PT_EUNSUPPORTED, "line %d: \"" PT_STR_FMT "\": %s", r->t.line, (int)(r->t.name.len < 64 ? r->t.name.len : 64), r->t.name.p,
+                   why);
 }
 
 /* Reads a message's fields by their rows. */
@@ -85,8 +86,10 @@ static int platform(struct reader *r)
 {
     char text[64];
     int rc = read_text(r, text, sizeof text);
-    if (rc == PT_OK && *text && strcmp(text, "onnxruntime_onnx") != 0 && strcmp(text, "onnx_onnxv1") != 0 && strcmp(text, "onnxruntime") != 0 && strcmp(text, "onnx") != 0)
-        rc = pt_fail(r->err, PT_EUNSUPPORTED, "line %d: platform or backend \"%s\": only ONNX is served (onnxruntime_onnx, onnxruntime)", r->t.line, text);
+    if (rc == PT_OK && *text && strcmp(text, "onnxruntime_onnx") != 0 && strcmp(text, "onnx_onnxv1") != 0 && strcmp(text, "onnxruntime") != 0 &&
+        strcmp(text, "onnx") != 0)
+        rc = pt_fail(r->err, PT_EUNSUPPORTED, "line %d: platform or backend \"%s\": only ONNX is served (onnxruntime_onnx, onnxruntime)", r->t.line,
+                     text);
     return rc;
 }
 
@@ -129,10 +132,14 @@ static int levels(struct reader *r)
 
 static int dynamic_batching(struct reader *r)
 {
-    static const struct field fields[] = {{"preferred_batch_size", preferred, NULL}, {"max_queue_delay_microseconds", delay, NULL}, {"priority_levels", levels, NULL},
-                                          {"default_priority_level", ignore, NULL},  {"preserve_ordering", ignore, NULL},
-                                          {"default_queue_policy", NULL, "not supported: runtime.queue and a request's \"timeout\" bound the queue"},
-                                          {"priority_queue_policy", NULL, "not supported: runtime.queue and a request's \"timeout\" bound the queue"}};
+    static const struct field fields[] = {
+        {"preferred_batch_size", preferred, NULL},
+        {"max_queue_delay_microseconds", delay, NULL},
+        {"priority_levels", levels, NULL},
+        {"default_priority_level", ignore, NULL},
+        {"preserve_ordering", ignore, NULL},
+        {"default_queue_policy", NULL, "not supported: runtime.queue and a request's \"timeout\" bound the queue"},
+        {"priority_queue_policy", NULL, "not supported: runtime.queue and a request's \"timeout\" bound the queue"}};
     r->c->dynamic_batching = true;
     return MESSAGE(r, fields);
 }
@@ -258,10 +265,7 @@ int pt_model_config_parse(struct pt_model_config *c, const char *model, struct p
     struct pt_err local;
     struct reader r = {.c = c, .name = model, .err = err ? err : &local};
     pt_pbtxt_init(&r.t, text);
-    int rc = FIELDS(&r, fields);
-    if (rc == PT_OK && r.t.p < r.t.end)
-        rc = pt_fail(r.err, PT_EPARSE, "line %d: a bracket that nothing opened", r.t.line);
-    return rc;
+    return FIELDS(&r, fields);
 }
 
 int pt_model_config_policy(struct pt_model_config *c, const char *text, struct pt_err *err)
@@ -283,7 +287,8 @@ int pt_model_config_policy(struct pt_model_config *c, const char *text, struct p
     } else {
         c->policy = PT_VERSIONS_SPECIFIC;
         for (c->version_count = 0; pt_str_split(&s, ',', &part); c->version_count++)
-            if (c->version_count == PT_MAX_VERSIONS || pt_parse_i64(pt_str_trim(part), 0, INT64_MAX, "version", &c->versions[c->version_count], NULL) < 0)
+            if (c->version_count == PT_MAX_VERSIONS ||
+                pt_parse_i64(pt_str_trim(part), 0, INT64_MAX, "version", &c->versions[c->version_count], NULL) < 0)
                 break;
         if (!s.p && c->version_count)
             return PT_OK;

@@ -12,17 +12,17 @@ enum pt_version_policy { PT_VERSIONS_LATEST, PT_VERSIONS_ALL, PT_VERSIONS_SPECIF
 enum { PT_MAX_VERSIONS = 64, PT_MAX_LABELS = 16 };
 
 struct pt_model_config {
-    char file[256];                      /* in the version's folder */
+    char file[256]; /* in the version's folder */
     enum pt_version_policy policy;
-    int64_t latest;                      /* so many, of LATEST */
-    int64_t versions[PT_MAX_VERSIONS];   /* of SPECIFIC */
+    int64_t latest;                    /* so many, of LATEST */
+    int64_t versions[PT_MAX_VERSIONS]; /* of SPECIFIC */
     size_t version_count;
     struct {
         char name[64];
         int64_t version;
-    } labels[PT_MAX_LABELS];             /* parameters { key: "label.NAME" value { string_value: "3" } } */
+    } labels[PT_MAX_LABELS]; /* parameters { key: "label.NAME" value { string_value: "3" } } */
     size_t label_count;
-    int64_t max_batch;                   /* -1: not said */
+    int64_t max_batch; /* -1: not said */
     int64_t max_delay_us, preferred[PT_MAX_SIZES], priority_levels;
     bool dynamic_batching;
 };

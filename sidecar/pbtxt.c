@@ -36,8 +36,9 @@ static int fail(const struct pt_pbtxt *t, const char *want, struct pt_err *err)
 {
     if (t->p >= t->end)
         return pt_fail(err, PT_EPARSE, "line %d: want %s, the text ends", t->line, want);
-    return pt_fail(err, PT_EPARSE, "line %d: %s" PT_STR_FMT "%swant %s, got '%c'", t->line, t->name.len ? "\"" : "", (int)(t->name.len < 64 ? t->name.len : 64), t->name.p ? t->name.p : "",
-                   t->name.len ? "\": " : "", want, *t->p >= 0x20 && *t->p < 0x7f ? *t->p : '?');
+    return pt_fail(err, PT_EPARSE, "line %d: %s" PT_STR_FMT "%swant %s, got '%c'", t->line, t->name.len ? "\"" : "",
+                   (int)(t->name.len < 64 ? t->name.len : 64), t->name.p ? t->name.p : "", t->name.len ? "\": " : "", want,
+                   *t->p >= 0x20 && *t->p < 0x7f ? *t->p : '?');
 }
 
 void pt_pbtxt_init(struct pt_pbtxt *t, struct pt_str text)
@@ -72,8 +73,10 @@ int pt_pbtxt_field(struct pt_pbtxt *t, struct pt_err *err)
     skip_blanks(t);
     t->name = (struct pt_str){0};
     if (t->p >= t->end)
-        return 0;
+        return t->depth ? fail(t, "'}'", err) : 0;
     if (*t->p == '}' || *t->p == '>') {
+        if (t->depth-- == 0)
+            return pt_fail(err, PT_EPARSE, "line %d: a bracket that nothing opened", t->line);
         t->p++;
         return 0;
     }
@@ -101,7 +104,10 @@ int pt_pbtxt_message(struct pt_pbtxt *t, struct pt_err *err)
 {
     if (t->listed)
         return fail(t, "a message that is not in a list", err);
-    return take(t, '{') || take(t, '<') ? PT_OK : fail(t, "'{'", err);
+    if (!take(t, '{') && !take(t, '<'))
+        return fail(t, "'{'", err);
+    t->depth++;
+    return PT_OK;
 }
 
 static int escape(struct pt_pbtxt *t, struct pt_buf *out)
@@ -157,8 +163,8 @@ int pt_pbtxt_int(struct pt_pbtxt *t, int64_t min, int64_t max, int64_t *out, str
     struct pt_str w, name = t->name;
     int rc = pt_pbtxt_word(t, &w, err);
     if (rc == PT_OK && pt_parse_i64(w, min, max, "number", out, NULL) < 0)
-        rc = pt_fail(err, PT_EPARSE, "line %d: \"" PT_STR_FMT "\": want a whole number from %lld to %lld, got " PT_STR_FMT, t->line, PT_STR_ARG(name), (long long)min, (long long)max,
-                     (int)(w.len < 64 ? w.len : 64), w.p);
+        rc = pt_fail(err, PT_EPARSE, "line %d: \"" PT_STR_FMT "\": want a whole number from %lld to %lld, got " PT_STR_FMT, t->line, PT_STR_ARG(name),
+                     (long long)min, (long long)max, (int)(w.len < 64 ? w.len : 64), w.p);
     return rc;
 }
 

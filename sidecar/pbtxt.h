@@ -11,9 +11,9 @@
 
 struct pt_pbtxt {
     const char *p, *end;
-    int line;
-    bool listed;          /* the current field's value is one of a list [a, b] */
-    struct pt_str name;   /* of the current field */
+    int line, depth;
+    bool listed;        /* the current field's value is one of a list [a, b] */
+    struct pt_str name; /* of the current field */
 };
 void pt_pbtxt_init(struct pt_pbtxt *t, struct pt_str text);
 /* 1: t->name has a value next; 0: the message (or the text) is over and left; PT_EPARSE names the line. */
@@ -24,6 +24,6 @@ int pt_pbtxt_message(struct pt_pbtxt *t, struct pt_err *err); /* enters */
 int pt_pbtxt_string(struct pt_pbtxt *t, struct pt_buf *out, struct pt_err *err);
 int pt_pbtxt_int(struct pt_pbtxt *t, int64_t min, int64_t max, int64_t *out, struct pt_err *err);
 int pt_pbtxt_word(struct pt_pbtxt *t, struct pt_str *out, struct pt_err *err); /* an enum value, true, a number */
-int pt_pbtxt_skip(struct pt_pbtxt *t, struct pt_err *err);                       /* any value */
+int pt_pbtxt_skip(struct pt_pbtxt *t, struct pt_err *err);                     /* any value */
 
 #endif

@@ -50,8 +50,13 @@ static void on_servable(void *arg)
 static void start_version(struct pt_version *v)
 {
     struct pt_repository *r = v->repository;
-    struct pt_servable_options o = {.loop = r->o.loop, .config = &v->config, .cache_dir = r->o.cache_dir, .threads = r->o.threads, .slots = pt_scheduler_slots(r->o.scheduler),
-                                    .changed = on_servable, .arg = v};
+    struct pt_servable_options o = {.loop = r->o.loop,
+                                    .config = &v->config,
+                                    .cache_dir = r->o.cache_dir,
+                                    .threads = r->o.threads,
+                                    .slots = pt_scheduler_slots(r->o.scheduler),
+                                    .changed = on_servable,
+                                    .arg = v};
     struct pt_err err;
     v->dormant = false;
     v->started = pt_servable_start(&v->servable, &o, &err) == PT_OK;
@@ -118,7 +123,8 @@ static int configure(struct pt_version *v, const char *path, struct pt_err *err)
     int rc = pt_config_copy(c, v->repository->o.config, err);
     if (rc < 0 || !path)
         return rc;
-    if (!uri || set_text(&c->model.uri, uri, err) < 0 || set_text(&c->model.name, v->model->name, err) < 0 || set_text(&c->model.version, v->text, err) < 0)
+    if (!uri || set_text(&c->model.uri, uri, err) < 0 || set_text(&c->model.name, v->model->name, err) < 0 ||
+        set_text(&c->model.version, v->text, err) < 0)
         return pt_fail(err, PT_ENOMEM, "out of memory");
     c->model.has_digest = false;
     c->model.copy = true;
@@ -137,7 +143,8 @@ static void link_version(struct pt_model *m, struct pt_version *v)
 }
 
 /* path NULL: the one that the server's configuration names. */
-static int add_version(struct pt_repository *r, struct pt_model *m, const char *text, int64_t number, const char *path, uint64_t print, struct pt_err *err)
+static int add_version(struct pt_repository *r, struct pt_model *m, const char *text, int64_t number, const char *path, uint64_t print,
+                       struct pt_err *err)
 {
     struct pt_version *v = pt_calloc(1, sizeof *v);
     if (!v)
@@ -431,8 +438,10 @@ static void end_scan(struct pt_work *w)
         apply(r);
     r->scanned_once |= !r->scan_err.code;
     pt_scan_finish(&r->scan);
-    if (r->draining)
+    if (r->draining) {
+        r->o.changed(r->o.arg, NULL); /* whoever waits for the end of this looks again */
         return;
+    }
     for (struct pt_control *c = r->controls; c && !r->scan_again; c = c->next)
         c->scanned = true;
     if (r->scan_again)
@@ -601,8 +610,8 @@ static int controlled(const struct pt_repository *r, const char *verb, struct pt
 {
     if (r->o.config->repository.path && !strcmp(r->o.config->repository.control, "explicit"))
         return PT_OK;
-    return pt_fail(err, PT_EUNSUPPORTED, "%s model \"" PT_STR_FMT "\": models are loaded and unloaded by clients only with --model-control explicit", verb,
-                   (int)(name.len < 256 ? name.len : 256), name.p);
+    return pt_fail(err, PT_EUNSUPPORTED, "%s model \"" PT_STR_FMT "\": models are loaded and unloaded by clients only with --model-control explicit",
+                   verb, (int)(name.len < 256 ? name.len : 256), name.p);
 }
 
 static int begin_control(struct pt_repository *r, struct pt_str name, bool load, struct pt_control *c)
@@ -649,7 +658,8 @@ int pt_repository_unload(struct pt_repository *r, struct pt_str name, struct pt_
     if (rc < 0)
         return rc;
     if (!(m = pt_repository_model(r, name)))
-        return pt_fail(err, PT_ENOTFOUND, "unload model \"" PT_STR_FMT "\": it is not loaded", (int)(name.len < 256 ? name.len : 256), name.p ? name.p : "");
+        return pt_fail(err, PT_ENOTFOUND, "unload model \"" PT_STR_FMT "\": it is not loaded", (int)(name.len < 256 ? name.len : 256),
+                       name.p ? name.p : "");
     for (size_t i = 0; i < r->wanted_count; i++)
         if (!strcmp(r->wanted[i], m->name)) {
             pt_free(r->wanted[i]);

@@ -4,9 +4,9 @@
  * again as told.
  *
  * A version is loaded, verified and warmed beside the others and takes requests when it is Ready; only when every version that the policy wants is
- * Ready do those that it does not want retire, so that a bad one never replaces a good one. The same when the file of a version is replaced by another.
- * A retired version is unloaded when its last call has its answer. Past the memory budget the version that was used longest ago is unloaded and stays
- * known: the next request loads it again and waits.
+ * Ready do those that it does not want retire, so that a bad one never replaces a good one. The same when the file of a version is replaced by
+ * another. A retired version is unloaded when its last call has its answer. Past the memory budget the version that was used longest ago is unloaded
+ * and stays known: the next request loads it again and waits.
  *
  * Everything on the loop thread; scans and loading run on the pool.
  */
@@ -36,20 +36,20 @@ struct pt_version {
     struct pt_model *model;
     struct pt_version *next;
     char text[64];
-    int64_t number;           /* 0 where the version is no number */
-    struct pt_config config;  /* the server's, with what concerns this version */
+    int64_t number;          /* 0 where the version is no number */
+    struct pt_config config; /* the server's, with what concerns this version */
     struct pt_servable servable;
     struct pt_queue *queue;
     struct pt_serving_metrics metrics;
     struct pt_model_stats stats;
-    uint64_t print;           /* of the file that is, or is to be, loaded */
-    bool started;             /* servable is */
-    bool dormant;             /* unloaded to save memory; a request starts it: */
+    uint64_t print; /* of the file that is, or is to be, loaded */
+    bool started;   /* servable is */
+    bool dormant;   /* unloaded to save memory; a request starts it: */
     bool waking;
     bool wanted, retiring;
-    int calls;                /* that hold it */
+    int calls; /* that hold it */
     int64_t used_ms;
-    struct pt_call *parked;   /* calls that wait until it is loaded; frontend.c's */
+    struct pt_call *parked; /* calls that wait until it is loaded; frontend.c's */
     int parked_count;
 };
 
@@ -58,8 +58,8 @@ struct pt_model {
     char *name;
     struct pt_model_config config;
     uint64_t config_print;
-    struct pt_err err;            /* why its configuration cannot be used; code 0: it can */
-    struct pt_version *versions;  /* highest first */
+    struct pt_err err;           /* why its configuration cannot be used; code 0: it can */
+    struct pt_version *versions; /* highest first */
 };
 
 struct pt_control {
@@ -74,11 +74,11 @@ struct pt_control {
 
 struct pt_repository_options {
     struct pt_loop *loop;
-    const struct pt_config *config;   /* outlives the repository */
+    const struct pt_config *config; /* outlives the repository */
     const char *cache_dir;
     struct pt_threads *threads;
     struct pt_scheduler *scheduler;
-    const struct pt_job_ops *jobs;    /* of every version's queue */
+    const struct pt_job_ops *jobs; /* of every version's queue */
     struct pt_metrics *registry;
     void (*changed)(void *arg, struct pt_version *v); /* v's state changed; NULL: the list of models did */
     void (*wake)(void *arg, struct pt_version *v);    /* a version with parked calls is Ready or Failed */
@@ -86,7 +86,7 @@ struct pt_repository_options {
 };
 struct pt_repository {
     struct pt_repository_options o;
-    struct pt_model *models;          /* by name */
+    struct pt_model *models; /* by name */
     struct pt_version *retiring;
     struct pt_model_config defaults;
     struct pt_scan scan;
@@ -123,8 +123,8 @@ int pt_repository_load(struct pt_repository *r, struct pt_str name, struct pt_co
 int pt_repository_unload(struct pt_repository *r, struct pt_str name, struct pt_control *c, struct pt_err *err);
 
 uint64_t pt_repository_requests(const struct pt_repository *r);
-void pt_repository_drain(struct pt_repository *r); /* nothing new is loaded; what serves goes on until the end */
-bool pt_repository_busy(const struct pt_repository *r);  /* is a step on the pool under way? */
-void pt_repository_finish(struct pt_repository *r);      /* not while busy; the scheduler is destroyed already */
+void pt_repository_drain(struct pt_repository *r);      /* nothing new is loaded; what serves goes on until the end */
+bool pt_repository_busy(const struct pt_repository *r); /* is a step on the pool under way? */
+void pt_repository_finish(struct pt_repository *r);     /* not while busy; the scheduler is destroyed already */
 
 #endif

@@ -39,7 +39,8 @@ static int out_of_memory(struct pt_err *err)
 /* Folders are numbers without sign and leading zeros. */
 static bool version_number(const char *name, int64_t *number)
 {
-    return (name[0] != '0' || !name[1]) && name[0] >= '0' && name[0] <= '9' && pt_parse_i64(pt_str(name), 0, INT64_MAX, "version", number, NULL) == PT_OK;
+    return (name[0] != '0' || !name[1]) && name[0] >= '0' && name[0] <= '9' &&
+           pt_parse_i64(pt_str(name), 0, INT64_MAX, "version", number, NULL) == PT_OK;
 }
 
 static uint64_t print_of(const struct stat *st)
@@ -156,7 +157,8 @@ int pt_scan_run(const char *root, const char *base_name, const struct pt_model_c
         if (!path)
             rc = out_of_memory(err);
         else if (e->d_name[0] != '.' && is_folder(path) && pt_utf8_valid(pt_str(e->d_name)))
-            rc = out->count < MAX_MODELS ? add_model(out, e->d_name, path, defaults, err) : pt_fail(err, PT_ELIMIT, "%s: more than %d models", root, MAX_MODELS);
+            rc = out->count < MAX_MODELS ? add_model(out, e->d_name, path, defaults, err)
+                                         : pt_fail(err, PT_ELIMIT, "%s: more than %d models", root, MAX_MODELS);
     }
     closedir(d);
     if (rc < 0)

@@ -5,8 +5,8 @@
  *     ROOT/NAME/config.pbtxt     optional
  *     ROOT/NAME/VERSION/model.onnx
  *
- * A ROOT whose own subfolders are versions is the base path of one model (as TensorFlow Serving has it). Names that begin with a dot, and folders that
- * are not numbers, are passed over; a symbolic link may stand for any of them, which is how mounted volumes are switched.
+ * A ROOT whose own subfolders are versions is the base path of one model (as TensorFlow Serving has it). Names that begin with a dot, and folders
+ * that are not numbers, are passed over; a symbolic link may stand for any of them, which is how mounted volumes are switched.
  */
 #ifndef PT_SIDECAR_SCAN_H
 #define PT_SIDECAR_SCAN_H
@@ -15,8 +15,8 @@
 
 struct pt_scan_version {
     int64_t number;
-    char *path;      /* of the model file */
-    uint64_t print;  /* changes when the file is another one */
+    char *path;     /* of the model file */
+    uint64_t print; /* changes when the file is another one */
 };
 struct pt_scan_model {
     char *name;

@@ -228,8 +228,14 @@ static int start(struct sidecar *s, struct pt_err *err)
         return rc;
     if (!(s->registry = pt_serving_registry_create(err)))
         return err->code;
-    struct pt_repository_options ro = {.loop = s->loop, .config = c, .cache_dir = s->o->cache_dir, .jobs = &pt_call_job, .registry = s->registry, .changed = on_changed,
-                                       .wake = on_wake, .arg = s};
+    struct pt_repository_options ro = {.loop = s->loop,
+                                       .config = c,
+                                       .cache_dir = s->o->cache_dir,
+                                       .jobs = &pt_call_job,
+                                       .registry = s->registry,
+                                       .changed = on_changed,
+                                       .wake = on_wake,
+                                       .arg = s};
     if ((rc = start_threads(s, err)) < 0)
         return rc;
     ro.threads = s->threads;
@@ -243,8 +249,8 @@ static int start(struct sidecar *s, struct pt_err *err)
     if (s->reporter)
         pt_reporter_now(s->reporter);
     char port[24], grpc_port[24], metrics_port[24];
-    pt_log(PT_LOG_INFO, "listening", "model", c->model.name, "version", PT_VERSION, "port", pt_log_int(port, pt_http_server_port(s->http)), "grpc_port",
-           pt_log_int(grpc_port, pt_http_server_port(s->grpc_http ? s->grpc_http : s->http)), "metrics_port",
+    pt_log(PT_LOG_INFO, "listening", "model", c->model.name, "version", PT_VERSION, "port", pt_log_int(port, pt_http_server_port(s->http)),
+           "grpc_port", pt_log_int(grpc_port, pt_http_server_port(s->grpc_http ? s->grpc_http : s->http)), "metrics_port",
            pt_log_int(metrics_port, pt_http_server_port(s->metrics_http)), NULL);
     return PT_OK;
 }

@@ -75,13 +75,15 @@ static void faults(void **state)
         {"ensemble_scheduling { step [ ] }", "line 1: \"ensemble_scheduling\": graphs of models are not supported"},
         {"dynamic_batching { preferred_batch_size: [8, 4] }", "line 1: \"preferred_batch_size\": want up to 16 ascending sizes"},
         {"version_policy { latest { num_versions: 0 } }", "line 1: \"num_versions\": want a whole number from 1 to 64, got 0"},
-        {"parameters { key: \"label.x\" value { string_value: \"new\" } }", "line 1: parameter \"label.x\": want the number of a version, got \"new\""},
+        {"parameters { key: \"label.x\" value { string_value: \"new\" } }",
+         "line 1: parameter \"label.x\": want the number of a version, got \"new\""},
         {"default_model_filename: \"../x\"", "line 1: default_model_filename: want a file in the version's folder, got \"../x\""},
         {"dynamic_batching 5", "line 1: \"dynamic_batching\": want '{', got '5'"},
         {"name: m", "line 1: \"name\": want a string, got 'm'"},
         {"name: \"m", "line 1: want the string's end, the text ends"},
+        {"dynamic_batching {", "line 1: want '}', the text ends"},
         {"}", "line 1: a bracket that nothing opened"},
-        {"input [ { ] ", "line 1: want a value, the text ends"},
+        {"input [ { ] ", "line 1: want ',' or ']', the text ends"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct pt_model_config c;
@@ -130,7 +132,7 @@ static void policies(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(what_people_write), cmocka_unit_test(nothing_at_all), cmocka_unit_test(faults), cmocka_unit_test(cut_anywhere),
-                                       cmocka_unit_test(policies)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(what_people_write), cmocka_unit_test(nothing_at_all), cmocka_unit_test(faults),
+                                       cmocka_unit_test(cut_anywhere), cmocka_unit_test(policies)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -211,6 +211,34 @@ def case_memory_budget(root):
     s.stop()
 
 
+def case_explicit_control(root):
+    put(root, "a/1", "b/1", "b/2")
+    (root / "bad/1").mkdir(parents=True)
+    (root / "bad/1/model.onnx").write_bytes(b"junk")
+    s = Server(root, "--model-control", "explicit", "--load-model", "a")
+    s.until(lambda: s.index() == {"a/1": "READY"})
+    assert s.infer("b")[0] == 404
+    assert s.call("POST", "/v2/repository/models/b/load")[0] == 200
+    assert s.infer("b")[1]["model_version"] == "2"
+    for name, status, error in ("bad", 400, "protobuf"), ("none", 404, "the repository has no such model"):
+        got, answer = s.call("POST", f"/v2/repository/models/{name}/load")
+        assert got >= 400 and error in answer["error"], (got, answer)
+    with load(s, "b"):
+        time.sleep(0.1)
+    assert s.call("POST", "/v2/repository/models/b/unload")[0] == 200
+    assert s.infer("b")[0] == 404 and s.infer("a")[0] == 200
+    s.stop()
+
+
+def case_control_is_refused_otherwise(root):
+    put(root, "a/1")
+    s = Server(root)
+    s.until(s.ready)
+    status, answer = s.call("POST", "/v2/repository/models/a/unload")
+    assert status >= 400 and "--model-control explicit" in answer["error"], answer
+    s.stop()
+
+
 def case_many_reloads_keep_their_size(root):
     put(root, "a/1")
     s = Server(root)
