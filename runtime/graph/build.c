@@ -138,10 +138,27 @@ static bool is_overridable(const struct pt_graph_source *src, struct pt_str name
     return false;
 }
 
+/* Each must be an initializer that the file lists as an input too, which says its type. */
+static int check_overridable(struct scope *s, const struct pt_onnx_graph *og)
+{
+    for (const char *const *o = s->src->overridable; o && *o; o++) {
+        bool input = false, initializer = false;
+        for (size_t i = 0; i < og->input_count && !input; i++)
+            input = pt_str_eq(og->inputs[i].name, pt_str(*o));
+        for (size_t i = 0; i < og->initializer_count && !initializer; i++)
+            initializer = pt_str_eq(og->initializers[i].name, pt_str(*o));
+        if (!input || !initializer)
+            return pt_fail(s->err, PT_EINVAL, "'%s' is to be overridden, but is not both an initializer and an input of the model", *o);
+    }
+    return PT_OK;
+}
+
 static int define_inputs(struct scope *s, const struct pt_onnx_graph *og)
 {
     struct pt_graph *g = s->g;
-    int id;
+    int id = g->index == 0 ? check_overridable(s, og) : PT_OK;
+    if (id < 0)
+        return id;
     for (size_t i = 0; i < og->initializer_count; i++) {
         const struct pt_onnx_tensor *t = &og->initializers[i];
         if (g->index == 0 && is_overridable(s->src, t->name))

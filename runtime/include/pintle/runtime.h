@@ -116,7 +116,7 @@ struct pt_session_options {
     uint64_t max_arena_bytes;   /* planned memory of one run; over it is an error; 0 = 64 GiB */
     bool no_opt;                /* run each node as its reference operator: no rewrites, no kernels; for comparisons */
     const char *folder;         /* of files with weights that the model names; NULL: the model file's own, none for a model in memory */
-    /* Names of initializers that shall be inputs of the session (behind its others, to be set for every run), NULL-terminated; NULL: none. Else an
+    /* Names of initializers, listed as inputs too, that shall be inputs of the session, to be set for every run; NULL-terminated; NULL: none. Else an
      * initializer is a constant, also one that the file lists as an input: what overrides a default decides how the model is compiled. */
     const char *const *overridable;
     /* Not in the first version: */

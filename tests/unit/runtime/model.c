@@ -298,6 +298,37 @@ static void put_import(struct pt_buf *to, uint32_t field, const char *domain, in
     put_message(to, field, &import);
 }
 
+static void put_entry(struct pt_buf *tensor, const char *key, const char *value)
+{
+    struct pt_buf entry = PT_BUF_INIT(0);
+    if (strcmp(value, "-") == 0)
+        return;
+    put_str(&entry, 1, key, strlen(key));
+    put_str(&entry, 2, value, strlen(value));
+    put_message(tensor, 13, &entry);
+}
+
+static struct pt_buf external_proto(const char *line)
+{
+    struct pt_buf b = PT_BUF_INIT(0);
+    struct pt_tensor t = {0};
+    char name[64], type[64], location[256], offset[32], length[32], sha1[64];
+    const char *s = type;
+    if (sscanf(line, "external %63s %63s %255s %31s %31s %63s", name, type, location, offset, length, sha1) != 6)
+        fail_msg("bad line \"%s\"", line);
+    read_type(&s, &t);
+    for (int i = 0; i < t.rank; i++)
+        pt_pb_put_varint(&b, 1, (uint64_t)t.dims[i]);
+    pt_pb_put_varint(&b, 2, t.dtype);
+    put_str(&b, 8, name, strlen(name));
+    put_entry(&b, "location", location);
+    put_entry(&b, "offset", offset);
+    put_entry(&b, "length", length);
+    put_entry(&b, "checksum", sha1);
+    pt_pb_put_varint(&b, 14, 1);
+    return b;
+}
+
 /* A line of a graph or function, in the fields that the message has for it. */
 static void put_line(struct pt_buf *to, const char *line, size_t len, bool function)
 {
@@ -309,6 +340,9 @@ static void put_line(struct pt_buf *to, const char *line, size_t len, bool funct
         put_message(to, 11, &m);
     } else if (strcmp(word, "const") == 0) {
         m = tensor_proto(name, strlen(name), type);
+        put_message(to, 5, &m);
+    } else if (strcmp(word, "externa") == 0) {
+        m = external_proto(line);
         put_message(to, 5, &m);
     } else if (strcmp(word, "out") == 0) {
         m = value_info(name, strlen(name), *line && memchr(line + 4, ' ', len - 4) ? type : NULL);

@@ -12,6 +12,7 @@
  *     graph body                                a graph for an attribute: name=@body. Between it and "end" lines as above; out may have a type
  *     end
  *     function Bar(a, b) -> y                   a function of domain com.foo, lines up to "end"; an attribute a=$b:1 refers to the call's b, type 1
+ *     external w f32[2] file 0 8 SHA1           an initializer in another file: offset and length ("-": not said), checksum ("-": none)
  *     sparse w 2,3 f32[2]:5,6 i64[2]:1,4        a sparse initializer: dims, values, indices
  *
  * Attributes: 1 int, 1.0 float, [1,2] ints, [1.0] floats, 'text' string, ['a','b'] strings, {f32[2]:1,2} tensor. Strings: s[2]:a,b. A type may be
