@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * fuzz_onnx.c: any bytes as a model: opened, described, and run once on zeros with little memory, as compiled and as the reference. What both
- * accept must give outputs of one type and size.
+ * fuzz_onnx.c: any bytes as a model: opened, described, and run once on zeros with little memory and time, as compiled and as the reference. What
+ * both accept must give outputs of one type and size.
  */
 #include "pintle/runtime.h"
 
@@ -10,6 +10,7 @@
 
 #define MEMORY (256u << 10)
 #define MAX_VALUES 16
+#define TIME_MS 200
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,17 +29,42 @@ static bool make_input(const struct pt_value_info *vi, size_t i, struct pt_tenso
     return t->data != NULL;
 }
 
+/* A sequence of two such tensors, an optional with one. */
+struct holder {
+    struct pt_tensor item[2];
+    struct pt_sequence sequence;
+    struct pt_optional optional;
+};
+
+static bool make_value(const struct pt_value_info *vi, size_t i, struct holder *h, struct pt_tensor *t)
+{
+    if (vi->dtype != PT_SEQUENCE && vi->dtype != PT_OPTIONAL)
+        return make_input(vi, i, t);
+    if (!vi->elem || !make_input(vi->elem, i, &h->item[0]))
+        return false;
+    h->item[1] = h->item[0];
+    h->sequence = (struct pt_sequence){.count = 2, .items = h->item, .elem = h->item[0].dtype};
+    h->optional = (struct pt_optional){.value = h->item};
+    bool sequence = vi->dtype == PT_SEQUENCE;
+    *t = (struct pt_tensor){.dtype = vi->dtype,
+                            .data = sequence ? (void *)&h->sequence : (void *)&h->optional,
+                            .size_bytes = sequence ? sizeof h->sequence : sizeof h->optional};
+    return true;
+}
+
 static struct pt_run *run(struct pt_session *s)
 {
     struct pt_tensor in[MAX_VALUES] = {0};
+    struct holder held[MAX_VALUES] = {0};
+    struct pt_run_options options = {.size = sizeof options, .deadline_ms = TIME_MS};
     size_t n = pt_session_input_count(s);
     struct pt_run *r = NULL;
     bool ok = n <= MAX_VALUES && pt_run_create(s, &r, NULL) == 0;
     for (size_t i = 0; ok && i < n; i++)
-        ok = make_input(pt_session_input(s, i), i, &in[i]) && pt_run_set_input(r, i, &in[i], NULL) == 0;
-    ok = ok && pt_run_execute(r, NULL) == 0;
+        ok = make_value(pt_session_input(s, i), i, &held[i], &in[i]) && pt_run_set_input(r, i, &in[i], NULL) == 0;
+    ok = ok && pt_run_execute_with(r, &options, NULL) == 0;
     for (size_t i = 0; i < MAX_VALUES; i++)
-        free(in[i].data);
+        free(held[i].item[0].data ? held[i].item[0].data : in[i].data);
     if (!ok) {
         pt_run_destroy(r);
         r = NULL;
