@@ -76,13 +76,14 @@ int pt_build_service(const struct pt_md *md, const char *uid, struct pt_buf *out
     put_owner(out, md);
     pt_buf_printf(out, "},\"spec\":{\"selector\":{\"%s\":\"%s\"},\"ports\":[", PT_LABEL_NAME, md->o.name);
     pt_buf_printf(out, "{\"name\":\"http\",\"port\":%d,\"targetPort\":\"http\",\"protocol\":\"TCP\",\"appProtocol\":\"http\"},", md->spec.port);
+    pt_buf_printf(out, "{\"name\":\"grpc\",\"port\":%d,\"targetPort\":\"grpc\",\"protocol\":\"TCP\",\"appProtocol\":\"kubernetes.io/h2c\"},", md->spec.grpc_port);
     pt_buf_printf(out, "{\"name\":\"metrics\",\"port\":%d,\"targetPort\":\"metrics\",\"protocol\":\"TCP\",\"appProtocol\":\"http\"}]}}", md->spec.metrics_port);
     return pt_buf_check(out, "build service", err);
 }
 
 int pt_build_service_shape(const struct pt_md *md, struct pt_buf *out, struct pt_err *err)
 {
-    pt_buf_printf(out, "http:%d>http metrics:%d>metrics @%s", md->spec.port, md->spec.metrics_port, md->o.name);
+    pt_buf_printf(out, "http:%d>http grpc:%d>grpc metrics:%d>metrics @%s", md->spec.port, md->spec.grpc_port, md->spec.metrics_port, md->o.name);
     return pt_buf_check(out, "build service", err);
 }
 
@@ -229,12 +230,16 @@ static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt
         if ((path = pt_obj_str(user, at)))
             put_text(b, texts[i], path);
     }
-    pt_buf_printf(b, "},\"" PT_CONFIG_SERVING "\":{\"port\":%lld,\"metricsPort\":%lld,\"timeoutMs\":%lld}",
-                  (long long)pt_obj_int(user, "serving.port", PT_PORT_HTTP), (long long)pt_obj_int(user, "serving.metricsPort", PT_PORT_METRICS),
+    pt_buf_printf(b, "},\"" PT_CONFIG_SERVING "\":{\"port\":%lld,\"grpcPort\":%lld,\"metricsPort\":%lld,\"timeoutMs\":%lld}",
+                  (long long)pt_obj_int(user, "serving.port", PT_PORT_HTTP), (long long)pt_obj_int(user, "serving.grpcPort", PT_PORT_GRPC),
+                  (long long)pt_obj_int(user, "serving.metricsPort", PT_PORT_METRICS),
                   (long long)duration_of(user, "serving.timeout", 60000));
     pt_buf_printf(b, ",\"" PT_CONFIG_RUNTIME "\":{\"threads\":%lld,\"concurrency\":%lld,\"queue\":%lld}",
                   (long long)pt_obj_int(user, "runtime.threads", 0), (long long)pt_obj_int(user, "runtime.concurrency", 8),
                   (long long)pt_obj_int(user, "runtime.queue", 256));
+    if (pt_obj_get(user, "runtime.batching"))
+        pt_buf_printf(b, ",\"" PT_CONFIG_BATCHING "\":{\"maxSize\":%lld,\"maxDelayUs\":%lld}", (long long)pt_obj_int(user, "runtime.batching.maxSize", 32),
+                      (long long)duration_of(user, "runtime.batching.maxDelay", 2) * 1000);
     pt_buf_printf(b, ",\"" PT_CONFIG_DRAIN "\":{\"timeoutMs\":%lld}", (long long)duration_of(user, "drain.timeout", 30000));
     if (s->report_url) {
         pt_buf_puts(b, ",\"" PT_CONFIG_REPORT "\":{\"url\":");
@@ -262,8 +267,10 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
     pt_buf_json_string(b, pt_str(image && *image ? image : s->sidecar_image));
     pt_buf_puts(b, ",\"args\":[\"--config\",\"" PT_PATH_CONFIG "\"],\"env\":[");
     put_env(b);
-    pt_buf_printf(b, "],\"ports\":[{\"name\":\"http\",\"containerPort\":%lld,\"protocol\":\"TCP\"},{\"name\":\"metrics\",\"containerPort\":%lld,\"protocol\":\"TCP\"}]",
-                  (long long)pt_obj_int(user, "serving.port", PT_PORT_HTTP), (long long)pt_obj_int(user, "serving.metricsPort", PT_PORT_METRICS));
+    pt_buf_printf(b, "],\"ports\":[{\"name\":\"http\",\"containerPort\":%lld,\"protocol\":\"TCP\"},"
+                  "{\"name\":\"grpc\",\"containerPort\":%lld,\"protocol\":\"TCP\"},{\"name\":\"metrics\",\"containerPort\":%lld,\"protocol\":\"TCP\"}]",
+                  (long long)pt_obj_int(user, "serving.port", PT_PORT_HTTP), (long long)pt_obj_int(user, "serving.grpcPort", PT_PORT_GRPC),
+                  (long long)pt_obj_int(user, "serving.metricsPort", PT_PORT_METRICS));
     pt_buf_puts(b, ",\"readinessProbe\":{\"httpGet\":{\"path\":\"/v2/health/ready\",\"port\":\"http\"},\"periodSeconds\":1,\"timeoutSeconds\":2,"
                    "\"failureThreshold\":3},\"livenessProbe\":{\"httpGet\":{\"path\":\"/v2/health/live\",\"port\":\"http\"},\"initialDelaySeconds\":10,"
                    "\"periodSeconds\":10,\"timeoutSeconds\":5,\"failureThreshold\":3}");

@@ -37,19 +37,21 @@ static const struct field model_fields[] = {
     {"format", TEXT, 1, 32, "\"onnx\"", check_format, NULL, false},
     {"credentialsSecretRef", OBJECT, 0, 0, NULL, NULL, secret_fields, false},
     {0}};
+static const struct field batching_fields[] = {
+    {"maxSize", INT, 1, 4096, NULL, NULL, NULL, false}, {"maxDelay", DURATION, 0, 10000, NULL, NULL, NULL, false}, {0}};
 static const struct field runtime_fields[] = {
     {"image", TEXT, 0, 512, "\"\"", check_image, NULL, false},
     {"threads", INT, 0, 1024, "0", NULL, NULL, false},
     {"concurrency", INT, 1, 4096, "8", NULL, NULL, false},
     {"queue", INT, 0, 100000, "256", NULL, NULL, false},
-    {.name = "batching", .kind = LATER},
+    {"batching", OBJECT, 0, 0, NULL, NULL, batching_fields, false},
     {.name = "parameters", .kind = LATER},
     {0}};
 static const struct field serving_fields[] = {
     {"port", INT, 1024, 65535, "8080", NULL, NULL, false},
     {"metricsPort", INT, 1024, 65535, "8082", NULL, NULL, false},
     {"timeout", DURATION, 1, HOUR_MS, "\"60s\"", NULL, NULL, false},
-    {.name = "grpcPort", .kind = LATER},
+    {"grpcPort", INT, 1024, 65535, "8081", NULL, NULL, false},
     {0}};
 static const struct field drain_fields[] = {{"timeout", DURATION, 0, HOUR_MS, "\"30s\"", NULL, NULL, false}, {0}};
 static const struct field env_fields[] = {
@@ -630,8 +632,10 @@ static int check_rules(const cJSON *spec, const struct pt_spec *s, struct pt_err
         return pt_fail(err, PT_EINVAL, "spec.strategy.rollingUpdate: maxSurge and maxUnavailable are both 0: nothing could be replaced");
     if (s->progress_deadline_s <= s->min_ready_s)
         return pt_fail(err, PT_EINVAL, "spec.progressDeadlineSeconds: %d: must be greater than minReadySeconds (%d)", s->progress_deadline_s, s->min_ready_s);
-    if (pt_obj_int(spec, "serving.port", PT_PORT_HTTP) == pt_obj_int(spec, "serving.metricsPort", PT_PORT_METRICS))
-        return pt_fail(err, PT_EINVAL, "spec.serving.metricsPort: %d: is also serving.port", s->port);
+    if (s->port == s->metrics_port || s->grpc_port == s->metrics_port)
+        return pt_fail(err, PT_EINVAL, "spec.serving.metricsPort: %d: is also serving.%s", s->metrics_port, s->port == s->metrics_port ? "port" : "grpcPort");
+    if (s->port == s->grpc_port)
+        return pt_fail(err, PT_EINVAL, "spec.serving.grpcPort: %d: is also serving.port, which takes gRPC as well", s->grpc_port);
     if (drain)
         (void)pt_parse_duration_ms(pt_str(drain), "drain", &drain_ms, NULL);
     if (grace_s >= 0 && grace_s * 1000 <= drain_ms)
@@ -652,6 +656,7 @@ static int read_rest(const cJSON *spec, struct pt_spec *s, struct pt_err *err)
     s->progress_deadline_s = (int)pt_obj_int(spec, "progressDeadlineSeconds", 600);
     s->history_limit = (int)pt_obj_int(spec, "revisionHistoryLimit", 10);
     s->port = (int)pt_obj_int(spec, "serving.port", PT_PORT_HTTP);
+    s->grpc_port = (int)pt_obj_int(spec, "serving.grpcPort", PT_PORT_GRPC);
     s->metrics_port = (int)pt_obj_int(spec, "serving.metricsPort", PT_PORT_METRICS);
     s->paused = pt_obj_true(spec, "paused");
     const cJSON *budget = pt_obj_get(spec, "disruption.maxUnavailable");

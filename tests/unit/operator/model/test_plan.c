@@ -58,6 +58,7 @@ static void plan(struct scene *t, const char *pods, struct pt_spec spec)
     t->md.spec.history_limit = 10;
     t->md.spec.progress_deadline_s = 600;
     t->md.spec.port = 8080;
+    t->md.spec.grpc_port = 8081;
     t->md.spec.metrics_port = 8082;
     t->md.current_revision = current;
     t->md.update_revision = t->md.digest = none;
@@ -67,7 +68,7 @@ static void plan(struct scene *t, const char *pods, struct pt_spec spec)
     t->revisions[0] = (struct pt_revision){.o = {.name = t->update, .uid = "r0", .next = &t->revisions[1].o}, .number = 3, .data = user, .digest = ""};
     t->revisions[1] = (struct pt_revision){.o = {.name = "m-current", .uid = "r1", .next = &t->revisions[2].o}, .number = 2, .data = user, .digest = ""};
     t->revisions[2] = (struct pt_revision){.o = {.name = "m-other", .uid = "r2"}, .number = 1, .data = user, .digest = ""};
-    t->service = (struct pt_shaped){.o = {.owner_uid = "u", .uid = "s"}, .shape = "http:8080>http metrics:8082>metrics @m"};
+    t->service = (struct pt_shaped){.o = {.owner_uid = "u", .uid = "s"}, .shape = "http:8080>http grpc:8081>grpc metrics:8082>metrics @m"};
     for (const char *p = pods; *p; p += strspn(p, " "), n++) {
         t->pods[n] = pod_of(t, n, p);
         p += 2;
