@@ -15,6 +15,16 @@ static atomic_uint_fast64_t total;
 static atomic_int_fast64_t fail_in; /* 0 = off, 1 = the next one fails */
 static atomic_bool fail_on;         /* the state stays at 1 */
 
+static struct pt_mem_hooks from = {malloc, realloc, free, aligned_alloc};
+
+int pt_mem_set_hooks(const struct pt_mem_hooks *hooks)
+{
+    if (pt_mem_count())
+        return -1;
+    from = *hooks;
+    return 0;
+}
+
 bool pt_mem_must_fail(void)
 {
     atomic_fetch_add_explicit(&total, 1, memory_order_relaxed);
@@ -39,17 +49,23 @@ uint64_t pt_mem_count(void)
 
 void *pt_malloc(size_t size)
 {
-    return pt_mem_must_fail() ? NULL : malloc(size ? size : 1);
+    return pt_mem_must_fail() ? NULL : from.malloc(size ? size : 1);
 }
 
 void *pt_calloc(size_t count, size_t size)
 {
-    return pt_mem_must_fail() ? NULL : calloc(count ? count : 1, size ? size : 1);
+    if (pt_mem_must_fail())
+        return NULL;
+    if (from.malloc == malloc) /* pages fresh from the system are not cleared twice */
+        return calloc(count ? count : 1, size ? size : 1);
+    size_t bytes;
+    void *p = __builtin_mul_overflow(count, size, &bytes) ? NULL : from.malloc(bytes ? bytes : 1);
+    return p ? memset(p, 0, bytes) : NULL;
 }
 
 void *pt_realloc(void *p, size_t size)
 {
-    return pt_mem_must_fail() ? NULL : realloc(p, size ? size : 1);
+    return pt_mem_must_fail() ? NULL : from.realloc(p, size ? size : 1);
 }
 
 void *pt_reallocarray(void *p, size_t count, size_t size)
@@ -63,12 +79,13 @@ void *pt_alloc_aligned(size_t size)
     if (size > SIZE_MAX - 63 || pt_mem_must_fail())
         return NULL;
     size = (size + 63) & ~(size_t)63;
-    return aligned_alloc(64, size ? size : 64);
+    return from.aligned_alloc(64, size ? size : 64);
 }
 
 void pt_free(void *p)
 {
-    free(p);
+    if (p)
+        from.free(p);
 }
 
 char *pt_strndup(const char *s, size_t len)

@@ -23,6 +23,15 @@ char *pt_strdup(const char *s) __attribute__((malloc, warn_unused_result));
 char *pt_strndup(const char *s, size_t len) __attribute__((malloc, warn_unused_result));
 char *pt_asprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2), malloc, warn_unused_result));
 
+/* Where memory comes from instead of libc; all four, with libc's meaning. Only before the first allocation: 0, else -1. */
+struct pt_mem_hooks {
+    void *(*malloc)(size_t size);
+    void *(*realloc)(void *p, size_t size);
+    void (*free)(void *p);
+    void *(*aligned_alloc)(size_t alignment, size_t size);
+};
+int pt_mem_set_hooks(const struct pt_mem_hooks *hooks);
+
 /* --- tests: fail allocation number n from now (1 = the next), once or from then on. n = 0 switches it off. ------ */
 void pt_mem_fail_at(int64_t n, int all_after);
 /* For allocators on top of malloc: must the allocation that is about to be made fail? Counts it. */

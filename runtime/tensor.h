@@ -32,6 +32,8 @@ static inline bool pt_is_kind(enum pt_dtype t)
 size_t pt_dtype_size(enum pt_dtype t);
 /* Bytes that dtype and dims need; false on overflow, a negative dim or a type without a size. */
 bool pt_tensor_need(enum pt_dtype dtype, int rank, const int64_t *dims, size_t *bytes);
+/* Copies a caller's structure whose first member is its size (pintle/runtime.h): 0 stands for first_size. NULL: all zero. what: for messages. */
+int pt_options_read(const void *given, size_t first_size, void *out, size_t out_size, const char *what, struct pt_err *err);
 /* Product of n dims, which must be known to fit. */
 int64_t pt_dims_product(const int64_t *dims, int n);
 bool pt_dims_equal(const struct pt_tensor *a, const struct pt_tensor *b);

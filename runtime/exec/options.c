@@ -51,3 +51,16 @@ int pt_meta_read(const struct pt_onnx_model *m, struct pt_arena *mem, struct pt_
                                   .metadata_count = m->metadata_count};
     return rc < 0 ? pt_fail(err, rc, "out of memory for what the model says of itself") : PT_OK;
 }
+
+int pt_set_allocator(const struct pt_allocator *given, struct pt_err *err)
+{
+    struct pt_allocator a;
+    int rc = pt_options_read(given, sizeof a, &a, sizeof a, "allocator", err);
+    if (rc < 0)
+        return rc;
+    if (!a.malloc || !a.realloc || !a.free || !a.aligned_alloc)
+        return pt_fail(err, PT_EINVAL, "allocator: all four functions are needed");
+    if (pt_mem_set_hooks(&(struct pt_mem_hooks){a.malloc, a.realloc, a.free, a.aligned_alloc}) < 0)
+        return pt_fail(err, PT_EBUSY, "allocator: memory was allocated already; it must be set before any other call");
+    return PT_OK;
+}

@@ -39,8 +39,6 @@ struct pt_session {
 int pt_session_get(struct pt_session *s, const struct pt_graph *g, struct pt_program *parent, const struct pt_tensor *const *inputs,
                    struct pt_program **out, struct pt_err *err);
 void pt_session_put(struct pt_session *s, struct pt_program *p);
-/* Copies a caller's structure whose first member is its size (pintle/runtime.h): 0 stands for first_size. NULL: all zero. what: for messages. */
-int pt_options_read(const void *given, size_t first_size, void *out, size_t out_size, const char *what, struct pt_err *err);
 /* Makes terminated texts of what the model says of itself. */
 int pt_meta_read(const struct pt_onnx_model *m, struct pt_arena *mem, struct pt_model_meta *out, struct pt_err *err);
 int pt_session_init_units(struct pt_session *s, struct pt_err *err);

@@ -18,6 +18,7 @@ set(PT_OPS_SOURCES
   ops/conv_transpose.c
   ops/crop.c
   ops/cumulate.c
+  ops/custom.c
   ops/deform_conv.c
   ops/depth.c
   ops/det.c

@@ -4,6 +4,8 @@
  */
 #include "runtime/ops/table.h"
 
+#include "runtime/ops/custom.h"
+
 #define PT_OP(name) &pt_op_##name,
 static const struct pt_op *const table[] = {
 #include "runtime/ops/rows.inc"
@@ -26,5 +28,5 @@ const struct pt_op *pt_op_find(struct pt_str domain, struct pt_str type, int64_t
             *since = best;
         return best ? op : NULL;
     }
-    return NULL;
+    return pt_custom_find(domain, type, version, since);
 }

@@ -191,6 +191,48 @@ PT_API uint64_t pt_run_memory(const struct pt_run *r);
 /* From any thread: makes the current execution stop between two steps with PT_ECANCELED (a later one is not affected). */
 PT_API void pt_run_cancel(struct pt_run *r);
 
+/* --- operators of the program's own -------------------------------------------------------------------------------------------------------- */
+struct pt_custom_call {
+    const struct pt_tensor *const *inputs; /* NULL: not given */
+    struct pt_tensor *const *outputs;      /* NULL: not wanted */
+    size_t input_count, output_count;
+    void *user;
+    const void *node; /* for the functions below */
+};
+#define PT_CUSTOM_NEEDS_DATA 1
+struct pt_custom_op {
+    size_t size;
+    const char *domain, *name;  /* not of ai.onnx; copied */
+    int since_version;          /* of the domain's operator set from which on this definition holds, 1 to 255; the newest up to the model's counts */
+    int min_inputs, max_inputs, max_outputs;
+    /* Sets dtype, rank and dims of every output. An input's data is NULL when they are not known before the run: where shapes depend on them,
+     * PT_CUSTOM_NEEDS_DATA has it called again, in every run, with all data. */
+    int (*infer)(const struct pt_custom_call *c, struct pt_err *err);
+    /* Computes outputs from inputs; all data are there. Both return 0, or a negative code with err->msg written. Called from any thread that executes. */
+    int (*run)(const struct pt_custom_call *c, struct pt_err *err);
+    void *user;
+};
+/* For the whole process and for sessions opened later. There is no way to take it back. */
+PT_API int pt_register_operator(const struct pt_custom_op *op, struct pt_err *err);
+/* Attributes of the node; the default, or NULL, where it has none of that name and type. */
+PT_API int64_t pt_custom_int(const struct pt_custom_call *c, const char *name, int64_t def);
+PT_API float pt_custom_float(const struct pt_custom_call *c, const char *name, float def);
+PT_API struct pt_string pt_custom_text(const struct pt_custom_call *c, const char *name);
+PT_API const int64_t *pt_custom_ints(const struct pt_custom_call *c, const char *name, size_t *count);
+PT_API const struct pt_tensor *pt_custom_tensor(const struct pt_custom_call *c, const char *name); /* its data may lie unaligned */
+
+/* --- memory ---------------------------------------------------------------------------------------------------------------------------------- */
+/* What all of the library's memory comes from, with the meaning that C gives these functions. To be set before any other call; PT_EBUSY behind one that
+ * allocated. */
+struct pt_allocator {
+    size_t size;
+    void *(*malloc)(size_t bytes);
+    void *(*realloc)(void *p, size_t bytes);
+    void (*free)(void *p); /* also of what aligned_alloc gave */
+    void *(*aligned_alloc)(size_t alignment, size_t bytes);
+};
+PT_API int pt_set_allocator(const struct pt_allocator *a, struct pt_err *err);
+
 /* --- inspection ---------------------------------------------------------------------------------------------------------- */
 struct pt_op_count {
     const char *domain, *op_type; /* "" is ai.onnx */
