@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""grpcurl.py PROGRAM: grpcurl, which learns every message from server reflection."""
+import json
+import subprocess
+import sys
+
+from common import DIGITS, GRPC, equal, main
+
+PROGRAM = sys.argv[1]
+SERVICES = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "inference.GRPCInferenceService",
+            "tensorflow.serving.ModelService", "tensorflow.serving.PredictionService"]
+
+
+def grpcurl(*args, body=None, address=GRPC):
+    argv = [PROGRAM, "-plaintext", "-max-time", "20"] + (["-d", json.dumps(body)] if body is not None else []) + [address, *args]
+    return subprocess.run(argv, capture_output=True, text=True)
+
+
+def call(method, body=None):
+    r = grpcurl(method, body=body)
+    assert r.returncode == 0, r.stderr
+    return json.loads(r.stdout)
+
+
+def case_list_and_describe():
+    for address in (GRPC, DIGITS):
+        equal(grpcurl("list", address=address).stdout.split(), SERVICES)
+    for service in SERVICES:
+        r = grpcurl("describe", service)
+        assert r.returncode == 0 and f"service {service.rsplit('.', 1)[1]} {{" in r.stdout, r.stderr or r.stdout
+    assert "repeated .inference.ModelInferRequest.InferInputTensor inputs = 5;" in grpcurl("describe", "inference.ModelInferRequest").stdout
+
+
+def case_open_inference_protocol():
+    equal(call("inference.GRPCInferenceService/ServerReady"), {"ready": True})
+    m = call("inference.GRPCInferenceService/ModelMetadata", {"name": "digits"})
+    equal((m["versions"], m["inputs"][0]["shape"]), (["1"], ["-1", "1", "8", "8"]))
+    r = call("inference.GRPCInferenceService/ModelInfer", {"model_name": "digits", "id": "g", "parameters": {"priority": {"int64_param": 1}}, "inputs": [
+        {"name": "x", "datatype": "FP32", "shape": [1, 1, 8, 8], "contents": {"fp32_contents": [0.5] * 64}}]})
+    equal((r["id"], len(r["outputs"][0]["contents"]["fp32Contents"])), ("g", 10))
+    equal(call("inference.GRPCInferenceService/RepositoryIndex", {})["models"], [{"name": "digits", "version": "1", "state": "READY"}])
+
+
+def case_tensorflow_serving():
+    r = call("tensorflow.serving.PredictionService/Predict", {"model_spec": {"name": "digits"}, "inputs": {"x": {
+        "dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": n} for n in (1, 1, 8, 8)]}, "float_val": [0.5]}}})
+    equal((len(r["outputs"]["logits"]["floatVal"]), r["modelSpec"]["version"]), (10, "1"))
+    equal(call("tensorflow.serving.ModelService/GetModelStatus", {"model_spec": {"name": "digits"}})["model_version_status"][0]["state"], "AVAILABLE")
+
+
+def case_health():
+    equal(call("grpc.health.v1.Health/Check", {}), {"status": "SERVING"})
+
+
+def case_errors():
+    r = grpcurl("inference.GRPCInferenceService/ModelReady", body={"name": "none"})
+    assert r.returncode != 0 and "NotFound" in r.stderr and 'no model "none"' in r.stderr, r.stderr
+    assert "does not include a method" in grpcurl("inference.GRPCInferenceService/Nothing", body={}).stderr
+    assert grpcurl("describe", "no.such.Thing").returncode != 0
+
+
+main(globals())
