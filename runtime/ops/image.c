@@ -150,7 +150,7 @@ static bool pnm_row(struct pt_bytes b, struct pnm *h, int kind, uint8_t *rgb)
                 return false;
             }
             v = v > h->top ? h->top : v;
-            uint8_t byte = bits ? (v ? 0 : 255) : (uint8_t)((v * 255 + h->top / 2) / h->top);
+            uint8_t byte = (uint8_t)(bits ? v ? 0 : 255 : (v * 255 + h->top / 2) / h->top);
             uint8_t *to = rgb + 3 * x + k;
             to[0] = byte;
             if (!colour)

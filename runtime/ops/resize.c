@@ -61,8 +61,8 @@ static int read_attrs(struct pt_op_ctx *c, struct resize *p)
 static int read_floats(struct pt_op_ctx *c, int i, const char *name, float *out, int room, int *count)
 {
     const struct pt_onnx_attr *a = pt_node_attr(c->node, name);
-    const struct pt_tensor *t = pt_op_in(c, i);
     bool attr = i < 0;
+    const struct pt_tensor *t = attr ? NULL : pt_op_in(c, i);
     *count = -1;
     if (attr ? !a : !t || pt_tensor_count(t) == 0)
         return PT_OK;
