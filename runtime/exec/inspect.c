@@ -6,6 +6,7 @@
 
 #include "base/contract.h"
 #include "runtime/compile/rewrite.h"
+#include "runtime/train/gradient.h"
 
 #include <stdlib.h>
 
@@ -151,6 +152,8 @@ static void try_plan(struct summary *s, uint32_t off, bool *rewritten)
         else if (!pt_tensor_need(in[i].dtype, in[i].rank, in[i].dims, &in[i].size_bytes))
             rc = pt_fail(&err, PT_EUNSUPPORTED, "input '%s' is not a tensor of a known type and size", vi->name);
     }
+    if (rc == PT_OK)
+        rc = pt_graph_expand_gradients(g, &err);
     if (rc == PT_OK)
         rc = pt_graph_prune(g, &err);
     if (rc == PT_OK)

@@ -5,12 +5,15 @@
 #include "runtime/exec/session.h"
 
 #include "runtime/compile/rewrite.h"
+#include "runtime/train/gradient.h"
 
 static int prepare(struct pt_session *s, const void *model, size_t len, const struct pt_session_options *o, struct pt_err *err)
 {
     struct pt_graph_source src = {
         .model = model, .len = len, .folder = s->folder, .const_cap = s->max_arena_bytes, .overridable = o ? o->overridable : NULL};
     int rc = pt_graph_init(&s->graph, &src, err);
+    if (rc == PT_OK)
+        rc = pt_graph_expand_gradients(&s->graph, err);
     if (rc == PT_OK)
         rc = pt_graph_prune(&s->graph, err);
     if (rc == PT_OK)
