@@ -265,7 +265,11 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     char *old = o->applied;
     o->applied = pt_steal(applied);
     pt_free(old);
+    struct pt_mem_version *before = o->now;
+    bool owned = *before->owners;
     store_next(m, t, o, was, &next, a);
+    if (a->err.code == PT_OK && !owned && (o = pt_mem_find(t, req->ns, shown(req))) && o->now != before) /* owners that came too late */
+        check_owners(m, o->now);
 }
 
 /* --- scale --------------------------------------------------------------------------------------------------------------- */

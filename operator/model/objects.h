@@ -50,6 +50,7 @@ struct pt_pod_state {
     int64_t ready_since_ms; /* -1: not ready */
     int64_t drain_since_ms; /* -1: not being drained */
     int64_t drained_ms;     /* being drained, and its node has said not ready since; -1: not */
+    int64_t removing_ms;    /* its gate was asked to be turned off for good then, and no answer said that it was or was not; -1: not */
     int64_t doomed_ms;      /* its deletion was asked for then; -1: not */
     bool reported, has_digest;
     enum pt_model_state model;

@@ -131,7 +131,7 @@ static bool draining(const struct pt_pod *pod)
 
 static bool leaving(const struct pt_pod *pod)
 {
-    return pod->terminating || pod->state.doomed_ms >= 0 || draining(pod) || pod->phase == PT_PHASE_ENDED;
+    return pod->terminating || pod->state.doomed_ms >= 0 || pod->state.removing_ms >= 0 || draining(pod) || pod->phase == PT_PHASE_ENDED;
 }
 
 static void add(struct pt_view *v, struct pt_pod_list *list, const struct pt_pod *pod)
@@ -174,7 +174,7 @@ static void look(struct pt_view *v)
         if (leaving(pod)) {
             v->leaving++;
             v->old_leaving += !fresh;
-            v->present += pod->state.doomed_ms >= 0 && !pod->terminating;
+            v->present += !pod->terminating && (pod->state.doomed_ms >= 0 || (pod->state.removing_ms >= 0 && !draining(pod)));
         } else {
             v->present++;
             add(v, fresh ? &v->fresh : &v->old, pod);
@@ -214,12 +214,15 @@ static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod,
     return e;
 }
 
+/* When the answer is lost the pod is on its way out all the same (removing_ms), and asked again: the patch may still come, and then it must not meet other plans. */
 void pt_view_take_out(struct pt_view *v, const struct pt_pod *pod)
 {
-    if (pod->gate == PT_TRUE && pod->ready)
-        (void)patch_gate(v, pod, false, PT_GATE_REMOVAL, "Pintle takes this pod out of service before it is deleted");
-    else
+    if (pod->gate == PT_TRUE && pod->ready) {
+        patch_gate(v, pod, false, PT_GATE_REMOVAL, "Pintle takes this pod out of service before it is deleted")->removal = true;
+        pt_view_look_again(v, DOOMED_MS);
+    } else {
         delete_pod(v, pod);
+    }
 }
 
 static void follow_leaving(struct pt_view *v)
@@ -232,7 +235,15 @@ static void follow_leaving(struct pt_view *v)
             due = pod->state.doomed_ms + DOOMED_MS;
         else if (pod->phase == PT_PHASE_ENDED)
             due = v->s->now_ms;
-        else if (draining(pod))
+        else if (pod->state.removing_ms >= 0 && !draining(pod)) {
+            if (pod->state.removing_ms + DOOMED_MS <= v->s->now_ms) {
+                pt_view_take_out(v, pod);
+                if (v->rc == PT_OK)
+                    v->plan->effects[v->plan->count - 1].repeated = true;
+            } else
+                pt_view_look_again(v, pod->state.removing_ms + DOOMED_MS - v->s->now_ms);
+            continue;
+        } else if (draining(pod))
             due = (pod->ready ? pod->state.drain_since_ms + FOLLOW_MS : pod->state.drained_ms) + v->s->settings.drain_settle_ms;
         else
             continue;

@@ -75,6 +75,7 @@ struct pt_effect {
     uint64_t rv;             /* precondition; 0 = none */
     struct pt_str body;
     const char *revision;    /* CREATE_POD */
+    bool removal, repeated;  /* PATCH_GATE: it takes the pod out of service for good; was asked for before */
     bool warning;            /* of the event */
     const char *reason, *message; /* an event when it succeeded; NULL: none */
 };

@@ -221,6 +221,12 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
         fail(run, e, &res->err);
         break;
     case PT_EFFECT_PATCH_GATE:
+        /* a conflict may come from the first try, which was given up too early: the next version of the pod tells */
+        if (e->removal && !e->repeated && !unknown_outcome(res) && code != PT_ECONFLICT && (pod = pod_of(run, e)))
+            pod->state.removing_ms = -1;
+        if (code != PT_ENOTFOUND)
+            fail(run, e, &res->err);
+        break;
     case PT_EFFECT_DELETE_REVISION:
     case PT_EFFECT_DELETE_BUDGET:
     case PT_EFFECT_PATCH_STATUS:
@@ -346,8 +352,10 @@ static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step
     struct pt_api_request req = request_of(run, e, step);
     struct pt_err err;
     struct op *o = pt_calloc(1, sizeof *o);
-    struct pt_pod *pod = e->kind == PT_EFFECT_DELETE_POD ? pod_of(run, e) : NULL;
-    if (pod)
+    struct pt_pod *pod = e->kind == PT_EFFECT_DELETE_POD || e->removal ? pod_of(run, e) : NULL;
+    if (pod && e->removal)
+        pod->state.removing_ms = pt_now_ms(run->op->o.sched);
+    else if (pod)
         pod->state.doomed_ms = pt_now_ms(run->op->o.sched);
     if (o) {
         *o = (struct op){.run = run, .effect = e, .step = step};
@@ -368,7 +376,7 @@ static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step
         pt_fail(&err, PT_ENOMEM, "out of memory");
     }
     if (pod)
-        pod->state.doomed_ms = -1;
+        pod->state.doomed_ms = pod->state.removing_ms = -1;
     fail(run, e, &err);
 }
 

@@ -5,7 +5,8 @@
  *   most     never more live pods than replicas + maxSurge (of the loosest wish not yet fulfilled)
  *   floor    a pod that serves is taken out only when replicas - maxUnavailable others are available
  *   truth    Ready=True for the current generation only when that many pods of the newest revision are ready
- *   owner    no pod without a controller (kubelet.c)
+ *   paused   no pod of another revision than the newest and the current one is made while the rollout is paused
+ *   shape    each pod's containers are what the template says (kubelet.c)
  *   end      when faults have stopped everything becomes as wished, or says why not; then nothing is written for an hour
  *
  * "Available" allows for what the operator cannot know yet: a pod that was ready within the last stale_ms counts.
@@ -87,6 +88,17 @@ static bool cond(const cJSON *md, const char *type, const char *status)
     return false;
 }
 
+/* A rollback changes the spec behind the user's back. */
+static void follow_spec(struct wish *m, const cJSON *md)
+{
+    const char *uri = pt_obj_text(md, "spec.model.uri");
+    if (!*uri)
+        return;
+    m->version = uri[strlen(uri) - 1] - '0';
+    m->bad = strcmp(pt_obj_text(md, "spec.model.digest"), sim_digest(m->version)) != 0;
+    m->own_containers = pt_obj_get(md, "spec.template") != NULL;
+}
+
 static void check_truth(struct world *w, struct wish *m)
 {
     struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
@@ -94,6 +106,7 @@ static void check_truth(struct world *w, struct wish *m)
     if (!text.len || text.p == m->seen || pt_obj_parse(text, "stored", &md, NULL) < 0)
         return;
     m->seen = text.p;
+    follow_spec(m, md);
     const char *uid = pt_obj_str(md, "metadata.uid"), *revision = pt_obj_str(md, "status.updateRevision");
     if (!uid || strcmp(uid, m->uid) != 0 || pt_obj_get(md, "metadata.deletionTimestamp"))
         return;
@@ -104,8 +117,11 @@ static void check_truth(struct world *w, struct wish *m)
         world_break(w, "%s says Ready with %d of %d pods of %s ready", m->name, ready, m->replicas, revision);
     if (m->bad && m->replicas)
         world_break(w, "%s says Ready with a model that cannot be loaded", m->name);
-    m->most = m->replicas + (m->recreate ? 0 : m->surge);
-    m->floor = m->recreate || m->replicas < m->unavailable ? 0 : m->replicas - m->unavailable;
+    int surge = amount_of(m->surge, m->replicas, true), unavailable = amount_of(m->unavailable, m->replicas, false);
+    if (!surge && !unavailable)
+        unavailable = 1;
+    m->most = m->replicas + (m->recreate ? 0 : surge);
+    m->floor = m->recreate || m->replicas < unavailable ? 0 : m->replicas - unavailable;
 }
 
 void check_now(struct world *w)
@@ -141,6 +157,13 @@ static int owned(struct world *w, const struct pt_resource *res, const char *uid
     return t.count;
 }
 
+static const char *message_of(const cJSON *md, const char *type)
+{
+    const cJSON *c;
+    cJSON_ArrayForEach(c, pt_obj_get(md, "status.conditions")) if (!strcmp(pt_obj_text(c, "type"), type)) return pt_obj_text(c, "message");
+    return "";
+}
+
 static void check_good(struct world *w, struct wish *m, const cJSON *md, const char *revision)
 {
     int all = 0;
@@ -153,7 +176,7 @@ static void check_good(struct world *w, struct wish *m, const cJSON *md, const c
     static const char *const wanted[][2] = {{"Ready", "True"}, {"Available", "True"}, {"Progressing", "True"}, {"Reconciling", "False"}, {"Stalled", "False"}};
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         if (!cond(md, wanted[i][0], wanted[i][1]))
-            world_break(w, "end: %s: condition %s is not %s", m->name, wanted[i][0], wanted[i][1]);
+            world_break(w, "end: %s: condition %s is not %s: %s", m->name, wanted[i][0], wanted[i][1], message_of(md, wanted[i][0]));
     if (m->replicas && !cond(md, "ModelLoaded", "True"))
         world_break(w, "end: %s: condition ModelLoaded is not True", m->name);
     const char *current = pt_obj_str(md, "status.currentRevision");
@@ -186,20 +209,30 @@ static void check_one(struct world *w, struct wish *m)
         world_break(w, "end: %s: a bad model does not show in the conditions", m->name);
     if (owned(w, &pt_res_services, m->uid) != 1)
         world_break(w, "end: %s has no Service", m->name);
+    if (owned(w, &pt_res_poddisruptionbudgets, m->uid) != (m->budget >= 0))
+        world_break(w, "end: %s has %s PodDisruptionBudget", m->name, m->budget >= 0 ? "no" : "a");
+    if (cJSON_GetObjectItemCaseSensitive(pt_obj_get(md, "metadata.annotations"), PT_ANNOTATION_ROLLBACK))
+        world_break(w, "end: %s: a rollback was not carried out", m->name);
     int revisions = owned(w, &pt_res_controllerrevisions, m->uid);
     if (revisions > 2 + 3) /* newest, current, and what still serves between them */
         world_break(w, "end: %s keeps %d revisions with a limit of 2", m->name, revisions);
 }
 
+/* Without an owner: let go, or left behind by a deletion that orphans. */
+static bool is_expected(struct world *w, const struct kubelet_pod *p)
+{
+    bool expected = !*p->owner_uid;
+    for (int i = 0; i < SIM_MDS; i++)
+        expected |= w->wish[i].uid[0] && !strcmp(p->owner_uid, w->wish[i].uid);
+    return expected;
+}
+
 void check_end(struct world *w)
 {
-    size_t pods = w->pods.count, expected = 0;
     void *v;
     for (int i = 0; i < SIM_MDS && !w->broken; i++)
         check_one(w, &w->wish[i]);
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
-        for (int j = 0; j < SIM_MDS; j++)
-            expected += w->wish[j].uid[0] && !strcmp(((struct kubelet_pod *)v)->owner_uid, w->wish[j].uid);
-    if (pods != expected)
-        world_break(w, "end: %zu pods are left over from deleted owners", pods - expected);
+        if (!is_expected(w, v))
+            world_break(w, "end: pod %s is left over from a deleted owner, %s", ((struct kubelet_pod *)v)->name, ((struct kubelet_pod *)v)->owner_uid);
 }

@@ -38,7 +38,8 @@ static void send_report(struct pt_timer *t)
     snprintf(r.digest, sizeof r.digest, "%s", p->state == PT_MODEL_READY ? p->digest : "");
     snprintf(r.message, sizeof r.message, "%s", p->state == PT_MODEL_FAILED ? "the model is not what was asked for" : "");
     bool lost = w->faults && chance(&w->luck, w->p.lose);
-    int rc = w->op && !lost ? pt_operator_report(w->op, &r, &next, &err) : PT_EUNAVAILABLE;
+    struct pt_operator *leader = world_leader(w);
+    int rc = leader && !lost ? pt_operator_report(leader, &r, &next, &err) : PT_EUNAVAILABLE;
     pt_timer_start(sched(p), &p->report, rc == PT_OK ? 60000 : 1000, send_report); /* routine reports say nothing new: rarely is enough */
 }
 
@@ -137,6 +138,16 @@ static void read_config(struct kubelet_pod *p, const cJSON *tree)
     p->reason = PT_REASON_DIGEST_MISMATCH;
 }
 
+/* Beside containers of the user's the sidecar is a native one; else it is the only container. */
+static void check_containers(struct kubelet_pod *p, const cJSON *tree)
+{
+    const char *first = pt_obj_text(tree, "spec.containers.0.name"), *init = pt_obj_text(tree, "spec.initContainers.0.name");
+    bool alone = !strcmp(first, PT_CONTAINER) && !*init;
+    bool native = !strcmp(first, "web") && !strcmp(init, PT_CONTAINER) && !strcmp(pt_obj_text(tree, "spec.initContainers.0.restartPolicy"), "Always");
+    if (!alone && !native)
+        world_break(p->w, "pod %s: containers %s, init containers %s", p->name, first, init);
+}
+
 static struct kubelet_pod *new_pod(struct world *w, const char *name, struct pt_str object)
 {
     struct kubelet_pod *p = pt_calloc(1, sizeof *p);
@@ -151,6 +162,7 @@ static struct kubelet_pod *new_pod(struct world *w, const char *name, struct pt_
     const char *uid = pt_obj_str(tree, "metadata.uid");
     snprintf(p->uid, sizeof p->uid, "%s", uid ? uid : "");
     read_config(p, tree);
+    check_containers(p, tree);
     pt_timer_start(sched(p), &p->life, between(&w->rand, 1, 200), live);
     return p;
 }
@@ -162,6 +174,17 @@ static void free_pod(struct kubelet_pod *p)
     pt_timer_stop(sched(p), &p->report);
     pt_timer_stop(sched(p), &p->end);
     pt_free(p);
+}
+
+/* A pod that others took away: it was ready until now. */
+static void remember(struct world *w, const struct kubelet_pod *p)
+{
+    if (p->draining || p->ready_until_ms <= 0)
+        return;
+    struct ghost *g = &w->ghosts[w->ghost_count++ % SIM_GHOSTS];
+    g->ready_until_ms = p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
+    snprintf(g->owner_uid, sizeof g->owner_uid, "%s", p->owner_uid);
+    snprintf(g->revision, sizeof g->revision, "%s", p->revision);
 }
 
 static void observe_pod(void *arg, const char *ns, const char *name, struct pt_str object)
@@ -190,10 +213,13 @@ static void observe_pod(void *arg, const char *ns, const char *name, struct pt_s
     }
     struct pt_pod *pod = (struct pt_pod *)o;
     p->epoch = w->epoch;
-    p->seen = object.p;
-    if (!o->owner_uid)
-        world_break(w, "pod %s has no controller", name);
+    if (*p->owner_uid && strcmp(p->owner_uid, o->owner_uid ? o->owner_uid : "") != 0)
+        remember(w, p); /* the operator may still count on it */
+    for (int i = 0; i < SIM_MDS && o->owner_uid && p->seen && !*p->owner_uid; i++)
+        w->wish[i].most += !strcmp(w->wish[i].uid, o->owner_uid); /* taken in */
     snprintf(p->owner_uid, sizeof p->owner_uid, "%s", o->owner_uid ? o->owner_uid : "");
+    p->stray = !o->owner_uid && !strcmp(o->owner_name ? o->owner_name : "", "stray");
+    p->seen = object.p;
     snprintf(p->revision, sizeof p->revision, "%s", pod->revision);
     p->draining = pod->gate == PT_FALSE && !strcmp(pod->gate_reason, "PodRemoval");
     if (p->gate != (pod->gate == PT_TRUE)) {
@@ -219,12 +245,7 @@ void kubelet_observe(struct world *w)
     for (size_t i = 0; pt_map_next(&w->pods, &i, &name, &v);)
         if (((struct kubelet_pod *)v)->epoch != w->epoch) {
             struct kubelet_pod *p = v;
-            if (!p->draining && p->ready_until_ms > 0) {
-                struct ghost *g = &w->ghosts[w->ghost_count++ % SIM_GHOSTS];
-                g->ready_until_ms = p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
-                snprintf(g->owner_uid, sizeof g->owner_uid, "%s", p->owner_uid);
-                snprintf(g->revision, sizeof g->revision, "%s", p->revision);
-            }
+            remember(w, p);
             pt_map_remove(&w->pods, name);
             free_pod(p);
         }
@@ -275,4 +296,15 @@ void kubelet_fail_one(struct world *w)
     pt_timer_stop(sched(p), &p->report);
     pt_timer_stop(sched(p), &p->life);
     sync_soon(p);
+}
+
+void kubelet_monkey(struct world *w, bool relabel)
+{
+    static const char label[] = "{\"metadata\":{\"labels\":{\"" PT_LABEL_NAME "\":\"stray\"}}}", owner[] = "{\"metadata\":{\"ownerReferences\":null}}";
+    struct kubelet_pod *p = any_pod(w);
+    if (!p || p->terminating || p->phase_ended || !*p->owner_uid)
+        return;
+    world_log(w, "user: takes the %s from %s", relabel ? "label" : "owner", p->name);
+    (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_MERGE_PATCH, .resource = &pt_res_pods, .ns = SIM_NS, .name = p->name,
+                                              .body = pt_str(relabel ? label : owner), .grace_seconds = -1}, "user", true);
 }

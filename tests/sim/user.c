@@ -1,26 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * user.c: what people do to ModelDeployments, and to the cluster below them.
+ * user.c: what people do to ModelDeployments, and to the cluster below them: by chance, or by a script ("create a 3; wait 60; model a 2").
+ *
+ * One row per action. Each action has luck of its own, drawn from the seed and its number, so that leaving one out does not change the others.
  */
 #include "tests/sim/world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+
+#define NONE INT32_MIN
+
+int amount_of(struct amount a, int of, bool up)
+{
+    return a.percent ? (a.value * of + (up ? 99 : 0)) / 100 : a.value;
+}
+
+static int arg_or(struct world *w, int arg, int low, int high)
+{
+    return arg != NONE ? arg : (int)between(&w->story, low, high);
+}
+
+/* --- the spec ------------------------------------------------------------------------------------------------------------ */
+
+static void put_amount(char out[16], struct amount a)
+{
+    snprintf(out, 16, a.percent ? "\"%d%%\"" : "%d", a.value);
+}
 
 static int spec_of(const struct wish *m, char *body, size_t size)
 {
-    char rolling[80] = "null";
+    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null";
+    put_amount(surge, m->surge);
+    put_amount(unavailable, m->unavailable);
     if (!m->recreate)
-        snprintf(rolling, sizeof rolling, "{\"maxSurge\":%d,\"maxUnavailable\":%d}", m->surge, m->unavailable);
+        snprintf(rolling, sizeof rolling, "{\"maxSurge\":%s,\"maxUnavailable\":%s}", surge, unavailable);
+    if (m->budget >= 0)
+        snprintf(budget, sizeof budget, "{\"maxUnavailable\":%d}", m->budget);
     return snprintf(body, size,
-                    "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"%s\"},\"spec\":{\"replicas\":%d,\"model\":{"
+                    "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"%s\",\"annotations\":{\"" PT_ANNOTATION_ROLLBACK
+                    "\":null}},\"spec\":{\"replicas\":%d,\"paused\":%s,\"disruption\":%s,\"template\":%s,\"model\":{"
                     "\"uri\":\"https://models/m%d\",\"digest\":\"%s\"},\"strategy\":{\"type\":\"%s\",\"rollingUpdate\":%s},\"revisionHistoryLimit\":2}}",
-                    m->name, m->replicas, m->version, sim_digest(m->version + m->bad), m->recreate ? "Recreate" : "RollingUpdate", rolling);
+                    m->name, m->replicas, m->paused ? "true" : "null", budget,
+                    m->own_containers ? "{\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"w\"}]}}" : "null", m->version, sim_digest(m->version + m->bad),
+                    m->recreate ? "Recreate" : "RollingUpdate", rolling);
 }
 
 /* The bounds that the operator may act on from now: the loosest of all wishes since the last one that was fulfilled. */
 static void widen(struct wish *m)
 {
-    int most = m->replicas + (m->recreate ? 0 : m->surge), floor = m->recreate ? 0 : m->replicas - m->unavailable;
+    int surge = amount_of(m->surge, m->replicas, true), unavailable = amount_of(m->unavailable, m->replicas, false);
+    if (surge == 0 && unavailable == 0)
+        unavailable = 1;
+    int most = m->replicas + (m->recreate ? 0 : surge), floor = m->recreate ? 0 : m->replicas - unavailable;
     m->most = most > m->most ? most : m->most;
     m->floor = floor < m->floor ? floor : m->floor;
     m->floor = m->floor > 0 ? m->floor : 0;
@@ -28,74 +60,303 @@ static void widen(struct wish *m)
 
 static void write_spec(struct world *w, struct wish *m, const char *what)
 {
-    char body[1024];
+    char body[1400];
     struct pt_str text = {body, (size_t)spec_of(m, body, sizeof body)};
-    world_log(w, "user: %s %s: replicas %d, version %d%s, surge %d, unavailable %d%s", what, m->name, m->replicas, m->version, m->bad ? " (bad)" : "", m->surge,
-              m->unavailable, m->recreate ? ", Recreate" : "");
+    pt_auto_obj *whole = NULL;
+    pt_auto_buf first = PT_BUF_INIT(0);
+    if (!m->exists && pt_obj_parse(text, "spec", &whole, NULL) == PT_OK && pt_obj_canonical(whole, &first, NULL) == PT_OK)
+        text = (struct pt_str){first.data, first.len}; /* nulls are for patches */
+    world_log(w, "user: %s %s: replicas %d, version %d%s, surge %d%s, unavailable %d%s%s%s%s", what, m->name, m->replicas, m->version, m->bad ? " (bad)" : "",
+              m->surge.value, m->surge.percent ? "%" : "", m->unavailable.value, m->unavailable.percent ? "%" : "", m->recreate ? ", Recreate" : "",
+              m->paused ? ", paused" : "", m->own_containers ? ", own containers" : "");
     widen(m);
-    (void)world_do(w, (struct pt_api_request){.verb = m->exists ? PT_VERB_MERGE_PATCH : PT_VERB_CREATE, .resource = &pt_res_modeldeployments, .ns = SIM_NS,
-                                              .name = m->exists ? m->name : NULL, .body = text, .grace_seconds = -1}, "user", false);
+    (void)world_do(w,
+                   (struct pt_api_request){.verb = m->exists ? PT_VERB_MERGE_PATCH : PT_VERB_CREATE,
+                                           .resource = &pt_res_modeldeployments,
+                                           .ns = SIM_NS,
+                                           .name = m->exists ? m->name : NULL,
+                                           .body = text,
+                                           .grace_seconds = -1},
+                   "user", false);
     struct pt_str stored = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
     pt_auto_obj *tree = NULL;
-    if (pt_obj_parse(stored, "stored", &tree, NULL) == PT_OK) {
-        const char *uid = pt_obj_str(tree, "metadata.uid");
-        snprintf(m->uid, sizeof m->uid, "%s", uid ? uid : "");
-    }
+    if (pt_obj_parse(stored, "stored", &tree, NULL) == PT_OK)
+        snprintf(m->uid, sizeof m->uid, "%s", pt_obj_text(tree, "metadata.uid"));
     m->exists = true;
 }
 
-static void create(struct world *w, struct wish *m)
+/* Pods that a new ModelDeployment of this name may take in. */
+static int orphans(struct world *w)
 {
-    m->most = m->floor = 0;
-    m->replicas = (int)between(&w->rand, 0, 4);
-    m->version = (int)between(&w->rand, 0, 3);
-    m->bad = chance(&w->rand, 0.15);
-    m->recreate = chance(&w->rand, 0.15);
-    m->surge = (int)between(&w->rand, 0, 2);
-    m->unavailable = m->surge ? (int)between(&w->rand, 0, 2) : 1;
-    write_spec(w, m, "create");
+    int n = 0;
+    void *v;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
+        n += !*((struct kubelet_pod *)v)->owner_uid && !((struct kubelet_pod *)v)->stray;
+    return n;
 }
 
-static void erase(struct world *w, struct wish *m)
+/* --- actions ------------------------------------------------------------------------------------------------------------- */
+
+static void create(struct world *w, struct wish *m, int a, int b)
 {
-    const char *how = chance(&w->rand, 0.3) ? "Foreground" : NULL;
-    world_log(w, "user: delete %s%s", m->name, how ? " (foreground)" : "");
-    (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_modeldeployments, .ns = SIM_NS, .name = m->name, .propagation = how,
-                                              .grace_seconds = -1}, "user", false);
+    m->most = m->floor = 0;
+    m->replicas = arg_or(w, a, 0, 4);
+    m->version = arg_or(w, b, 0, 3);
+    m->bad = a == NONE && chance(&w->story, 0.15);
+    m->recreate = a == NONE && chance(&w->story, 0.15);
+    m->paused = a == NONE && chance(&w->story, 0.05);
+    m->own_containers = a == NONE && chance(&w->story, 0.1);
+    m->budget = a == NONE && chance(&w->story, 0.2) ? 1 : -1;
+    m->surge = (struct amount){a == NONE ? (int)between(&w->story, 0, 2) : 1, false};
+    m->unavailable = (struct amount){!m->surge.value ? 1 : a == NONE ? (int)between(&w->story, 0, 2) : 0, false};
+    write_spec(w, m, "create");
+    m->most += orphans(w);
+}
+
+static void remove_it(struct world *w, struct wish *m, const char *how)
+{
+    world_log(w, "user: delete %s%s%s", m->name, how ? ", " : "", how ? how : "");
+    (void)world_do(
+        w, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_modeldeployments, .ns = SIM_NS, .name = m->name, .propagation = how, .grace_seconds = -1},
+        "user", false);
     m->exists = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name).len > 0; /* foreground: it waits for its pods */
     m->uid[0] = 0;
 }
 
-static void scale(struct world *w, struct wish *m)
+static void erase(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    remove_it(w, m, chance(&w->story, 0.3) ? "Foreground" : NULL);
+}
+
+static void erase_foreground(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    remove_it(w, m, "Foreground");
+}
+
+static void orphan(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    remove_it(w, m, "Orphan");
+}
+
+static void replace(struct world *w, struct wish *m, int a, int b)
+{
+    erase(w, m, a, b);
+    if (!m->exists)
+        create(w, m, a, b);
+}
+
+static void scale(struct world *w, struct wish *m, int a, int b)
 {
     char body[64];
-    m->replicas = (int)between(&w->rand, 0, 5);
+    (void)b;
+    m->replicas = arg_or(w, a, 0, 5);
     int n = snprintf(body, sizeof body, "{\"spec\":{\"replicas\":%d}}", m->replicas);
     world_log(w, "user: scale %s to %d", m->name, m->replicas);
     widen(m);
-    (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_MERGE_PATCH, .resource = &pt_res_modeldeployments, .ns = SIM_NS, .name = m->name, .subresource = "scale",
-                                              .body = {body, (size_t)n}, .grace_seconds = -1}, "user", false);
+    (void)world_do(w,
+                   (struct pt_api_request){.verb = PT_VERB_MERGE_PATCH,
+                                           .resource = &pt_res_modeldeployments,
+                                           .ns = SIM_NS,
+                                           .name = m->name,
+                                           .subresource = "scale",
+                                           .body = {body, (size_t)n},
+                                           .grace_seconds = -1},
+                   "user", false);
 }
 
-static void kill_a_pod(struct world *w)
+static void model(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    m->version = arg_or(w, a, 0, 3);
+    m->bad = false;
+    write_spec(w, m, "change the model of");
+}
+
+static void bad_model(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    m->version = arg_or(w, a, 0, 3);
+    m->bad = true;
+    write_spec(w, m, "break");
+}
+
+static void rolling(struct world *w, struct wish *m, int a, int b)
+{
+    m->surge = (struct amount){arg_or(w, a, 0, 2), false};
+    m->unavailable = (struct amount){m->surge.value ? arg_or(w, b, 0, 2) : 1, false};
+    m->recreate = a == NONE && chance(&w->story, 0.2);
+    write_spec(w, m, "change the strategy of");
+}
+
+static void percent(struct world *w, struct wish *m, int a, int b)
+{
+    m->surge = (struct amount){arg_or(w, a, 0, 100), true};
+    m->unavailable = (struct amount){arg_or(w, b, 0, 60), true};
+    if (!m->surge.value && !m->unavailable.value)
+        m->surge.value = 25;
+    m->recreate = false;
+    write_spec(w, m, "change the strategy of");
+}
+
+static void recreate(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    m->recreate = true;
+    write_spec(w, m, "change the strategy of");
+}
+
+static void pause_it(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    m->paused = true;
+    write_spec(w, m, "pause");
+}
+
+static void resume(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    m->paused = false;
+    write_spec(w, m, "resume");
+}
+
+static void own_containers(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    m->own_containers = a == NONE ? !m->own_containers : a;
+    write_spec(w, m, "change the containers of");
+}
+
+static void budget(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    m->budget = arg_or(w, a, -1, 2);
+    write_spec(w, m, "change the budget of");
+}
+
+static void undo(struct world *w, struct wish *m, int a, int b)
+{
+    char body[128];
+    (void)b;
+    int n = snprintf(body, sizeof body, "{\"metadata\":{\"annotations\":{\"" PT_ANNOTATION_ROLLBACK "\":\"%d\"}}}", a == NONE ? 0 : a);
+    world_log(w, "user: undo %s", m->name);
+    (void)world_do(w,
+                   (struct pt_api_request){.verb = PT_VERB_MERGE_PATCH, .resource = &pt_res_modeldeployments, .ns = SIM_NS, .name = m->name, .body = {body, (size_t)n},
+                                           .grace_seconds = -1},
+                   "user", false);
+}
+
+static void kill_a_pod(struct world *w, struct wish *m, int a, int b)
 {
     void *v;
-    size_t n = w->pods.count ? pt_rand_below(&w->rand, (uint32_t)w->pods.count) : 0;
+    (void)m, (void)a, (void)b;
+    size_t n = w->pods.count ? pt_rand_below(&w->story, (uint32_t)w->pods.count) : 0;
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
         if (n-- == 0) {
             struct kubelet_pod *p = v;
             world_log(w, "user: delete pod %s", p->name);
             (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = SIM_NS, .name = p->name,
-                                                      .grace_seconds = chance(&w->rand, 0.3) ? 0 : -1}, "user", true);
+                                                      .grace_seconds = chance(&w->story, 0.3) ? 0 : -1}, "user", true);
             return;
         }
 }
 
-static void steal_service(struct world *w, struct wish *m)
+static void crash_pod(struct world *w, struct wish *m, int a, int b)
 {
+    (void)m, (void)a, (void)b;
+    kubelet_crash_one(w);
+}
+
+static void evict(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)a, (void)b;
+    kubelet_fail_one(w);
+}
+
+static void disown(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)a, (void)b;
+    kubelet_monkey(w, false);
+}
+
+static void relabel(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)a, (void)b;
+    kubelet_monkey(w, true);
+}
+
+static void cut(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    if (!w->faults || w->p.stale_ms <= 1000)
+        return;
+    bool expired = a == NONE ? chance(&w->story, 0.5) : a == 410;
+    world_log(w, "apiserver: all watches end%s", expired ? " with 410" : "");
+    pt_memapi_cut_watches(w->api, NULL, expired);
+}
+
+static void steal_service(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
     world_log(w, "user: delete service %s", m->name);
     (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_services, .ns = SIM_NS, .name = m->name, .grace_seconds = -1}, "user", true);
 }
+
+static void foreign_service(struct world *w, struct wish *m, int a, int b)
+{
+    char body[96];
+    (void)a, (void)b;
+    int n = snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"ports\":[{\"port\":1}]}}", m->name);
+    world_log(w, "user: a service %s of somebody else's", m->name);
+    (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_CREATE, .resource = &pt_res_services, .ns = SIM_NS, .body = {body, (size_t)n}, .grace_seconds = -1}, "user", true);
+}
+
+static void crash(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)a, (void)b;
+    world_crash(w);
+}
+
+static void upgrade(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)a, (void)b;
+    world_upgrade(w);
+}
+
+static void jump(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    int minutes = arg_or(w, a, -60, 60);
+    world_log(w, "clock: the wall clock jumps by %d minutes", minutes);
+    w->clock.wall_offset += (int64_t)minutes * 60000;
+}
+
+static void deny(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    w->p.denied = a != 0;
+    world_log(w, "apiserver: pods are %s", w->p.denied ? "refused: quota" : "allowed again");
+}
+
+static const struct action {
+    const char *name;
+    unsigned weight;
+    bool on_one; /* of a ModelDeployment that is there */
+    void (*run)(struct world *w, struct wish *m, int a, int b);
+} actions[] = {
+    {"create", 0, false, create},         {"scale", 3, true, scale},           {"model", 3, true, model},         {"bad", 2, true, bad_model},
+    {"rolling", 1, true, rolling},        {"percent", 1, true, percent},       {"recreate", 0, true, recreate},   {"delete", 1, true, erase},
+    {"foreground", 0, true, erase_foreground}, {"orphan", 1, true, orphan},    {"replace", 1, true, replace},     {"pause", 1, true, pause_it},
+    {"resume", 1, true, resume},          {"undo", 1, true, undo},             {"own", 1, true, own_containers},  {"budget", 1, true, budget},
+    {"killpod", 1, false, kill_a_pod},    {"crashpod", 1, false, crash_pod},   {"evict", 1, false, evict},        {"disown", 1, false, disown},
+    {"relabel", 1, false, relabel},       {"cut", 1, false, cut},              {"service", 1, true, steal_service}, {"stranger", 0, true, foreign_service},
+    {"crash", 0, false, crash},           {"upgrade", 1, false, upgrade},      {"jump", 1, false, jump},          {"deny", 0, false, deny},
+};
+enum { ACTIONS = sizeof actions / sizeof *actions };
+
+/* --- chance -------------------------------------------------------------------------------------------------------------- */
 
 /* Deleted in the foreground, and not gone yet: it cannot be changed to any effect. */
 static bool going(struct world *w, struct wish *m)
@@ -107,88 +368,99 @@ static bool going(struct world *w, struct wish *m)
     return text.len && pt_obj_parse(text, "stored", &tree, NULL) == PT_OK && pt_obj_get(tree, "metadata.deletionTimestamp");
 }
 
+static const struct action *draw(struct world *w)
+{
+    unsigned all = 0;
+    for (int i = 0; i < ACTIONS; i++)
+        all += actions[i].weight;
+    unsigned n = pt_rand_below(&w->story, all);
+    const struct action *a = actions;
+    while (n >= a->weight)
+        n -= a++->weight;
+    return a;
+}
+
 static void act(struct world *w)
 {
-    struct wish *m = &w->wish[pt_rand_below(&w->rand, SIM_MDS)];
-    if (going(w, m))
+    struct wish *m = &w->wish[pt_rand_below(&w->story, SIM_MDS)];
+    bool left_out = w->action < 32 && w->omit.actions & (1u << w->action);
+    if (left_out || going(w, m))
         return;
-    if (!m->exists) {
-        create(w, m);
-        return;
-    }
-    switch (pt_rand_below(&w->rand, 16)) {
-    case 0: case 1: case 2:
-        scale(w, m);
-        break;
-    case 3: case 4: case 5:
-        m->version = (int)between(&w->rand, 0, 3);
-        m->bad = false;
-        write_spec(w, m, "change the model of");
-        break;
-    case 6: case 7:
-        m->version = (int)between(&w->rand, 0, 3);
-        m->bad = true;
-        write_spec(w, m, "break");
-        break;
-    case 8:
-        m->surge = (int)between(&w->rand, 0, 2);
-        m->unavailable = m->surge ? (int)between(&w->rand, 0, 2) : 1;
-        m->recreate = chance(&w->rand, 0.2);
-        write_spec(w, m, "change the strategy of");
-        break;
-    case 9:
-        erase(w, m);
-        break;
-    case 10:
-        erase(w, m);
-        if (!m->exists)
-            create(w, m);
-        break;
-    case 11:
-        kill_a_pod(w);
-        break;
-    case 12:
-        kubelet_crash_one(w);
-        break;
-    case 13:
-        kubelet_fail_one(w);
-        break;
-    case 14:
-        if (w->faults && w->p.stale_ms > 1000) {
-            bool expired = chance(&w->luck, 0.5);
-            world_log(w, "apiserver: all watches end%s", expired ? " with 410" : "");
-            pt_memapi_cut_watches(w->api, NULL, expired);
+    if (!m->exists)
+        create(w, m, NONE, NONE);
+    else
+        draw(w)->run(w, m, NONE, NONE);
+}
+
+/* --- scripts ------------------------------------------------------------------------------------------------------------- */
+
+/* Carries out the next action of the script; how long to wait after it. */
+static int64_t follow(struct world *w)
+{
+    char verb[16] = "", name[16] = "";
+    int a = NONE, b = NONE, n = 0;
+    while (*w->next_action == ' ' || *w->next_action == ';')
+        w->next_action++;
+    if (sscanf(w->next_action, "%15[a-z]%n", verb, &n) < 1)
+        return -1;
+    w->next_action += n;
+    if (sscanf(w->next_action, " %15[a-z]%n", name, &n) == 1)
+        w->next_action += n;
+    if (sscanf(w->next_action, " %d%n", &a, &n) == 1)
+        w->next_action += n;
+    if (sscanf(w->next_action, " %d%n", &b, &n) == 1)
+        w->next_action += n;
+    if (!strcmp(verb, "wait"))
+        return a * 1000;
+    struct wish *m = &w->wish[*name == 'b'];
+    for (int i = 0; i < ACTIONS; i++)
+        if (!strcmp(actions[i].name, verb)) {
+            bool is_going = going(w, m), makes = actions[i].run == create;
+            if (!(actions[i].on_one && (is_going || !m->exists)) && !(makes && m->exists))
+                actions[i].run(w, m, a, b);
+            return 0;
         }
-        break;
-    default:
-        steal_service(w, m);
-        break;
-    }
+    world_break(w, "script: \"%s\" is no action", verb);
+    return -1;
 }
 
 static void next(struct pt_timer *t)
 {
     struct world *w = (struct world *)((char *)t - offsetof(struct world, user));
+    pt_rand_init(&w->story, w->seed * 1000003 + ++w->action);
+    if (w->script) {
+        int64_t wait = follow(w);
+        w->actions_left = wait >= 0;
+        if (wait >= 0)
+            pt_timer_start(&w->clock.sched, t, wait, next);
+        return;
+    }
     act(w);
     if (--w->actions_left > 0)
-        pt_timer_start(&w->clock.sched, t, chance(&w->rand, 0.3) ? between(&w->rand, 0, 300) : between(&w->rand, 300, 40000), next);
+        pt_timer_start(&w->clock.sched, t, chance(&w->story, 0.3) ? between(&w->story, 0, 300) : between(&w->story, 300, 40000), next);
 }
 
 void user_start(struct world *w)
 {
+    pt_rand_init(&w->story, w->seed * 1000003);
     for (int i = 0; i < SIM_MDS; i++)
         snprintf(w->wish[i].name, sizeof w->wish[i].name, "m%c", 'a' + i);
-    w->actions_left = (int)between(&w->rand, 3, 14);
+    w->actions_left = (int)between(&w->story, 3, 14);
     pt_timer_start(&w->clock.sched, &w->user, 1, next);
 }
 
 void user_settle(struct world *w)
 {
+    pt_rand_init(&w->story, w->seed * 1000003 + 999);
     for (int i = 0; i < SIM_MDS; i++) {
         struct wish *m = &w->wish[i];
-        if (going(w, m) || !m->exists || !m->bad || chance(&w->rand, 0.3))
+        if (going(w, m) || !m->exists)
             continue;
-        m->bad = false;
-        write_spec(w, m, "repair");
+        bool repair = m->bad && !chance(&w->story, 0.3);
+        if (!repair && !m->paused)
+            continue;
+        m->bad &= !repair;
+        m->paused = false;
+        write_spec(w, m, repair ? "repair" : "resume");
     }
 }

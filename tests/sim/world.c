@@ -54,36 +54,131 @@ int world_do(struct world *w, struct pt_api_request req, const char *who, bool m
     return http;
 }
 
-/* --- the operator's life ------------------------------------------------------------------------------------------------- */
+/* --- the operators' lives ------------------------------------------------------------------------------------------------ */
 
-static void start_operator(struct world *w)
-{
-    struct pt_operator_options o = {.api = pt_memapi_api(w->api), .sched = &w->clock.sched, .seed = w->seed * 1000 + ++w->lives, .sidecar_image = "sidecar:sim",
-                                    .report_url = "https://operator:8443/v1/report"};
-    struct pt_err err;
-    if (pt_operator_create(&o, &w->op, &err) < 0) {
-        world_break(w, "operator: %s", err.msg);
-        return;
-    }
-    world_log(w, "operator: start (life %u)", w->lives);
-    pt_operator_start(w->op);
-}
+static void start_process(struct process *p);
 
 static void restart_now(struct pt_timer *t)
 {
-    start_operator((struct world *)((char *)t - offsetof(struct world, restart)));
+    start_process((struct process *)((char *)t - offsetof(struct process, restart)));
+}
+
+static void end_process(struct process *p)
+{
+    struct world *w = p->w;
+    pt_lease_destroy(pt_steal(p->lease));
+    pt_operator_destroy(pt_steal(p->op));
+    pt_timer_stop(&w->clock.sched, &p->restart);
+    p->leads = false;
+}
+
+static void slack(struct world *w)
+{
+    w->slack_until_ms = w->clock.now + 45000 + w->p.stale_ms;
+}
+
+static void on_leads(void *arg)
+{
+    struct process *p = arg;
+    world_log(p->w, "operator %d: leads", (int)(p - p->w->process));
+    p->leads = true;
+    pt_operator_lead(p->op);
+}
+
+static void die_later(struct pt_timer *t)
+{
+    struct process *p = (struct process *)((char *)t - offsetof(struct process, restart));
+    end_process(p);
+    pt_timer_start(&p->w->clock.sched, &p->restart, between(&p->w->luck, 0, 5000), restart_now);
+}
+
+/* It may write nothing from now on; it ends on the next turn. */
+static void on_lost(void *arg, const char *why)
+{
+    struct process *p = arg;
+    world_log(p->w, "operator %d: %s", (int)(p - p->w->process), why);
+    slack(p->w);
+    pt_timer_start(&p->w->clock.sched, &p->restart, 0, die_later);
+}
+
+static bool may_write(void *arg)
+{
+    struct process *p = arg;
+    return !p->lease || pt_lease_valid(p->lease);
+}
+
+static int start_lease(struct process *p, struct pt_err *err)
+{
+    char identity[16];
+    snprintf(identity, sizeof identity, "life-%u", p->w->lives);
+    struct pt_lease_options o = {.api = pt_memapi_api(p->w->api), .sched = &p->w->clock.sched, .seed = p->w->seed + p->w->lives, .ns = SIM_NS, .name = PT_LEASE,
+                                 .identity = identity, .duration_ms = 60000, .renew_ms = 40000, .retry_ms = 8000, .leads = on_leads, .lost = on_lost, .arg = p};
+    int rc = pt_lease_create(&o, &p->lease, err);
+    if (rc == PT_OK)
+        pt_lease_start(p->lease);
+    return rc;
+}
+
+static void start_process(struct process *p)
+{
+    struct world *w = p->w;
+    struct pt_operator_options o = {.api = pt_memapi_api(w->api), .sched = &w->clock.sched, .seed = w->seed * 1000 + ++w->lives, .sidecar_image = w->image,
+                                    .report_url = "https://operator:8443/v1/report", .standby = w->p.elected, .may_write = may_write, .may_write_arg = p};
+    struct pt_err err;
+    int rc = pt_operator_create(&o, &p->op, &err);
+    if (rc == PT_OK && w->p.elected)
+        rc = start_lease(p, &err);
+    if (rc < 0) {
+        world_break(w, "operator: %s", err.msg);
+        return;
+    }
+    world_log(w, "operator %d: start (life %u)", (int)(p - w->process), w->lives);
+    p->leads = !w->p.elected;
+    pt_operator_start(p->op);
+}
+
+static unsigned processes(const struct world *w)
+{
+    return w->p.elected ? SIM_PROCESSES : 1;
+}
+
+struct pt_operator *world_leader(struct world *w)
+{
+    for (unsigned i = 0; i < SIM_PROCESSES; i++)
+        if (w->process[i].op && w->process[i].leads)
+            return w->process[i].op;
+    return NULL;
 }
 
 static void crash_now(struct pt_timer *t)
 {
     struct world *w = (struct world *)((char *)t - offsetof(struct world, crash));
-    if (!w->op)
+    for (unsigned i = 0; i < SIM_PROCESSES; i++) {
+        struct process *p = &w->process[i];
+        if (!p->op || !p->leads)
+            continue;
+        world_log(w, "operator %u: dies", i);
+        slack(w);
+        end_process(p);
+        pt_timer_start(&w->clock.sched, &p->restart, between(&w->luck, 0, 5000), restart_now);
         return;
-    world_log(w, "operator: dies");
-    w->slack_until_ms = w->clock.now + 45000 + w->p.stale_ms;
-    pt_operator_destroy(w->op);
-    w->op = NULL;
-    pt_timer_start(&w->clock.sched, &w->restart, between(&w->luck, 0, 5000), restart_now);
+    }
+}
+
+void world_crash(struct world *w)
+{
+    pt_timer_start(&w->clock.sched, &w->crash, 0, crash_now);
+}
+
+void world_upgrade(struct world *w)
+{
+    world_log(w, "operators: upgrade");
+    w->image = "sidecar:next";
+    slack(w);
+    for (unsigned i = 0; i < processes(w); i++) {
+        end_process(&w->process[i]);
+        pt_timer_start(&w->clock.sched, &w->process[i].restart, 1000, restart_now);
+    }
 }
 
 /* --- faults -------------------------------------------------------------------------------------------------------------- */
@@ -106,6 +201,9 @@ static void an_error(struct world *w, const struct pt_api_request *req, struct p
     } errors[] = {{500, "InternalError"}, {503, "ServiceUnavailable"}, {429, "TooManyRequests"}, {504, "Timeout"}, {409, "Conflict"}, {403, "Forbidden"}};
     size_t n = req->verb == PT_VERB_CREATE ? 6 : is_write(req) ? 5 : 4;
     size_t i = pt_rand_below(&w->luck, (uint32_t)n);
+    for (size_t k = 0; w->p.http && k < n; k++)
+        if (errors[k].http == w->p.http)
+            i = k;
     if (errors[i].http == 409 && req->verb == PT_VERB_CREATE)
         i = 0;
     f->http = errors[i].http;
@@ -117,7 +215,10 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
 {
     struct world *w = arg;
     static const char *const verbs[] = {"get", "list", "create", "update", "patch", "apply", "patch", "delete"};
-    if (w->faults && chance(&w->luck, w->p.error))
+    if (w->p.denied && req->verb == PT_VERB_CREATE && req->resource == &pt_res_pods) {
+        f->http = 403;
+        f->reason = "Forbidden";
+    } else if (w->faults && chance(&w->luck, w->p.error))
         an_error(w, req, f);
     else if (w->faults && chance(&w->luck, w->p.lose))
         *(chance(&w->luck, 0.5) ? &f->lose_reply : &f->lose_request) = true;
@@ -127,6 +228,8 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
         f->reply_delay_ms = between(&w->luck, 1, 3000);
     if (f->delay_ms > 30000 && req->verb == PT_VERB_CREATE && w->slack_until_ms < w->clock.now + f->delay_ms + w->p.stale_ms)
         w->slack_until_ms = w->clock.now + f->delay_ms + w->p.stale_ms;
+    if (is_write(req) && req->resource == &pt_res_leases)
+        return;
     if (is_write(req) && req->resource != &pt_res_events && by_operator(req)) {
         if (w->p.crash_at && ++w->op_writes == w->p.crash_at) {
             f->lose_request |= w->p.crash_before;
@@ -144,8 +247,9 @@ static int64_t on_event(void *arg, const struct pt_resource *res)
         return 0;
     if (chance(&w->luck, w->p.cut))
         return -1;
-    if (res == &pt_res_pods && w->p.pod_lag_ms)
-        return between(&w->luck, 0, w->p.pod_lag_ms);
+    int64_t lag = res == &pt_res_pods ? w->p.pod_lag_ms : w->p.other_lag_ms;
+    if (lag)
+        return between(&w->luck, 0, lag);
     return chance(&w->luck, w->p.delay) ? between(&w->luck, 1, 2000) : 0;
 }
 
@@ -168,20 +272,43 @@ static void draw_profile(struct world *w)
         w->p.delay = chance(r, 0.7) ? 0.4 * harshness : 0;
         w->p.cut = chance(r, 0.5) ? 0.05 * harshness : 0;
         w->p.pod_lag_ms = chance(r, 0.3) ? between(r, 100, 8000) : 0;
+        w->p.other_lag_ms = chance(r, 0.1) ? between(r, 100, 8000) : 0;
         w->p.stale_ms = 180000;
     }
     if (chance(r, 0.4)) {
         w->p.crash_at = between(r, 1, 60);
         w->p.crash_before = chance(r, 0.5);
     }
+    w->p.elected = chance(r, 0.05);
+    w->p.watchlist = chance(r, 0.8) ? PT_WATCHLIST : chance(r, 0.5) ? PT_WATCHLIST_REFUSED : PT_WATCHLIST_ENDLESS;
+}
+
+static void leave_out(struct world *w)
+{
+    const bool *f = w->omit.faults;
+    w->p.error *= !f[0];
+    w->p.lose *= !f[1];
+    w->p.delay *= !f[2];
+    w->p.cut *= !f[3];
+    if (f[4])
+        w->p.pod_lag_ms = w->p.other_lag_ms = 0;
+    if (f[5])
+        w->p.crash_at = 0;
+    w->p.elected &= !f[6];
 }
 
 /* --- a schedule ---------------------------------------------------------------------------------------------------------- */
 
+/* Those of a Lease are no news to anybody else, and go on for ever. */
+static uint64_t writes_of(struct world *w)
+{
+    return pt_memapi_writes(w->api) - w->lease_writes;
+}
+
 static void run_until(struct world *w, int64_t end_ms)
 {
     while (!w->broken && pt_vsched_step(&w->clock, end_ms)) {
-        uint64_t writes = pt_memapi_writes(w->api);
+        uint64_t writes = writes_of(w);
         if (writes == w->seen_writes)
             continue;
         w->seen_writes = writes;
@@ -190,45 +317,64 @@ static void run_until(struct world *w, int64_t end_ms)
     }
 }
 
-bool world_run(struct world *w, uint64_t seed, bool logging)
+static void on_wrote(void *arg, const struct pt_api_request *req, const char *ns, const char *name)
 {
-    struct pt_err err;
-    *w = (struct world){.seed = seed, .faults = true, .logging = logging};
-    pt_rand_init(&w->rand, seed * 2);
-    pt_rand_init(&w->luck, seed * 2 + 1);
+    (void)ns;
+    (void)name;
+    ((struct world *)arg)->lease_writes += req->resource == &pt_res_leases;
+}
+
+static void begin(struct world *w, const struct sim_run *run)
+{
+    *w = (struct world){.seed = run->seed, .faults = true, .logging = run->logging, .omit = run->omit, .script = run->script, .image = "sidecar:sim"};
+    for (unsigned i = 0; i < SIM_PROCESSES; i++)
+        w->process[i].w = w;
+    pt_rand_init(&w->rand, run->seed * 2);
+    pt_rand_init(&w->luck, run->seed * 2 + 1);
     pt_vsched_init(&w->clock, 1700000000000);
     draw_profile(w);
-    struct pt_memapi_options o = {.sched = &w->clock.sched, .seed = seed, .history = (unsigned)between(&w->luck, 20, 300), .gc_delay_ms = between(&w->luck, 0, 500),
-                                  .latency_ms = between(&w->luck, 0, 5), .admit = admit, .hooks = {w, on_request, NULL, on_event}};
+    if (run->script) {
+        w->p = run->script->profile;
+        w->p.stale_ms = w->p.stale_ms ? w->p.stale_ms : 180000;
+        w->next_action = run->script->actions;
+    }
+    leave_out(w);
+}
+
+bool world_run(struct world *w, const struct sim_run *run)
+{
+    struct pt_err err;
+    begin(w, run);
+    struct pt_memapi_options o = {.sched = &w->clock.sched, .seed = run->seed, .history = (unsigned)between(&w->luck, 20, 300), .gc_delay_ms = between(&w->luck, 0, 500),
+                                  .latency_ms = between(&w->luck, 0, 5), .admit = admit, .hooks = {w, on_request, on_wrote, on_event}, .watchlist = w->p.watchlist};
     if (pt_memapi_create(&o, &w->api, &err) < 0) {
         world_break(w, "memapi: %s", err.msg);
         return false;
     }
-    start_operator(w);
+    for (unsigned i = 0; i < processes(w); i++)
+        start_process(&w->process[i]);
     user_start(w);
     while (!w->broken && (w->actions_left > 0 || w->clock.now == 0))
         run_until(w, w->clock.now + MINUTE_MS);
     user_settle(w);
-    w->faults = false;
+    w->faults = w->p.denied = false;
     w->p.crash_at = 0;
-    if (!w->op && !pt_timer_running(&w->restart))
-        start_operator(w);
     world_log(w, "faults stop");
     run_until(w, w->clock.now + 30 * MINUTE_MS);
     check_end(w);
-    uint64_t writes = pt_memapi_writes(w->api);
+    uint64_t writes = writes_of(w);
     run_until(w, w->clock.now + 60 * MINUTE_MS);
-    if (pt_memapi_writes(w->api) != writes)
-        world_break(w, "%llu writes in an hour in which nothing happened", (unsigned long long)(pt_memapi_writes(w->api) - writes));
+    if (writes_of(w) != writes)
+        world_break(w, "%llu writes in an hour in which nothing happened", (unsigned long long)(writes_of(w) - writes));
     return !w->broken;
 }
 
 void world_finish(struct world *w)
 {
-    pt_operator_destroy(w->op);
+    for (unsigned i = 0; i < SIM_PROCESSES; i++)
+        end_process(&w->process[i]);
     kubelet_finish(w);
     pt_timer_stop(&w->clock.sched, &w->crash);
-    pt_timer_stop(&w->clock.sched, &w->restart);
     pt_timer_stop(&w->clock.sched, &w->user);
     pt_memapi_destroy(w->api);
     pt_buf_finish(&w->timeline);

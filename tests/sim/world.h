@@ -2,14 +2,15 @@
  *
  * world.h: a cluster in one process under virtual time: memapi, the operator, kubelets with sidecars, a user and bad luck, all from one seed.
  *
- * world.c is the clock, the faults and the operator's life; kubelet.c plays nodes and sidecars; user.c acts on the resources; check.c
- * looks at everything after each step in which something was written.
+ * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars; user.c acts on the resources, by chance or
+ * by a script; check.c looks at everything after each step in which something was written; scenarios.c has the named ones.
  */
 #ifndef PT_SIM_WORLD_H
 #define PT_SIM_WORLD_H
 
 #include "base/mem.h"
 #include "base/rand.h"
+#include "operator/ctrl/lease.h"
 #include "operator/ctrl/obj.h"
 #include "operator/memapi/memapi.h"
 #include "operator/model/objects.h"
@@ -36,14 +37,23 @@ struct kubelet_pod {
     uint64_t sequence;
     int64_t started_ms, ready_until_ms; /* last moment at which it was ready; INT64_MAX while it is */
     char digest[72];
+    bool stray; /* nobody's any more: its label was changed */
 };
+
+struct amount {
+    int value;
+    bool percent;
+};
+int amount_of(struct amount a, int of, bool up);
 
 /* What one ModelDeployment was asked to be since it last was as asked: the bounds hold for the loosest of these. */
 struct wish {
     bool exists;
     char name[16], uid[64];
-    int replicas, surge, unavailable, version;
-    bool bad, recreate;
+    int replicas, version;
+    struct amount surge, unavailable;
+    bool bad, recreate, paused, own_containers;
+    int budget;         /* -1: none */
     int most, floor;    /* pods at most; available at least, since it last converged */
     const char *seen;   /* the stored text as checked last: as in struct kubelet_pod */
 };
@@ -57,22 +67,54 @@ struct ghost {
 
 struct profile { /* drawn from the seed */
     double error, lose, delay, cut;
-    int64_t pod_lag_ms, stale_ms;
+    int64_t pod_lag_ms, other_lag_ms, stale_ms;
     bool crash_before;
     int64_t crash_at; /* the operator dies at its nth write; 0 = never */
+    int http;         /* every error is this one; 0: any */
+    bool elected;     /* two operators with a Lease */
+    bool denied;      /* pods may not be created: a quota, a webhook */
+    enum pt_memapi_watchlist watchlist;
+};
+
+/* What is left out of a schedule, to find what it takes to break it. */
+struct sim_cut {
+    uint32_t actions; /* one bit each */
+    bool faults[7];   /* error, lose, delay, cut, lag, crash, election */
+};
+
+/* An operator process. */
+struct process {
+    struct world *w;
+    struct pt_operator *op;
+    struct pt_lease *lease;
+    bool leads;
+    struct pt_timer restart;
+};
+#define SIM_PROCESSES 2
+
+/* Instead of chance: profile and actions by name, scenarios.c. */
+struct script {
+    struct profile profile;
+    const char *actions; /* "create a 3; wait 60; model a 2 ..." */
 };
 
 struct world {
     struct pt_vsched clock;
-    struct pt_rand rand, luck; /* of the story; of the faults */
+    struct pt_rand rand, luck, story; /* of the nodes; of the faults; of what the user does next */
     uint64_t seed;
     struct pt_memapi *api;
-    struct pt_operator *op;
-    unsigned lives; /* of the operator */
+    struct process process[SIM_PROCESSES];
+    unsigned lives; /* of operators */
+    const char *image; /* of sidecars: the operator's own release */
+    struct sim_cut omit;
+    const struct script *script;
+    const char *next_action; /* of the script */
+    unsigned action;
+    uint64_t lease_writes;
     struct profile p;
     bool faults;
     int64_t op_writes;
-    struct pt_timer crash, restart, user;
+    struct pt_timer crash, user;
     int actions_left;
     struct pt_map pods; /* name -> kubelet_pod */
     unsigned epoch;
@@ -87,8 +129,14 @@ struct world {
     char why[512];
 };
 
+struct sim_run {
+    uint64_t seed;
+    bool logging;
+    struct sim_cut omit;
+    const struct script *script; /* NULL: chance */
+};
 /* One schedule. false: an invariant does not hold (why, timeline). */
-bool world_run(struct world *w, uint64_t seed, bool logging);
+bool world_run(struct world *w, const struct sim_run *run);
 void world_finish(struct world *w);
 
 void world_log(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -96,12 +144,16 @@ void world_break(struct world *w, const char *fmt, ...) __attribute__((format(pr
 bool chance(struct pt_rand *r, double p);
 int64_t between(struct pt_rand *r, int64_t low, int64_t high);
 /* A request of someone else than the operator; it must succeed unless `may_fail`. Returns the HTTP status. */
+struct pt_operator *world_leader(struct world *w); /* NULL: nobody leads */
+void world_crash(struct world *w);                 /* the one that leads */
+void world_upgrade(struct world *w);               /* all operators end and others of the next release begin */
 int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail);
 
 void kubelet_observe(struct world *w);
 void kubelet_finish(struct world *w);
 void kubelet_crash_one(struct world *w);
 void kubelet_fail_one(struct world *w);
+void kubelet_monkey(struct world *w, bool relabel); /* takes the owner, or the label, from a pod */
 const char *sim_digest(int version);
 
 void user_start(struct world *w);

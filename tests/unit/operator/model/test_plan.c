@@ -37,7 +37,7 @@ static struct pt_pod pod_of(struct scene *t, size_t i, const char *two)
     p.revision = two[0] == 'n' ? t->update : two[0] == 'c' ? "m-current" : "m-other";
     p.gate = ready ? PT_TRUE : state == 'D' || state == 'F' ? PT_FALSE : PT_UNKNOWN;
     p.gate_reason = state == 'D' ? PT_GATE_REMOVAL : state == 'F' ? "DigestMismatch" : "";
-    p.state = (struct pt_pod_state){.ready_since_ms = state == 'R' ? NOW - 1000
+    p.state = (struct pt_pod_state){.removing_ms = -1, .ready_since_ms = state == 'R' ? NOW - 1000
                                                       : ready      ? NOW - 900000
                                                                    : -1,
                                     .drain_since_ms = state == 'D' ? NOW - 500 : -1,
@@ -544,6 +544,33 @@ static void victims(void **state)
 }
 
 /* Deleted when its node has seen the gate and endpoints had their time; a silent node does not hold it up for ever. */
+/* A patch whose answer was lost: the pod counts as leaving, takes up room, and is asked again. */
+static void lost_removals(void **state)
+{
+    (void)state;
+    static struct scene t;
+    char is[256];
+    plan(&t, "nA nA nA", (struct pt_spec)ROLL(2, 1, 0));
+    summary(&t, is);
+    assert_string_equal(is, "-p0nA ");
+    assert_true(effect(&t, PT_EFFECT_PATCH_GATE)->removal);
+    t.pods[0].state.removing_ms = NOW;
+    again(&t);
+    summary(&t, is);
+    assert_string_equal(is, "");
+    t.md.spec.replicas = 3; /* wanted again, but there is no room before it is known */
+    t.md.spec.max_surge = (struct pt_amount){0, false};
+    t.md.spec.max_unavailable = (struct pt_amount){1, false};
+    again(&t);
+    summary(&t, is);
+    assert_string_equal(is, "");
+    t.s.now_ms += 30000;
+    again(&t);
+    summary(&t, is);
+    assert_string_equal(is, "-p0nA ");
+    pt_plan_finish(&t.plan);
+}
+
 static void drains(void **state)
 {
     (void)state;
@@ -627,7 +654,7 @@ int main(void)
                                        cmocka_unit_test(adoption),
                                        cmocka_unit_test(budgets),
                                        cmocka_unit_test(victims),
-                                       cmocka_unit_test(drains),
+                                       cmocka_unit_test(drains), cmocka_unit_test(lost_removals),
                                        cmocka_unit_test(revisions),
                                        cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);

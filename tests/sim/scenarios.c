@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * scenarios.c: see scenarios.h. One row each. A scenario is run with several seeds (other times of nodes and faults, the same story), or once for
+ * each place where a thing can happen: the operator dies at its kth write, before or after it. The invariants and the end of check.c hold in all.
+ *
+ * Of the fault model's numbers these are elsewhere: T8 (lines cut anywhere), T10 (Retry-After) and T14 (credentials): tests/unit/operator/kube; T20
+ * (nothing is written when nothing happens), T21 (it converges), T27 (Ready is true) and T29 (what serves is kept): in every schedule; T23 (live edits
+ * before the backlog): tests/unit/operator/ctrl; T24 (every field): tests/cluster/crd-cases and test_spec; T30: with the autoscaler.
+ */
+#include "tests/sim/scenarios.h"
+
+#include <stdio.h>
+
+#define BASE "create a 3 1; wait 60; model a 2; wait 4; scale a 4; wait 60; bad a 3; wait 30; model a 1; wait 60; rolling a 0 1; model a 2; wait 60; scale a 1; wait 40; "
+
+enum how { SEEDS, EACH_WRITE };
+
+static const struct scenario {
+    const char *name;
+    enum how how;
+    int count; /* of seeds; writes to die at */
+    struct script script;
+} scenarios[] = {
+    {"T1 the operator dies at each write", EACH_WRITE, 90, {{.error = 0}, BASE "delete a; wait 30; create a 2 1; wait 60; "}},
+    {"T2 dies between a revision and its pods, a pod and the status", EACH_WRITE, 8, {{.error = 0.1}, "create a 2 1; wait 90; model a 2; wait 90; "}},
+    {"T3 an old view of a name that was made again", SEEDS, 40, {{.other_lag_ms = 20000, .pod_lag_ms = 3000}, "create a 3; wait 60; replace a 2; wait 1; replace a 3 2; wait 90; "}},
+    {"T4 watch events are lost with their stream", SEEDS, 60, {{.cut = 0.2}, BASE}},
+    {"T5 pods are seen late", SEEDS, 40, {{.pod_lag_ms = 15000}, BASE}},
+    {"T6 ModelDeployments and the rest are seen late", SEEDS, 40, {{.other_lag_ms = 15000}, BASE}},
+    {"T7 kinds are seen in another order", SEEDS, 40, {{.other_lag_ms = 4000, .pod_lag_ms = 4000}, BASE "orphan a; create a 2 1; wait 60; "}},
+    {"T8 watches end, with and without 410", SEEDS, 40, {{.delay = 0.1}, "create a 3; wait 40; cut a 410; model a 2; wait 3; cut a 0; wait 3; cut a 410; scale a 5; cut a 410; wait 60; "}},
+    {"T9 a server without WatchList", SEEDS, 15, {{.cut = 0.05, .watchlist = PT_WATCHLIST_REFUSED}, BASE}},
+    {"T9 a WatchList that never ends", SEEDS, 15, {{.cut = 0.05, .watchlist = PT_WATCHLIST_ENDLESS}, BASE}},
+    {"T10 429", SEEDS, 30, {{.error = 0.3, .http = 429}, BASE}},
+    {"T10 500", SEEDS, 30, {{.error = 0.3, .http = 500}, BASE}},
+    {"T10 503", SEEDS, 30, {{.error = 0.3, .http = 503}, BASE}},
+    {"T10 answers that are lost", SEEDS, 40, {{.lose = 0.2}, BASE}},
+    {"T10 answers that come late", SEEDS, 40, {{.delay = 0.6}, BASE}},
+    {"T11 conflicts", SEEDS, 40, {{.error = 0.3, .http = 409}, BASE "undo a; wait 30; "}},
+    {"T11 the Service's name is a stranger's", SEEDS, 5, {{.error = 0}, "create a 1; wait 30; service a; stranger a; wait 60; service a; wait 60; "}},
+    {"T12 leaders change", SEEDS, 30, {{.elected = true, .error = 0.05}, BASE "crash; wait 5; model a 1; wait 100; crash; wait 100; crash; scale a 4; wait 100; "}},
+    {"T13 the clock jumps", SEEDS, 20, {{.delay = 0.1}, "create a 3; wait 20; jump a 60; model a 2; wait 5; jump a -60; wait 5; jump a -60; scale a 4; wait 60; jump a 60; "}},
+    {"T15 deletions of all kinds", SEEDS, 40,
+     {{.delay = 0.2, .error = 0.05}, "create a 3; wait 20; scale a 5; foreground a; wait 60; create a 2; wait 3; delete a; create a 3; wait 2; orphan a; wait 1; create a 2; wait 60; replace a 1; wait 30; "}},
+    {"T16 the pod monkey", SEEDS, 40, {{.delay = 0.1}, "create a 4; wait 60; killpod; evict; wait 3; disown; crashpod; wait 2; relabel; killpod; disown; wait 10; model a 2; wait 3; relabel; evict; disown; wait 60; "}},
+    {"T17 pods are refused for a while", SEEDS, 20, {{.error = 0}, "deny; create a 4; wait 120; deny a 0; wait 60; deny; model a 2; killpod; wait 100; deny a 0; wait 60; "}},
+    {"T18 a spec that flaps", SEEDS, 40, {{.delay = 0.2}, "create a 4; wait 40; model a 2; wait 2; model a 1; wait 3; percent a 50 25; model a 2; wait 1; model a 1; wait 2; percent a 0 50; model a 2; wait 5; model a 1; wait 4; model a 2; wait 90; "}},
+    {"T19 pause, scale, undo", SEEDS, 40, {{.delay = 0.2}, "create a 3; wait 40; model a 2; wait 3; pause a; scale a 5; wait 30; killpod; scale a 2; wait 30; undo a; wait 3; resume a; wait 60; pause a; model a 3; wait 40; undo a; wait 10; resume a; wait 60; "}},
+    {"T19 two writers of replicas", SEEDS, 20, {{.delay = 0.2}, "create a 2; wait 20; scale a 5; wait 1; scale a 1; wait 2; scale a 5; wait 1; scale a 1; model a 2; scale a 4; wait 2; scale a 3; wait 60; "}},
+    {"T22 an upgrade in the middle of a rollout", SEEDS, 20, {{.delay = 0.1}, "create a 3; wait 40; upgrade; wait 30; model a 2; wait 2; upgrade; wait 60; "}},
+    {"T25 other ways to the same end", SEEDS, 30, {{.error = 0}, "create a 3 1; wait 60; own a 1; budget a 1; wait 3; recreate a; wait 60; rolling a 1 0; own a 0; wait 5; budget a -1; model a 2; wait 60; "}},
+    {"T26 a bad spec and back", SEEDS, 30, {{.error = 0.05}, "create a 3 1; wait 40; bad a 2; wait 700; model a 2; wait 60; bad a 1; wait 10; undo a; wait 60; "}},
+    {"T28 sidecars crash and come back", SEEDS, 30, {{.lose = 0.1}, "create a 4; wait 40; crashpod; crashpod; wait 2; crashpod; model a 2; wait 4; crashpod; wait 1; crashpod; crash; crashpod; wait 60; "}},
+    {"Recreate", SEEDS, 30, {{.delay = 0.2}, "create a 3; wait 40; recreate a; model a 2; wait 2; killpod; scale a 5; wait 60; model a 3; wait 1; model a 1; wait 60; "}},
+};
+enum { COUNT = sizeof scenarios / sizeof *scenarios };
+
+static bool one(const struct scenario *s, uint64_t seed, int64_t crash_at, bool before)
+{
+    struct script script = s->script;
+    struct world w;
+    script.profile.crash_at = crash_at;
+    script.profile.crash_before = before;
+    struct sim_run run = {.seed = seed, .script = &script};
+    bool good = world_run(&w, &run);
+    world_finish(&w);
+    if (good)
+        return true;
+    run.logging = true; /* the same again, to be read */
+    (void)world_run(&w, &run);
+    fwrite(w.timeline.data, 1, w.timeline.len, stdout);
+    printf("%s: seed %llu%s%.0lld: %s\n", s->name, (unsigned long long)seed, crash_at ? before ? ", died before write " : ", died after write " : "", (long long)crash_at, w.why);
+    world_finish(&w);
+    return false;
+}
+
+int sim_scenarios(const char *which, int *count, int *runs)
+{
+    int failed = 0;
+    *count = *runs = 0;
+    for (int i = 0; i < COUNT; i++) {
+        const struct scenario *s = &scenarios[i];
+        if (which && strncmp(s->name, which, strlen(which)) != 0)
+            continue;
+        bool good = true;
+        ++*count;
+        for (int k = 1; good && k <= s->count; k++) {
+            good = s->how == SEEDS ? one(s, (uint64_t)k, 0, false) : one(s, 7, k, true) && one(s, 7, k, false);
+            *runs += s->how == SEEDS ? 1 : 2;
+        }
+        failed += !good;
+    }
+    return failed;
+}
