@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { SETTLE_MS = 1500, QUIET_MS = 500, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20, GRPC_TABLES = 3 };
+enum { SETTLE_MS = 1500, QUIET_MS = 500, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20, GRPC_TABLES = 4 };
 
 struct sidecar {
     const struct pt_sidecar_options *o;
@@ -203,7 +203,8 @@ static void make_front_ends(struct sidecar *s)
     s->rest = (struct pt_rest){.frontend = f};
     const struct pt_grpc_table tables[GRPC_TABLES] = {{pt_oip_grpc_methods, pt_oip_grpc_method_count, f},
                                                       {pt_tfs_grpc_methods, pt_tfs_grpc_method_count, f},
-                                                      {pt_health_grpc_methods, pt_health_grpc_method_count, f}};
+                                                      {pt_health_grpc_methods, pt_health_grpc_method_count, f},
+                                                      {pt_reflection_grpc_methods, pt_reflection_grpc_method_count, f}};
     memcpy(s->grpc_tables, tables, sizeof tables);
     s->grpc = (struct pt_grpc){.loop = s->loop, .tables = s->grpc_tables, .table_count = GRPC_TABLES};
 }

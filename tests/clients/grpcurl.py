@@ -37,14 +37,14 @@ def case_open_inference_protocol():
     equal((m["versions"], m["inputs"][0]["shape"]), (["1"], ["-1", "1", "8", "8"]))
     r = call("inference.GRPCInferenceService/ModelInfer", {"model_name": "digits", "id": "g", "parameters": {"priority": {"int64_param": 1}}, "inputs": [
         {"name": "x", "datatype": "FP32", "shape": [1, 1, 8, 8], "contents": {"fp32_contents": [0.5] * 64}}]})
-    equal((r["id"], len(r["outputs"][0]["contents"]["fp32Contents"])), ("g", 10))
+    equal((r["id"], len(r["outputs"][0]["contents"]["fp32_contents"])), ("g", 10))
     equal(call("inference.GRPCInferenceService/RepositoryIndex", {})["models"], [{"name": "digits", "version": "1", "state": "READY"}])
 
 
 def case_tensorflow_serving():
     r = call("tensorflow.serving.PredictionService/Predict", {"model_spec": {"name": "digits"}, "inputs": {"x": {
         "dtype": "DT_FLOAT", "tensor_shape": {"dim": [{"size": n} for n in (1, 1, 8, 8)]}, "float_val": [0.5]}}})
-    equal((len(r["outputs"]["logits"]["floatVal"]), r["modelSpec"]["version"]), (10, "1"))
+    equal((len(r["outputs"]["logits"]["float_val"]), r["model_spec"]["version"]), (10, "1"))
     equal(call("tensorflow.serving.ModelService/GetModelStatus", {"model_spec": {"name": "digits"}})["model_version_status"][0]["state"], "AVAILABLE")
 
 
