@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * plan.c: the memory plan. A view shares its input's memory; an elementwise step takes over an input that nobody needs afterwards; what
- * remains is placed greedily, largest first, at the lowest offset that is free for its whole life. (Pisarchyk and Lee, "Efficient Memory
- * Management for Deep Neural Net Inference", 2020: greedy by size.)
+ * remains is placed greedily, one after another at the lowest offset that is free for its whole life. (Pisarchyk and Lee, "Efficient Memory
+ * Management for Deep Neural Net Inference", 2020: greedy by size.) Largest first is best for most models and a third too much for some; so where
+ * it needs more than is ever alive at once, other orders are tried and the best plan is kept.
  */
 #include "runtime/compile/program.h"
 
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 
 #define ALIGN 64
+#define MANY 4000 /* values, for which trying another order takes longer than it is worth */
 
 static int root_of(const struct pt_program *p, int slot)
 {
@@ -100,13 +102,40 @@ struct block {
     int first, last, slot;
 };
 
+static int by_slot(const struct block *x, const struct block *y)
+{
+    return x->slot < y->slot ? -1 : x->slot > y->slot;
+}
+
 static int by_size(const void *a, const void *b)
 {
     const struct block *x = a, *y = b;
-    if (x->size != y->size)
-        return x->size < y->size ? 1 : -1;
-    return x->slot < y->slot ? -1 : 1;
+    return x->size != y->size ? (x->size < y->size ? 1 : -1) : by_slot(x, y);
 }
+
+/* In the order of execution; of those made together the larger first. */
+static int by_start(const void *a, const void *b)
+{
+    const struct block *x = a, *y = b;
+    return x->first != y->first ? (x->first < y->first ? -1 : 1) : by_size(a, b);
+}
+
+/* Backwards. */
+static int by_end(const void *a, const void *b)
+{
+    const struct block *x = a, *y = b;
+    return x->last != y->last ? (x->last < y->last ? 1 : -1) : by_size(a, b);
+}
+
+/* Those that live long first: they cut the memory of all others. */
+static int by_life(const void *a, const void *b)
+{
+    const struct block *x = a, *y = b;
+    int64_t m = (int64_t)x->last - x->first, n = (int64_t)y->last - y->first;
+    return m != n ? (m < n ? 1 : -1) : by_size(a, b);
+}
+
+static int (*const orders[])(const void *, const void *) = {by_size, by_start, by_life, by_end};
 
 /* placed[] is ordered by offset. Returns where the new block belongs in it. */
 static size_t lowest_gap(const struct block *placed, size_t count, struct block *b)
@@ -127,11 +156,48 @@ static size_t lowest_gap(const struct block *placed, size_t count, struct block 
     return at;
 }
 
+/* Places all blocks in that order; the size of the area, or SIZE_MAX when it is over max. */
+static size_t place(struct block *blocks, struct block *placed, size_t count, int (*order)(const void *, const void *), uint64_t max)
+{
+    size_t peak = 0;
+    qsort(blocks, count, sizeof *blocks, order);
+    for (size_t done = 0; done < count; done++) {
+        struct block *b = &blocks[done];
+        size_t at = lowest_gap(placed, done, b);
+        memmove(placed + at + 1, placed + at, (done - at) * sizeof *placed);
+        placed[at] = *b;
+        size_t end = b->offset + b->size; /* no overflow: each size is at most max and so is every end before */
+        if (end > max)
+            return SIZE_MAX;
+        peak = end > peak ? end : peak;
+    }
+    return peak;
+}
+
+/* The most bytes that are alive at one step. */
+static int most_alive(const struct pt_program *p, const struct block *blocks, size_t count, size_t *most, struct pt_err *err)
+{
+    size_t alive = 0;
+    pt_auto_free size_t *born = pt_calloc((size_t)p->step_count + 2, 2 * sizeof *born);
+    if (!born)
+        return pt_fail(err, PT_ENOMEM, "out of memory planning memory");
+    size_t *gone = born + p->step_count + 2;
+    for (size_t i = 0; i < count; i++) {
+        born[blocks[i].first] += blocks[i].size;
+        gone[blocks[i].last < p->step_count ? blocks[i].last + 1 : p->step_count + 1] += blocks[i].size;
+    }
+    *most = 0;
+    for (int i = 0; i <= p->step_count; i++) {
+        alive += born[i] - gone[i];
+        *most = alive > *most ? alive : *most;
+    }
+    return PT_OK;
+}
+
 /* Places the slots that are kept, or those that are not, each in an area of its own; *peak is its size. */
 static int place_all(struct pt_program *p, bool kept, struct block *blocks, struct block *placed, uint64_t max, size_t *peak, struct pt_err *err)
 {
-    size_t count = 0, done = 0;
-    *peak = 0;
+    size_t count = 0, most = 0;
     for (int i = 0; i < p->slot_count; i++) {
         const struct pt_slot *s = &p->slots[i];
         if (s->place != PT_PLACE_ARENA || s->first < 0 || s->kept != kept)
@@ -141,19 +207,19 @@ static int place_all(struct pt_program *p, bool kept, struct block *blocks, stru
         size_t size = s->t.size_bytes ? (s->t.size_bytes + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
         blocks[count++] = (struct block){size, 0, s->first, s->last, i};
     }
-    qsort(blocks, count, sizeof *blocks, by_size);
-    for (; done < count; done++) {
-        struct block *b = &blocks[done];
-        size_t at = lowest_gap(placed, done, b);
-        memmove(placed + at + 1, placed + at, (done - at) * sizeof *placed);
-        placed[at] = *b;
-        p->slots[b->slot].offset = b->offset;
-        size_t end = b->offset + b->size; /* no overflow: each size is at most max and so is every end before */
-        if (end > max)
-            return pt_fail(err, PT_ELIMIT, "one run needs more than the limit of %llu bytes", (unsigned long long)max);
-        *peak = end > *peak ? end : *peak;
+    int rc = most_alive(p, blocks, count, &most, err);
+    *peak = SIZE_MAX;
+    for (size_t k = 0; rc == PT_OK && k<sizeof orders / sizeof *orders && * peak> most && (k == 0 || count <= MANY); k++) {
+        size_t size = place(blocks, placed, count, orders[k], max);
+        if (size >= *peak)
+            continue;
+        *peak = size;
+        for (size_t i = 0; i < count; i++)
+            p->slots[blocks[i].slot].offset = blocks[i].offset;
     }
-    return PT_OK;
+    if (rc == PT_OK && *peak == SIZE_MAX)
+        rc = pt_fail(err, PT_ELIMIT, "one run needs more than the limit of %llu bytes", (unsigned long long)max);
+    return rc;
 }
 
 static int place_scratch(struct pt_program *p, size_t peak, uint64_t max, struct pt_err *err)
