@@ -6,6 +6,7 @@
 #include "runtime/compile/lower.h"
 
 #include "runtime/ops/gemm.h"
+#include "runtime/ops/ms_fused.h"
 #include "runtime/ops/table.h"
 
 struct axis {
@@ -298,6 +299,37 @@ int pt_lower_matmul(struct pt_lower *l)
     peel_operands(l, p, mp, &a, &b);
     in[0] = a.slot;
     in[1] = b.slot;
+    return emit_gemm(l, p, in);
+}
+
+/* The operand with its axes in another order. */
+static void view_permuted(struct pt_lower *l, int slot, const int *order, struct view *v)
+{
+    struct view plain;
+    view_slot(l, slot, &plain);
+    *v = plain;
+    for (int i = 0; i < plain.rank; i++) {
+        v->dims[i] = plain.dims[order[i]];
+        v->stride[i] = plain.stride[order[i]];
+    }
+}
+
+int pt_lower_fused_matmul(struct pt_lower *l)
+{
+    const struct pt_ms_fused_matmul_params *mp = l->item->params;
+    const struct pt_slot *y = pt_lower_slot(l, pt_lower_out(l, 0));
+    if (y->t.dtype != PT_FLOAT || pt_tensor_count(&y->t) == 0 || mp->mm.k == 0)
+        return 0;
+    struct gemm_step *p = pt_lower_alloc(l, sizeof *p);
+    int in[4], rc = plain_inputs(l, in);
+    if (!p || rc < 0)
+        return PT_ENOMEM;
+    struct view a, b;
+    view_permuted(l, in[0], mp->a_order, &a);
+    view_permuted(l, in[1], mp->b_order, &b);
+    if (!set_matmul(p, &mp->mm, &a, &b))
+        return 0;
+    p->fused = (struct pt_fused){.alpha = mp->alpha, .scales = true, .bias = 2, .residual = 3, .columns = mp->mm.n};
     return emit_gemm(l, p, in);
 }
 

@@ -21,6 +21,7 @@
     X(cse, "nodes that compute the same from the same are computed once") \
     X(reshape, "chains of Reshape, Flatten, Squeeze and Unsqueeze become one; those that change nothing disappear") \
     X(transpose, "chains of Transpose become one; pairs around elementwise operators cancel") \
+    X(vendor, "operators of ONNX Runtime that the standard has become those of the standard") \
     X(gelu, "Gelu in pieces, erf and tanh forms, becomes the operator") \
     X(layernorm, "LayerNormalization in pieces becomes the operator") \
     X(rmsnorm, "RMSNormalization in pieces becomes the operator") \

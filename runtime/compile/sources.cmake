@@ -7,6 +7,7 @@ set(PT_COMPILE_SOURCES
   compile/lower_conv.c
   compile/lower_conv_columns.c
   compile/lower_elem.c
+  compile/lower_fused.c
   compile/lower_gelu.c
   compile/lower_gemm.c
   compile/lower_half.c
@@ -31,4 +32,5 @@ set(PT_COMPILE_SOURCES
   compile/rewrite_reshape.c
   compile/rewrite_rmsnorm.c
   compile/rewrite_transpose.c
+  compile/rewrite_vendor.c
 )

@@ -3,54 +3,49 @@
  * ms_fused.c: com.microsoft's products and convolutions with what followed them: FusedMatMul (transposed operands, a factor), FusedGemm and
  * FusedConv (an activation; FusedConv also adds a tensor).
  */
-#include "runtime/ops/conv.h"
-#include "runtime/ops/gemm.h"
+#include "runtime/ops/ms_fused.h"
+
 #include "runtime/ops/table.h"
 
 #include <math.h>
 
 /* --- the activation ------------------------------------------------------------------------------------------------------------------ */
 
-struct activation {
-    int kind;
-    float p[2];
-};
-enum { NONE, RELU, TANH, SIGMOID, LEAKY_RELU, CLIP, HARD_SIGMOID, HARD_SWISH };
 static const char *const names[] = {"", "Relu", "Tanh", "Sigmoid", "LeakyRelu", "Clip", "HardSigmoid", "HardSwish", NULL};
 
-static float activate(const struct activation *a, float x)
+static float activate(const struct pt_ms_activation *a, float x)
 {
     switch (a->kind) {
-    case RELU:
+    case PT_MS_RELU:
         return x < 0 ? 0 : x;
-    case TANH:
+    case PT_MS_TANH:
         return tanhf(x);
-    case SIGMOID:
+    case PT_MS_SIGMOID:
         return 1 / (1 + expf(-x));
-    case LEAKY_RELU:
+    case PT_MS_LEAKY_RELU:
         return x < 0 ? a->p[0] * x : x;
-    case CLIP:
+    case PT_MS_CLIP:
         return x < a->p[0] ? a->p[0] : x > a->p[1] ? a->p[1] : x;
-    case HARD_SIGMOID:
+    case PT_MS_HARD_SIGMOID:
         return fmaxf(0, fminf(1, a->p[0] * x + a->p[1]));
-    case HARD_SWISH:
+    case PT_MS_HARD_SWISH:
         return x * fmaxf(0, fminf(1, x / 6 + 0.5f));
     default:
         return x;
     }
 }
 
-static int needs(struct pt_op_ctx *c, const struct activation *a)
+static int needs(struct pt_op_ctx *c, const struct pt_ms_activation *a)
 {
-    static const int counts[] = {[LEAKY_RELU] = 1, [CLIP] = 2, [HARD_SIGMOID] = 2, [HARD_SWISH] = 0};
+    static const int counts[] = {[PT_MS_LEAKY_RELU] = 1, [PT_MS_CLIP] = 2, [PT_MS_HARD_SIGMOID] = 2, [PT_MS_HARD_SWISH] = 0};
     (void)c;
     return counts[a->kind];
 }
 
 /* FusedConv: a list of parameters; FusedGemm: an attribute for each. */
-static int read_activation(struct pt_op_ctx *c, struct activation *a)
+static int read_activation(struct pt_op_ctx *c, struct pt_ms_activation *a)
 {
-    int rc = pt_attr_choice(c, "activation", names, NONE, &a->kind);
+    int rc = pt_attr_choice(c, "activation", names, PT_MS_NONE, &a->kind);
     const struct pt_onnx_attr *list = pt_node_attr(c->node, "activation_params");
     if (rc < 0 || needs(c, a) == 0)
         return rc;
@@ -60,13 +55,13 @@ static int read_activation(struct pt_op_ctx *c, struct activation *a)
         memcpy(a->p, list->floats, list->count * sizeof *a->p);
         return PT_OK;
     }
-    bool hard = a->kind == HARD_SIGMOID;
-    if ((rc = pt_attr_float(c, "activation_alpha", a->kind == LEAKY_RELU ? 0.01f : hard ? 0.2f : -INFINITY, &a->p[0])) < 0)
+    bool hard = a->kind == PT_MS_HARD_SIGMOID;
+    if ((rc = pt_attr_float(c, "activation_alpha", a->kind == PT_MS_LEAKY_RELU ? 0.01f : hard ? 0.2f : -INFINITY, &a->p[0])) < 0)
         return rc;
     return pt_attr_float(c, "activation_beta", hard ? 0.5f : INFINITY, &a->p[1]);
 }
 
-static void activate_all(struct pt_op_ctx *c, const struct activation *a, const float *add)
+static void activate_all(struct pt_op_ctx *c, const struct pt_ms_activation *a, const float *add)
 {
     float *y = c->out[0]->data;
     for (int64_t i = 0, n = pt_tensor_count(c->out[0]); i < n; i++)
@@ -75,14 +70,9 @@ static void activate_all(struct pt_op_ctx *c, const struct activation *a, const 
 
 /* --- FusedConv: x, w, b, z -------------------------------------------------------------------------------------------------------------- */
 
-struct conv_params {
-    struct pt_conv_params conv; /* first: the reference of Conv reads it */
-    struct activation act;
-};
-
 static int conv_infer(struct pt_op_ctx *c)
 {
-    struct conv_params *p = c->params;
+    struct pt_ms_fused_conv_params *p = c->params;
     const struct pt_tensor *z = pt_op_in(c, 3);
     int rc = read_activation(c, &p->act);
     if (rc < 0 || (rc = pt_conv_plan(c, &p->conv, c->in[0], c->in[1], pt_op_in(c, 2), c->in[0]->dtype)) < 0)
@@ -94,7 +84,7 @@ static int conv_infer(struct pt_op_ctx *c)
 
 static int conv_run(struct pt_op_ctx *c)
 {
-    const struct conv_params *p = c->params;
+    const struct pt_ms_fused_conv_params *p = c->params;
     const struct pt_tensor *z = pt_op_in(c, 3);
     int rc = pt_op_conv.run(c);
     if (rc == PT_OK)
@@ -113,27 +103,22 @@ const struct pt_op pt_op_ms_fused_conv = {.domain = "com.microsoft",
                                           .max_in = 4,
                                           .max_out = 1,
                                           .types = F32,
-                                          .params_size = sizeof(struct conv_params),
+                                          .params_size = sizeof(struct pt_ms_fused_conv_params),
                                           .infer = conv_infer,
                                           .run = conv_run};
 
 /* --- FusedGemm: a, b, c -------------------------------------------------------------------------------------------------------------------- */
 
-struct gemm_params {
-    struct pt_gemm_params gemm; /* first: the inference and the reference of Gemm fill and read it */
-    struct activation act;
-};
-
 static int gemm_infer(struct pt_op_ctx *c)
 {
-    struct gemm_params *p = c->params;
+    struct pt_ms_fused_gemm_params *p = c->params;
     int rc = read_activation(c, &p->act);
     return rc < 0 ? rc : pt_op_gemm.infer(c);
 }
 
 static int gemm_run(struct pt_op_ctx *c)
 {
-    const struct gemm_params *p = c->params;
+    const struct pt_ms_fused_gemm_params *p = c->params;
     int rc = pt_op_gemm.run(c);
     if (rc == PT_OK)
         activate_all(c, &p->act, NULL);
@@ -147,23 +132,16 @@ const struct pt_op pt_op_ms_fused_gemm = {.domain = "com.microsoft",
                                           .max_in = 3,
                                           .max_out = 1,
                                           .types = F32,
-                                          .params_size = sizeof(struct gemm_params),
+                                          .params_size = sizeof(struct pt_ms_fused_gemm_params),
                                           .infer = gemm_infer,
                                           .run = gemm_run};
 
 /* --- FusedMatMul ---------------------------------------------------------------------------------------------------------------------------- */
 
-struct matmul_params {
-    struct pt_matmul_params mm;
-    float alpha;
-    int64_t a_row, a_col, b_row, b_col;
-    int64_t a[PT_MAX_RANK], b[PT_MAX_RANK]; /* strides along the batch axes */
-};
-
 /* An operand as the product sees it: [d0, d1, ..., row, col] with the strides that the flags leave. transBatch moves axis 0 before the columns. */
-static void arrange(const struct pt_tensor *t, bool trans, bool trans_batch, struct pt_tensor *seen, int64_t *stride)
+static void arrange(const struct pt_tensor *t, bool trans, bool trans_batch, struct pt_tensor *seen, int *order, int64_t *stride)
 {
-    int n = t->rank, order[PT_MAX_RANK];
+    int n = t->rank;
     for (int i = 0; i < n; i++)
         order[i] = i;
     if (trans_batch && n > 2) {
@@ -193,7 +171,7 @@ static void batch_strides(const struct pt_tensor *seen, const int64_t *stride, i
 
 static int matmul_infer(struct pt_op_ctx *c)
 {
-    struct matmul_params *p = c->params;
+    struct pt_ms_fused_matmul_params *p = c->params;
     int64_t ta, tb, ba, bb, as[PT_MAX_RANK], bs[PT_MAX_RANK];
     struct pt_tensor a, b;
     int rc;
@@ -201,8 +179,8 @@ static int matmul_infer(struct pt_op_ctx *c)
         (rc = pt_attr_int(c, "transB", 0, 0, 1, &tb)) < 0 || (rc = pt_attr_int(c, "transBatchA", 0, 0, 1, &ba)) < 0 ||
         (rc = pt_attr_int(c, "transBatchB", 0, 0, 1, &bb)) < 0)
         return rc;
-    arrange(c->in[0], ta, ba, &a, as);
-    arrange(c->in[1], tb, bb, &b, bs);
+    arrange(c->in[0], ta, ba, &a, p->a_order, as);
+    arrange(c->in[1], tb, bb, &b, p->b_order, bs);
     if ((rc = pt_matmul_plan(c, &p->mm, &a, &b, a.dtype)) < 0)
         return rc;
     p->a_row = a.rank > 1 ? as[a.rank - 2] : 0;
@@ -214,7 +192,7 @@ static int matmul_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-static void multiply(const struct matmul_params *p, const float *a, const float *b, float *y)
+static void multiply(const struct pt_ms_fused_matmul_params *p, const float *a, const float *b, float *y)
 {
     for (int64_t i = 0; i < p->mm.m; i++)
         for (int64_t j = 0; j < p->mm.n; j++) {
@@ -227,7 +205,7 @@ static void multiply(const struct matmul_params *p, const float *a, const float 
 
 static int matmul_run(struct pt_op_ctx *c)
 {
-    const struct matmul_params *p = c->params;
+    const struct pt_ms_fused_matmul_params *p = c->params;
     for (int64_t i = 0, batch = pt_dims_product(p->mm.dims, p->mm.axes); i < batch; i++) {
         int64_t a = 0, b = 0, rest = i;
         for (int k = p->mm.axes - 1; k >= 0; k--) {
@@ -250,7 +228,7 @@ static int matmul_run(struct pt_op_ctx *c)
                                          .max_out = 1,                                                                                               \
                                          .types = {PT_T(PT_FLOAT) | PT_TS_HALF},                                                                     \
                                          .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN,                                                                     \
-                                         .params_size = sizeof(struct matmul_params),                                                                \
+                                         .params_size = sizeof(struct pt_ms_fused_matmul_params),                                                    \
                                          .infer = matmul_infer,                                                                                      \
                                          .run = matmul_run};
 MATMUL(fused_matmul, "FusedMatMul")

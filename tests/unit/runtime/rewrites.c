@@ -219,6 +219,17 @@ static void gelu(void **state)
     untouched("gelu", GELU, "z = Exp(x)\na = Div(z,r2)\nb = Erf(a)\nc = Add(b,one)\nd = Mul(x,c)\ny = Mul(d,half)\nout y\n");
 }
 
+static void vendor(void **state)
+{
+    (void)state;
+#define VENDOR "in x f32[2,3]\nconst g f32[3]:1,2,3\n"
+    golden("vendor", VENDOR "y = com.microsoft::Gelu(x)\nout y\n", "y = Gelu(x)\nout y\n");
+    golden("vendor", VENDOR "y = com.microsoft::FastGelu(x)\nout y\n", "y = Gelu(x) approximate='tanh'\nout y\n");
+    golden("vendor", VENDOR "y = com.microsoft::QuickGelu(x) alpha=1.5\nout y\n", "y = Swish(x) alpha=1.5\nout y\n");
+    golden("vendor", VENDOR "y = SimplifiedLayerNormalization(x,g) epsilon=0.25\nout y\n", "y = RMSNormalization(x,g) axis=-1 epsilon=0.25\nout y\n");
+    golden("vendor", VENDOR "y = com.microsoft::FastGelu(x,g)\nout y\n", "y = FastGelu(x,g)\nout y\n"); /* no bias in the standard */
+}
+
 static void norms(void **state)
 {
     (void)state;
@@ -308,7 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fold),      cmocka_unit_test(dead),            cmocka_unit_test(identity), cmocka_unit_test(numbers), cmocka_unit_test(nothing_added),
         cmocka_unit_test(cast),      cmocka_unit_test(cse),             cmocka_unit_test(reshape),  cmocka_unit_test(transpose), cmocka_unit_test(transpose_stays),
-        cmocka_unit_test(gelu),      cmocka_unit_test(norms),           cmocka_unit_test(batchnorm), cmocka_unit_test(prenorm), cmocka_unit_test(pad),
+        cmocka_unit_test(vendor), cmocka_unit_test(gelu),      cmocka_unit_test(norms),           cmocka_unit_test(batchnorm), cmocka_unit_test(prenorm), cmocka_unit_test(pad),
         cmocka_unit_test(qdq),       cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
