@@ -42,8 +42,10 @@ static int rms(struct pt_rewriter *r, int node)
 
 int pt_rewrite_vendor(struct pt_rewriter *r, int node)
 {
-    const struct pt_node *n = &r->g->nodes[node];
+    const struct pt_node *n = node < 0 ? NULL : &r->g->nodes[node];
     int rc;
+    if (!n)
+        return PT_OK;
     if (n->op == &pt_op_ms_gelu)
         return become(r, node, &pt_op_gelu, 20);
     if (n->op == &pt_op_ms_fast_gelu && pt_node_in(n, 1) < 0)
