@@ -43,20 +43,21 @@ static int acted_run(struct pt_op_ctx *c)
 
 static int act_apart(struct pt_lower *l, struct pt_step *step, const struct pt_ms_activation *act)
 {
-    static const struct {
-        enum pt_unary id;
-        float p0, p1; /* where the activation has none of its own */
-    } kernels[] = {[PT_MS_TANH] = {PT_UNARY_TANH, 0, 0},
-                   [PT_MS_SIGMOID] = {PT_UNARY_SIGMOID, 0, 0},
-                   [PT_MS_LEAKY_RELU] = {PT_UNARY_LEAKY_RELU, 0, 0},
-                   [PT_MS_HARD_SIGMOID] = {PT_UNARY_HARD_SIGMOID, 0, 0},
-                   [PT_MS_HARD_SWISH] = {PT_UNARY_HARD_SWISH, 1.0f / 6, 0.5f}};
-    bool own = act->kind == PT_MS_LEAKY_RELU || act->kind == PT_MS_HARD_SIGMOID;
+    static const enum pt_unary kernels[] = {[PT_MS_RELU] = PT_UNARY_RELU,
+                                            [PT_MS_TANH] = PT_UNARY_TANH,
+                                            [PT_MS_SIGMOID] = PT_UNARY_SIGMOID,
+                                            [PT_MS_LEAKY_RELU] = PT_UNARY_LEAKY_RELU,
+                                            [PT_MS_CLIP] = PT_UNARY_CLIP,
+                                            [PT_MS_HARD_SIGMOID] = PT_UNARY_HARD_SIGMOID,
+                                            [PT_MS_HARD_SWISH] = PT_UNARY_HARD_SWISH};
     struct acted_step *s = pt_lower_alloc(l, sizeof *s);
     if (!s)
         return PT_ENOMEM;
-    *s = (struct acted_step){
-        step->run, step->params, kernels[act->kind].id, {own ? act->p[0] : kernels[act->kind].p0, own ? act->p[1] : kernels[act->kind].p1}};
+    *s = (struct acted_step){step->run, step->params, kernels[act->kind], {act->p[0], act->p[1]}};
+    if (act->kind == PT_MS_HARD_SWISH) {
+        s->p[0] = 1.0f / 6;
+        s->p[1] = 0.5f;
+    }
     step->run = acted_run;
     step->params = s;
     step->fused = NULL; /* nothing may come between the product and the activation */
@@ -68,27 +69,22 @@ static int add_activation(struct pt_lower *l, const struct pt_ms_activation *act
 {
     struct pt_step *step = &l->p->steps[pt_lower_slot(l, pt_lower_out(l, 0))->step];
     struct pt_fused *f = step->fused;
-    switch (act->kind) {
-    case PT_MS_NONE:
+    if (act->kind == PT_MS_NONE)
         return 1;
-    case PT_MS_RELU:
-        f->act = PT_ACT_RELU;
-        return 1;
-    case PT_MS_CLIP:
-        f->act = PT_ACT_CLIP;
-        f->lo = act->p[0];
-        f->hi = act->p[1];
-        return 1;
-    default:
+    if (!f || (act->kind != PT_MS_RELU && act->kind != PT_MS_CLIP))
         return act_apart(l, step, act);
-    }
+    f->act = act->kind == PT_MS_RELU ? PT_ACT_RELU : PT_ACT_CLIP;
+    f->lo = act->p[0];
+    f->hi = act->p[1];
+    return 1;
 }
 
 int pt_lower_fused_conv(struct pt_lower *l)
 {
     const struct pt_ms_fused_conv_params *p = l->item->params;
     int z = pt_lower_in(l, 3);
-    if (z >= 0 && pt_lower_slot(l, z)->t.rank > 4)
+    /* only the convolution of images with constant weights takes a residual */
+    if (z >= 0 && (pt_lower_slot(l, z)->t.rank > 4 || pt_lower_slot(l, pt_lower_in(l, 1))->place != PT_PLACE_CONST))
         return 0;
     if (z >= 0 && (z = pt_lower_to(l, z, PT_LAYOUT_CHANNELS_LAST)) < 0)
         return z;
@@ -98,7 +94,10 @@ int pt_lower_fused_conv(struct pt_lower *l)
     struct pt_step *step = &l->p->steps[pt_lower_slot(l, pt_lower_out(l, 0))->step];
     if (z >= 0 && (rc = pt_lower_align(l, z)) < 0)
         return rc;
-    pt_lower_operands(l, step)[step->fused->residual] = z;
+    if (z >= 0 && !step->fused)
+        return pt_fail(l->err, PT_EINTERNAL, "a convolution that takes no residual");
+    if (z >= 0)
+        pt_lower_operands(l, step)[step->fused->residual] = z;
     return add_activation(l, &p->act);
 }
 
