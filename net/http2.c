@@ -579,6 +579,13 @@ static bool submit(struct stream *s, int status, const char *content_type, const
     return nghttp2_submit_response(s->h2->session, s->id, nv, n, with_body ? &body : NULL) == 0;
 }
 
+/* The handler still has it: it is told by on_close. */
+static void cut_stream(struct stream *s)
+{
+    nghttp2_submit_rst_stream(s->h2->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
+    settle_soon(s->h2);
+}
+
 static void fail_stream(struct stream *s)
 {
     s->state = ENDED;
@@ -666,7 +673,7 @@ static void begin(struct pt_http_request *r, int status, const char *content_typ
         return;
     s->state = STREAMING;
     if (!submit(s, status, content_type, headers, header_count, SIZE_MAX, !r->head_only))
-        fail_stream(s);
+        cut_stream(s);
     else
         settle_soon(s->h2); /* unless it goes out with the first bytes of its body */
 }
@@ -683,7 +690,7 @@ static int chunk(struct pt_http_request *r, struct pt_str data)
         s->out_off = 0;
     }
     if (!pt_buf_append(&s->out, data.p, data.len) || s->out.len - s->out_off > OUT_CUT_BYTES) {
-        fail_stream(s);
+        cut_stream(s);
         return PT_ECANCELED;
     }
     resume(s);

@@ -1,0 +1,738 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * test_http2.c: HTTP/2 and gRPC over real sockets, with nghttp2's client side: every split of the bytes, many streams, flow control, limits, clients
+ * that leave, the end of connections; gRPC's messages, status, compression and deadlines.
+ */
+#include "base/mem.h"
+#include "net/grpc.h"
+#include "net/gzip.h"
+#include "rig.h"
+
+#include <nghttp2/nghttp2.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+enum { MAX_STREAMS = 1100 };
+static struct rig rig;
+
+/* --- the client ------------------------------------------------------------------------------------------------------------------- */
+
+struct answer {
+    int32_t id;
+    int status, grpc_status; /* -1: none */
+    char grpc_message[256], encoding[16];
+    struct pt_buf body;
+    const char *sent; /* of the request's body, still to go */
+    size_t sent_len;
+    bool closed;
+    uint32_t error;
+};
+static struct client {
+    int fd;
+    nghttp2_session *session;
+    struct answer answers[MAX_STREAMS];
+    int count;
+    bool goaway;
+    bool hold; /* do not give windows back */
+} client;
+
+static ssize_t on_send(nghttp2_session *s, const uint8_t *p, size_t len, int flags, void *arg)
+{
+    (void)s, (void)flags, (void)arg;
+    return send(client.fd, p, len, MSG_NOSIGNAL) == (ssize_t)len ? (ssize_t)len : NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+static struct answer *answer_of(int32_t id)
+{
+    for (int i = 0; i < client.count; i++)
+        if (client.answers[i].id == id)
+            return &client.answers[i];
+    return NULL;
+}
+
+static int on_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *name, size_t name_len, const uint8_t *value, size_t len,
+                     uint8_t flags, void *arg)
+{
+    struct answer *a = answer_of(f->hd.stream_id);
+    struct pt_str n = {(const char *)name, name_len};
+    char text[256];
+    (void)s, (void)flags, (void)arg;
+    assert_non_null(a);
+    snprintf(text, sizeof text, "%.*s", (int)len, value);
+    if (pt_str_eq(n, PT_STR(":status")))
+        a->status = atoi(text);
+    if (pt_str_eq(n, PT_STR("grpc-status")))
+        a->grpc_status = atoi(text);
+    if (pt_str_eq(n, PT_STR("grpc-message")))
+        snprintf(a->grpc_message, sizeof a->grpc_message, "%s", text);
+    if (pt_str_eq(n, PT_STR("grpc-encoding")))
+        snprintf(a->encoding, sizeof a->encoding, "%.15s", text);
+    return 0;
+}
+
+static int on_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *p, size_t len, void *arg)
+{
+    (void)flags, (void)arg;
+    pt_buf_append(&answer_of(id)->body, p, len);
+    if (!client.hold)
+        nghttp2_session_consume(s, id, len);
+    return 0;
+}
+
+static int on_close(nghttp2_session *s, int32_t id, uint32_t code, void *arg)
+{
+    (void)s, (void)arg;
+    struct answer *a = answer_of(id);
+    a->closed = true;
+    a->error = code;
+    return 0;
+}
+
+static int on_frame(nghttp2_session *s, const nghttp2_frame *f, void *arg)
+{
+    (void)s, (void)arg;
+    client.goaway |= f->hd.type == NGHTTP2_GOAWAY;
+    return 0;
+}
+
+static void connect_client(void)
+{
+    nghttp2_session_callbacks *cb;
+    nghttp2_option *o;
+    nghttp2_session_callbacks_new(&cb);
+    nghttp2_option_new(&o);
+    nghttp2_option_set_no_auto_window_update(o, 1);
+    nghttp2_session_callbacks_set_send_callback(cb, on_send);
+    nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cb, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_close);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame);
+    client.fd = dial(&rig);
+    client.count = 0;
+    client.goaway = client.hold = false;
+    assert_int_equal(nghttp2_session_client_new2(&client.session, cb, NULL, o), 0);
+    nghttp2_submit_settings(client.session, 0, NULL, 0);
+    nghttp2_option_del(o);
+    nghttp2_session_callbacks_del(cb);
+}
+
+static void disconnect(void)
+{
+    nghttp2_session_del(client.session);
+    close(client.fd);
+    for (int i = 0; i < client.count; i++)
+        pt_buf_finish(&client.answers[i].body);
+}
+
+static ssize_t read_body(nghttp2_session *s, int32_t id, uint8_t *buf, size_t room, uint32_t *flags, nghttp2_data_source *source, void *arg)
+{
+    struct answer *a = source->ptr;
+    size_t n = a->sent_len < room ? a->sent_len : room;
+    (void)s, (void)id, (void)arg;
+    memcpy(buf, a->sent, n);
+    a->sent += n;
+    a->sent_len -= n;
+    if (a->sent_len == 0)
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return (ssize_t)n;
+}
+
+#define NV(n, v)                                                                                                                                     \
+    {                                                                                                                                                \
+        (uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), strlen(n), strlen(v), 0                                                                \
+    }
+/* extra: name, value, ..., NULL. body must stay until it is sent. */
+static struct answer *ask_with(const char *method, const char *path, struct pt_str body, const char *const *extra)
+{
+    struct answer *a = &client.answers[client.count++];
+    nghttp2_nv nv[12] = {NV(":method", method), NV(":path", path), NV(":scheme", "http"), NV(":authority", "a")};
+    size_t n = 4;
+    for (; extra && *extra; extra += 2)
+        nv[n++] = (nghttp2_nv)NV(extra[0], extra[1]);
+    *a = (struct answer){.grpc_status = -1, .sent = body.p, .sent_len = body.len};
+    nghttp2_data_provider data = {.source.ptr = a, .read_callback = read_body};
+    a->id = nghttp2_submit_request(client.session, NULL, nv, n, body.p ? &data : NULL, NULL);
+    assert_true(a->id > 0);
+    return a;
+}
+
+static struct answer *ask(const char *method, const char *path, struct pt_str body)
+{
+    return ask_with(method, path, body, NULL);
+}
+
+/* Sends and receives once; false when the server has closed. */
+static bool turn(void)
+{
+    static uint8_t bytes[65536];
+    assert_int_equal(nghttp2_session_send(client.session), 0);
+    ssize_t n = recv(client.fd, bytes, sizeof bytes, 0);
+    if (n <= 0)
+        return false;
+    assert_int_equal(nghttp2_session_mem_recv(client.session, bytes, (size_t)n), n);
+    return true;
+}
+
+static void finish(struct answer *a)
+{
+    while (!a->closed)
+        assert_true(turn());
+    nghttp2_session_send(client.session);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&rig, 0, sizeof rig);
+    rig.options.http2 = true;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_stop(&rig);
+    return 0;
+}
+
+static const struct pt_str none;
+#define assert_body(a, text) assert_string_equal(pt_buf_cstr(&(a)->body), text)
+
+/* --- HTTP/2 ------------------------------------------------------------------------------------------------------------------------- */
+
+static void requests_are_answered_by_the_same_handler(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    connect_client();
+    static const char *const extra[] = {"x-test", "1", NULL};
+    struct answer *a = ask("GET", "/hello", none), *b = ask("POST", "/echo", PT_STR("hello")),
+                  *c = ask_with("GET", "/facts/a%20b?name=x%2fy+z", none, extra), *d = ask("GET", "/empty", none), *e = ask("HEAD", "/hello", none),
+                  *f = ask("GET", "/error", none);
+    finish(a), finish(b), finish(c), finish(d), finish(e), finish(f);
+    assert_int_equal(a->status, 200);
+    assert_body(a, "hi");
+    assert_body(b, "hello");
+    assert_body(c, "GET /facts/a%20b [name=x%2fy+z] x/y z 1 1");
+    assert_int_equal(d->status, 204);
+    assert_body(d, "");
+    assert_int_equal(e->status, 200);
+    assert_body(e, "");
+    assert_int_equal(f->status, 429);
+    disconnect();
+}
+
+static struct pt_buf recorded;
+static ssize_t record(nghttp2_session *s, const uint8_t *p, size_t len, int flags, void *arg)
+{
+    (void)s, (void)flags, (void)arg;
+    pt_buf_append(&recorded, p, len);
+    return (ssize_t)len;
+}
+
+/* The bytes of a whole connection, cut in two at every place. */
+static void bytes_may_come_in_any_pieces(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    nghttp2_session_callbacks *cb;
+    nghttp2_session *s;
+    nghttp2_session_callbacks_new(&cb);
+    nghttp2_session_callbacks_set_send_callback(cb, record);
+    nghttp2_session_client_new(&s, cb, NULL);
+    nghttp2_submit_settings(s, 0, NULL, 0);
+    struct answer body = {.sent = "hello", .sent_len = 5};
+    nghttp2_data_provider data = {.source.ptr = &body, .read_callback = read_body};
+    const nghttp2_nv nv[] = {NV(":method", "POST"), NV(":path", "/echo"), NV(":scheme", "http"), NV(":authority", "a")};
+    nghttp2_submit_request(s, NULL, nv, 4, &data, NULL);
+    assert_int_equal(nghttp2_session_send(s), 0);
+    nghttp2_session_del(s);
+    nghttp2_session_callbacks_del(cb);
+    for (size_t cut = 1; cut < recorded.len; cut++) {
+        int fd = dial(&rig);
+        send_bytes(fd, recorded.data, cut);
+        usleep(200);
+        send_bytes(fd, recorded.data + cut, recorded.len - cut);
+        char got[4096];
+        size_t len = 0;
+        while (!memmem(got, len, "hello", 5)) {
+            ssize_t n = recv(fd, got + len, sizeof got - len, 0);
+            assert_true(n > 0);
+            len += (size_t)n;
+        }
+        close(fd);
+    }
+    pt_buf_finish(&recorded);
+}
+
+static void http1_is_told_apart(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    static const char *const methods[] = {"POST", "PUT", "PATCH", "GET", "DELETE"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        char text[128];
+        pt_auto_buf head = {0}, body = {0};
+        int fd = dial(&rig);
+        snprintf(text, sizeof text, "%s /facts HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", methods[i]);
+        for (size_t k = 0; k < strlen(text); k++) {
+            send_bytes(fd, text + k, 1);
+            if (k < 4)
+                usleep(2000);
+        }
+        assert_int_equal(read_response(fd, &head, &body), 200);
+        assert_memory_equal(pt_buf_cstr(&body), methods[i], strlen(methods[i]));
+        close(fd);
+    }
+    int fd = dial(&rig); /* no method, nor the preface */
+    pt_auto_buf head = {0};
+    send_all(fd, "PRI * HTTP/2.1\r\n\r\n");
+    assert_int_equal(read_response(fd, &head, NULL), 505);
+    close(fd);
+}
+
+static void a_thousand_streams_at_once(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    connect_client();
+    assert_true(turn()); /* the server's settings say how many */
+    for (int i = 0; i < 1000; i++)
+        ask("GET", i % 2 ? "/later?ms=50" : "/big?n=3000", none);
+    for (int i = 0; i < 1000; i++)
+        finish(&client.answers[i]);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(client.answers[i].status, 200);
+        assert_int_equal(client.answers[i].body.len, i % 2 ? 4 : 3000);
+    }
+    disconnect();
+}
+
+static void large_bodies_go_both_ways(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    connect_client();
+    size_t len = 20 << 20;
+    char *big = malloc(len);
+    for (size_t i = 0; i < len; i++)
+        big[i] = (char)(i % 253);
+    struct answer *a = ask("POST", "/echo", (struct pt_str){big, len});
+    finish(a);
+    assert_int_equal(a->body.len, len);
+    assert_memory_equal(a->body.data, big, len);
+    free(big);
+    struct answer *b = ask("GET", "/stream?n=400&size=20000", none);
+    finish(b);
+    assert_int_equal(b->body.len, 8000000);
+    disconnect();
+}
+
+static void a_client_that_takes_nothing_holds_up_nobody(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    connect_client();
+    client.hold = true;
+    struct answer *slow = ask("GET", "/stream?n=300&size=20000", none);
+    for (int i = 0; i < 20; i++) {
+        struct answer *quick = ask("GET", "/hello", none); /* the connection's window is used up, but heads go */
+        while (quick->status == 0)
+            assert_true(turn());
+    }
+    assert_false(slow->closed);
+    assert_true(rig_wait(&rig.full, 1));
+    client.hold = false;
+    for (int i = 0; i < client.count; i++)
+        nghttp2_session_consume(client.session, client.answers[i].id, client.answers[i].body.len);
+    finish(slow);
+    assert_int_equal(slow->body.len, 6000000);
+    disconnect();
+}
+
+static void limits_are_said(void **state)
+{
+    (void)state;
+    rig.options.max_body_bytes = 1000;
+    rig.options.max_header_bytes = 2000;
+    rig_start(&rig);
+    connect_client();
+    char *big = malloc(5000);
+    memset(big, 'a', 4999);
+    big[4999] = 0;
+    const char *const extra[] = {"x-big", big, NULL}, *const length[] = {"content-length", "5000", NULL};
+    struct answer *a = ask("POST", "/echo", (struct pt_str){big, 1001}), *b = ask_with("GET", "/hello", none, extra),
+                  *c = ask_with("POST", "/echo", (struct pt_str){big, 5000}, length), *d = ask("POST", "/echo", (struct pt_str){big, 1000});
+    finish(a), finish(b), finish(c), finish(d);
+    assert_int_equal(a->status, 413);
+    assert_non_null(strstr(pt_buf_cstr(&a->body), "over 1000 bytes"));
+    assert_int_equal(b->status, 431);
+    assert_int_equal(c->status, 413);
+    assert_int_equal(d->status, 200);
+    free(big);
+    disconnect();
+}
+
+static void handlers_hear_of_clients_that_leave(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    connect_client();
+    struct answer *a = ask("GET", "/never", none);
+    ask("GET", "/never", none);
+    ask("GET", "/never", none);
+    assert_true(turn());
+    assert_true(rig_wait(&rig.handled, 3));
+    nghttp2_submit_rst_stream(client.session, 0, a->id, NGHTTP2_CANCEL);
+    nghttp2_session_send(client.session);
+    assert_true(rig_wait(&rig.closed, 1));
+    disconnect();
+    assert_true(rig_wait(&rig.closed, 3));
+    assert_int_equal(atomic_load(&rig.closed), 3);
+}
+
+static void slow_bodies_and_idle_connections_end(void **state)
+{
+    (void)state;
+    rig.options.body_timeout_ms = 150;
+    rig.options.idle_timeout_ms = 200;
+    rig_start(&rig);
+    connect_client();
+    const nghttp2_nv nv[] = {NV(":method", "POST"), NV(":path", "/echo"), NV(":scheme", "http"), NV(":authority", "a")};
+    struct answer *a = &client.answers[client.count++];
+    *a = (struct answer){.grpc_status = -1};
+    a->id = nghttp2_submit_headers(client.session, 0, -1, NULL, nv, 4, NULL); /* its body never comes */
+    finish(a);
+    assert_int_equal(a->status, 408);
+    while (turn())
+        ;
+    assert_true(client.goaway);
+    disconnect();
+}
+
+static void drained(void *arg)
+{
+    sem_post(&((struct rig *)arg)->drained);
+}
+
+static void drain(struct rig *r)
+{
+    pt_http_server_drain(r->server, 5000, drained, r);
+}
+
+static void a_drain_answers_what_is_under_way(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    connect_client();
+    struct answer *a = ask("GET", "/later?ms=300", none);
+    assert_true(turn());
+    assert_true(rig_wait(&rig.handled, 1));
+    rig_call(&rig, drain);
+    finish(a);
+    assert_true(client.goaway);
+    assert_body(a, "late");
+    while (turn())
+        ;
+    sem_wait(&rig.drained);
+    disconnect();
+}
+
+static void old_connections_are_sent_away(void **state)
+{
+    (void)state;
+    rig.options.max_age_ms = 300;
+    rig_start(&rig);
+    connect_client();
+    struct answer *a = ask("GET", "/hello", none);
+    finish(a);
+    while (!client.goaway)
+        assert_true(turn());
+    struct answer *b = ask("GET", "/later?ms=10", none); /* it was on its way */
+    if (b->id > 0)
+        while (!b->closed && turn())
+            ;
+    while (turn())
+        ;
+    disconnect();
+    pt_auto_buf head = {0}; /* HTTP/1.1: with its next answer */
+    int fd = dial(&rig);
+    usleep(500000);
+    send_all(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(read_response(fd, &head, NULL), 200);
+    assert_non_null(strstr(pt_buf_cstr(&head), "Connection: close"));
+    close(fd);
+}
+
+static void broken_frames_end_the_connection(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    static const struct {
+        const char *p;
+        size_t len;
+    } bad[] = {
+        {"\0\0\1\4\0\0\0\0\0x", 10}, {"\xff\xff\xff\0\0\0\0\0\1", 9}, {"\0\0\4\1\5\0\0\0\1\xff\xff\xff\xff", 13}, {"GET / HTTP/1.1\r\n\r\n", 18}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        int fd = dial(&rig);
+        char got[512];
+        send_bytes(fd, preface, 24);
+        send_bytes(fd, "\0\0\0\4\0\0\0\0\0", 9);
+        send_bytes(fd, bad[i].p, bad[i].len);
+        while (recv(fd, got, sizeof got, 0) > 0)
+            ;
+        close(fd);
+    }
+    connect_client();
+    finish(ask("GET", "/hello", none)); /* others are not disturbed */
+    disconnect();
+}
+
+/* --- gRPC ----------------------------------------------------------------------------------------------------------------------------- */
+
+static struct pt_grpc grpc;
+static atomic_int canceled;
+
+static void echo(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
+{
+    struct pt_buf b = {0};
+    (void)arg;
+    pt_grpc_begin_message(&b);
+    pt_buf_append(&b, m->data, m->len);
+    pt_grpc_reply(c, &b);
+}
+
+static void echo_stream(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
+{
+    struct pt_buf b = {0};
+    (void)arg;
+    pt_grpc_begin_message(&b);
+    pt_buf_append(&b, m->data, m->len);
+    pt_grpc_send(c, &b);
+}
+
+static void end_stream(void *arg, struct pt_grpc_call *c)
+{
+    (void)arg;
+    pt_grpc_finish(c, 0, "");
+}
+
+static void refuse(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
+{
+    struct pt_err err;
+    (void)arg, (void)m;
+    pt_fail(&err, PT_EBUSY, "50%% of \xc3\xa9");
+    pt_grpc_fail(c, &err, 3);
+}
+
+static void on_canceled(void *arg)
+{
+    (void)arg;
+    atomic_fetch_add(&canceled, 1);
+}
+
+static void never(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
+{
+    (void)arg, (void)m;
+    pt_grpc_on_cancel(c, on_canceled, NULL);
+}
+
+static void never_end(void *arg, struct pt_grpc_call *c)
+{
+    (void)arg, (void)c;
+}
+
+static const struct pt_grpc_method methods[] = {{"/t.S/Echo", false, echo, NULL},
+                                                {"/t.S/Stream", true, echo_stream, end_stream},
+                                                {"/t.S/Fail", false, refuse, NULL},
+                                                {"/t.S/Never", false, never, NULL},
+                                                {"/t.S/NeverStream", true, never, never_end}};
+static const struct pt_grpc_table table = {methods, sizeof methods / sizeof *methods, NULL};
+
+static void on_head(void *arg, struct pt_http_request *req)
+{
+    (void)arg;
+    grpc.loop = rig.loop;
+    pt_grpc_accept(&grpc, req);
+}
+
+static void start_grpc(void)
+{
+    grpc = (struct pt_grpc){.tables = &table, .table_count = 1, .max_message_bytes = 100000};
+    atomic_store(&canceled, 0);
+    rig.options.on_head = on_head;
+    rig_start(&rig);
+    connect_client();
+}
+
+static const char *const plain[] = {"content-type", "application/grpc", "te", "trailers", NULL};
+
+static struct answer *call(const char *path, const char *bytes, size_t len, const char *const *extra)
+{
+    struct answer *a = ask_with("POST", path, (struct pt_str){bytes, len}, extra ? extra : plain);
+    finish(a);
+    return a;
+}
+
+static void unary_calls(void **state)
+{
+    (void)state;
+    start_grpc();
+    struct answer *a = call("/t.S/Echo", "\0\0\0\0\5hello", 10, NULL);
+    assert_int_equal(a->status, 200);
+    assert_int_equal(a->grpc_status, 0);
+    assert_int_equal(a->body.len, 10);
+    assert_memory_equal(a->body.data, "\0\0\0\0\5hello", 10);
+    a = call("/t.S/Echo", "\0\0\0\0\0", 5, NULL);
+    assert_int_equal(a->grpc_status, 0);
+    assert_int_equal(a->body.len, 5);
+    a = call("/t.S/Fail", "\0\0\0\0\0", 5, NULL);
+    assert_int_equal(a->grpc_status, 8);
+    assert_string_equal(a->grpc_message, "50%25 of %C3%A9");
+    assert_int_equal(a->body.len, 0);
+    a = call("/t.S/Nothing", "\0\0\0\0\0", 5, NULL);
+    assert_int_equal(a->grpc_status, 12);
+    static const struct {
+        const char *bytes;
+        size_t len;
+        int status;
+    } bad[] = {{"\0\0\0\0\5hell", 9, 13},        {"\0\0\0", 3, 13},     {"", 0, 13}, {"\2\0\0\0\0", 5, 13}, {"\0\xff\0\0\0", 5, 8},
+               {"\0\0\0\0\0\0\0\0\0\0", 10, 13}, {"\1\0\0\0\1x", 6, 13}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(call("/t.S/Echo", bad[i].bytes, bad[i].len, NULL)->grpc_status, bad[i].status);
+    static const char *const odd[] = {"content-type", "application/grpc", "grpc-timeout", "5x", NULL}, *const br[] = {"content-type",
+                                                                                                                      "application/grpc",
+                                                                                                                      "grpc-encoding", "br", NULL};
+    assert_int_equal(call("/t.S/Echo", "\0\0\0\0\0", 5, odd)->grpc_status, 13);
+    assert_int_equal(call("/t.S/Echo", "\0\0\0\0\0", 5, br)->grpc_status, 12);
+    disconnect();
+}
+
+static void messages_are_compressed_both_ways(void **state)
+{
+    (void)state;
+    start_grpc();
+    static const char *const gzip[] = {
+        "content-type", "application/grpc+proto", "grpc-encoding", "gzip", "grpc-accept-encoding", "identity,gzip", NULL};
+    char text[5000];
+    memset(text, 'z', sizeof text);
+    pt_auto_buf b = {0}, back = {0};
+    pt_buf_append(&b, "\1\0\0\0\0", 5);
+    assert_int_equal(pt_deflate(PT_ENC_GZIP, (struct pt_str){text, sizeof text}, &b, NULL), PT_OK);
+    b.data[4] = (char)(b.len - 5);
+    struct answer *a = call("/t.S/Echo", b.data, b.len, gzip);
+    assert_int_equal(a->grpc_status, 0);
+    assert_string_equal(a->encoding, "gzip");
+    assert_int_equal(a->body.data[0], 1);
+    assert_int_equal(pt_inflate(PT_ENC_GZIP, (struct pt_str){a->body.data + 5, a->body.len - 5}, 1 << 20, &back, NULL), PT_OK);
+    assert_int_equal(back.len, sizeof text);
+    char *bomb = calloc(1, 1 << 20); /* 1 MiB of nothing is over the limit, though its bytes are few */
+    pt_buf_reset(&b);
+    pt_buf_append(&b, "\1\0\0\0\0", 5);
+    pt_deflate(PT_ENC_GZIP, (struct pt_str){bomb, 1 << 20}, &b, NULL);
+    free(bomb);
+    b.data[3] = (char)((b.len - 5) >> 8), b.data[4] = (char)(b.len - 5);
+    assert_int_equal(call("/t.S/Echo", b.data, b.len, gzip)->grpc_status, 8);
+    disconnect();
+}
+
+/* The frames of gRPC and of HTTP/2 have nothing to do with each other. */
+static void streams_take_messages_in_any_pieces(void **state)
+{
+    (void)state;
+    start_grpc();
+    char bytes[4096];
+    size_t len = 0;
+    for (int i = 0; i < 30; i++) {
+        memcpy(bytes + len, "\0\0\0\0", 4);
+        bytes[len + 4] = (char)(i * 3);
+        memset(bytes + len + 5, 'a' + i % 26, (size_t)i * 3);
+        len += 5 + (size_t)i * 3;
+    }
+    for (size_t step = 1; step < 200; step += 7) {
+        struct answer *a = &client.answers[client.count++];
+        *a = (struct answer){.grpc_status = -1};
+        const nghttp2_nv nv[] = {NV(":method", "POST"), NV(":path", "/t.S/Stream"), NV(":scheme", "http"), NV(":authority", "a"),
+                                 NV("content-type", "application/grpc")};
+        a->id = nghttp2_submit_headers(client.session, 0, -1, NULL, nv, 5, NULL);
+        assert_int_equal(nghttp2_session_send(client.session), 0);
+        for (size_t at = 0; at < len; at += step) {
+            a->sent = bytes + at;
+            a->sent_len = len - at < step ? len - at : step;
+            nghttp2_data_provider data = {.source.ptr = a, .read_callback = read_body};
+            assert_int_equal(nghttp2_submit_data(client.session, at + step >= len ? NGHTTP2_FLAG_END_STREAM : 0, a->id, &data), 0);
+            assert_int_equal(nghttp2_session_send(client.session), 0);
+        }
+        finish(a);
+        assert_int_equal(a->grpc_status, 0);
+        assert_int_equal(a->body.len, len);
+        assert_memory_equal(a->body.data, bytes, len);
+    }
+    disconnect();
+}
+
+static void calls_are_canceled(void **state)
+{
+    (void)state;
+    start_grpc();
+    struct answer *a = ask_with("POST", "/t.S/Never", PT_STR("\0\0\0\0\0"), plain);
+    ask_with("POST", "/t.S/Never", PT_STR("\0\0\0\0\0"), plain);
+    assert_true(turn());
+    usleep(50000);
+    nghttp2_submit_rst_stream(client.session, 0, a->id, NGHTTP2_CANCEL);
+    nghttp2_session_send(client.session);
+    assert_true(rig_wait(&canceled, 1));
+    static const char *const soon[] = {"content-type", "application/grpc", "grpc-timeout", "50m", NULL};
+    struct answer *b = call("/t.S/NeverStream", "\0\0\0\0\0", 5, soon);
+    assert_int_equal(b->grpc_status, 4);
+    assert_true(rig_wait(&canceled, 2));
+    disconnect();
+    assert_true(rig_wait(&canceled, 3));
+}
+
+static void timeouts_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        int64_t ms; /* -1: none */
+    } all[] = {{"100m", 100}, {"1S", 1000}, {"2M", 120000}, {"1H", 3600000}, {"1u", 1},   {"1500u", 2},       {"99999999n", 100}, {"0m", 0},
+               {"", -1},      {"m", -1},    {"5", -1},      {"5x", -1},      {"-1m", -1}, {"123456789m", -1}, {"1.5S", -1}};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        int64_t ms = -1;
+        int rc = pt_grpc_parse_timeout(pt_str(all[i].text), &ms);
+        assert_int_equal(rc == PT_OK ? ms : -1, all[i].ms);
+    }
+    rig_start(&rig); /* for teardown */
+}
+
+int main(void)
+{
+#define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+    const struct CMUnitTest tests[] = {CASE(requests_are_answered_by_the_same_handler),
+                                       CASE(bytes_may_come_in_any_pieces),
+                                       CASE(http1_is_told_apart),
+                                       CASE(a_thousand_streams_at_once),
+                                       CASE(large_bodies_go_both_ways),
+                                       CASE(a_client_that_takes_nothing_holds_up_nobody),
+                                       CASE(limits_are_said),
+                                       CASE(handlers_hear_of_clients_that_leave),
+                                       CASE(slow_bodies_and_idle_connections_end),
+                                       CASE(a_drain_answers_what_is_under_way),
+                                       CASE(old_connections_are_sent_away),
+                                       CASE(broken_frames_end_the_connection),
+                                       CASE(unary_calls),
+                                       CASE(messages_are_compressed_both_ways),
+                                       CASE(streams_take_messages_in_any_pieces),
+                                       CASE(calls_are_canceled),
+                                       CASE(timeouts_are_read)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
