@@ -137,6 +137,8 @@ static void print_text(const char *path, const struct pt_model_summary *m)
     } else {
         print_scaled("MACs", m->macs, "");
         print_scaled("peak memory", m->peak_bytes, "B");
+        if (m->dynamic_nodes)
+            printf("%-12s %zu nodes, whose shapes depend on data: not in the two figures above\n", "dynamic", m->dynamic_nodes);
     }
     print_values("inputs", m->inputs, m->input_count);
     print_values("outputs", m->outputs, m->output_count);
@@ -208,7 +210,8 @@ static int print_json(const char *path, const struct pt_model_summary *m)
         pt_buf_puts(&b, ",\"macs\":null,\"peak_bytes\":null,\"plan_error\":");
         pt_buf_json_string(&b, pt_str(m->plan_error));
     } else {
-        pt_buf_printf(&b, ",\"macs\":%llu,\"peak_bytes\":%llu", (unsigned long long)m->macs, (unsigned long long)m->peak_bytes);
+        pt_buf_printf(&b, ",\"macs\":%llu,\"peak_bytes\":%llu,\"dynamic_nodes\":%zu", (unsigned long long)m->macs, (unsigned long long)m->peak_bytes,
+                      m->dynamic_nodes);
     }
     pt_buf_puts(&b, "}\n");
     if (pt_buf_check(&b, "JSON", &err) < 0)

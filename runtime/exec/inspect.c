@@ -104,6 +104,25 @@ static int count_ops(struct summary *s, struct pt_err *err)
     return PT_OK;
 }
 
+static void count_weights(const struct pt_onnx_graph *g, struct pt_model_summary *pub);
+
+static void count_in_nodes(const struct pt_onnx_node *nodes, size_t count, struct pt_model_summary *pub)
+{
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < nodes[i].attr_count; k++)
+            if (nodes[i].attrs[k].type == PT_ATTR_GRAPH && nodes[i].attrs[k].g)
+                count_weights(nodes[i].attrs[k].g, pub);
+}
+
+static void count_weights(const struct pt_onnx_graph *g, struct pt_model_summary *pub)
+{
+    for (size_t i = 0; i < g->initializer_count; i++) {
+        pub->parameters += (uint64_t)pt_tensor_count(&g->initializers[i].t);
+        pub->weight_bytes += g->initializers[i].t.size_bytes;
+    }
+    count_in_nodes(g->nodes, g->node_count, pub);
+}
+
 static int describe(struct summary *s, struct pt_err *err)
 {
     const struct pt_onnx_model *m = &s->graph.model;
@@ -117,10 +136,9 @@ static int describe(struct summary *s, struct pt_err *err)
     }
     if (!(pub->producer = pt_arena_strndup(&s->graph.arena, m->producer.p, m->producer.len)))
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    for (size_t i = 0; i < m->graph.initializer_count; i++) {
-        pub->parameters += (uint64_t)pt_tensor_count(&m->graph.initializers[i].t);
-        pub->weight_bytes += m->graph.initializers[i].t.size_bytes;
-    }
+    count_weights(&m->graph, pub);
+    for (size_t i = 0; i < m->function_count; i++)
+        count_in_nodes(m->functions[i].nodes, m->functions[i].node_count, pub);
     pub->opsets = s->opsets;
     pub->opset_count = m->opset_count;
     pub->inputs = s->graph.input_info;
@@ -167,6 +185,7 @@ static void try_plan(struct summary *s, uint32_t off, bool *rewritten)
     if (p) {
         s->pub.macs = p->macs;
         s->pub.peak_bytes = p->arena_bytes + p->keep_bytes;
+        s->pub.dynamic_nodes = (size_t)(p->frontier_count + p->rest_count);
     } else {
         memcpy(s->pub.plan_error, err.msg, sizeof s->pub.plan_error);
     }

@@ -249,11 +249,12 @@ struct pt_model_summary {
     size_t op_count;
     int64_t ir_version;
     const char *producer;          /* "" if the file does not say */
-    uint64_t parameters;           /* elements of all initializers */
+    uint64_t parameters;           /* elements of all initializers, those of graphs in attributes included */
     uint64_t weight_bytes;
     uint64_t macs;                 /* multiply-accumulates of one run with free dims set to 1; 0 if it cannot be planned */
     uint64_t peak_bytes;           /* planned arena for the same; 0 if it cannot be planned */
     char plan_error[504];          /* why it cannot be planned, or "" */
+    size_t dynamic_nodes;          /* nodes whose shapes depend on data: planned while running, not in macs and peak_bytes */
 };
 /* Reads a model without needing it to be runnable: unsupported operators are listed, not an error. */
 PT_API int pt_model_inspect(const char *path, struct pt_model_summary **out, struct pt_err *err);

@@ -292,6 +292,20 @@ static void inspects(void **state)
     assert_string_equal(m->plan_error, "");
     assert_int_equal(m->macs, 6);
     assert_true(m->peak_bytes > 0);
+    assert_int_equal(m->dynamic_nodes, 0);
+    pt_model_summary_free(m);
+    pt_buf_finish(&bytes);
+    /* a body's operators and weights count; what follows from data is counted as such */
+    bytes = test_model("graph t\nconst w f32[2]:1,2\na = Add(x,w)\nout a\nend\ngraph e\na = Neg(x)\nb = Neg(a)\nout b\nend\nin x f32[2]\nin c b[]\n"
+                       "y = If(c) then_branch=@t else_branch=@e\nz = Neg(y)\nout z\n");
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, bytes.data, bytes.len, 0), bytes.len);
+    assert_int_equal(pt_model_inspect(path, &m, &err), PT_OK);
+    assert_int_equal(m->op_count, 3);
+    assert_string_equal(m->ops[0].op_type, "Neg");
+    assert_int_equal(m->ops[0].count, 3);
+    assert_int_equal(m->parameters, 2);
+    assert_int_equal(m->dynamic_nodes, 2);
     pt_model_summary_free(m);
     assert_int_equal(ftruncate(fd, 0), 0);
     assert_int_equal(pt_model_inspect(path, &m, &err), PT_EPARSE);
