@@ -28,6 +28,14 @@ static bool has_statistics(const struct pt_rewriter *r, const struct pt_node *n)
     return n->output_count > 1 && n->outputs[1] >= 0 && r->uses[n->outputs[1]] > 0;
 }
 
+/* The standard's scale broadcasts by its shape, ONNX Runtime's only counts: a row over the last axis means the same to both. */
+static bool has_row(const struct pt_rewriter *r, const struct pt_node *n)
+{
+    struct pt_type x = pt_type_of(r, n->inputs[0]), scale = pt_type_of(r, n->inputs[1]);
+    int64_t axis = pt_node_int(n, "axis", -1);
+    return scale.rank == 1 && (axis == -1 || (x.rank > 0 && axis == x.rank - 1));
+}
+
 static int rms(struct pt_rewriter *r, int node)
 {
     const struct pt_node *n = &r->g->nodes[node];
@@ -54,7 +62,7 @@ int pt_rewrite_vendor(struct pt_rewriter *r, int node)
         float alpha = float_of(n, "alpha", 1.702f);
         return (rc = become(r, node, &pt_op_swish, 24)) < 0 ? rc : pt_set_float(r, node, "alpha", alpha);
     }
-    if (n->op == &pt_op_simplified_layer_normalization && !has_statistics(r, n))
+    if (n->op == &pt_op_simplified_layer_normalization && !has_statistics(r, n) && has_row(r, n))
         return rms(r, node);
     return PT_OK;
 }

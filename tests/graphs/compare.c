@@ -4,6 +4,7 @@
  */
 #include "tests/graphs/compare.h"
 
+#include "base/mem.h"
 #include "runtime/ops/op.h"
 
 struct both {
@@ -63,6 +64,50 @@ int compare_graph(struct choices *c, int max_nodes, bool hostile, bool verbose, 
         pt_run_destroy(b.r[k]);
         pt_session_close(b.s[k]);
     }
+    pt_buf_finish(&model);
+    pt_buf_finish(&text);
+    gen_finish(g);
+    free(g);
+    return rc;
+}
+
+static int open_and_run(const struct gen *g, const struct pt_buf *model, struct pt_err *err)
+{
+    struct both b = {0};
+    int rc = run(&b, 0, g, model, err);
+    pt_run_destroy(b.r[0]);
+    pt_session_close(b.s[0]);
+    return rc;
+}
+
+static int fail_each(const struct gen *g, const struct pt_buf *model, struct pt_err *err)
+{
+    int rc = open_and_run(g, model, err);
+    uint64_t before = pt_mem_count();
+    if (rc < 0 || (rc = open_and_run(g, model, err)) < 0)
+        return rc;
+    for (int64_t i = 1, n = (int64_t)(pt_mem_count() - before); i <= n; i++) {
+        struct pt_err e = {0};
+        pt_mem_fail_at(i, 0);
+        rc = open_and_run(g, model, &e);
+        pt_mem_fail_at(0, 0);
+        if ((rc != PT_ENOMEM && rc != PT_ELIMIT) || !e.msg[0])
+            return pt_fail(err, PT_EINTERNAL, "allocation %lld of %lld failed, the result was %d: %s", (long long)i, (long long)n, rc, e.msg);
+    }
+    return PT_OK;
+}
+
+int fail_graph(struct choices *c, int max_nodes, struct pt_err *err)
+{
+    struct gen *g = calloc(1, sizeof *g);
+    struct pt_buf text = PT_BUF_INIT(0);
+    if (!g)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    generate(g, c, max_nodes, false, &text);
+    struct pt_buf model = test_model(pt_buf_cstr(&text));
+    int rc = fail_each(g, &model, err);
+    if (rc < 0)
+        printf("%s", pt_buf_cstr(&text));
     pt_buf_finish(&model);
     pt_buf_finish(&text);
     gen_finish(g);

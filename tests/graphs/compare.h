@@ -10,4 +10,7 @@
 /* 0, or an error that says which output differs where. With verbose, or on a difference, the model is printed. */
 int compare_graph(struct choices *c, int max_nodes, bool hostile, bool verbose, struct pt_err *err);
 
+/* Opens and runs a generated model with every one of its allocations failing in turn: each must end in an error that says so. */
+int fail_graph(struct choices *c, int max_nodes, struct pt_err *err);
+
 #endif

@@ -225,6 +225,18 @@ static void man_pages_are_complete(void **state)
 {
     (void)state;
     static const char *const commands[] = {"run", "bench", "inspect", "serve", "up", "get", "describe", "apply", "scale", "delete", "logs", "rollout"};
+    pt_auto_buf run = PT_BUF_INIT(0);
+    assert_works(pt_buf_read_file(&run, PT_SOURCE_DIR "/docs/man/pintle-run.1", &err));
+    fails("inspect --optimized --disable ? " DIGITS, EX_DATAERR, "there are "); /* the rewrites, each with a paragraph of its own */
+    struct pt_str rest = pt_str(strstr(errors.data, "there are ") + 10), name;
+    rest.len -= rest.len && rest.p[rest.len - 1] == '\n';
+    while (rest.len && pt_str_split(&rest, ',', &name)) {
+        char paragraph[64];
+        name = pt_str_trim(name);
+        snprintf(paragraph, sizeof paragraph, ".TP\n.B " PT_STR_FMT "\n", PT_STR_ARG(name));
+        if (!strstr(pt_buf_cstr(&run), paragraph))
+            fail_msg("pintle-run(1) says nothing of the rewrite " PT_STR_FMT, PT_STR_ARG(name));
+    }
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         char path[256], line[64];
         pt_auto_buf man = PT_BUF_INIT(0), plain = PT_BUF_INIT(0);
