@@ -250,7 +250,7 @@ static int set_operator(struct scope *s, struct pt_node *n)
             continue;
         if (version < 1 || version > INT32_MAX)
             return pt_fail(s->err, PT_EPARSE, "opset version %lld is out of range", (long long)version);
-        n->version = (int)version;
+        n->version = pt_op_version(n->domain, n->op_type, (int)version);
         n->op = pt_op_find(n->domain, n->op_type, version, NULL);
         return PT_OK;
     }

@@ -80,6 +80,8 @@ struct pt_op {
 
 /* The row, or NULL. *since (may be NULL): the version in force; 0 with NULL. */
 const struct pt_op *pt_op_find(struct pt_str domain, struct pt_str type, int64_t version, int *since);
+/* What a node's version is to the row that was found: `version`, or for another domain's name of a standard operator the standard's. */
+int pt_op_version(struct pt_str domain, struct pt_str type, int version);
 
 /* Writes "node 'x' (Conv): ..." and returns code. */
 int pt_op_fail(const struct pt_op_ctx *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4), cold));

@@ -562,6 +562,53 @@ def dynamic_quantize_lstm(rng, i):
                 attributes, outputs=3, const={1, 2, 3, 7, 8, 9, 10, 11})
 
 
+# --- names of com.microsoft for standard operators ---------------------------------------------------------------------------------------
+
+@op("Trilu", 4)
+def trilu(rng, i):
+    return Case([floats(rng, dims(rng, 3)), np.array(int(rng.integers(-2, 3)))], {"upper": i % 2}, const={1})
+
+
+@op("Range", 3)
+def arange(rng, i):
+    return Case([np.array(v, [np.float32, np.int64, np.int32][i]) for v in (2, 11, 3)], const={0, 1, 2})
+
+
+@op("GatherND", 3)
+def gather_nd(rng, i):
+    shape = dims(rng, 3)
+    rank = 1 + i
+    return Case([floats(rng, shape), np.stack([rng.integers(0, d, 4) for d in shape[:rank]], axis=-1)])
+
+
+@op("Pad", 6)
+def pad(rng, i):
+    shape = [d + 2 for d in dims(rng, 2)]
+    mode = ["constant", "reflect", "edge"][i % 3]
+    return Case([floats(rng, shape), rng.integers(0, 2, 4), np.array(0.5, np.float32) if mode == "constant" and i else None], {"mode": mode}, const={1, 2})
+
+
+@op("GridSample", 6)
+def grid_sample(rng, i):
+    n, c, h, w = (d + 1 for d in dims(rng, 4))
+    return Case([floats(rng, (n, c, h, w)), rng.uniform(-1.2, 1.2, (n, 3, 4, 2)).astype(np.float32)],
+                {"mode": ["bilinear", "nearest"][i % 2], "padding_mode": ["zeros", "border", "reflection"][i % 3], "align_corners": i // 3})
+
+
+@op("QuantizeLinear", 6)
+def quantize_linear(rng, i):
+    t, shape = byte(rng), dims(rng, 3)
+    each = (shape[1],) if i % 2 else ()
+    return Case([floats(rng, shape, 3), scale(rng, each, 0.02, 0.05), zero(rng, t, each)], {"axis": 1} if each else {}, const={1, 2})
+
+
+@op("DequantizeLinear", 6)
+def dequantize_linear(rng, i):
+    t, shape = byte(rng), dims(rng, 3)
+    each = (shape[1],) if i % 2 else ()
+    return Case([ints(rng, shape, t), scale(rng, each), zero(rng, t, each)], {"axis": 1} if each else {}, const={1, 2})
+
+
 def main():
     out, wanted = pathlib.Path(sys.argv[1]), sys.argv[2:]
     refused = 0

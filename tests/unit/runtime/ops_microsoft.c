@@ -118,11 +118,23 @@ static void few_bits(void **state)
                   ONES " | u8[1,1,16]:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 | f32[1]:2 | - | i32[16]:0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0", "input 4 (g_idx)");
 }
 
+static void standard_names(void **state)
+{
+    (void)state;
+    test_op(1, "com.microsoft::Trilu", "upper=0", "f32[2,2]:1,2,3,4", "f32[2,2]:1,0,3,4");
+    test_op(1, "com.microsoft::Range", "", "!f32[]:1 | !f32[]:4 | !f32[]:2", "f32[2]:1,3");
+    test_op(1, "com.microsoft::GatherND", "", "f32[2,2]:1,2,3,4 | i64[1,2]:1,0", "f32[1]:3");
+    test_op(1, "com.microsoft::Pad", "", "f32[1]:1 | !i64[2]:1,1 | !f32[]:5", "f32[3]:5,1,5");
+    test_op(1, "com.microsoft::GridSample", "align_corners=1", "f32[1,1,1,2]:1,3 | f32[1,1,1,2]:0,0", "f32[1,1,1,1]:2");
+    test_op(1, "com.microsoft::QuantizeLinear", "", "f32[2]:1,-1 | f32[]:0.5 | u8[]:1", "u8[2]:3,0");
+    test_op(1, "com.microsoft::DequantizeLinear", "", "u8[2]:3,0 | f32[]:0.5 | u8[]:1", "f32[2]:1,-0.5");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(activations), cmocka_unit_test(normalisations), cmocka_unit_test(fused),
-        cmocka_unit_test(attention),   cmocka_unit_test(rotation),       cmocka_unit_test(few_bits),
+        cmocka_unit_test(activations), cmocka_unit_test(normalisations), cmocka_unit_test(fused),          cmocka_unit_test(attention),
+        cmocka_unit_test(rotation),    cmocka_unit_test(few_bits),       cmocka_unit_test(standard_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
