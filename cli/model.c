@@ -76,6 +76,8 @@ static int make_up(const struct pt_value_info *info, const char *shape, struct p
 {
     int rank = info->rank;
     int64_t dims[PT_MAX_RANK];
+    if (info->dtype == PT_SEQUENCE || info->dtype == PT_OPTIONAL || info->dtype == PT_MAP)
+        return pt_fail(err, PT_EUNSUPPORTED, "cannot make up a %s: give a file", pt_dtype_name(info->dtype));
     if (shape) {
         int rc = parse_shape(shape, &rank, dims, err);
         if (rc < 0)

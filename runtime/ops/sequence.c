@@ -209,6 +209,8 @@ static int split_infer(struct pt_op_ctx *c)
 {
     struct split *p = c->params;
     int64_t axis;
+    if (!pt_dtype_size(c->in[0]->dtype))
+        return pt_op_fail(c, PT_EUNSUPPORTED, "pieces of %s do not begin at whole bytes", pt_dtype_name(c->in[0]->dtype));
     int rc = pt_attr_int(c, "axis", 0, INT32_MIN, INT32_MAX, &axis);
     if (rc == PT_OK)
         rc = pt_op_axis(c, "attribute 'axis'", axis, c->in[0]->rank, false, &p->axis);
@@ -397,7 +399,7 @@ const struct pt_op pt_op_split_to_sequence = {.type = "SplitToSequence",
                                               .min_in = 1,
                                               .max_in = 2,
                                               .max_out = 1,
-                                              .types = {PT_TS_FIXED | PT_T(PT_STRING), PT_TS_INDEX},
+                                              .types = {PT_TS_ANY, PT_TS_INDEX},
                                               .params_size = sizeof(struct split),
                                               .infer = split_infer,
                                               .run = split_run};

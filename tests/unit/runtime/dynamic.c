@@ -79,6 +79,60 @@ static void keeps_programs(void **state)
     pt_buf_finish(&bytes);
 }
 
+/* Many threads, one session, more shapes behind the split than programs are kept. */
+struct worker {
+    struct pt_session *s;
+    int failures;
+    unsigned seed;
+};
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+    struct pt_run *r;
+    float x[4] = {0, 1, 2, 3};
+    uint8_t m[4] = {0};
+    struct pt_tensor in[2] = {{.dtype = PT_FLOAT, .rank = 1, .dims = {4}, .data = x, .size_bytes = sizeof x},
+                              {.dtype = PT_BOOL, .rank = 1, .dims = {4}, .data = m, .size_bytes = sizeof m}};
+    if (pt_run_create(w->s, &r, NULL) < 0)
+        return NULL;
+    for (size_t k = 0; k < 2; k++)
+        w->failures += pt_run_set_input(r, k, &in[k], NULL) < 0;
+    for (int i = 0; i < 200; i++) {
+        int count = 0, first = -1;
+        for (int k = 0; k < 4; k++) {
+            m[k] = rand_r(&w->seed) % 2;
+            count += m[k];
+            first = first < 0 && m[k] ? k : first;
+        }
+        if (pt_run_execute(r, NULL) < 0 || pt_run_output(r, 0)->dims[0] != count ||
+            (count && fabsf(*(float *)pt_run_output(r, 0)->data - expf(2 * x[first])) > 1e-3f * expf(2 * x[first])))
+            w->failures++;
+    }
+    pt_run_destroy(r);
+    return NULL;
+}
+
+static void shares(void **state)
+{
+    (void)state;
+    struct pt_buf bytes;
+    struct pt_session_options o = {.thread_count = 2, .max_programs = 2};
+    struct pt_session *s = open_text(PICK, &bytes, &o);
+    struct worker w[4];
+    pthread_t threads[4];
+    for (unsigned i = 0; i < 4; i++) {
+        w[i] = (struct worker){s, 0, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &w[i]), 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(w[i].failures, 0);
+    }
+    pt_session_close(s);
+    pt_buf_finish(&bytes);
+}
+
 /* Memory that was needed once is given back when it has not been for long. */
 static void gives_memory_back(void **state)
 {
@@ -407,7 +461,7 @@ static void survives_failing_allocations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(splits),          cmocka_unit_test(keeps_programs), cmocka_unit_test(gives_memory_back),
+        cmocka_unit_test(splits),          cmocka_unit_test(keeps_programs), cmocka_unit_test(gives_memory_back), cmocka_unit_test(shares),
         cmocka_unit_test(ifs),             cmocka_unit_test(loops),          cmocka_unit_test(scans),
         cmocka_unit_test(cancels_loops),   cmocka_unit_test(functions),      cmocka_unit_test(function_mistakes),
         cmocka_unit_test(sequences),       cmocka_unit_test(optionals),      cmocka_unit_test(lends_sequences),
