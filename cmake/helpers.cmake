@@ -43,3 +43,17 @@ function(pt_add_fuzzer name)
   target_link_libraries(${name} PRIVATE pintle_build ${A_LIBS})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 endfunction()
+
+# pt_embed(TARGET FILE): the file's bytes as `static const unsigned char NAME[]` in DIR/NAME.h of the build tree, included as "DIR/NAME.h";
+# NAME is the file's with _ for what is no letter or digit.
+function(pt_embed target file)
+  get_filename_component(path ${file} ABSOLUTE)
+  get_filename_component(name ${file} NAME)
+  string(REGEX REPLACE "[^A-Za-z0-9]" "_" name ${name})
+  file(RELATIVE_PATH dir ${PROJECT_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${path})
+  file(READ ${path} bytes HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${bytes}")
+  file(CONFIGURE OUTPUT ${PROJECT_BINARY_DIR}/embed/${dir}/${name}.h CONTENT "static const unsigned char ${name}[] = {${bytes}};\n" @ONLY)
+  target_include_directories(${target} PRIVATE ${PROJECT_BINARY_DIR}/embed)
+endfunction()

@@ -218,29 +218,38 @@ void pt_rest_not_allowed(struct pt_http_request *req, const char *allow)
     pt_http_reply(req, 405, PT_JSON, &h, 1, (struct pt_str){b.data, b.len});
 }
 
+/* Answers by the route that matches, if one does; else *allow says which method the path takes, if it is one of these. */
+static bool serve(struct pt_rest *r, struct pt_http_request *req, const struct pt_rest_route *routes, size_t count, const char **allow)
+{
+    struct pt_str path = pt_http_path(req), method = pt_http_method(req);
+    struct pt_rest_params p;
+    if (pt_str_eq(method, PT_STR("HEAD")))
+        method = PT_STR("GET"); /* the server leaves the body out */
+    for (const struct pt_rest_route *route = routes; route < routes + count; route++) {
+        if (!match(route->path, path, &p))
+            continue;
+        if (!pt_str_eq(method, pt_str(route->method))) {
+            *allow = route->method;
+            continue;
+        }
+        route->handle(r, req, &p);
+        return true;
+    }
+    return false;
+}
+
 void pt_rest_handle(void *rest, struct pt_http_request *req)
 {
     struct pt_rest *r = rest;
-    struct pt_str path = pt_http_path(req), method = pt_http_method(req);
-    struct pt_rest_params p;
+    struct pt_str path = pt_http_path(req);
     struct pt_err err;
     const char *allow = NULL;
-    if (pt_str_eq(method, PT_STR("HEAD")))
-        method = PT_STR("GET"); /* the server leaves the body out */
     if (path.len >= 4 && pt_str_eq_nocase((struct pt_str){path.p, 4}, PT_STR("/v1/"))) {
         pt_tfs_handle(r, req);
         return;
     }
-    for (const struct pt_rest_route *route = pt_oip_routes; route < pt_oip_routes + pt_oip_route_count; route++) {
-        if (!match(route->path, path, &p))
-            continue;
-        if (!pt_str_eq(method, pt_str(route->method))) {
-            allow = route->method;
-            continue;
-        }
-        route->handle(r, req, &p);
+    if (serve(r, req, pt_oip_routes, pt_oip_route_count, &allow) || serve(r, req, pt_page_routes, pt_page_route_count, &allow))
         return;
-    }
     if (allow) {
         pt_rest_not_allowed(req, allow);
         return;

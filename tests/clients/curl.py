@@ -61,6 +61,19 @@ def case_rows_and_columns():
     equal(curl("/v1/models")[3], {"models": ["digits"]})
 
 
+def case_page_and_openapi():
+    code, _, kind, body = curl("/")
+    equal((code, kind), (200, "text/html; charset=utf-8"))
+    assert "<title>Pintle</title>" in body and "http://" not in body and "https://" not in body, "the page needs nothing from elsewhere"
+    code, _, _, doc = curl("/openapi.json")
+    equal((code, doc["openapi"]), (200, "3.0.3"))
+    for path, methods in doc["paths"].items():  # each is there, whatever it answers
+        for method in methods:
+            url = path.replace("{model}", "digits").replace("{version}", "1").replace("{label}", "x")
+            got = curl(url, "-X", method.upper(), body="{}" if method == "post" else None)
+            assert got[0] not in (405,) and "no such path" not in json.dumps(got[3]) and "Malformed" not in json.dumps(got[3]), f"{method} {url}: {got}"
+
+
 def case_errors():
     for path, body, code, text in [
         ("/v1/models/half", None, 404, "Could not find any versions of model half"),
