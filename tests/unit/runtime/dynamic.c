@@ -101,7 +101,7 @@ static void *work(void *arg)
     for (int i = 0; i < 200; i++) {
         int count = 0, first = -1;
         for (int k = 0; k < 4; k++) {
-            m[k] = rand_r(&w->seed) % 2;
+            m[k] = (uint8_t)(rand_r(&w->seed) % 2);
             count += m[k];
             first = first < 0 && m[k] ? k : first;
         }
