@@ -88,7 +88,8 @@ bool pt_tensor_need(enum pt_dtype dtype, int rank, const int64_t *dims, size_t *
     if (rank < 0 || rank > PT_MAX_RANK)
         return false;
     struct pt_tensor t = {.rank = rank};
-    memcpy(t.dims, dims, (size_t)rank * sizeof *dims);
+    if (rank)
+        memcpy(t.dims, dims, (size_t)rank * sizeof *dims);
     int64_t n = pt_tensor_count(&t);
     if (n < 0)
         return false;

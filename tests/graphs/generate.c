@@ -125,7 +125,8 @@ static void fill(struct gen *g, struct pt_tensor *t)
 static bool make_tensor(struct pt_tensor *t, enum pt_dtype dtype, int rank, const int64_t *dims)
 {
     *t = (struct pt_tensor){.dtype = dtype, .rank = rank};
-    memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
+    if (rank)
+        memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
     if (!pt_tensor_need(dtype, rank, dims, &t->size_bytes) || pt_tensor_count(t) > MAX_ELEMENTS)
         return false;
     t->data = calloc(1, t->size_bytes + 1);
