@@ -164,9 +164,8 @@ static int one_input(const struct pt_request *q, struct pt_err *err)
 static bool is_named(struct pt_str text)
 {
     struct pt_json j = reader(text);
-    struct pt_str key;
-    return pt_json_kind(&j, NULL) == PT_JSON_OBJECT && pt_json_object(&j, NULL) == PT_OK && pt_json_member(&j, &key, NULL) == 1 &&
-           !pt_json_key_is(&key, "b64");
+    struct pt_str key = {"", 0};
+    return pt_json_kind(&j, NULL) == PT_JSON_OBJECT && pt_json_object(&j, NULL) == PT_OK && pt_json_member(&j, &key, NULL) >= 0 && !pt_json_key_is(&key, "b64");
 }
 
 static int read_columns(struct pt_request *q, struct pt_str text, struct pt_err *err)

@@ -181,6 +181,7 @@ static bool parse(struct pt_str path, struct place *p)
     if (!pt_str_split(&path, '/', &name) || !pt_rest_decode(name, p->name, sizeof p->name))
         return false;
     p->version[0] = 0;
+    p->label = false;
     if (!pt_str_split(&path, '/', &kind))
         return memchr(name.p, ':', name.len) == NULL;
     p->label = pt_str_eq_nocase(kind, PT_STR("labels"));

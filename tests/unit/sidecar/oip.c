@@ -4,62 +4,9 @@
  * `response`, from a model that gives each input "x" back as "out_x", or `error`, the code's name and the message. With `json-bytes` the request
  * uses the binary tensor extension, the file's number is its header; a response that uses it ends with a line that says how long its JSON is.
  */
-#include "base/json.h"
-#include "base/mem.h"
 #include "sidecar/oip.h"
-
-#include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-enum { MAX_INPUTS = 16 };
-
-struct model {
-    struct pt_value_info in[MAX_INPUTS], out[MAX_INPUTS];
-    const struct pt_value_info *ins[MAX_INPUTS], *outs[MAX_INPUTS];
-    char names[MAX_INPUTS][32], out_names[MAX_INPUTS][40];
-    struct pt_model_info info;
-};
-
-static enum pt_dtype dtype(const char *name)
-{
-    const struct pt_datatype *t = pt_datatype_named(pt_str(name));
-    if (!t)
-        fail_msg("datatype %s", name);
-    return t->dtype;
-}
-
-static void read_model(struct model *m, const char *text)
-{
-    char name[31], type[16], dims[64];
-    int used;
-    memset(m, 0, sizeof *m);
-    for (; *text; text = strchr(text, '\n') + 1) {
-        size_t i = m->info.input_count++;
-        dims[0] = 0;
-        assert_true(sscanf(text, "%30s %15s%n", name, type, &used) == 2);
-        sscanf(text + used, " %63[-0-9,]", dims);
-        snprintf(m->names[i], sizeof m->names[i], "%s", name);
-        snprintf(m->out_names[i], sizeof m->out_names[i], "out_%s", name);
-        m->in[i].name = m->names[i];
-        m->in[i].dtype = dtype(type);
-        for (char *p = dims; *p; p += *p == ',')
-            m->in[i].dims[m->in[i].rank++] = strtoll(p, &p, 10);
-        m->out[i] = m->in[i];
-        m->out[i].name = m->out_names[i];
-        m->ins[i] = &m->in[i];
-        m->outs[i] = &m->out[i];
-    }
-    m->info.name = "m";
-    m->info.version = "1";
-    m->info.inputs = m->ins;
-    m->info.outputs = m->outs;
-    m->info.output_count = m->info.input_count;
-}
+#include "base/mem.h"
+#include "golden.h"
 
 /* What the protocol makes of a request, in the words of the golden files. */
 static void serve(const struct pt_model_info *info, struct pt_str body, size_t json_bytes, struct pt_buf *out)
@@ -86,14 +33,6 @@ static void serve(const struct pt_model_info *info, struct pt_str body, size_t j
     pt_request_finish(&q);
 }
 
-static bool read_case(const char *name, const char *file, struct pt_buf *b)
-{
-    char path[512];
-    snprintf(path, sizeof path, PT_SOURCE_DIR "/tests/unit/sidecar/oip/%s/%s", name, file);
-    pt_buf_reset(b);
-    return pt_buf_read_file(b, path, NULL) == PT_OK;
-}
-
 static bool same(const struct pt_buf *a, const struct pt_buf *b)
 {
     return a->len == b->len && memcmp(a->data, b->data, a->len) == 0;
@@ -104,13 +43,13 @@ static void run_case(const char *name)
 {
     pt_auto_buf model = PT_BUF_INIT(0), request = PT_BUF_INIT(0), want = PT_BUF_INIT(0), got = PT_BUF_INIT(0), number = PT_BUF_INIT(0);
     struct model m;
-    assert_true(read_case(name, "model", &model));
-    assert_true(read_case(name, "request", &request) || strcmp(name, "error-empty") == 0);
-    bool binary = read_case(name, "json-bytes", &number);
+    assert_true(read_case("oip", name, "model", &model));
+    assert_true(read_case("oip", name, "request", &request) || strcmp(name, "error-empty") == 0);
+    bool binary = read_case("oip", name, "json-bytes", &number);
     size_t json_bytes = binary ? strtoul(pt_buf_cstr(&number), NULL, 10) : PT_OIP_ALL_JSON;
-    bool good = read_case(name, "response", &want);
+    bool good = read_case("oip", name, "response", &want);
     if (!good)
-        assert_true(read_case(name, "error", &want));
+        assert_true(read_case("oip", name, "error", &want));
     read_model(&m, pt_buf_cstr(&model));
     assert_int_equal(pt_model_info_check(&m.info, NULL), PT_OK);
     for (size_t shift = 0; shift < 8; shift++) {
@@ -136,18 +75,7 @@ static void run_case(const char *name)
 static void golden(void **state)
 {
     (void)state;
-    struct dirent **names;
-    int n = scandir(PT_SOURCE_DIR "/tests/unit/sidecar/oip", &names, NULL, alphasort), cases = 0;
-    assert_true(n > 0);
-    for (int i = 0; i < n; i++) {
-        if (names[i]->d_name[0] != '.') {
-            run_case(names[i]->d_name);
-            cases++;
-        }
-        free(names[i]);
-    }
-    free(names);
-    assert_true(cases > 40);
+    assert_true(each_case("oip", run_case) > 60);
 }
 
 static void metadata(void **state)
