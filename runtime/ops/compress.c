@@ -6,38 +6,57 @@
 
 /* --- NonZero: coordinates of all elements that are not zero, one column each --------------------------------------------------------- */
 
-/* A number is zero if all its bits but the sign are, in every type: nothing else has this key. */
-static bool is_zero(const struct pt_tensor *x, const struct pt_tensor *zero, int64_t i)
+/* mask[i] <- is element first + i not zero. Zero has one key in every type, -0 too. */
+static void find_nonzero(const struct pt_tensor *x, int64_t first, int64_t n, bool mask[PT_BLOCK])
 {
-    return x->dtype == PT_STRING ? ((const struct pt_string *)x->data)[i].len == 0 : pt_elem_compare(x, i, zero, 0) == 0;
+    static const uint64_t none[2];
+    const struct pt_tensor zero = {.dtype = x->dtype, .data = (void *)(uintptr_t)none};
+    uint64_t keys[PT_BLOCK], zero_key;
+    if (!(PT_TS_KEYED & PT_T(x->dtype))) {
+        for (int64_t i = 0; i < n; i++)
+            mask[i] = x->dtype == PT_STRING ? ((const struct pt_string *)x->data)[first + i].len != 0 : pt_elem_compare(x, first + i, &zero, 0) != 0;
+        return;
+    }
+    pt_order_keys(&zero, 0, 1, 1, &zero_key);
+    pt_order_keys(x, first, 1, n, keys);
+    for (int64_t i = 0; i < n; i++)
+        mask[i] = keys[i] != zero_key;
 }
 
 static int nonzero_infer(struct pt_op_ctx *c)
 {
-    static const uint64_t none[2];
-    const struct pt_tensor *x = c->in[0], zero = {.dtype = x->dtype, .data = (void *)(uintptr_t)none};
+    const struct pt_tensor *x = c->in[0];
     int64_t n = pt_tensor_count(x), dims[2] = {x->rank, 0};
+    bool mask[PT_BLOCK];
     if (!x->data && n)
         return pt_op_needs_data(c, 0, "X");
-    for (int64_t i = 0; i < n; i++)
-        dims[1] += !is_zero(x, &zero, i);
+    for (int64_t at = 0; at < n; at += PT_BLOCK) {
+        int64_t m = n - at < PT_BLOCK ? n - at : PT_BLOCK;
+        find_nonzero(x, at, m, mask);
+        for (int64_t i = 0; i < m; i++)
+            dims[1] += mask[i];
+    }
     pt_op_set_out(c, 0, PT_INT64, 2, dims);
     return PT_OK;
 }
 
 static int nonzero_run(struct pt_op_ctx *c)
 {
-    static const uint64_t none[2];
-    const struct pt_tensor *x = c->in[0], zero = {.dtype = x->dtype, .data = (void *)(uintptr_t)none};
+    const struct pt_tensor *x = c->in[0];
     int64_t n = pt_tensor_count(x), columns = c->out[0]->dims[1], *y = c->out[0]->data, k = 0;
-    for (int64_t i = 0; i < n && k < columns; i++) {
-        if (is_zero(x, &zero, i))
-            continue;
-        for (int64_t a = x->rank - 1, rest = i; a >= 0; a--) {
-            y[a * columns + k] = rest % x->dims[a];
-            rest /= x->dims[a];
+    bool mask[PT_BLOCK];
+    for (int64_t at = 0; at < n; at += PT_BLOCK) {
+        int64_t m = n - at < PT_BLOCK ? n - at : PT_BLOCK;
+        find_nonzero(x, at, m, mask);
+        for (int64_t i = 0; i < m && k < columns; i++) {
+            if (!mask[i])
+                continue;
+            for (int64_t a = x->rank - 1, rest = at + i; a >= 0; a--) {
+                y[a * columns + k] = rest % x->dims[a];
+                rest /= x->dims[a];
+            }
+            k++;
         }
-        k++;
     }
     return PT_OK;
 }

@@ -35,8 +35,11 @@ static int read_scalars(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-static struct box box_at(const struct nms *p, const float *b)
+/* Box i of `boxes`, which infer may get as a file has them: at any address. */
+static struct box box_at(const struct nms *p, const char *boxes, int64_t i)
 {
+    float b[4];
+    memcpy(b, boxes + (size_t)i * sizeof b, sizeof b);
     if (p->center) /* center x, center y, width, height */
         return (struct box){b[1] - b[3] / 2, b[0] - b[2] / 2, b[1] + b[3] / 2, b[0] + b[2] / 2};
     return (struct box){b[0] < b[2] ? b[0] : b[2], b[1] < b[3] ? b[1] : b[3], b[0] < b[2] ? b[2] : b[0], b[1] < b[3] ? b[3] : b[1]};
@@ -47,9 +50,8 @@ static float area(struct box b)
     return (b.y2 - b.y1) * (b.x2 - b.x1);
 }
 
-static bool overlaps(const struct nms *p, const float *one, const float *other)
+static bool overlaps(const struct nms *p, struct box a, struct box b)
 {
-    struct box a = box_at(p, one), b = box_at(p, other);
     struct box both = {a.y1 > b.y1 ? a.y1 : b.y1, a.x1 > b.x1 ? a.x1 : b.x1, a.y2 < b.y2 ? a.y2 : b.y2, a.x2 < b.x2 ? a.x2 : b.x2};
     if (both.y2 <= both.y1 || both.x2 <= both.x1)
         return false;
@@ -64,7 +66,7 @@ static int by_score(const void *arg, int64_t a, int64_t b)
 }
 
 /* kept <- the boxes of one class; how many. order and tmp have room for n too. */
-static int64_t keep(const struct nms *p, const float *boxes, const float *scores, int64_t n, int64_t *order, int64_t *tmp, int64_t *kept)
+static int64_t keep(const struct nms *p, const char *boxes, const float *scores, int64_t n, int64_t *order, int64_t *tmp, int64_t *kept)
 {
     int64_t candidates = 0, count = 0;
     for (int64_t i = 0; i < n; i++)
@@ -72,9 +74,10 @@ static int64_t keep(const struct nms *p, const float *boxes, const float *scores
             order[candidates++] = i;
     pt_sort(order, tmp, candidates, by_score, scores);
     for (int64_t i = 0; i < candidates && count < p->most; i++) {
+        struct box box = box_at(p, boxes, order[i]);
         bool free = true;
         for (int64_t k = 0; free && k < count; k++)
-            free = !overlaps(p, boxes + 4 * kept[k], boxes + 4 * order[i]);
+            free = !overlaps(p, box_at(p, boxes, kept[k]), box);
         if (free)
             kept[count++] = order[i];
     }
@@ -87,14 +90,16 @@ static int select_all(struct pt_op_ctx *c, int64_t *y, int64_t room, int64_t *to
     const struct nms *p = c->params;
     const struct pt_tensor *boxes = c->in[0], *scores = c->in[1];
     int64_t batches = scores->dims[0], classes = scores->dims[1], n = scores->dims[2];
-    pt_auto_free int64_t *memory = pt_reallocarray(NULL, 3 * (size_t)n + 1, sizeof *memory);
+    pt_auto_free int64_t *memory = pt_reallocarray(NULL, 4 * (size_t)n + 1, sizeof *memory);
     *total = 0;
     if (!memory)
         return pt_op_fail(c, PT_ENOMEM, "out of memory for %lld boxes", (long long)n);
     int64_t *kept = memory + 2 * n;
-    for (int64_t row = 0; p->most > 0 && row < batches * classes; row++) {
-        int64_t count =
-            keep(p, (const float *)boxes->data + row / classes * n * 4, (const float *)scores->data + row * n, n, memory, memory + n, kept);
+    float *row_scores = (float *)(void *)(memory + 3 * n);
+    for (int64_t row = 0; n && p->most > 0 && row < batches * classes; row++) {
+        memcpy(row_scores, (const char *)scores->data + (size_t)(row * n) * sizeof(float), (size_t)n * sizeof(float));
+        const char *row_boxes = (const char *)boxes->data + (size_t)(row / classes * n) * sizeof(struct box);
+        int64_t count = keep(p, row_boxes, row_scores, n, memory, memory + n, kept);
         for (int64_t i = 0; y && i < count && *total + i < room; i++) {
             int64_t *to = y + 3 * (*total + i);
             to[0] = row / classes;

@@ -233,15 +233,23 @@ WALK(double, walk_f64, TEST_SIMPLE)
 WALK(float, walk_any_f32, TEST_ANY)
 WALK(double, walk_any_f64, TEST_ANY)
 
-#define BLOCK_ROWS 64 /* rows that stay in the cache while all trees pass over them */
+/* Rows that stay in the cache while all trees pass over them: many, for each block loads all trees anew. */
+#define BLOCK_ELEMENTS 32768
+
+static int64_t block_rows(int64_t columns)
+{
+    int64_t rows = columns ? BLOCK_ELEMENTS / columns : BLOCK_ELEMENTS;
+    return rows < 2 * LANES ? 2 * LANES : rows > 1024 ? 1024 : rows;
+}
 
 void pt_trees_walk(const struct pt_trees *t, enum pt_dtype dtype, const void *x, int64_t columns, int64_t rows, double *acc)
 {
     bool sums = t->aggregate == PT_TREE_SUM || t->aggregate == PT_TREE_AVERAGE;
     for (int64_t i = 0; i < rows * t->target_count; i++)
         acc[i] = sums ? 0 : NAN;
-    for (int64_t r = 0; r < rows; r += BLOCK_ROWS) {
-        int64_t n = rows - r < BLOCK_ROWS ? rows - r : BLOCK_ROWS;
+    int64_t block = block_rows(columns);
+    for (int64_t r = 0; r < rows; r += block) {
+        int64_t n = rows - r < block ? rows - r : block;
         double *to = acc + r * t->target_count;
         if (dtype == PT_FLOAT)
             (t->simple ? walk_f32 : walk_any_f32)(t, (const float *)x + r * columns, columns, n, to);

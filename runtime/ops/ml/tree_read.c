@@ -207,10 +207,14 @@ static int compare_nodes(const void *arg, int64_t a, int64_t b)
     return compare_ids(v->trees[a], v->nodes[a], v->trees[b], v->nodes[b]);
 }
 
-/* Position of a node, or -1. */
-static int32_t find_node(const struct v1 *v, int64_t tree, int64_t node)
+/* Position of a node, or -1. `near` is the position of another node: nearly always a tree's nodes stand in order, and its number leads to this one.
+ */
+static int32_t find_node(const struct v1 *v, int64_t tree, int64_t node, int64_t near)
 {
-    int64_t lo = 0, hi = v->count;
+    int64_t lo = 0, hi = v->count, guess;
+    if (!__builtin_sub_overflow(node, v->nodes[near], &guess) && !__builtin_add_overflow(guess, near, &guess) && guess >= 0 && guess < v->count &&
+        v->trees[guess] == tree && v->nodes[guess] == node)
+        return (int32_t)guess;
     while (lo < hi) {
         int64_t mid = (lo + hi) / 2, i = v->order[mid];
         int d = compare_ids(v->trees[i], v->nodes[i], tree, node);
@@ -231,7 +235,11 @@ static int sort_nodes(struct pt_op_ctx *c, struct v1 *v)
         return PT_ENOMEM;
     for (int64_t i = 0; i < v->count; i++)
         v->order[i] = i;
-    pt_sort(v->order, tmp, v->count, compare_nodes, v);
+    bool sorted = true;
+    for (int64_t i = 1; sorted && i < v->count; i++)
+        sorted = compare_nodes(v, i - 1, i) <= 0;
+    if (!sorted)
+        pt_sort(v->order, tmp, v->count, compare_nodes, v);
     for (int64_t i = 1; i < v->count; i++)
         if (compare_nodes(v, v->order[i - 1], v->order[i]) == 0)
             return pt_op_fail(c, PT_EINVAL, "node %lld of tree %lld is there twice", (long long)v->nodes[v->order[i]],
@@ -295,7 +303,7 @@ static int fill_v1_nodes(struct pt_op_ctx *c, const struct v1 *v, struct pt_raw_
             continue;
         n->feature = (int32_t)v->features[i];
         for (int k = 0; k < 2; k++) {
-            if ((n->kid[k] = find_node(v, v->trees[i], v->kids[k][i])) < 0)
+            if ((n->kid[k] = find_node(v, v->trees[i], v->kids[k][i], i)) < 0)
                 return pt_op_fail(c, PT_EINVAL, "node %lld of tree %lld has a child %lld, which is not there", (long long)v->nodes[i],
                                   (long long)v->trees[i], (long long)v->kids[k][i]);
             is_kid[n->kid[k]] = 1;
@@ -325,7 +333,7 @@ static int fill_v1_weights(struct pt_op_ctx *c, const struct v1 *v, struct pt_ra
     if (!leaf)
         return PT_ENOMEM;
     for (int64_t i = 0; i < v->weight_count; i++) {
-        leaf[i] = find_node(v, v->weight_trees[i], v->weight_nodes[i]);
+        leaf[i] = find_node(v, v->weight_trees[i], v->weight_nodes[i], i ? leaf[i - 1] : 0);
         if (leaf[i] < 0 || r->nodes[leaf[i]].mode != PT_TREE_LEAF)
             return pt_op_fail(c, PT_EINVAL, "a weight is for node %lld of tree %lld, which is no leaf", (long long)v->weight_nodes[i],
                               (long long)v->weight_trees[i]);
