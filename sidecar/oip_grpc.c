@@ -63,18 +63,14 @@ static void server_ready(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
     pt_grpc_reply(c, &b);
 }
 
+/* A model that is not here is not ready, as Triton answers. */
 static void model_ready(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
 {
     pt_auto_buf b = {0};
     struct pt_model_ref ref = pt_grpc_ref(m);
     struct pt_model_view v;
-    struct pt_err err;
-    if (pt_frontend_find(arg, &ref, &v, &err) < 0) {
-        pt_grpc_fail(c, &err, 0);
-        return;
-    }
     pt_grpc_begin_message(&b);
-    put_bool(&b, 1, v.state == PT_MODEL_READY);
+    put_bool(&b, 1, pt_frontend_find(arg, &ref, &v, NULL) == PT_OK && v.state == PT_MODEL_READY);
     pt_grpc_reply(c, &b);
 }
 

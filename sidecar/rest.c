@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_INFLATED = 256 << 20, PACK_BYTES = 1024 };
+enum { MAX_INFLATED = 64 << 20, PACK_BYTES = 1024 };
 
 /* --- answers ------------------------------------------------------------------------------------------------------------------ */
 

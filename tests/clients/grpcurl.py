@@ -53,7 +53,8 @@ def case_health():
 
 
 def case_errors():
-    r = grpcurl("inference.GRPCInferenceService/ModelReady", body={"name": "none"})
+    equal(call("inference.GRPCInferenceService/ModelReady", {"name": "none"}), {})  # not ready
+    r = grpcurl("inference.GRPCInferenceService/ModelMetadata", body={"name": "none"})
     assert r.returncode != 0 and "NotFound" in r.stderr and 'no model "none"' in r.stderr, r.stderr
     assert "does not include a method" in grpcurl("inference.GRPCInferenceService/Nothing", body={}).stderr
     assert grpcurl("describe", "no.such.Thing").returncode != 0

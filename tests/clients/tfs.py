@@ -2,7 +2,7 @@
 """tfs.py: the stubs of tensorflow-serving-api over gRPC, with TensorFlow's own messages: every method, every type, errors."""
 import grpc
 import numpy as np
-from common import DIGITS, GRPC, TYPES, equal, main, raises
+from common import DIGITS, GRPC, REPOSITORY, TYPES, equal, main, raises
 from google.protobuf.wrappers_pb2 import Int64Value
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
@@ -136,6 +136,16 @@ def case_refusals():
     q = request(x)
     q.inputs["x"].tensor_content = q.inputs["x"].tensor_content[:-1]
     raises(grpc.RpcError, "needs 256 bytes, got 255", predict.Predict, q, 10)
+
+
+def case_versions():
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(REPOSITORY))
+    for version, want in ((None, 2), (0, 2), (1, 1), (2, 2)):
+        equal(stub.Predict(request(image(1), **({} if version is None else {"version": version})), 10).model_spec.version.value, want)
+    q = get_model_status_pb2.GetModelStatusRequest()
+    q.model_spec.name = "digits"
+    status = model_service_pb2_grpc.ModelServiceStub(grpc.insecure_channel(REPOSITORY)).GetModelStatus(q, 10).model_version_status
+    equal(sorted((v.version, v.state) for v in status), [(1, 30), (2, 30)])
 
 
 def case_health():

@@ -6,7 +6,7 @@ import queue
 import numpy as np
 import tritonclient.grpc as grpc
 import tritonclient.http as http
-from common import DIGITS, GRPC, TYPES, equal, main, raises
+from common import DIGITS, GRPC, REPOSITORY, TYPES, equal, main, raises
 from triton_samples import NUMPY, image, sample
 from tritonclient.utils import InferenceServerException as Error
 
@@ -163,6 +163,44 @@ def case_control_is_refused():
         raises(Error, "", c.load_model, "digits")
         raises(Error, "", c.unload_model, "digits")
         assert c.is_model_ready("digits")
+
+
+def case_repository():
+    x = image(4)
+    for module, c in ((http, http.InferenceServerClient(REPOSITORY)), (grpc, grpc.InferenceServerClient(REPOSITORY))):
+        index = c.get_model_repository_index()
+        states = {(m["name"], m["version"]): m["state"] for m in index} if module is http else {(m.name, m.version): m.state for m in index.models}
+        equal({k: v for k, v in states.items() if k[0] == "digits"}, {("digits", "1"): "READY", ("digits", "2"): "READY"})
+        assert not c.is_model_ready("other")
+        meta = c.get_model_metadata("digits", **({} if module is http else {"as_json": True}))
+        equal(sorted(meta["versions"]), ["1", "2"])
+        config = c.get_model_config("digits") if module is http else c.get_model_config("digits", as_json=True)["config"]
+        equal((config["max_batch_size"], [int(d) for d in config["input"][0]["dims"]], int(config["dynamic_batching"]["max_queue_delay_microseconds"])), (8, [1, 8, 8], 500))
+        for version in ("", "1", "2"):
+            r = c.infer("digits", [tensor(module, x)], model_version=version).get_response()
+            equal(r["model_version"] if module is http else r.model_version, version or "2")
+        raises(Error, "", c.infer, "other", [tensor(module, x)])
+        c.load_model("other")
+        assert c.is_model_ready("other")
+        equal(c.infer("other", [tensor(module, x)]).as_numpy("logits").shape, (4, 10))
+        c.unload_model("other")
+        assert not c.is_model_ready("other")
+        raises(Error, "nope", c.load_model, "nope")
+        raises(Error, "not supported", c.load_model, "other", config="{}")
+
+
+def case_batched_answers_are_those_of_single_requests():
+    x = [image(1 + i % 2, i) for i in range(64)]
+    single = [http.InferenceServerClient(DIGITS).infer("digits", [tensor(http, v)]).as_numpy("logits") for v in x]
+    c, done = grpc.InferenceServerClient(REPOSITORY), queue.Queue()
+    for i, v in enumerate(x):
+        c.async_infer("digits", [tensor(grpc, v)], callback=lambda result, error: done.put((result, error)), request_id=str(i))
+    for _ in x:
+        r, e = done.get(timeout=20)
+        assert e is None, e
+        np.testing.assert_allclose(r.as_numpy("logits"), single[int(r.get_response().id)], rtol=1e-4, atol=1e-5)
+    stats = http.InferenceServerClient(REPOSITORY).get_inference_statistics("digits", "2")["model_stats"][0]
+    assert stats["execution_count"] < stats["inference_count"], f"nothing was joined: {stats}"
 
 
 def case_settings():
