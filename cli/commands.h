@@ -21,6 +21,7 @@
     X(describe, "show an object and its events")                                                                                                     \
     X(apply, "create or change objects from a file")                                                                                                 \
     X(scale, "set the number of replicas")                                                                                                           \
+    X(autoscale, "try the autoscaler on a traffic")                                                                                                  \
     X(rollout, "watch, undo, pause or restart a rollout")                                                                                            \
     X(delete, "delete objects")                                                                                                                      \
     X(logs, "print the log of a pod")
