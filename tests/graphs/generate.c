@@ -163,7 +163,7 @@ struct gen_value *gen_constant(struct gen *g, enum pt_dtype dtype, int rank, con
 
 struct gen_value *gen_number(struct gen *g, double d)
 {
-    struct gen_value *v = add_constant(g, PT_FLOAT, 0, NULL);
+    struct gen_value *v = add_constant(g, PT_FLOAT, 0, (const int64_t[]){0});
     if (v) {
         *(float *)v->t.data = (float)d;
         put_constant(&g->lines, v);
@@ -325,7 +325,8 @@ static bool run_node(struct gen *g, const char *node, struct gen_value **in, int
         struct gen_value *v = new_value(g, "v");
         v->t = *t;
         v->t.data = calloc(1, t->size_bytes + 1);
-        memcpy(v->t.data, t->data, t->size_bytes);
+        if (t->size_bytes)
+            memcpy(v->t.data, t->data, t->size_bytes);
     }
     pt_run_destroy(r);
     pt_session_close(s);
