@@ -7,7 +7,7 @@
  * carry at most. Three views of the last stable window decide:
  *
  *   need = mean of the last seconds + what the load will have grown by until a new pod is up (its trend, if there is one beyond doubt)
- *          + two standard deviations of the load about its trend, as far as it has been seen that high: the headroom is as large as the load is restless
+ *          + two standard deviations about the trend, as far as the load was seen that high: as much headroom as it is restless
  *   peak = the largest need of the last scale-down delay: what was needed a moment ago is kept ready
  *   mean = of the whole stable window: a floor against gaps in an on-off load
  *
