@@ -616,6 +616,22 @@ void test_fails(const char *text, const char *const *inputs, const char *message
     pt_buf_finish(&model);
 }
 
+void test_out_of_memory(const char *text, const char *const *inputs)
+{
+    struct pt_buf model = test_model(text);
+    struct pt_err err = {0};
+    for (int64_t i = 0, total = 0; i <= total; i++) {
+        uint64_t before = pt_mem_count();
+        pt_mem_fail_at(i, 0);
+        int rc = run_once(&model, inputs, NULL, false, &err);
+        pt_mem_fail_at(0, 0);
+        total = i ? total : (int64_t)(pt_mem_count() - before);
+        if (i ? rc != PT_ENOMEM && rc != PT_ELIMIT : rc != PT_OK)
+            fail_msg("allocation %lld of %lld failed, the result was %d: %s\nof model:\n%s", (long long)i, (long long)total, rc, err.msg, text);
+    }
+    pt_buf_finish(&model);
+}
+
 /* --- single nodes ---------------------------------------------------------------------------------------------------------------- */
 
 /* Cuts a copy of s at " | "; the parts point into it. */

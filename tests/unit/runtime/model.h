@@ -54,6 +54,9 @@ int test_same(const char *model);
 /* Opening or running must fail with a message that contains `message`. */
 void test_fails(const char *model, const char *const *inputs, const char *message);
 
+/* Opens and runs the model once for each allocation that this takes, which fails; each time the result must be an error that says so. */
+void test_out_of_memory(const char *model, const char *const *inputs);
+
 /* One node (opset is that of its domain): attrs as above, inputs and outputs as texts separated by " | ". Each input is tried as an input of the model and as a constant. An
  * input that starts with '!' is always a constant, "-" is not given. */
 void test_op(int opset, const char *op, const char *attrs, const char *inputs, const char *outputs);

@@ -154,6 +154,37 @@ static void tree_ensembles(void **state)
     test_op_fails(5, ML "TreeEnsemble", no_set, "f32[1,1]:1", "'membership_values' has too few sets");
 }
 
+static void runs_out_of_memory(void **state)
+{
+    (void)state;
+    const char *head = "domain ai.onnx.ml 3\n";
+    static const struct {
+        const char *model, *input;
+    } cases[] = {
+        {"in x f32[2,2]\ny = ai.onnx.ml::TreeEnsembleRegressor(x) " TREE TARGETS "base_values=[1.0]\nout y\n", "f32[2,2]:1,2,3,4"},
+        {"in x f32[2,2]\ny,z = ai.onnx.ml::TreeEnsembleClassifier(x) " TREE CLASSES
+         "class_ids=[0,1,2] class_weights=[1.0,1.0,1.0] classlabels_strings=['a','b','c']\nout y\nout z\n",
+         "f32[2,2]:1,2,3,4"},
+        {"in x s[2]\ny = ai.onnx.ml::LabelEncoder(x) keys_strings=['a','b'] values_strings=['c','d']\nout y\n", "s[2]:a,x"},
+        {"in x f32[1,1]\ny,z = ai.onnx.ml::SVMClassifier(x) coefficients=[1.0,-1.0] support_vectors=[1.0,-1.0] vectors_per_class=[1,1] rho=[0.0] "
+         "classlabels_ints=[3,4]\nout y\nout z\n",
+         "f32[1,1]:1"},
+        {"in x f32[1,2]\nm = ai.onnx.ml::ZipMap(x) classlabels_ints=[1,2] classlabels_int64s=[1,2]\nout m\n", "f32[1,2]:1,2"},
+        {"in x s[2]\nt = StringNormalizer(x) stopwords=['b'] case_change_action='UPPER'\nu = StringConcat(t,t)\ny,n = StringSplit(u)\nout y\nout n\n",
+         "s[2]:a,b"},
+        {"in x s[2]\ny = RegexFullMatch(x) pattern='(a|[b-d]{2,3})*'\nout y\n", "s[2]:a,bcd"},
+        {"in x s[2]\ny = TfIdfVectorizer(x) mode='TF' min_gram_length=1 max_gram_length=1 max_skip_count=0 ngram_counts=[0] ngram_indexes=[0] "
+         "pool_strings=['a']\nout y\n",
+         "s[2]:a,b"},
+        {"in x f32[3]\ny,i,j,c = Unique(x)\nz = NonZero(y)\nout y\nout z\n", "f32[3]:1,0,1"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[2048];
+        snprintf(text, sizeof text, "opset 20\n%s%s", head, cases[i].model);
+        test_out_of_memory(text, TEXTS(cases[i].input));
+    }
+}
+
 /* --- maps ------------------------------------------------------------------------------------------------------------------------------------ */
 
 static struct pt_session *open_model(const char *text, struct pt_buf *model, struct pt_run **r)
@@ -243,9 +274,9 @@ static void reads_maps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(features),        cmocka_unit_test(categories),      cmocka_unit_test(linear_models),
-        cmocka_unit_test(support_vectors), cmocka_unit_test(tree_regressors), cmocka_unit_test(tree_classifiers),
-        cmocka_unit_test(tree_ensembles),  cmocka_unit_test(zips_maps),       cmocka_unit_test(reads_maps),
+        cmocka_unit_test(features),        cmocka_unit_test(categories),         cmocka_unit_test(linear_models),  cmocka_unit_test(support_vectors),
+        cmocka_unit_test(tree_regressors), cmocka_unit_test(tree_classifiers),   cmocka_unit_test(tree_ensembles), cmocka_unit_test(zips_maps),
+        cmocka_unit_test(reads_maps),      cmocka_unit_test(runs_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
