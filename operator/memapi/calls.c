@@ -245,6 +245,8 @@ int pt_memapi_create(const struct pt_memapi_options *o, struct pt_memapi **out, 
     m->rv = 1; /* 0 means "any version" to those who list and watch */
     if (!m->o.history)
         m->o.history = 1024;
+    if (!m->o.bookmark_ms)
+        m->o.bookmark_ms = 60000;
     pt_rand_init(&m->rand, o->seed);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (pt_memapi_register(m, known[i].res, known[i].has_status, err) < 0) {

@@ -42,6 +42,7 @@ struct pt_memapi_options {
     unsigned history;    /* events kept per resource type; 0 = 1,024 */
     int64_t gc_delay_ms; /* before dependents of a deleted owner follow; 0 = next turn */
     int64_t latency_ms;  /* of every call */
+    int64_t bookmark_ms; /* between the bookmarks of a watch; 0 = a minute */
     /* Validation and defaulting of ModelDeployments before they are stored; NULL for none. PT_EINVAL becomes 422 Invalid. */
     int (*admit)(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err);
     void *admit_arg;

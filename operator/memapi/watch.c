@@ -7,8 +7,6 @@
 
 #include <stdio.h>
 
-#define BOOKMARK_MS 60000
-
 struct pt_mem_watch {
     struct pt_memapi *m;
     struct pt_mem_type *t;
@@ -173,6 +171,12 @@ void pt_mem_watch_wake(struct pt_mem_type *t)
         schedule(w);
 }
 
+/* The next bookmark, or the end when that comes first. */
+static void next_tick(struct pt_mem_watch *w, int64_t left_ms)
+{
+    pt_timer_start(w->m->o.sched, &w->tick, left_ms < w->m->o.bookmark_ms ? left_ms : w->m->o.bookmark_ms, tick);
+}
+
 static void tick(struct pt_timer *t)
 {
     struct pt_mem_watch *w = (struct pt_mem_watch *)((char *)t - offsetof(struct pt_mem_watch, tick));
@@ -183,7 +187,7 @@ static void tick(struct pt_timer *t)
     }
     if (w->initial_at == w->initial_count && w->cursor == w->t->head && !w->behind && !w->initial_rv && !send_bookmark(w, w->m->rv, ""))
         return; /* nothing of this type is newer than what was delivered */
-    pt_timer_start(w->m->o.sched, &w->tick, w->ends_ms - now < BOOKMARK_MS ? w->ends_ms - now : BOOKMARK_MS, tick);
+    next_tick(w, w->ends_ms - now);
 }
 
 static int take_initial(struct pt_mem_watch *w, struct pt_err *err)
@@ -251,7 +255,7 @@ int pt_mem_watch_start(struct pt_memapi *m, const struct pt_api_request *req, st
     if (w->next)
         w->next->link = &w->next;
     t->watches = w;
-    pt_timer_start(m->o.sched, &w->tick, timeout < BOOKMARK_MS ? timeout : BOOKMARK_MS, tick);
+    next_tick(w, timeout);
     *out = w;
     schedule(w);
     return PT_OK;

@@ -66,7 +66,7 @@ chart_lint() {
     helm lint --strict charts/pintle -f charts/pintle/$values
     helm template pintle charts/pintle -f charts/pintle/$values >/dev/null
   done
-  if helm template pintle charts/pintle --set replicas=2; then echo "two replicas were accepted"; return 1; fi
+  if helm template pintle charts/pintle --set replicas=0; then echo "no replicas were accepted"; return 1; fi
   if helm template pintle charts/pintle --set imgae.tag=1; then echo "an unknown value was accepted"; return 1; fi
 }
 
@@ -172,6 +172,77 @@ apiserver_restart() {
   k -n $models scale mdep/digits --replicas=1
   eventually 60 serving 1
   [ "$(operator_restarts)" = "$before" ]
+}
+
+pause_undo() {
+  local before; before=$(mdep | jq -r .status.updateRevision)
+  traffic_starts
+  patch '{"spec": {"paused": true, "template": {"metadata": {"labels": {"team": "others"}}}}}'
+  eventually 20 mdep_is 'condition("Ready").reason == "Paused" and condition("Progressing").status == "Unknown"'
+  k -n $models scale mdep/digits --replicas=2
+  eventually 60 pods_are '.items | length == 2 and all(.[]; .metadata.labels.team == "digits")'
+  patch '{"spec": {"paused": false, "replicas": 1}}'
+  eventually 90 serving 1
+  pods_are '.items[0].metadata.labels.team == "others"'
+  k -n $models annotate mdep digits pintle.dev/rollback-to=0
+  eventually 90 serving 1
+  mdep_is ".spec.template.metadata.labels.team == \"digits\" and .metadata.annotations[\"pintle.dev/rollback-to\"] == null and .status.updateRevision == \"$before\""
+  traffic_ends
+}
+
+own_containers() {
+  traffic_starts
+  # shellcheck disable=SC2016
+  mdep | jq '{spec: {template: {spec: {initContainers: [{name: "first", image: "pintle.local/pause:1", command: ["/pause", "-v"]}],
+    containers: (.spec.template.spec.containers + [{name: "beside", image: "pintle.local/pause:1"}])}}}}' >"$work/own.json"
+  patch "$(jq -c 'del(.spec.template.spec.initContainers)' "$work/own.json")"
+  eventually 90 serving 1
+  pods_are '.items[0] | .spec.containers[0].name == "beside" and (.spec.initContainers[0] | .name == "sidecar" and .restartPolicy == "Always")'
+  patch "$(jq -c '{spec: {template: {spec: {containers: [.spec.template.spec.containers[] | select(.name != "beside")]}}}}' "$work/own.json")"
+  eventually 90 serving 1
+  traffic_ends
+  eventually 10 answers
+}
+
+budget() {
+  patch '{"spec": {"disruption": {"maxUnavailable": 1}}}'
+  eventually 20 budget_is 1
+  patch '{"spec": {"disruption": null}}'
+  eventually 20 no_budget
+}
+budget_is() { [ "$(k -n $models get pdb digits -o jsonpath='{.status.disruptionsAllowed}')" = "$1" ]; }
+no_budget() { ! k -n $models get pdb digits; }
+
+orphans() {
+  local before; before=$(pods | jq -c '[.items[].metadata.uid]')
+  mdep | jq 'del(.status, .metadata.uid, .metadata.resourceVersion, .metadata.creationTimestamp, .metadata.generation)' >"$work/digits.json"
+  traffic_starts
+  k -n $models delete mdep digits --cascade=orphan
+  k -n $models apply -f "$work/digits.json"
+  eventually 60 serving 1
+  pods_are "[.items[].metadata.uid] == $before"          # the same pod, in the hands of another owner
+  traffic_ends
+}
+
+leader() { k -n $operator get lease pintle-operator -o jsonpath='{.spec.holderIdentity}' | cut -d_ -f1; }
+other_leads() { local now; now=$(leader); [ -n "$now" ] && [ "$now" != "$1" ]; }
+hand_over() {
+  local first begin; first=$(leader)
+  k -n $operator get pod "$first" -o json | jq -e '.metadata.labels["pintle.dev/role"] == "leader"'
+  begin=$EPOCHREALTIME
+  k -n $operator delete pod "$first" --wait=false        # asked to end: it gives the Lease back
+  eventually 10 other_leads "$first"
+  echo "a leader that ends: the next one leads after $(since "$begin") s" | tee "$work/note"
+  first=$(leader)
+  k -n $models scale mdep/digits --replicas=2
+  eventually 60 serving 2
+  begin=$EPOCHREALTIME
+  k -n $operator delete pod "$first" --grace-period=0 --force
+  eventually 30 other_leads "$first"
+  echo "a leader that dies: after $(since "$begin") s" | tee -a "$work/note"
+  k -n $models scale mdep/digits --replicas=1
+  eventually 60 serving 1
+  k -n $operator rollout status deployment/pintle-operator --timeout 60s
 }
 
 operator_restart() {
@@ -292,6 +363,11 @@ run_steps() {
       step "sidecar killed: restarted, Ready again" killed_sidecar
       step "pod deleted: replaced" lost_pod
       step "API server restarted: operator carries on" apiserver_restart
+      step "pause, scale, resume, roll back by annotation, no request lost" pause_undo
+      step "containers beside the sidecar, no request lost" own_containers
+      step "PodDisruptionBudget" budget
+      step "deleted as an orphan, adopted by its successor, no request lost" orphans
+      step "leader hand-over" hand_over
       step "operator killed: pods keep serving, no request lost" operator_restart
       step "kubectl delete: nothing is left" delete_digits
       step "time from apply to Ready" apply_to_ready

@@ -346,7 +346,7 @@ bool world_run(struct world *w, const struct sim_run *run)
     struct pt_err err;
     begin(w, run);
     struct pt_memapi_options o = {.sched = &w->clock.sched, .seed = run->seed, .history = (unsigned)between(&w->luck, 20, 300), .gc_delay_ms = between(&w->luck, 0, 500),
-                                  .latency_ms = between(&w->luck, 0, 5), .admit = admit, .hooks = {w, on_request, on_wrote, on_event}, .watchlist = w->p.watchlist};
+                                  .latency_ms = between(&w->luck, 0, 5), .admit = admit, .hooks = {w, on_request, on_wrote, on_event}, .watchlist = w->p.watchlist, .bookmark_ms = 5 * MINUTE_MS};
     if (pt_memapi_create(&o, &w->api, &err) < 0) {
         world_break(w, "memapi: %s", err.msg);
         return false;
