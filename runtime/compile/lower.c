@@ -68,6 +68,7 @@ int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like)
     s->place = PT_PLACE_ARENA;
     s->t.data = NULL;
     s->twin = s->wide = s->step = -1;
+    s->stored = PT_UNDEFINED;
     s->shared = false;
     return p->slot_count++;
 }
@@ -142,6 +143,8 @@ int pt_lower_align(struct pt_lower *l, int slot)
 {
     struct pt_slot *s = pt_lower_slot(l, slot);
     size_t size = pt_dtype_size(s->t.dtype);
+    if (s->stored)
+        return pt_lower_load_wide(l, slot);
     if (s->place != PT_PLACE_CONST || !size || (uintptr_t)s->t.data % (size > 16 ? 8 : size) == 0)
         return PT_OK;
     void *data = pt_lower_pack(l, s, 0, s->t.size_bytes, fill_copy, &s->t);

@@ -108,6 +108,10 @@ int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like);
 bool pt_lower_has_half(struct pt_lower *l);
 /* Lowers the node as fn does, on float32 operands; 0: fn did not take it. */
 int pt_lower_half(struct pt_lower *l, pt_lower_fn fn);
+/* Of a constant slot whose data are still half (slot.stored). */
+int pt_lower_load_wide(struct pt_lower *l, int slot);
+/* A constant as aligned floats, in *copy (to be freed with pt_free) if it must be; NULL: out of memory. */
+const float *pt_lower_floats(const struct pt_tensor *t, enum pt_dtype stored, float **copy);
 /* Before a half slot is read as it is: emits what makes it from its wide one, once. */
 int pt_lower_narrow(struct pt_lower *l, int slot);
 

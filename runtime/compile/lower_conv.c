@@ -45,19 +45,16 @@ struct pack_job {
     const struct pt_kernels *k;
     const struct pt_conv *s;
     const struct pt_tensor *w;
+    enum pt_dtype stored;
 };
 
 static int fill_conv(void *arg, void *out, struct pt_err *err)
 {
     const struct pack_job *j = arg;
     pt_auto_free float *copy = NULL;
-    const float *w = j->w->data;
-    if ((uintptr_t)w % sizeof *w) {
-        if (!(copy = pt_alloc_aligned(j->w->size_bytes)))
-            return pt_fail(err, PT_ENOMEM, "out of memory packing weights");
-        memcpy(copy, j->w->data, j->w->size_bytes);
-        w = copy;
-    }
+    const float *w = pt_lower_floats(j->w, j->stored, &copy);
+    if (!w)
+        return pt_fail(err, PT_ENOMEM, "out of memory packing weights");
     j->k->conv_pack(j->s, w, out);
     return PT_OK;
 }
@@ -94,7 +91,7 @@ int pt_lower_conv(struct pt_lower *l)
         return PT_ENOMEM;
     conv_shape(&p->s, &x->t, &w->t, l->item->params);
     p->fused = (struct pt_fused){.bias = 1, .residual = 2, .columns = w->t.dims[0], .is_conv = true};
-    struct pack_job job = {l->k, &p->s, &w->t};
+    struct pack_job job = {l->k, &p->s, &w->t, w->stored};
     p->packed = pt_lower_pack(l, w, pack_key(l->k, &p->s), l->k->conv_pack_size(&p->s), fill_conv, &job);
     int in[3] = {pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST), pt_lower_in(l, 2), -1};
     if (!p->packed || in[0] < 0)

@@ -10,6 +10,8 @@
 
 #include "runtime/ops/table.h"
 
+#define LARGE 4096 /* elements of a constant that is widened only when something reads it in float32: weights are packed from the half type */
+
 static bool is_half(const struct pt_tensor *t)
 {
     return (PT_T(t->dtype) & PT_TS_HALF) != 0;
@@ -76,19 +78,52 @@ static int widen(struct pt_lower *l, int slot)
             wide < 0 ? wide : pt_lower_emit(l, &(struct pt_step_desc){.run = widen_run, .in = &slot, .in_count = 1, .out = wide}, PT_LAYOUT_PLAIN);
         return rc < 0 ? rc : wide;
     }
-    bool shared = s->shared;
-    int rc = pt_lower_align(l, slot), wide;
-    if (rc < 0)
-        return rc;
-    const struct pt_tensor t = pt_lower_slot(l, slot)->t;
-    void *data = pt_lower_pack(l, pt_lower_slot(l, slot), PT_PACK_WIDE, 2 * t.size_bytes, fill_wide, (void *)(uintptr_t)&t);
-    if (!data || (wide = new_wide(l, slot)) < 0)
-        return PT_ENOMEM;
+    const struct pt_slot half = *s;
+    int wide = new_wide(l, slot);
+    if (wide < 0)
+        return wide;
     struct pt_slot *w = pt_lower_slot(l, wide);
-    w->t.data = data;
+    w->t.data = half.t.data;
     w->place = PT_PLACE_CONST;
-    w->shared = shared;
-    return wide;
+    w->shared = half.shared;
+    w->stored = half.t.dtype;
+    int rc = pt_tensor_count(&w->t) > LARGE ? PT_OK : pt_lower_align(l, wide);
+    return rc < 0 ? rc : wide;
+}
+
+static struct pt_tensor as_stored(const struct pt_tensor *t, enum pt_dtype stored)
+{
+    struct pt_tensor half = *t;
+    half.dtype = stored;
+    half.size_bytes /= 2;
+    return half;
+}
+
+int pt_lower_load_wide(struct pt_lower *l, int slot)
+{
+    struct pt_slot *s = pt_lower_slot(l, slot);
+    struct pt_tensor half = as_stored(&s->t, s->stored);
+    void *data = pt_lower_pack(l, s, PT_PACK_WIDE, s->t.size_bytes, fill_wide, &half);
+    if (!data)
+        return PT_ENOMEM;
+    s->t.data = data;
+    s->stored = PT_UNDEFINED;
+    return PT_OK;
+}
+
+const float *pt_lower_floats(const struct pt_tensor *t, enum pt_dtype stored, float **copy)
+{
+    if (!stored && (uintptr_t)t->data % sizeof(float) == 0)
+        return t->data;
+    if (!(*copy = pt_alloc_aligned(t->size_bytes)))
+        return NULL;
+    if (stored) {
+        struct pt_tensor half = as_stored(t, stored);
+        pt_load_f32(&half, 0, pt_tensor_count(t), *copy);
+    } else {
+        memcpy(*copy, t->data, t->size_bytes);
+    }
+    return *copy;
 }
 
 int pt_lower_narrow(struct pt_lower *l, int slot)

@@ -41,6 +41,7 @@ struct pt_slot {
     bool kept;          /* ARENA: in the memory that outlives the program */
     int twin;           /* the same value in the other layout, or -1 */
     int wide;           /* while lowering: the same value in float32, of a half slot, or -1 */
+    enum pt_dtype stored; /* while lowering, CONST of float32: its data still are of this half type; 0: they are not */
     bool shared;        /* CONST that belongs to the graph, not to this program */
     int reads;          /* while lowering: nodes and outputs that read it */
     int step;           /* while lowering: the step that makes it, or -1 */
