@@ -193,9 +193,9 @@ static void put_service(struct pt_str name, struct pt_str text, struct pt_buf *b
         put(b, 1, word(&line));
         put_type_name(word(&line), 2, b);
         put_type_name(word(&line), 3, b);
-        if (memchr(line.p, '>', line.len))
+        if (line.len && line.p[0] == '>')
             pt_pb_put_varint(b, 5, 1);
-        if (memchr(line.p, '<', line.len))
+        if (line.len && line.p[line.len - 1] == '<')
             pt_pb_put_varint(b, 6, 1);
         pt_pb_end(b, method);
     }
