@@ -55,6 +55,7 @@ static const struct {
 int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like)
 {
     struct pt_program *p = l->p;
+    const struct pt_slot copy = *like; /* it may be one of those that move */
     if (p->slot_count == p->slot_room) {
         int room = p->slot_room + p->slot_room / 2 + 16;
         struct pt_slot *s = pt_reallocarray(p->slots, (size_t)room, sizeof *s);
@@ -64,7 +65,7 @@ int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like)
         p->slot_room = room;
     }
     struct pt_slot *s = &p->slots[p->slot_count];
-    *s = *like;
+    *s = copy;
     s->place = PT_PLACE_ARENA;
     s->t.data = NULL;
     s->twin = s->wide = s->step = -1;

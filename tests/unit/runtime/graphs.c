@@ -244,6 +244,12 @@ static void half_precision(void **state)
              TEXTS("f32[1]:2048"));
     test_run("opset 22\nin x f16[1,2,2,1]\nconst w f16[1,2,1,1]:0x3c00,0x4000\ny = Conv(x, w)\nz = Relu(y)\ng = GlobalAveragePool(z)\nout g\n",
              TEXTS("f16[1,2,2,1]:0x3c00,0x3c00,0x3c00,0x3c00"), TEXTS("f16[1,1,1,1]:0x4200"));
+    /* more values than a program has room for at first: 1 + 60 */
+    char text[4096] = "opset 17\nin x f16[1]\nconst one f16[1]:0x3c00\nv0 = Add(x, one)\n";
+    for (int i = 1; i < 60; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "v%d = Add(v%d, one)\n", i, i - 1);
+    strcat(text, "out v59\n");
+    test_run(text, TEXTS("f16[1]:0x3c00"), TEXTS("f16[1]:0x53a0"));
 }
 
 int main(void)
