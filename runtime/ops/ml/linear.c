@@ -107,7 +107,8 @@ static void regress(void *arg, int piece, int64_t first, int64_t end)
 
 static int linear_regressor_run(struct pt_op_ctx *c)
 {
-    pt_ml_each_row(c->threads, c->out[0]->dims[0], regress, c);
+    const struct linear *p = c->node->prepared;
+    pt_ml_each_row(c->threads, c->out[0]->dims[0], p->features * p->targets, regress, c);
     return PT_OK;
 }
 
@@ -174,7 +175,8 @@ static void classify(void *arg, int piece, int64_t first, int64_t end)
 
 static int linear_classifier_run(struct pt_op_ctx *c)
 {
-    pt_ml_each_row(c->threads, pt_ml_rows(c->in[0]), classify, c);
+    const struct linear *p = c->node->prepared;
+    pt_ml_each_row(c->threads, pt_ml_rows(c->in[0]), p->features * p->targets, classify, c);
     return PT_OK;
 }
 

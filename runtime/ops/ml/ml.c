@@ -45,10 +45,12 @@ static void run_pieces(void *arg, size_t begin, size_t end)
         e->fn(e->arg, (int)i, e->rows * (int64_t)i / (int64_t)e->pieces, e->rows * (int64_t)(i + 1) / (int64_t)e->pieces);
 }
 
-void pt_ml_each_row(struct pt_threads *t, int64_t rows, pt_ml_rows_fn fn, void *arg)
+#define WORTH_WAKING 20000.0 /* operations: some ten microseconds */
+
+void pt_ml_each_row(struct pt_threads *t, int64_t rows, int64_t work, pt_ml_rows_fn fn, void *arg)
 {
     struct each_row e = {.rows = rows, .fn = fn, .arg = arg, .pieces = rows < PT_ML_PIECES ? (size_t)rows : PT_ML_PIECES};
-    if (t && pt_parallel_width(t) > 1)
+    if (t && pt_parallel_width(t) > 1 && (double)rows * (double)work > WORTH_WAKING)
         pt_parallel_for(t, e.pieces, 1, run_pieces, &e);
     else if (rows)
         fn(arg, 0, 0, rows);

@@ -27,9 +27,10 @@ void pt_ml_convert(struct pt_tensor *y, int64_t to, const struct pt_tensor *x, i
 
 /* --- pieces of rows on the pool ----------------------------------------------------------------------------------------------------- */
 #define PT_ML_PIECES 16
-/* Calls fn(arg, piece, first, end) for disjoint ranges of rows, piece < PT_ML_PIECES, so that each can have memory of its own. */
+/* Calls fn(arg, piece, first, end) for disjoint ranges of rows, piece < PT_ML_PIECES, so that each can have memory of its own. `work`: operations
+ * that a row takes, about; for few of them no thread is woken. */
 typedef void (*pt_ml_rows_fn)(void *arg, int piece, int64_t first, int64_t end);
-void pt_ml_each_row(struct pt_threads *t, int64_t rows, pt_ml_rows_fn fn, void *arg);
+void pt_ml_each_row(struct pt_threads *t, int64_t rows, int64_t work, pt_ml_rows_fn fn, void *arg);
 
 /* --- scores ---------------------------------------------------------------------------------------------------------------------------- */
 enum pt_ml_post { PT_ML_NONE, PT_ML_SOFTMAX, PT_ML_LOGISTIC, PT_ML_SOFTMAX_ZERO, PT_ML_PROBIT, PT_ML_POST_COUNT };

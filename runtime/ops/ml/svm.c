@@ -120,6 +120,11 @@ struct work {
     double *x, *kernels, *scores, *votes, *pairs;
 };
 
+static int64_t operations(const struct svm *p)
+{
+    return p->features * (p->vector_count + p->classes + 1);
+}
+
 static struct work work_of(const struct pt_op_ctx *c, int piece)
 {
     const struct svm *p = c->node->prepared;
@@ -183,7 +188,7 @@ static void regress(void *arg, int piece, int64_t first, int64_t end)
 
 static int svm_regressor_run(struct pt_op_ctx *c)
 {
-    pt_ml_each_row(c->threads, c->out[0]->dims[0], regress, c);
+    pt_ml_each_row(c->threads, c->out[0]->dims[0], operations(c->node->prepared), regress, c);
     return PT_OK;
 }
 
@@ -361,7 +366,7 @@ static void classify(void *arg, int piece, int64_t first, int64_t end)
 
 static int svm_classifier_run(struct pt_op_ctx *c)
 {
-    pt_ml_each_row(c->threads, pt_ml_rows(c->in[0]), classify, c);
+    pt_ml_each_row(c->threads, pt_ml_rows(c->in[0]), operations(c->node->prepared), classify, c);
     return PT_OK;
 }
 

@@ -148,7 +148,7 @@ static int run_trees(struct pt_op_ctx *c, finish_fn finish)
         j.dtype = PT_DOUBLE;
         j.x = (const char *)values;
     }
-    pt_ml_each_row(c->threads, rows, walk_rows, &j);
+    pt_ml_each_row(c->threads, rows, 8 * t->root_count, walk_rows, &j);
     return PT_OK;
 }
 
