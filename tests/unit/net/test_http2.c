@@ -9,6 +9,7 @@
 #include "rig.h"
 
 #include <nghttp2/nghttp2.h>
+#include <openssl/ssl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -237,11 +238,9 @@ static ssize_t record(nghttp2_session *s, const uint8_t *p, size_t len, int flag
     return (ssize_t)len;
 }
 
-/* The bytes of a whole connection, cut in two at every place. */
-static void bytes_may_come_in_any_pieces(void **state)
+/* What a client says that posts "hello" to /echo. */
+static void record_post(void)
 {
-    (void)state;
-    rig_start(&rig);
     nghttp2_session_callbacks *cb;
     nghttp2_session *s;
     nghttp2_session_callbacks_new(&cb);
@@ -255,6 +254,14 @@ static void bytes_may_come_in_any_pieces(void **state)
     assert_int_equal(nghttp2_session_send(s), 0);
     nghttp2_session_del(s);
     nghttp2_session_callbacks_del(cb);
+}
+
+/* The bytes of a whole connection, cut in two at every place. */
+static void bytes_may_come_in_any_pieces(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    record_post();
     for (size_t cut = 1; cut < recorded.len; cut++) {
         int fd = dial(&rig);
         send_bytes(fd, recorded.data, cut);
@@ -269,6 +276,56 @@ static void bytes_may_come_in_any_pieces(void **state)
         }
         close(fd);
     }
+    pt_buf_finish(&recorded);
+}
+
+/* One connection that offers these protocols; which the server chose, and that it then speaks it. */
+static void over_tls(const char *protocols, const char *chosen)
+{
+    SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+    SSL_CTX_set_alpn_protos(ctx, (const unsigned char *)protocols, (unsigned)strlen(protocols));
+    SSL *ssl = SSL_new(ctx);
+    int fd = dial(&rig);
+    SSL_set_fd(ssl, fd);
+    assert_int_equal(SSL_connect(ssl), 1);
+    const unsigned char *alpn;
+    unsigned len;
+    SSL_get0_alpn_selected(ssl, &alpn, &len);
+    assert_int_equal(len, strlen(chosen));
+    assert_memory_equal(alpn, chosen, len);
+    static const char http1[] = "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    bool two = strcmp(chosen, "h2") == 0;
+    int n = two ? SSL_write(ssl, recorded.data, (int)recorded.len) : SSL_write(ssl, http1, sizeof http1 - 1);
+    assert_true(n > 0);
+    char got[4096];
+    size_t have = 0;
+    while (!memmem(got, have, "hello", 5)) {
+        n = SSL_read(ssl, got + have, (int)(sizeof got - have));
+        assert_true(n > 0);
+        have += (size_t)n;
+    }
+    assert_int_equal(memcmp(got, "HTTP/1.1", 8) == 0, !two);
+    SSL_free(ssl);
+    SSL_CTX_free(ctx);
+    close(fd);
+}
+
+static void tls_clients_choose_by_alpn(void **state)
+{
+    (void)state;
+    struct pt_err err;
+    struct pt_tls *tls;
+    pt_auto_buf ca = {0}, ca_key = {0}, cert = {0}, key = {0};
+    assert_int_equal(pt_ca_create("test", 2, &ca, &ca_key, &err), PT_OK);
+    assert_int_equal(pt_ca_issue(pt_buf_cstr(&ca), pt_buf_cstr(&ca_key), "localhost", 1, &cert, &key, &err), PT_OK);
+    assert_int_equal(pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), &tls, &err), PT_OK);
+    rig.options.tls = tls;
+    rig_start(&rig);
+    pt_tls_destroy(tls);
+    record_post();
+    over_tls("\x02h2\x08http/1.1", "h2");
+    over_tls("\x08http/1.1\x02h2", "h2");
+    over_tls("\x08http/1.1", "http/1.1");
     pt_buf_finish(&recorded);
 }
 
@@ -719,6 +776,7 @@ int main(void)
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
     const struct CMUnitTest tests[] = {CASE(requests_are_answered_by_the_same_handler),
                                        CASE(bytes_may_come_in_any_pieces),
+                                       CASE(tls_clients_choose_by_alpn),
                                        CASE(http1_is_told_apart),
                                        CASE(a_thousand_streams_at_once),
                                        CASE(large_bodies_go_both_ways),
