@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """make.py OUT: builds the models that are missing in OUT and, for every model there, the data sets that are missing.
 make.py --missing OUT: exit 0 if nothing is (needs no package)."""
-import itertools
 import pathlib
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ import sys
 import tempfile
 import zipfile
 
-from registry import MODELS, fetch
+from registry import DERIVED, MODELS, ZOO, fetch
 
 ENCODER = [(1, 128), (1, 1), (1, 7), (2, 16), (4, 33), (3, 250)]  # batch, tokens
 IMAGES = [(1, 224, 224), (3, 224, 224)]                            # batch, height, width
@@ -58,8 +57,9 @@ def sample(name, shape, rng):
     """The inputs of one data set, by name."""
     import numpy as np
 
-    if name in MODELS:
-        return MODELS[name].inputs(rng, **shape)
+    name = DERIVED[name][0] if name in DERIVED else name
+    if name in MODELS or name in ZOO:
+        return (MODELS.get(name) or ZOO[name]).inputs(rng, **shape)
 
     from cnn import images
 
@@ -96,26 +96,59 @@ def data_sets(name, folder, sets):
         print(f"{name} set {i} {shape}: {spread}", flush=True)
 
 
-def main():
-    out = pathlib.Path(sys.argv[-1])
-    if sys.argv[1] == "--missing":
-        made = SETS.items(), ((name, model.sets) for name, model in MODELS.items())
-        sys.exit(not all(complete(out / name, sets) for name, sets in itertools.chain(*made)))
-    for name, sets in {**SETS, **EXPORTED}.items():
-        model = out / name / "model.onnx"
-        if not model.exists() and name in SETS:
-            build(name, out / name)
-        if model.exists() and not complete(out / name, sets):
-            data_sets(name, out / name, sets)
+def sets_of(base):
+    return ENCODER[:3] if base == "minilm" else MODELS[base].sets
+
+
+def everything():
+    """(name, data sets) of all models that need no PyTorch."""
+    yield from SETS.items()
+    yield from ((name, model.sets) for name, model in MODELS.items())
+    yield from ((name, sets_of(base)) for name, (base, _, _) in DERIVED.items())
+
+
+def finish(folder, sets, judge):
+    if not complete(folder, sets):
+        data_sets(folder.name, folder, sets)
+    (folder / "judge").write_text(judge + "\n")
+
+
+def build_derived(out):
+    from derive import derive, samples
+
+    for name, (base, tool, judge) in DERIVED.items():
+        target = out / name / "model.onnx"
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            derive(str(out / base / "model.onnx"), str(target), tool, samples(MODELS[base]) if tool in ("qdq", "qoperator") else [])
+        finish(out / name, sets_of(base), judge)
+
+
+def build_fetched(out):
     with tempfile.TemporaryDirectory() as tmp:
         for name, model in MODELS.items():
             target = out / name / "model.onnx"
             if not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 fetch(model, pathlib.Path(tmp), target)
-            if not complete(out / name, model.sets):
-                data_sets(name, out / name, model.sets)
-            (out / name / "judge").write_text(model.judge + "\n")
+            finish(out / name, model.sets, model.judge)
+
+
+def main():
+    out = pathlib.Path(sys.argv[-1])
+    if sys.argv[1] == "--missing":
+        sys.exit(not all(complete(out / name, sets) for name, sets in everything()))
+    for name, sets in {**SETS, **EXPORTED}.items():
+        model = out / name / "model.onnx"
+        if not model.exists() and name in SETS:
+            build(name, out / name)
+        if model.exists() and not complete(out / name, sets):
+            data_sets(name, out / name, sets)
+    build_fetched(out)
+    build_derived(out)
+    for name, model in ZOO.items():
+        if (out / name / "model.onnx").exists():
+            finish(out / name, model.sets, model.judge)
 
 
 if __name__ == "__main__":

