@@ -3,7 +3,8 @@
  * soak.c: runs schedules from seeds. soak --seeds N [--start S]; soak --seed S prints the whole timeline of one; soak --scenarios [NAME].
  *
  * Without --start the seeds are fresh (from the clock), and the first one is printed, so that any run can be repeated. A schedule that breaks an
- * invariant is run again and again with one action or one kind of fault less, as long as it still breaks; what is left is printed.
+ * invariant is run again and again with one action or one kind of fault less, as long as it still breaks; what is left is printed. With SIM_LOG=1 in
+ * the environment the operator's own log goes to standard error.
  */
 #include "base/log.h"
 #include "base/metrics.h"
