@@ -31,31 +31,38 @@ static int arg_infer(struct pt_op_ctx *c, bool min)
     return PT_OK;
 }
 
-/* Compares as double; 64-bit integers as integers. */
-static bool better(const struct pt_tensor *x, int64_t a, int64_t b, bool min, bool last)
-{
-    if (PT_TS_ALLINT & PT_T(x->dtype)) {
-        int64_t va = pt_elem_i64(x, a), vb = pt_elem_i64(x, b);
-        bool lt = x->dtype == PT_UINT64 ? (uint64_t)va < (uint64_t)vb : va < vb;
-        return va == vb ? last : lt == min;
+/* Row k of the axis against the best so far, so that memory is walked in order: y holds indices. */
+#define CHOOSE(id, T, U, s)                                                                                                                          \
+    static void choose_##s(const struct arg *p, const T *x, int64_t *y)                                                                              \
+    {                                                                                                                                                \
+        bool last = p->last != 0;                                                                                                                    \
+        for (int64_t i = 0; i < p->inner; i++)                                                                                                       \
+            y[i] = 0;                                                                                                                                \
+        for (int64_t k = 1; k < p->n; k++)                                                                                                           \
+            for (int64_t i = 0; i < p->inner; i++) {                                                                                                 \
+                T v = x[k * p->inner + i], best = x[y[i] * p->inner + i];                                                                            \
+                if (v == best ? last : p->min ? v < best : v > best)                                                                                 \
+                    y[i] = k;                                                                                                                        \
+            }                                                                                                                                        \
     }
-    double va = pt_elem_f64(x, a), vb = pt_elem_f64(x, b);
-    return va == vb ? last : min ? va < vb : va > vb;
-}
+PT_NUM_ROWS(CHOOSE)
 
 static int arg_run(struct pt_op_ctx *c)
 {
     const struct arg *p = c->params;
-    const struct pt_tensor *x = c->in[0];
-    int64_t *y = c->out[0]->data;
-    for (int64_t o = 0; o < p->outer; o++)
-        for (int64_t i = 0; i < p->inner; i++) {
-            int64_t base = o * p->n * p->inner + i, best = 0;
-            for (int64_t k = 1; k < p->n; k++)
-                if (better(x, base + k * p->inner, base + best * p->inner, p->min, p->last != 0))
-                    best = k;
-            *y++ = best;
+    int64_t outer = p->inner ? p->outer : 0;
+    for (int64_t o = 0; o < outer; o++) {
+        int64_t *y = (int64_t *)c->out[0]->data + o * p->inner, base = o * p->n * p->inner;
+        switch (c->in[0]->dtype) {
+#define CASE(id, T, U, s)                                                                                                                            \
+    case id:                                                                                                                                         \
+        choose_##s(p, (const T *)c->in[0]->data + base, y);                                                                                          \
+        break;
+            PT_NUM_ROWS(CASE)
+        default:
+            break;
         }
+    }
     return PT_OK;
 }
 

@@ -144,6 +144,26 @@ static bool cast_fast(const struct pt_tensor *x, struct pt_tensor *y, int64_t n)
         LOOP(PT_DOUBLE, double, PT_FLOAT, float)
         LOOP(PT_INT64, int64_t, PT_INT32, int32_t)
         LOOP(PT_INT32, int32_t, PT_INT64, int64_t)
+    case PAIR(PT_FLOAT, PT_INT64):
+        for (int64_t i = 0; i < n; i++) {
+            float v = ((const float *)x->data)[i];
+            ((int64_t *)y->data)[i] = v >= -0x1p63f && v < 0x1p63f ? (int64_t)v : INT64_MIN;
+        }
+        return true;
+    case PAIR(PT_FLOAT, PT_INT32):
+        for (int64_t i = 0; i < n; i++) {
+            float v = ((const float *)x->data)[i];
+            ((int32_t *)y->data)[i] = v >= -0x1p31f && v < 0x1p31f ? (int32_t)v : INT32_MIN;
+        }
+        return true;
+    case PAIR(PT_FLOAT, PT_BOOL):
+        for (int64_t i = 0; i < n; i++)
+            ((uint8_t *)y->data)[i] = ((const float *)x->data)[i] != 0;
+        return true;
+    case PAIR(PT_INT64, PT_BOOL):
+        for (int64_t i = 0; i < n; i++)
+            ((uint8_t *)y->data)[i] = ((const int64_t *)x->data)[i] != 0;
+        return true;
     case PAIR(PT_BOOL, PT_FLOAT):
         for (int64_t i = 0; i < n; i++)
             ((float *)y->data)[i] = ((const uint8_t *)x->data)[i] != 0;

@@ -27,39 +27,41 @@ static int cumulate_infer(struct pt_op_ctx *c)
     return pt_infer_same(c);
 }
 
+/* Row k follows from row k - 1, so memory is walked in order whatever the axis. */
 #define SCAN(id, T, U, s)                                                                                                                            \
     static void scan_##s(const struct cumulate *p, bool product, const T *x, T *y)                                                                   \
     {                                                                                                                                                \
-        U total = product;                                                                                                                           \
-        for (int64_t k = 0; k < p->n; k++) {                                                                                                         \
-            int64_t at = (p->reverse ? p->n - 1 - k : k) * p->inner;                                                                                 \
-            U next = product ? total * (U)x[at] : total + (U)x[at];                                                                                  \
-            y[at] = (T)(p->exclusive ? total : next);                                                                                                \
-            total = next;                                                                                                                            \
+        int64_t step = p->reverse ? -p->inner : p->inner, at = p->reverse ? (p->n - 1) * p->inner : 0;                                               \
+        for (int64_t k = 0; k < p->n; k++, at += step) {                                                                                             \
+            const T *in = x + (p->exclusive && k ? at - step : at);                                                                                       \
+            for (int64_t i = 0; i < p->inner; i++)                                                                                                   \
+                if (k == 0)                                                                                                                          \
+                    y[at + i] = p->exclusive ? (T)product : in[i];                                                                                   \
+                else                                                                                                                                 \
+                    y[at + i] = product ? (T)((U)y[at - step + i] * (U)in[i]) : (T)((U)y[at - step + i] + (U)in[i]);                                 \
         }                                                                                                                                            \
     }
 #define ROWS(X)                                                                                                                                      \
     X(PT_INT32, int32_t, uint32_t, i32)                                                                                                              \
-    X(PT_INT64, int64_t, uint64_t, i64) X(PT_UINT32, uint32_t, uint32_t, u32) X(PT_UINT64, uint64_t, uint64_t, u64) X(PT_FLOAT, float, float, f32)   \
-        X(PT_DOUBLE, double, double, f64)
+    X(PT_INT64, int64_t, uint64_t, i64)                                                                                                              \
+    X(PT_UINT32, uint32_t, uint32_t, u32) X(PT_UINT64, uint64_t, uint64_t, u64) X(PT_FLOAT, float, float, f32) X(PT_DOUBLE, double, double, f64)
 ROWS(SCAN)
 
 static void cumulate(struct pt_op_ctx *c, bool product)
 {
     const struct cumulate *p = c->params;
-    for (int64_t o = 0; p->n && p->inner && o < p->outer; o++)
-        for (int64_t i = 0; i < p->inner; i++) {
-            int64_t base = o * p->n * p->inner + i;
-            switch (c->in[0]->dtype) {
+    for (int64_t o = 0; p->n && p->inner && o < p->outer; o++) {
+        int64_t base = o * p->n * p->inner;
+        switch (c->in[0]->dtype) {
 #define CASE(id, T, U, s)                                                                                                                            \
     case id:                                                                                                                                         \
         scan_##s(p, product, (const T *)c->in[0]->data + base, (T *)c->out[0]->data + base);                                                         \
         break;
-                ROWS(CASE)
-            default:
-                break;
-            }
+            ROWS(CASE)
+        default:
+            break;
         }
+    }
 }
 
 static int cumsum_run(struct pt_op_ctx *c)

@@ -66,6 +66,57 @@ static int group_infer(struct pt_op_ctx *c)
     return per_channel(c, 1, 2, c->node->version < 21 ? p->groups : x->dims[1]);
 }
 
+/* Mean and 1 / sqrt(variance + epsilon) of n elements, and y = x * scale + shift. */
+#define GROUP(id, T, U, s)                                                                                                                           \
+    static void statistics_##s(const T *x, int64_t n, double epsilon, double *mean, double *inv)                                                     \
+    {                                                                                                                                                \
+        double m = 0, v = 0;                                                                                                                         \
+        for (int64_t i = 0; i < n; i++)                                                                                                              \
+            m += (double)x[i];                                                                                                                       \
+        m /= (double)n;                                                                                                                              \
+        for (int64_t i = 0; i < n; i++)                                                                                                              \
+            v += ((double)x[i] - m) * ((double)x[i] - m);                                                                                            \
+        *mean = m;                                                                                                                                   \
+        *inv = 1 / sqrt(v / (double)n + epsilon);                                                                                                    \
+    }                                                                                                                                                \
+    static void scale_##s(const T *x, T *y, int64_t n, double mean, double scale, double shift)                                                      \
+    {                                                                                                                                                \
+        for (int64_t i = 0; i < n; i++)                                                                                                              \
+            y[i] = (T)(((double)x[i] - mean) * scale + shift);                                                                                       \
+    }
+PT_FLOAT_ROWS(GROUP)
+
+struct group_job {
+    const struct pt_op_ctx *c;
+    int64_t size, pixels, channels; /* size: elements of a group */
+    bool per_group;                 /* scale and bias are per group */
+};
+
+static void group_piece(void *arg, size_t begin, size_t end)
+{
+    const struct group_job *j = arg;
+    const struct pt_op_ctx *c = j->c;
+    const struct norm *p = c->params;
+    bool f32 = c->in[0]->dtype == PT_FLOAT;
+    const float *xf = c->in[0]->data;
+    const double *xd = c->in[0]->data;
+    for (int64_t b = (int64_t)begin; b < (int64_t)end; b++) {
+        double mean, inv;
+        if (f32)
+            statistics_f32(xf + b * j->size, j->size, (double)p->epsilon, &mean, &inv);
+        else
+            statistics_f64(xd + b * j->size, j->size, (double)p->epsilon, &mean, &inv);
+        for (int64_t at = b * j->size; at < (b + 1) * j->size; at += j->pixels) {
+            int64_t k = j->per_group ? b % p->groups : at / j->pixels % j->channels;
+            double scale = inv * get(c->in[1], k), shift = get(c->in[2], k);
+            if (f32)
+                scale_f32(xf + at, (float *)c->out[0]->data + at, j->pixels, mean, scale, shift);
+            else
+                scale_f64(xd + at, (double *)c->out[0]->data + at, j->pixels, mean, scale, shift);
+        }
+    }
+}
+
 static int group_run(struct pt_op_ctx *c)
 {
     const struct norm *p = c->params;
@@ -73,23 +124,9 @@ static int group_run(struct pt_op_ctx *c)
     int64_t n = pt_tensor_count(x);
     if (n == 0)
         return PT_OK;
-    int64_t blocks = x->dims[0] * p->groups, size = n / blocks, channels = x->dims[1], pixels = n / (x->dims[0] * channels);
-    bool per_group = c->in[1]->dims[0] == p->groups && p->groups != channels;
-    for (int64_t b = 0; b < blocks; b++) {
-        double mean = 0, var = 0;
-        for (int64_t i = 0; i < size; i++)
-            mean += get(x, b * size + i);
-        mean /= (double)size;
-        for (int64_t i = 0; i < size; i++) {
-            double d = get(x, b * size + i) - mean;
-            var += d * d;
-        }
-        double inv = 1 / sqrt(var / (double)size + (double)p->epsilon);
-        for (int64_t i = 0; i < size; i++) {
-            int64_t at = b * size + i, k = per_group ? b % p->groups : at / pixels % channels;
-            put(c->out[0], at, (get(x, at) - mean) * inv * get(c->in[1], k) + get(c->in[2], k));
-        }
-    }
+    int64_t blocks = x->dims[0] * p->groups, channels = x->dims[1];
+    struct group_job j = {c, n / blocks, n / (x->dims[0] * channels), channels, c->in[1]->dims[0] == p->groups && p->groups != channels};
+    pt_parallel_for(c->threads, (size_t)blocks, 1, group_piece, &j);
     return PT_OK;
 }
 
