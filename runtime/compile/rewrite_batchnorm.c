@@ -82,12 +82,13 @@ static int64_t channel_in(const struct layer *l, int64_t row, int64_t col)
 
 static void scale_weights(const struct layer *l, float *w, const double *factor, int64_t (*channel)(const struct layer *, int64_t, int64_t))
 {
-    for (int64_t row = 0; row < l->w->dims[0]; row++)
-        for (int64_t col = 0; col < cols(l); col++) {
-            double f = factor[channel(l, row, col)];
+    for (int64_t row = 0; row < l->w->dims[0]; row++) {
+        const double *f = factor + channel(l, row, 0);
+        int64_t step = channel(l, row, 1) - channel(l, row, 0);
+        for (int64_t col = 0; col < cols(l); col++, f += step)
             for (int64_t i = 0; i < l->pixels; i++, w++)
-                *w = (float)((double)*w * f);
-        }
+                *w = (float)((double)*w * *f);
+    }
 }
 
 static bool gemm_layer(const struct pt_node *n, struct layer *l)
@@ -200,10 +201,11 @@ static int fold_before(struct pt_rewriter *r, const struct layer *l, const struc
         return rc;
     at = w;
     for (int64_t row = 0; row < l->out; row++) {
+        const double *shift = a->shift + channel_in(l, row, 0);
         double sum = (double)b[row];
         for (int64_t col = 0; col < l->in; col++)
             for (int64_t i = 0; i < l->pixels; i++)
-                sum += (double)*at++ * a->shift[channel_in(l, row, col)];
+                sum += (double)*at++ * shift[col];
         b[row] = (float)sum;
     }
     scale_weights(l, w, a->factor, channel_in);
