@@ -33,7 +33,7 @@ static void out_of_memory(struct pt_locator *l)
     pt_locator_failed(l, &err);
 }
 
-static char *format(struct pt_locator *l, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static char *format(struct pt_locator *l, const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
