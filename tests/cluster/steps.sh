@@ -239,7 +239,7 @@ hand_over() {
   begin=$EPOCHREALTIME
   k -n $operator delete pod "$first" --grace-period=0 --force
   eventually 30 other_leads "$first"
-  echo "a leader that dies: after $(since "$begin") s" | tee -a "$work/note"
+  echo "a leader that is deleted by force (it still gives the Lease back): after $(since "$begin") s" | tee -a "$work/note"
   k -n $models scale mdep/digits --replicas=1
   eventually 60 serving 1
   k -n $operator rollout status deployment/pintle-operator --timeout 60s
