@@ -27,6 +27,8 @@ struct pt_deployment {
     char trouble[64], trouble_message[320];
     struct pt_reserved *reserved;
     size_t reserved_count;
+    struct pt_autoscale *autoscale; /* NULL without spec.autoscaling */
+    int64_t observed_s, scaled_wall_ms;
     struct pt_carry_out *run; /* under way */
 };
 

@@ -142,6 +142,7 @@ void pt_md_free(struct pt_object *o)
     pt_free(md->update_revision);
     pt_free(md->digest);
     pt_free(md->last_failure);
+    pt_free(md->last_scale);
     pt_free(md->rollback_to);
     pt_free(md->cause);
     pt_free(md);
@@ -194,7 +195,7 @@ static int md_status(struct pt_md *md, const cJSON *tree, struct pt_err *err)
     md->observed_generation = pt_obj_int(status, "observedGeneration", 0);
     md->collisions = (int)pt_obj_int(status, "collisionCount", 0);
     if (!copy_str(&md->current_revision, status, "currentRevision") || !copy_str(&md->update_revision, status, "updateRevision") ||
-        !copy_str(&md->digest, status, "model.digest") || (last.len && !(md->last_failure = pt_strndup(last.data, last.len))))
+        !copy_str(&md->digest, status, "model.digest") || !copy_str(&md->last_scale, status, "autoscaling.lastScaleTime") || (last.len && !(md->last_failure = pt_strndup(last.data, last.len))))
         return pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
     return md_conditions(md, tree);
 }

@@ -16,7 +16,8 @@
     X(PT_COND_PROGRESSING, "Progressing") \
     X(PT_COND_MODEL_LOADED, "ModelLoaded") \
     X(PT_COND_RECONCILING, "Reconciling") \
-    X(PT_COND_STALLED, "Stalled")
+    X(PT_COND_STALLED, "Stalled") \
+    X(PT_COND_SCALING_ACTIVE, "ScalingActive") /* only with spec.autoscaling */
 #define PT_X(name, text) name,
 enum pt_cond { PT_CONDITIONS(PT_X) PT_COND_COUNT };
 #undef PT_X
@@ -35,6 +36,7 @@ struct pt_md {
     char *digest;                             /* status.model.digest */
     char *last_failure;                       /* status.model.lastFailure, JSON, or NULL */
     char *rollback_to, *cause;                /* annotations, or NULL */
+    char *last_scale;                         /* status.autoscaling.lastScaleTime; "" when not set */
     int collisions;
     bool deadline_exceeded;
     struct {
@@ -58,7 +60,10 @@ struct pt_pod_state {
     uint8_t digest[32];
     uint64_t sequence;
     int64_t started_ms;
-    double in_flight;
+    double in_flight;       /* and queued */
+    double requests, rps;   /* since its start; per second, between the last two reports */
+    int64_t reported_ms;    /* when the last report came, monotonic */
+    bool start_counted;     /* how long it took to become ready has been told to the autoscaler */
     char *message; /* with Failed */
 };
 

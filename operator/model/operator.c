@@ -96,6 +96,7 @@ static void free_deployment(struct pt_deployment *d)
 {
     pt_carry_out_cancel(d->run);
     pt_free(d->reserved);
+    pt_free(d->autoscale);
     pt_free(d);
 }
 
@@ -117,6 +118,62 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
     for (int i = 0; i < PT_NAMED_COUNT; i++)
         d->taken_ms[i] = -1;
     return d;
+}
+
+/* --- load ---------------------------------------------------------------------------------------------------------------- */
+
+static int64_t next_report_ms(const struct pt_operator *op);
+
+/* What the pods that told lately carry together, once a second. A pod that serves and has not told makes the sum incomplete. */
+static void observe(struct pt_operator *op, struct pt_deployment *d, const struct pt_snapshot *s, int *ready)
+{
+    int64_t fresh_ms = 2 * next_report_ms(op) + 500;
+    double total = 0;
+    bool complete = true, any = false;
+    *ready = 0;
+    for (struct pt_pod *pod = (struct pt_pod *)(uintptr_t)s->pods; pod; pod = (struct pt_pod *)pod->o.next) {
+        struct pt_pod_state *st = &pod->state;
+        bool told = st->reported && s->now_ms - st->reported_ms <= fresh_ms;
+        total += told ? s->md->spec.autoscaling.metric == PT_METRIC_RPS ? st->rps : st->in_flight : 0;
+        any |= told;
+        complete &= told || !pod->ready;
+        *ready += pod->ready;
+        if (pod->ready && !st->start_counted && pod->ready_wall_ms > pod->created_ms)
+            pt_autoscale_started(d->autoscale, pod->ready_wall_ms - pod->created_ms);
+        st->start_counted |= pod->ready;
+    }
+    if (any && s->now_ms / 1000 != d->observed_s) {
+        d->observed_s = s->now_ms / 1000;
+        pt_autoscale_observe(d->autoscale, s->now_ms, total, complete);
+    }
+}
+
+static int look_at_load(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err)
+{
+    const struct pt_spec *spec = &s->md->spec;
+    int ready;
+    if (s->md->invalid || !spec->autoscaling.on) {
+        pt_free(d->autoscale);
+        d->autoscale = NULL;
+        return PT_OK;
+    }
+    s->scaling.scaled_wall_ms = d->scaled_wall_ms;
+    if (spec->replicas == 0) /* stopped by whoever wrote that */
+        return PT_OK;
+    if (!d->autoscale) {
+        if (!(d->autoscale = pt_malloc(sizeof *d->autoscale)))
+            return pt_fail(err, PT_ENOMEM, "autoscale: out of memory");
+        pt_autoscale_init(d->autoscale);
+    }
+    observe(op, d, s, &ready);
+    struct pt_autoscale_decision decision = pt_autoscale_decide(d->autoscale, &spec->autoscaling.config, s->now_ms, spec->replicas, ready);
+    s->scaling.on = true;
+    s->scaling.known = decision.known;
+    s->scaling.panic = decision.panic;
+    s->scaling.desired = decision.desired;
+    if (decision.desired != spec->replicas)
+        d->scaled_wall_ms = s->scaling.scaled_wall_ms = s->wall_ms;
+    return PT_OK;
 }
 
 static int make_plan(struct pt_operator *op, struct pt_deployment *d, const struct pt_md *md, struct pt_plan *plan, struct pt_err *err)
@@ -148,8 +205,8 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         s.named[i].is = (const struct pt_shaped *)pt_store_get(&op->stores[named[i]], md->o.ns, md->o.name);
         s.named[i].taken = d->taken_ms[i] >= 0;
     }
-    int rc = pt_plan_make(&s, plan, err);
-    if (rc < 0)
+    int rc = look_at_load(op, d, &s, err);
+    if (rc < 0 || (rc = pt_plan_make(&s, plan, err)) < 0)
         return rc;
     if (plan->progressed)
         d->progress_ms = now;
@@ -255,6 +312,7 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
     if (st->reported && (r->started_ms < st->started_ms || (r->started_ms == st->started_ms && r->sequence <= st->sequence)))
         return PT_OK;
     bool news = !st->reported || st->model != r->state || st->reason != r->reason || st->has_digest != has_digest || memcmp(st->digest, digest, 32) != 0;
+    bool same_process = st->reported && st->started_ms == r->started_ms;
     st->reported = true;
     st->model = r->state;
     st->reason = r->reason;
@@ -262,6 +320,11 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
     memcpy(st->digest, digest, 32);
     st->sequence = r->sequence;
     st->started_ms = r->started_ms;
+    int64_t now = pt_now_ms(op->o.sched), since_ms = now - st->reported_ms;
+    if (st->reported_ms && since_ms > 0 && r->requests >= st->requests && same_process)
+        st->rps = (r->requests - st->requests) * 1000 / (double)since_ms;
+    st->requests = r->requests;
+    st->reported_ms = now;
     st->in_flight = r->in_flight + r->queued;
     pt_metric_add(op->m_reports, 1);
     if (news) {

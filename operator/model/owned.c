@@ -63,6 +63,32 @@ bool pt_plan_rollback(struct pt_view *v)
     return true;
 }
 
+/* --- replicas -------------------------------------------------------------------------------------------------------------- */
+
+#define LOOK_MS 1000 /* at the load */
+
+/* The autoscaler writes where kubectl scale and a HorizontalPodAutoscaler would: only one of them should. */
+bool pt_plan_scale(struct pt_view *v)
+{
+    const struct pt_md *md = v->s->md;
+    const struct pt_scaling *a = &v->s->scaling;
+    pt_auto_buf b = PT_BUF_INIT(0);
+    if (!a->on)
+        return false;
+    pt_view_look_again(v, LOOK_MS);
+    if (a->desired == md->spec.replicas)
+        return false;
+    pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"spec\":{\"replicas\":%d}}", md->o.uid, (unsigned long long)md->o.rv, a->desired);
+    struct pt_effect *e = pt_view_effect(v, PT_EFFECT_SCALE);
+    e->name = md->o.name;
+    e->uid = md->o.uid;
+    e->body = pt_view_keep(v, &b);
+    e->reason = "SuccessfulRescale";
+    e->message = pt_view_text(v, "New size: %d; reason: the load %s, it was %d", a->desired,
+                              a->desired > md->spec.replicas ? a->panic ? "rose sharply" : "rose" : "fell", md->spec.replicas);
+    return true;
+}
+
 /* --- ownership ----------------------------------------------------------------------------------------------------------- */
 
 static void change_owner(struct pt_view *v, enum pt_effect_kind kind, const struct pt_object *o, bool ours)

@@ -23,6 +23,15 @@ struct pt_reserved {
     int64_t since_ms;
 };
 
+/* What the autoscaler makes of the load. */
+struct pt_scaling {
+    bool on;      /* spec.autoscaling is set, and replicas is not 0 */
+    bool known;   /* there are reports to decide by */
+    bool panic;
+    int desired;
+    int64_t scaled_wall_ms; /* when replicas was changed last; 0: not by us */
+};
+
 /* What goes by the ModelDeployment's own name. */
 enum pt_named { PT_NAMED_SERVICE, PT_NAMED_BUDGET, PT_NAMED_COUNT };
 
@@ -41,6 +50,7 @@ struct pt_snapshot {
     size_t reserved_count;
     const char *trouble, *trouble_message; /* the last write that failed: reason and message; NULL: none */
     struct pt_settings settings;
+    struct pt_scaling scaling;
     struct pt_progress progress;           /* as of the last plan */
     int64_t progress_ms;                   /* when it last got better, monotonic */
     int64_t status_ms;                     /* when the status was written last, monotonic; -1: not yet */
@@ -50,6 +60,7 @@ struct pt_snapshot {
 
 enum pt_effect_kind {
     PT_EFFECT_ROLLBACK, /* merge patch of the ModelDeployment */
+    PT_EFFECT_SCALE,    /* the same, of spec.replicas */
     PT_EFFECT_ADOPT_REVISION,
     PT_EFFECT_ADOPT_POD,
     PT_EFFECT_ADOPT_SERVICE,

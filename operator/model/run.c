@@ -42,6 +42,7 @@ static const struct kind {
     bool asks; /* only if the ModelDeployment is alive at this moment */
 } kinds[] = {
     [PT_EFFECT_ROLLBACK] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, NULL, false},
+    [PT_EFFECT_SCALE] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, NULL, false},
     [PT_EFFECT_ADOPT_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_STRATEGIC, NULL, true},
     [PT_EFFECT_ADOPT_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, NULL, true},
     [PT_EFFECT_ADOPT_SERVICE] = {&pt_res_services, PT_STORE_SERVICE, PT_VERB_STRATEGIC, NULL, true},
@@ -231,6 +232,7 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
     case PT_EFFECT_DELETE_BUDGET:
     case PT_EFFECT_PATCH_STATUS:
     case PT_EFFECT_ROLLBACK:
+    case PT_EFFECT_SCALE:
     case PT_EFFECT_ADOPT_REVISION:
     case PT_EFFECT_ADOPT_POD:
     case PT_EFFECT_ADOPT_SERVICE:

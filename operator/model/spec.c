@@ -24,7 +24,7 @@ struct field {
 };
 
 typedef int check_fn(const cJSON *v, const char *path, struct pt_err *err);
-static check_fn check_uri, check_subdomain, check_digest, check_served_name, check_format, check_image, check_strategy_type, check_resources, check_labels,
+static check_fn check_metric, check_uri, check_subdomain, check_digest, check_served_name, check_format, check_image, check_strategy_type, check_resources, check_labels,
     check_annotations, check_containers, check_init_containers, check_env, check_mount, check_volume, check_pull_policy;
 
 #define HOUR_MS 3600000
@@ -138,6 +138,15 @@ static const struct field strategy_fields[] = {{"type", TEXT, 1, 32, NULL, check
                                                {.name = "canary", .kind = LATER},
                                                {0}};
 static const struct field disruption_fields[] = {{"maxUnavailable", AMOUNT, 0, 1000, NULL, NULL, NULL, true}, {0}};
+static const struct field autoscaling_fields[] = {{"minReplicas", INT, 1, 1000, "1", NULL, NULL, false},
+                                                  {"maxReplicas", INT, 1, 1000, NULL, NULL, NULL, true},
+                                                  {"metric", TEXT, 1, 32, "\"Concurrency\"", check_metric, NULL, false},
+                                                  {"target", INT, 1, 1000000, NULL, NULL, NULL, false},
+                                                  {"stableWindow", DURATION, 6000, (PT_AUTOSCALE_SECONDS - 1) * 1000, "\"60s\"", NULL, NULL, false},
+                                                  {"panicWindowPercent", INT, 1, 100, "10", NULL, NULL, false},
+                                                  {"panicThresholdPercent", INT, 110, 1000, "200", NULL, NULL, false},
+                                                  {"scaleDownDelay", DURATION, 0, (PT_AUTOSCALE_SECONDS - 1) * 1000, "\"30s\"", NULL, NULL, false},
+                                                  {0}};
 /* What does not: how pods are replaced and how many there are. */
 static const struct field other_fields[] = {{"replicas", INT, 0, 1000, "1", NULL, NULL, false},
                                             {"strategy", OBJECT, 0, 0, NULL, NULL, strategy_fields, false},
@@ -146,7 +155,7 @@ static const struct field other_fields[] = {{"replicas", INT, 0, 1000, "1", NULL
                                             {"revisionHistoryLimit", INT, 0, 100, "10", NULL, NULL, false},
                                             {.name = "paused", .kind = BOOL},
                                             {"disruption", OBJECT, 0, 0, NULL, NULL, disruption_fields, false},
-                                            {.name = "autoscaling", .kind = LATER},
+                                            {"autoscaling", OBJECT, 0, 0, NULL, NULL, autoscaling_fields, false},
                                             {.name = "compression", .kind = LATER},
                                             {.name = "monitoring", .kind = LATER},
                                             {0}};
@@ -196,6 +205,13 @@ static int check_uri(const cJSON *v, const char *path, struct pt_err *err)
 static int check_subdomain(const cJSON *v, const char *path, struct pt_err *err)
 {
     return pt_is_dns_subdomain(pt_str(v->valuestring)) ? PT_OK : bad(v, path, "is not the name of an object", err);
+}
+
+static int check_metric(const cJSON *v, const char *path, struct pt_err *err)
+{
+    if (!strcmp(v->valuestring, "Concurrency") || !strcmp(v->valuestring, "RPS"))
+        return PT_OK;
+    return bad(v, path, "must be Concurrency or RPS; QueueDelay and Latency are not supported in v" PT_VERSION, err);
 }
 
 static int check_digest(const cJSON *v, const char *path, struct pt_err *err)
@@ -644,6 +660,40 @@ static int check_rules(const cJSON *spec, const struct pt_spec *s, struct pt_err
     return PT_OK;
 }
 
+/* A pod that is always as busy as it may be has no room for the next moment: the target is a tenth below what it serves at a time. */
+static double default_target(const cJSON *spec, enum pt_autoscaling_metric metric)
+{
+    return metric == PT_METRIC_RPS ? 200 : 0.9 * (double)pt_obj_int(spec, "runtime.concurrency", 8);
+}
+
+static int64_t duration_at(const cJSON *spec, const char *path, int64_t otherwise_ms)
+{
+    const char *text = pt_obj_str(spec, path);
+    int64_t ms = otherwise_ms;
+    return text && pt_parse_duration_ms(pt_str(text), path, &ms, NULL) < 0 ? otherwise_ms : ms;
+}
+
+static int read_autoscaling(const cJSON *spec, struct pt_autoscaling *a, struct pt_err *err)
+{
+    const cJSON *given = pt_obj_get(spec, "autoscaling");
+    const char *metric = pt_obj_str(spec, "autoscaling.metric");
+    a->on = given && !cJSON_IsNull(given);
+    if (!a->on)
+        return PT_OK;
+    a->metric = metric && !strcmp(metric, "RPS") ? PT_METRIC_RPS : PT_METRIC_CONCURRENCY;
+    int64_t target = pt_obj_int(spec, "autoscaling.target", 0);
+    a->config = (struct pt_autoscale_config){.min = (int)pt_obj_int(spec, "autoscaling.minReplicas", 1),
+                                             .max = (int)pt_obj_int(spec, "autoscaling.maxReplicas", 1),
+                                             .target = target ? (double)target : default_target(spec, a->metric),
+                                             .stable_ms = duration_at(spec, "autoscaling.stableWindow", 60000),
+                                             .panic_window = (double)pt_obj_int(spec, "autoscaling.panicWindowPercent", 10) / 100,
+                                             .panic_threshold = (double)pt_obj_int(spec, "autoscaling.panicThresholdPercent", 200) / 100,
+                                             .scale_down_delay_ms = duration_at(spec, "autoscaling.scaleDownDelay", 30000)};
+    if (a->config.min > a->config.max)
+        return pt_fail(err, PT_EINVAL, "spec.autoscaling.minReplicas: %d: is more than maxReplicas (%d)", a->config.min, a->config.max);
+    return PT_OK;
+}
+
 static int read_rest(const cJSON *spec, struct pt_spec *s, struct pt_err *err)
 {
     const char *type = pt_obj_str(spec, "strategy.type");
@@ -659,6 +709,8 @@ static int read_rest(const cJSON *spec, struct pt_spec *s, struct pt_err *err)
     s->grpc_port = (int)pt_obj_int(spec, "serving.grpcPort", PT_PORT_GRPC);
     s->metrics_port = (int)pt_obj_int(spec, "serving.metricsPort", PT_PORT_METRICS);
     s->paused = pt_obj_true(spec, "paused");
+    if (read_autoscaling(spec, &s->autoscaling, err) < 0)
+        return PT_EINVAL;
     const cJSON *budget = pt_obj_get(spec, "disruption.maxUnavailable");
     s->has_budget = budget && !cJSON_IsNull(budget);
     if (s->has_budget && read_amount(budget, "spec.disruption.maxUnavailable", &s->budget, err) < 0)

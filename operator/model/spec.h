@@ -9,6 +9,7 @@
 #define PT_MODEL_SPEC_H
 
 #include "base/buf.h"
+#include "operator/model/autoscale.h"
 
 #define PT_SCHEME_PVC "pvc://" /* pvc://CLAIM/PATH: mounted into the pod */
 #define PT_NAME_MAX 46 /* "-" revision "-" random must fit in 63 behind it */
@@ -19,8 +20,16 @@ struct pt_amount { /* int or percentage */
     bool percent;
 };
 
+enum pt_autoscaling_metric { PT_METRIC_CONCURRENCY, PT_METRIC_RPS };
+struct pt_autoscaling {
+    bool on;
+    enum pt_autoscaling_metric metric;
+    struct pt_autoscale_config config;
+};
+
 struct pt_spec {
     int replicas;
+    struct pt_autoscaling autoscaling;
     enum pt_strategy strategy;
     struct pt_amount max_surge, max_unavailable;
     int min_ready_s, progress_deadline_s, history_limit;

@@ -151,6 +151,14 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
         c[PT_COND_STALLED] = (struct condition){PT_TRUE, sum->problem.reason, c[PT_COND_MODEL_LOADED].message};
     else
         c[PT_COND_STALLED] = (struct condition){PT_FALSE, "NotStalled", ""};
+    const struct pt_scaling *a = &v->s->scaling;
+    c[PT_COND_SCALING_ACTIVE] = (struct condition){a->on && a->known ? PT_TRUE : PT_FALSE,
+                                                   !a->on      ? "ScalingDisabled"
+                                                   : !a->known ? "NoReports"
+                                                               : "ValidReportsFound",
+                                                   !a->on      ? "spec.replicas is 0"
+                                                   : !a->known ? "no pod has reported its load lately: the number of pods stays"
+                                                               : ""};
     bool stalled = c[PT_COND_STALLED].truth == PT_TRUE, working = !v->complete && !stalled && !paused;
     c[PT_COND_RECONCILING] = (struct condition){working ? PT_TRUE : PT_FALSE,
                                                 working       ? c[PT_COND_READY].reason
@@ -204,7 +212,7 @@ static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct con
 {
     static const char *const truths[] = {"Unknown", "True", "False"};
     const struct pt_md *md = v->s->md;
-    for (int i = 0; i < PT_COND_COUNT; i++) {
+    for (int i = 0; i < PT_COND_COUNT - !md->spec.autoscaling.on; i++) { /* the last one is the autoscaler's */
         char since[24];
         bool same = md->conds[i].since_ms && md->conds[i].truth == c[i].truth;
         pt_format_time(same ? md->conds[i].since_ms : v->s->wall_ms, since);
@@ -272,10 +280,33 @@ static void put_model(struct pt_view *v, struct pt_buf *b, const struct summary 
         pt_buf_printf(b, ",\"state\":%s", v->fresh.count ? state : "null");
 }
 
+/* In a patch what is gone is null. */
+static void put_autoscaling(struct pt_view *v, struct pt_buf *b, bool patch)
+{
+    const struct pt_md *md = v->s->md;
+    const struct pt_scaling *a = &v->s->scaling;
+    char time[24];
+    if (!md->spec.autoscaling.on || md->invalid) {
+        if (patch)
+            pt_buf_puts(b, "\"autoscaling\":null,");
+        return;
+    }
+    pt_format_time(a->scaled_wall_ms, time);
+    const char *last = a->scaled_wall_ms ? time : md->last_scale;
+    pt_buf_printf(b, "\"autoscaling\":{\"desiredReplicas\":%d,", a->on ? a->desired : md->spec.replicas);
+    if (*last) {
+        put_text(b, "lastScaleTime", last);
+        pt_buf_putc(b, ',');
+    }
+    pt_buf_printf(b, "\"mode\":\"%s\"},", a->panic ? "Panic" : "Stable");
+}
+
 static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary *sum, const struct condition c[PT_COND_COUNT], const char *failure, bool patch)
 {
     const struct pt_md *md = v->s->md;
-    pt_buf_printf(b, "{\"availableReplicas\":%d,\"collisionCount\":%d,\"conditions\":[", v->fresh.available + v->old.available, v->collisions);
+    pt_buf_putc(b, '{');
+    put_autoscaling(v, b, patch);
+    pt_buf_printf(b, "\"availableReplicas\":%d,\"collisionCount\":%d,\"conditions\":[", v->fresh.available + v->old.available, v->collisions);
     put_conditions(v, b, c);
     pt_buf_puts(b, "],");
     put_text(b, "currentRevision", v->complete ? v->update : md->current_revision);
@@ -299,7 +330,7 @@ static bool can_wait(struct pt_view *v, const struct condition c[PT_COND_COUNT])
     int64_t age = v->s->now_ms - v->s->status_ms;
     if (v->s->status_ms < 0 || age >= COUNTS_MS || md->observed_generation != md->generation || strcmp(md->update_revision, v->update) != 0)
         return false;
-    for (int i = 0; i < PT_COND_COUNT; i++)
+    for (int i = 0; i < PT_COND_COUNT - !md->spec.autoscaling.on; i++)
         if (md->conds[i].truth != c[i].truth)
             return false;
     pt_view_look_again(v, COUNTS_MS - age);

@@ -61,6 +61,7 @@ void pt_plan_rollout(struct pt_view *v);
 /* owned.c. The first two return true when what they plan must be seen before anything else is decided. */
 bool pt_plan_rollback(struct pt_view *v);
 bool pt_plan_adopt(struct pt_view *v);
+bool pt_plan_scale(struct pt_view *v); /* the same */
 bool pt_plan_revision(struct pt_view *v); /* false: the name is taken by other content; the next plan uses another */
 void pt_plan_named(struct pt_view *v);    /* Service, budget */
 void pt_plan_prune(struct pt_view *v);    /* old revisions */
