@@ -9,6 +9,8 @@
 #include "runtime/ops/conv.h"
 #include "runtime/ops/quant.h"
 
+#define PIECES 16 /* of the work, at most that many threads */
+
 struct params {
     struct pt_conv_params conv;
     int x, w; /* operands */
@@ -33,13 +35,13 @@ static int plan(struct pt_op_ctx *c, int bias, bool channels_last, enum pt_dtype
     struct pt_tensor *y = c->out[0];
     int64_t pixels = 1;
     for (int i = 0; i < win->axes; i++)
-        if (__builtin_mul_overflow(pixels, win->out[i], &pixels) || pixels > (int64_t)(SIZE_MAX / 16))
+        if (__builtin_mul_overflow(pixels, win->out[i], &pixels) || pixels > (int64_t)(SIZE_MAX / 16 / PIECES / sizeof(int32_t)))
             return pt_op_fail(c, PT_ELIMIT, "the result is too large");
     p->x_pixel = channels_last ? x.dims[1] : 1;
     p->x_channel = channels_last ? 1 : pt_dims_product(win->in, win->axes);
     p->y_pixel = channels_last ? y->dims[1] : 1;
     p->y_channel = channels_last ? 1 : pixels;
-    c->scratch_bytes = (size_t)pixels * sizeof(int32_t);
+    c->scratch_bytes = (size_t)pixels * sizeof(int32_t) * PIECES;
     if (channels_last) {
         int64_t channels = y->dims[1];
         memmove(y->dims + 1, y->dims + 2, (size_t)(y->rank - 2) * sizeof *y->dims);
@@ -53,7 +55,9 @@ static int plan(struct pt_op_ctx *c, int bias, bool channels_last, enum pt_dtype
     static void tap_##s(int32_t *acc, const void *x, int64_t step, int64_t n, int32_t zero, int32_t w)                                               \
     {                                                                                                                                                \
         const T *v = x;                                                                                                                              \
-        for (int64_t i = 0; i < n; i++)                                                                                                              \
+        for (int64_t i = 0; step == 1 && i < n; i++) /* apart, for vectors */                                                                        \
+            acc[i] = (int32_t)((uint32_t)acc[i] + (uint32_t)w * (uint32_t)((int32_t)v[i] - zero));                                                   \
+        for (int64_t i = 0; step != 1 && i < n; i++)                                                                                                 \
             acc[i] = (int32_t)((uint32_t)acc[i] + (uint32_t)w * (uint32_t)((int32_t)v[i * step] - zero));                                            \
     }
 TAP(int8_t, i8)
@@ -129,12 +133,19 @@ static int integer_infer(struct pt_op_ctx *c)
     return pt_quant_params(c, -1, 3, c->in[1]->dtype, c->in[1]->dims[0]);
 }
 
+static void integer_channels(void *arg, size_t begin, size_t end)
+{
+    const struct pt_op_ctx *c = arg;
+    const struct params *p = c->params;
+    int64_t m = c->in[1]->dims[0];
+    for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
+        convolve(c, i / m, i % m, (int32_t *)c->out[0]->data + i * p->y_channel);
+}
+
 static int integer_run(struct pt_op_ctx *c)
 {
-    const struct params *p = c->params;
-    int64_t m = c->in[1]->dims[0], n = pt_tensor_count(c->out[0]) ? c->in[0]->dims[0] * m : 0;
-    for (int64_t i = 0; i < n; i++)
-        convolve(c, i / m, i % m, (int32_t *)c->out[0]->data + i * p->y_channel);
+    if (pt_tensor_count(c->out[0]))
+        pt_parallel_for(c->threads, (size_t)(c->in[0]->dims[0] * c->in[1]->dims[0]), 1, integer_channels, c);
     return PT_OK;
 }
 
@@ -179,21 +190,34 @@ static int ms_qlinear_infer(struct pt_op_ctx *c)
     return rc < 0 ? rc : qlinear(c, channels_last != 0);
 }
 
-static int qlinear_run(struct pt_op_ctx *c)
+static void qlinear_channel(const struct pt_op_ctx *c, int64_t i, int32_t *acc)
 {
     const struct params *p = c->params;
     const struct pt_tensor *bias = pt_op_in(c, 8);
-    int32_t *acc = c->scratch, y_zero = pt_quant_zero(c->in[7], 0);
-    int64_t m = c->in[3]->dims[0], pixels = pt_dims_product(p->conv.w.out, p->conv.w.axes),
-            n = pt_tensor_count(c->out[0]) ? c->in[0]->dims[0] * m : 0;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t oc = i % m, at = i / m * m * pixels + oc * p->y_channel;
-        uint32_t b = bias ? (uint32_t)((const int32_t *)bias->data)[oc] : 0;
-        float scale = pt_quant_scale(c->in[1], 0) * pt_quant_scale(c->in[4], oc) / pt_quant_scale(c->in[6], 0);
-        convolve(c, i / m, oc, acc);
-        for (int64_t k = 0; k < pixels; k++)
-            pt_quant_put(c->out[0], at + k * p->y_pixel, (float)(int32_t)((uint32_t)acc[k] + b) * scale, y_zero);
-    }
+    int64_t m = c->in[3]->dims[0], pixels = pt_dims_product(p->conv.w.out, p->conv.w.axes), oc = i % m, at = i / m * m * pixels + oc * p->y_channel;
+    uint32_t b = bias ? (uint32_t)((const int32_t *)bias->data)[oc] : 0;
+    float scale = pt_quant_scale(c->in[1], 0) * pt_quant_scale(c->in[4], oc) / pt_quant_scale(c->in[6], 0);
+    int32_t zero = pt_quant_zero(c->in[7], 0);
+    convolve(c, i / m, oc, acc);
+    for (int64_t k = 0; k < pixels; k++)
+        pt_quant_put(c->out[0], at + k * p->y_pixel, (float)(int32_t)((uint32_t)acc[k] + b) * scale, zero);
+}
+
+/* Piece k does every PIECES-th channel, in its own part of the scratch memory. */
+static void qlinear_pieces(void *arg, size_t begin, size_t end)
+{
+    const struct pt_op_ctx *c = arg;
+    const struct params *p = c->params;
+    int64_t channels = c->in[0]->dims[0] * c->in[3]->dims[0], pixels = pt_dims_product(p->conv.w.out, p->conv.w.axes);
+    for (int64_t k = (int64_t)begin; k < (int64_t)end; k++)
+        for (int64_t i = k; i < channels; i += PIECES)
+            qlinear_channel(c, i, (int32_t *)c->scratch + k * pixels);
+}
+
+static int qlinear_run(struct pt_op_ctx *c)
+{
+    if (pt_tensor_count(c->out[0]))
+        pt_parallel_for(c->threads, PIECES, 1, qlinear_pieces, c);
     return PT_OK;
 }
 
