@@ -223,7 +223,6 @@ DERIVED = {
     "words-thai-deepcut-qoperator": ("words-thai-deepcut", "qoperator", EXACT),
     "seizures-dynamic": ("seizures", "dynamic", FEW_ROUNDINGS),
     "captcha-crnn-dynamic": ("captcha-crnn", "dynamic", INT8),
-    "file-type-dynamic": ("file-type", "dynamic", INT8),
     "minilm-dynamic": ("minilm", "dynamic", FEW_ROUNDINGS),
     "minilm-optimised": ("minilm", "optimised", EXACT),
     "minilm-transformer": ("minilm", "transformer", EXACT),
