@@ -2,9 +2,10 @@
  *
  * probe.c: what can be said of every value before any run: its type, its rank, and those dims that are the same whatever the inputs are.
  *
- * Operators infer shapes from known dims only. So the graph is inferred twice, with two choices for the dims that the model leaves free; a dim that
- * comes out the same both times does not depend on them. Where the second choice fits nowhere (exporters forget relations between
- * dims), what the first gave is kept as not exact, good enough for the type and for conditions that a coincidence cannot break.
+ * Operators infer shapes from known dims only. So the graph is inferred several times, with another choice each time for the dims that the model
+ * leaves free; a dim that comes out the same every time does not depend on them. One choice is 1, which broadcasts and is squeezed away; the others
+ * are primes, which nothing else is likely to be. Where a choice fits nowhere (exporters forget relations between dims), what the first one gave is
+ * kept as not exact, good enough for the type and for conditions that a coincidence cannot break.
  */
 #include "runtime/compile/program.h"
 #include "runtime/compile/rewrite.h"
@@ -12,6 +13,7 @@
 /* Values computed while probing are shapes, axes and sizes. */
 #define SMALL_BYTES 8192
 #define ALL_BYTES (16u << 20)
+#define CHOICES 3
 
 struct probe {
     const struct pt_graph *g;
@@ -24,7 +26,8 @@ struct probe {
 static int64_t free_dim(const struct pt_value_info *vi, int axis, int choice)
 {
     bool pixels = vi->dtype == PT_FLOAT && vi->rank >= 4 && axis >= 2;
-    return pixels ? 224 + 32 * choice : 1 + choice;
+    static const int64_t few[CHOICES] = {1, 7, 13};
+    return pixels ? 224 + 32 * choice : few[choice];
 }
 
 static void set_inputs(struct probe *p, int choice)
@@ -102,38 +105,54 @@ static void finish(struct probe *p)
     pt_free(p->types);
 }
 
-static void merge(struct pt_type *to, const struct pt_tensor *a, const struct pt_tensor *b)
+/* What the choices agree on for a value. */
+static struct pt_type merge(const struct probe p[CHOICES], int value)
 {
-    const struct pt_tensor *t = a->dtype != PT_UNDEFINED ? a : b;
-    if (t->dtype == PT_UNDEFINED) {
-        *to = (struct pt_type){.rank = -1};
-        return;
+    const struct pt_tensor *t = NULL;
+    struct pt_type type = {.rank = -1, .exact = true};
+    for (int k = 0; k < CHOICES; k++) {
+        const struct pt_tensor *o = &p[k].types[value];
+        type.exact = type.exact && o->dtype != PT_UNDEFINED && (!t || o->dtype == t->dtype);
+        if (!t && o->dtype != PT_UNDEFINED) {
+            t = o;
+            type.dtype = t->dtype;
+            type.rank = t->rank;
+            memcpy(type.dims, t->dims, sizeof type.dims);
+        }
     }
-    bool both = a->dtype != PT_UNDEFINED && b->dtype == a->dtype;
-    *to = (struct pt_type){.dtype = t->dtype, .exact = both, .rank = both && a->rank != b->rank ? -1 : t->rank};
-    for (int i = 0; i < to->rank; i++)
-        to->dims[i] = (both ? a->dims[i] == b->dims[i] : t->dims[i] > 1) ? t->dims[i] : -1;
+    for (int k = 0; t && k < CHOICES; k++) {
+        const struct pt_tensor *o = &p[k].types[value];
+        if (o->dtype == PT_UNDEFINED)
+            continue;
+        type.rank = o->rank == type.rank ? type.rank : -1;
+        for (int i = 0; i < type.rank; i++)
+            type.dims[i] = o->dims[i] == type.dims[i] ? type.dims[i] : -1;
+    }
+    for (int i = 0; i < type.rank; i++)
+        if (!type.exact && type.dims[i] <= 1)
+            type.dims[i] = -1;
+    return type;
 }
 
 int pt_rewriter_probe(struct pt_rewriter *r)
 {
-    struct probe p[2] = {{.g = r->g}, {.g = r->g}};
+    struct probe p[CHOICES] = {{.g = r->g}, {.g = r->g}, {.g = r->g}};
     const struct pt_graph *g = r->g;
     int widest = 1, rc = PT_OK;
     for (int i = 0; i < g->node_count; i++) {
         widest = g->nodes[i].input_count > widest ? g->nodes[i].input_count : widest;
         widest = g->nodes[i].output_count > widest ? g->nodes[i].output_count : widest;
     }
-    for (int k = 0; k < 2 && rc == PT_OK; k++)
+    for (int k = 0; k < CHOICES && rc == PT_OK; k++)
         rc = probe(&p[k], k, widest, r->err);
     if (rc == PT_OK && !(r->types = pt_calloc((size_t)g->value_count + 1, sizeof *r->types)))
         rc = pt_fail(r->err, PT_ENOMEM, "out of memory for the types of %d values", g->value_count);
     if (rc == PT_OK)
         r->type_count = g->value_count;
     for (int i = 0; i < r->type_count; i++)
-        merge(&r->types[i], &p[0].types[i], &p[1].types[i]);
-    finish(&p[0]);
-    finish(&p[1]);
+        r->types[i] = merge(p, i);
+    for (int k = 0; k < CHOICES; k++)
+        finish(&p[k]);
     return rc;
 }
 
