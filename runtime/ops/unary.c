@@ -247,8 +247,17 @@ static int gelu_infer(struct pt_op_ctx *c)
 const struct pt_op pt_op_gelu = {.type = "Gelu", .since = {20}, .min_in = 1, .max_in = 1, .max_out = 1, .types = {PT_TS_REAL}, .flags = PT_OP_INPLACE | PT_OP_WIDEN,
                                  .params_size = sizeof(struct pt_unary_params), .infer = gelu_infer, .run = unary_run};
 
+/* To an integer of 64 bits, whose low ones are then taken: what is outside wraps, as x86 converts, instead of being undefined. */
+static int64_t wrapped(double v)
+{
+    if (v >= 9223372036854775808.0 && v < 18446744073709551616.0)
+        return (int64_t)(uint64_t)v;
+    return v >= -9223372036854775808.0 && v < 9223372036854775808.0 ? (int64_t)v : INT64_MIN;
+}
+
 /* Shrink: y = x + bias below -lambd, x - bias above lambd, else 0 */
-#define SHRINK(id, T, U, s) LOOP(shrink_##s, T, T, (double)x < -(double)p[1] ? (double)x + (double)p[0] : (double)x > (double)p[1] ? (double)x - (double)p[0] : 0)
+#define SHRINK(id, T, U, s) \
+    LOOP(shrink_##s, T, T, wrapped((double)x < -(double)p[1] ? (double)x + (double)p[0] : (double)x > (double)p[1] ? (double)x - (double)p[0] : 0))
 PT_INT_ROWS(SHRINK)
 LOOP(shrink_f32, float, float, x < -p[1] ? x + p[0] : x > p[1] ? x - p[0] : 0)
 LOOP(shrink_f64, double, double, x < -p[1] ? x + p[0] : x > p[1] ? x - p[0] : 0)
