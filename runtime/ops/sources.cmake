@@ -53,8 +53,10 @@ set(PT_OPS_SOURCES
   ops/ms_fused.c
   ops/ms_gelu.c
   ops/ms_gqa.c
+  ops/ms_linear.c
   ops/ms_matmul_nbits.c
   ops/ms_multi_head.c
+  ops/ms_nhwc_conv.c
   ops/ms_norm.c
   ops/ms_packed_attention.c
   ops/ms_qlinear.c

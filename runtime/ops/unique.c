@@ -132,17 +132,15 @@ static int unique_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-static int unique_run(struct pt_op_ctx *c)
+/* out: distinct items, where each first is, which one each item equals, how many equal each; NULL: not wanted. */
+static int fill(struct pt_op_ctx *c, struct pt_tensor *const out[4])
 {
-    struct pt_tensor *out[4] = {0};
     struct items s = items_of(c->params, c->in[0]);
     size_t bytes = (size_t)s.inner * pt_dtype_size(s.x->dtype);
     struct found f;
     int rc = find(c, &f);
     if (rc < 0)
         return rc;
-    for (int i = 0; i < c->out_count; i++)
-        out[i] = c->out[i];
     for (int64_t o = 0; out[0] && bytes && o < s.outer; o++)
         for (int64_t i = 0; i < f.count; i++)
             memcpy((char *)out[0]->data + (size_t)(o * f.count + i) * bytes, (const char *)s.x->data + (size_t)(o * s.count + f.first[i]) * bytes,
@@ -160,6 +158,52 @@ static int unique_run(struct pt_op_ctx *c)
     pt_free(f.memory);
     return PT_OK;
 }
+
+static int unique_run(struct pt_op_ctx *c)
+{
+    struct pt_tensor *out[4] = {0};
+    for (int i = 0; i < c->out_count; i++)
+        out[i] = c->out[i];
+    return fill(c, out);
+}
+
+/* com.microsoft's older one: a flat tensor, in order of appearance, without the places. */
+static int ms_unique_infer(struct pt_op_ctx *c)
+{
+    struct unique *p = c->params;
+    const struct pt_tensor *x = c->in[0];
+    *p = (struct unique){.flat = true};
+    if (x->rank != 1)
+        return pt_op_fail(c, PT_EINVAL, "input %s must have one axis", PT_SHAPE(x));
+    if (!x->data && pt_tensor_count(x))
+        return pt_op_needs_data(c, 0, "x");
+    struct found f;
+    int rc = find(c, &f);
+    if (rc < 0)
+        return rc;
+    pt_free(f.memory);
+    pt_op_set_out(c, 0, x->dtype, 1, &f.count);
+    pt_op_set_out(c, 1, PT_INT64, 1, x->dims);
+    pt_op_set_out(c, 2, PT_INT64, 1, &f.count);
+    return PT_OK;
+}
+
+static int ms_unique_run(struct pt_op_ctx *c)
+{
+    struct pt_tensor *const out[4] = {c->out[0], NULL, c->out_count > 1 ? c->out[1] : NULL, c->out_count > 2 ? c->out[2] : NULL};
+    return fill(c, out);
+}
+
+const struct pt_op pt_op_ms_unique = {.domain = "com.microsoft",
+                                      .type = "Unique",
+                                      .since = {1},
+                                      .min_in = 1,
+                                      .max_in = 1,
+                                      .max_out = 3,
+                                      .types = {PT_TS_BYTES},
+                                      .params_size = sizeof(struct unique),
+                                      .infer = ms_unique_infer,
+                                      .run = ms_unique_run};
 
 const struct pt_op pt_op_unique = {.type = "Unique",
                                    .since = {11},

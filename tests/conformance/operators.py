@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 MS = "com.microsoft"
 CASES = {}
@@ -312,6 +312,25 @@ def qlinear_concat(rng, i):
 @op("Gelu", 2)
 def gelu(rng, i):
     return Case([floats(rng, dims(rng, 3), 2)])
+
+
+@op("Unique", 4)
+def unique(rng, i):
+    x = np.floor(floats(rng, int(rng.integers(1, 40)), 4)).astype(np.float32)
+    return Case([x], outputs=3, const=(0,) if i == 3 else (), out_types=[TensorProto.FLOAT, TensorProto.INT64, TensorProto.INT64])
+
+
+@op("CDist", 6)
+def cdist(rng, i):
+    m, n, k = (int(v) for v in rng.integers(1, 9, 3))
+    dtype = np.float64 if i % 3 == 2 else np.float32
+    return Case([floats(rng, (m, k), 3).astype(dtype), floats(rng, (n, k), 3).astype(dtype)], {} if i == 0 else {"metric": ["sqeuclidean", "euclidean"][i % 2]})
+
+
+@op("Inverse", 6)
+def inverse(rng, i):
+    n, lead = int(rng.integers(1, 7)), dims(rng, i % 3)
+    return Case([(floats(rng, (*lead, n, n)) + 4 * np.eye(n)).astype(np.float64 if i % 2 else np.float32)])
 
 
 @op("QuickGelu", 3)

@@ -16,6 +16,24 @@ static void activations(void **state)
     test_op_fails(1, "com.microsoft::BiasGelu", "", "f32[1,2]:-1,0 | f32[1]:1", "input 1 (bias) is float32[1], which does not fit the last axis");
 }
 
+static void linear(void **state)
+{
+    (void)state;
+    test_op(1, "com.microsoft::Unique", "", "f32[6]:2,1,1,3,4,3", "f32[4]:2,1,3,4 | i64[6]:0,1,1,2,3,2 | i64[4]:1,2,2,1");
+    test_op_fails(1, "com.microsoft::Unique", "", "f32[1,2]:1,2", "input float32[1,2] must have one axis");
+    test_op(1, "com.microsoft::CDist", "metric='euclidean'", "f32[1,2]:0,0 | f32[2,2]:3,4,0,1", "f32[1,2]:5,1");
+    test_op(1, "com.microsoft::CDist", "", "f64[2,1]:1,2 | f64[1,1]:4", "f64[2,1]:9,4");
+    test_op_fails(1, "com.microsoft::CDist", "", "f32[1,2]:0,0 | f32[1,3]:1,2,3", "must be matrices with rows of one length");
+    test_op(1, "com.microsoft::Inverse", "", "f32[2,2]:0,2,4,0", "f32[2,2]:0,0.25,0.5,0");
+    test_op(1, "com.microsoft::Inverse", "", "f32[2,1,1]:2,-4", "f32[2,1,1]:0.5,-0.25");
+    test_op_fails(1, "com.microsoft::Inverse", "", "f32[2,3]:1,2,3,4,5,6", "holds no square matrices");
+    /* two channels of 2 x 2, the channels innermost; one filter takes the difference of the channels, one their first */
+    test_op(1, "com.microsoft::NhwcConv", "", "f32[1,2,2,2]:1,10,2,20,3,30,4,40 | f32[2,2,1,1]:-1,1,1,0 | f32[2]:0,100",
+            "f32[1,2,2,2]:9,101,18,102,27,103,36,104");
+    test_op(1, "com.microsoft::NhwcConv", "group=2 pads=[0,1,0,0]", "f32[1,1,2,2]:1,10,2,20 | f32[2,1,1,2]:1,1,2,0", "f32[1,1,2,2]:1,0,3,20");
+    test_op_fails(1, "com.microsoft::NhwcConv", "", "f32[1,2,2,3]:1,2,3,4,5,6,7,8,9,10,11,12 | f32[1,2,1,1]:1,1", "do not fit input");
+}
+
 static void normalisations(void **state)
 {
     (void)state;
@@ -133,8 +151,8 @@ static void standard_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(activations), cmocka_unit_test(normalisations), cmocka_unit_test(fused),          cmocka_unit_test(attention),
-        cmocka_unit_test(rotation),    cmocka_unit_test(few_bits),       cmocka_unit_test(standard_names),
+        cmocka_unit_test(activations), cmocka_unit_test(linear),   cmocka_unit_test(normalisations), cmocka_unit_test(fused),
+        cmocka_unit_test(attention),   cmocka_unit_test(rotation), cmocka_unit_test(few_bits),       cmocka_unit_test(standard_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
