@@ -43,6 +43,7 @@ static const char help[] =
     "      --poll-ms MS           with poll: how often the folder is looked at (default 2000)\n"
     "      --memory-budget BYTES  of a folder: models used longest ago are unloaded, and come back on demand (default 0: no limit)\n"
     "      --timeout-ms MS        longest time of a request, waiting included (default 60000)\n"
+    "      --max-connection-age-ms MS  connections end politely at this age, so that new servers get their share (default 300000; 0: never)\n"
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n";
 
@@ -71,6 +72,7 @@ static const struct {
     {"poll-ms", PT_CONFIG_REPOSITORY, "pollMs"},
     {"memory-budget", PT_CONFIG_REPOSITORY, "memoryBytes"},
     {"timeout-ms", PT_CONFIG_SERVING, "timeoutMs"},
+    {"max-connection-age-ms", PT_CONFIG_SERVING, "maxConnectionAgeMs"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
 enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS };

@@ -23,6 +23,7 @@ struct pt_config {
         int64_t port, metrics_port; /* 0: any free one */
         int64_t grpc_port;          /* besides port, which takes gRPC too; -1: none, 0: any free one */
         int64_t timeout_ms;         /* of one request, waiting included */
+        int64_t max_age_ms;         /* of a connection; 0: any */
     } serving;
     struct {
         int64_t threads;     /* 0: from the CPU limit */

@@ -212,7 +212,8 @@ static void make_front_ends(struct sidecar *s)
 static int start_servers(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
-    struct pt_http_server_options serving = {.http2 = true, .handler = handle_rest, .on_head = handle_head, .arg = s};
+    struct pt_http_server_options serving = {
+        .http2 = true, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .arg = s};
     struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
     int rc = listen_on(s, c->serving.port, &serving, &s->http, err);
     if (rc == PT_OK && c->serving.grpc_port >= 0)

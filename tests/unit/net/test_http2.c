@@ -508,14 +508,17 @@ static void old_connections_are_sent_away(void **state)
     rig.options.max_age_ms = 300;
     rig_start(&rig);
     connect_client();
-    struct answer *a = ask("GET", "/hello", none);
+    struct answer *a = ask("GET", "/hello", none), *long_one = ask("GET", "/later?ms=1700", none);
     finish(a);
     while (!client.goaway)
         assert_true(turn());
+    assert_false(long_one->closed);
     struct answer *b = ask("GET", "/later?ms=10", none); /* it was on its way */
     if (b->id > 0)
         while (!b->closed && turn())
             ;
+    finish(long_one); /* though it takes longer than anything new is taken */
+    assert_body(long_one, "late");
     while (turn())
         ;
     disconnect();

@@ -27,6 +27,7 @@ static void defaults(void **state)
     assert_int_equal(c.serving.port, 8080);
     assert_int_equal(c.serving.metrics_port, 8082);
     assert_int_equal(c.serving.timeout_ms, 60000);
+    assert_int_equal(c.serving.max_age_ms, 300000);
     assert_int_equal(c.runtime.threads, 0);
     assert_int_equal(c.runtime.concurrency, 8);
     assert_int_equal(c.drain.timeout_ms, 30000);

@@ -414,6 +414,21 @@ def case_sigterm_under_load_loses_nothing():
         assert 1.5 < seconds < 5, f"it took {seconds} s to end"
 
 
+def case_old_connections_end():
+    with serve("--max-connection-age-ms", 200) as s:
+        s.ready()
+        c = http.client.HTTPConnection("127.0.0.1", s.port, timeout=30)
+        told = []
+        for pause in (0, 0.4):
+            time.sleep(pause)
+            c.request("GET", "/v2/health/live")
+            r = c.getresponse()
+            assert_equal(r.status, 200)
+            r.read()
+            told.append(r.getheader("Connection"))
+        assert_equal(told, [None, "close"])
+
+
 def case_idle_connections_and_second_signal():
     with serve() as s:
         s.ready()
