@@ -6,6 +6,7 @@ Each case has a folder and a server of its own. Requests are sent all the while 
 import contextlib
 import json
 import http.client
+import os
 import pathlib
 import shutil
 import socket
@@ -38,7 +39,10 @@ def put(root, *versions):
 class Server:
     def __init__(self, root, *options):
         self.port, self.log = free_port(), tempfile.TemporaryFile("w+")
-        self.process = subprocess.Popen([PINTLE, "serve", root, "--port", str(self.port), "--metrics-port", "0", "--poll-ms", "50", *options], stdout=self.log, stderr=self.log)
+        # AddressSanitizer would keep freed memory aside, and the process would seem to grow
+        env = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0"}
+        self.process = subprocess.Popen([PINTLE, "serve", root, "--port", str(self.port), "--metrics-port", "0", "--poll-ms", "50", *options], stdout=self.log, stderr=self.log,
+                                        env=env)
         self.until(lambda: self.get("/v2/health/live")[0] == 200)
 
     def call(self, method, path, body=None):
