@@ -156,6 +156,8 @@ static void finish(struct pt_grpc_call *c, int status, struct pt_str message, in
     if (retry_after_s > 0)
         t[n++] = (struct pt_http_header){PT_STR("grpc-retry-pushback-ms"), pt_str(pushback)};
     pt_http_on_close(c->req, NULL, NULL);
+    if (retry_after_s > 0)
+        pt_http_discourage(c->req, retry_after_s);
     if (c->begun)
         pt_http_end_trailers(c->req, t, n);
     else

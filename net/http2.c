@@ -72,6 +72,7 @@ struct pt_h2 {
     unsigned count;
     bool busy; /* inside nghttp2 or flush(): no flush now */
     bool retired, shut;
+    int32_t refused_id; /* the newest stream when one was discouraged last: later ones came after it */
     bool any_drained, any_closed;
     size_t buffered, window_held; /* bytes of bodies being collected; of the connection's window not given back */
     struct pt_buf out;            /* frames of one flush */
@@ -729,6 +730,13 @@ static void pause_body(struct pt_http_request *r, bool pause)
     flush(s->h2);
 }
 
+static void discourage(struct pt_http_request *r, int retry_after_s)
+{
+    struct stream *s = stream_of(r);
+    pt_conn_discourage(s->h2->conn, s->id > s->h2->refused_id, retry_after_s);
+    s->h2->refused_id = nghttp2_session_get_last_proc_stream_id(s->h2->session);
+}
+
 static const struct pt_http_request_ops http2_ops = {.method = method,
                                                      .target = target,
                                                      .headers = headers_of,
@@ -740,7 +748,8 @@ static const struct pt_http_request_ops http2_ops = {.method = method,
                                                      .chunk = chunk,
                                                      .end = end,
                                                      .read_body = read_body,
-                                                     .pause_body = pause_body};
+                                                     .pause_body = pause_body,
+                                                     .discourage = discourage};
 
 /* --- the connection ---------------------------------------------------------------------------------------------------------------------- */
 

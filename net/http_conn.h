@@ -34,6 +34,7 @@ struct pt_http_request_ops {
     void (*end)(struct pt_http_request *r, const struct pt_http_header *trailers, size_t count);
     void (*read_body)(struct pt_http_request *r, const struct pt_http_body_ops *ops, void *arg); /* NULL: bodies are always collected */
     void (*pause_body)(struct pt_http_request *r, bool pause);
+    void (*discourage)(struct pt_http_request *r, int retry_after_s);
 };
 extern const struct pt_http_request_ops pt_http1_ops;
 
@@ -66,11 +67,14 @@ struct pt_http_conn {
     struct pt_buf stash; /* came while a request was being answered */
     size_t stash_off;
     struct pt_http_request req;
-    size_t preface;      /* bytes of HTTP/2's preface seen at the start of the connection */
-    bool asked;          /* it has had a request: what looks like a preface is none */
-    struct pt_h2 *h2;    /* with PT_CONN_HTTP2 */
-    struct pt_timer age; /* when it is old enough to end, */
-    bool old;            /* and whether it is */
+    size_t preface;       /* bytes of HTTP/2's preface seen at the start of the connection */
+    bool asked;           /* it has had a request: what looks like a preface is none */
+    struct pt_h2 *h2;     /* with PT_CONN_HTTP2 */
+    struct pt_timer age;  /* when it is old enough to end, */
+    bool old;             /* and whether it is */
+    int64_t patience_ms;  /* before this the client should not ask again */
+    int64_t hold_ms;      /* how long it was last not read from for asking nevertheless; 0: it was not */
+    struct pt_timer hold; /* runs meanwhile */
 };
 
 struct pt_http_server {
@@ -115,6 +119,8 @@ struct pt_str pt_server_date(struct pt_http_server *s);
 void pt_conn_close(struct pt_http_conn *c);
 /* Sends what is pending and then closes. */
 void pt_conn_linger(struct pt_http_conn *c);
+/* A request was refused. early: it came before the patience asked for by the last refusal was over. */
+void pt_conn_discourage(struct pt_http_conn *c, bool early, int retry_after_s);
 void pt_conn_set_deadline(struct pt_http_conn *c, int64_t delay_ms);
 /* {"error": reason} as a whole reply. */
 void pt_request_refuse(struct pt_http_request *r, int status, const char *reason);

@@ -197,6 +197,11 @@ void pt_http_read_body(struct pt_http_request *r, const struct pt_http_body_ops 
     r->ops->read_body(r, ops, arg);
 }
 
+void pt_http_discourage(struct pt_http_request *r, int retry_after_s)
+{
+    r->ops->discourage(r, retry_after_s);
+}
+
 void pt_http_pause_body(struct pt_http_request *r, bool pause)
 {
     r->ops->pause_body(r, pause);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * http_server.c: the HTTP server: connections, drain, and reading HTTP/1.1 with its time limits. Replies are in http_reply.c; a connection that begins
- * with HTTP/2's preface is handed to http2.c.
+ * http_server.c: the HTTP server: connections, drain, and reading HTTP/1.1 with its time limits. Replies are in http_reply.c; a connection that
+ * begins with HTTP/2's preface is handed to http2.c.
  *
  * A connection has room for one request, which is embedded in it together with its parser and buffers, so that a request on a kept-alive
  * connection allocates nothing. While a request is being answered reading goes on, to notice a client that leaves; pipelined bytes wait in
@@ -26,6 +26,8 @@
 #define RESERVE_BYTES ((uint64_t)1 << 20) /* of a body's announced length taken at once; a mere announcement costs no more */
 #define LINGER_STEP_MS 2000               /* without a byte */
 #define LINGER_MS 10000
+#define HOLD_MIN_MS 50
+#define HOLD_MAX_MS 1000
 
 static void resume_soon(struct pt_http_conn *c);
 
@@ -83,6 +85,37 @@ void pt_conn_watch_output(struct pt_http_conn *c)
     }
 }
 
+/* --- who asks again too early ------------------------------------------------------------------------------------------------------ */
+static bool is_held(const struct pt_http_conn *c)
+{
+    return pt_timer_running(&c->hold);
+}
+
+static void on_held(struct pt_timer *t)
+{
+    struct pt_http_conn *c = (struct pt_http_conn *)((char *)t - offsetof(struct pt_http_conn, hold));
+    if (c->state == PT_CONN_HTTP2)
+        pt_stream_pause(&c->stream, false);
+    else
+        resume_soon(c);
+}
+
+void pt_conn_discourage(struct pt_http_conn *c, bool early, int retry_after_s)
+{
+    int64_t now = pt_now_ms(sched(c->server));
+    bool again = early && now < c->patience_ms;
+    if (is_held(c)) /* it was on its way already */
+        return;
+    if (now >= c->patience_ms)
+        c->hold_ms = 0;
+    c->patience_ms = now + 1000 * (int64_t)retry_after_s;
+    if (!again)
+        return;
+    c->hold_ms = c->hold_ms == 0 ? HOLD_MIN_MS : c->hold_ms < HOLD_MAX_MS / 2 ? 2 * c->hold_ms : HOLD_MAX_MS;
+    pt_stream_pause(&c->stream, true);
+    pt_timer_start(sched(c->server), &c->hold, c->hold_ms, on_held);
+}
+
 /* --- from one request to the next ------------------------------------------------------------------------------------------ */
 static void forget_request(struct pt_http_conn *c)
 {
@@ -119,7 +152,7 @@ static void next_request(struct pt_http_conn *c)
     c->state = PT_CONN_READING;
     c->wait = PT_WAIT_IDLE;
     pt_conn_set_deadline(c, c->server->idle_timeout_ms);
-    if (!c->parsing && c->stash.len > c->stash_off)
+    if (!c->parsing && !is_held(c) && (c->stash.len > c->stash_off || c->stream.paused))
         resume_soon(c);
 }
 
@@ -187,7 +220,7 @@ static size_t parse(struct pt_http_conn *c, const char *p, size_t len)
 {
     size_t at = 0;
     c->parsing = true;
-    while (at < len && c->state == PT_CONN_READING) {
+    while (at < len && c->state == PT_CONN_READING && !is_held(c)) {
         size_t used;
         int rc = pt_http_msg_feed(&c->msg, p + at, len - at, &used);
         at += used;
@@ -272,10 +305,10 @@ static void on_data(struct pt_stream *st, const char *p, size_t len)
 static void on_resume(struct pt_timer *t)
 {
     struct pt_http_conn *c = (struct pt_http_conn *)((char *)t - offsetof(struct pt_http_conn, resume));
-    if (c->state != PT_CONN_READING)
+    if (c->state != PT_CONN_READING || is_held(c))
         return;
     c->stash_off += parse(c, c->stash.data + c->stash_off, c->stash.len - c->stash_off);
-    if (c->state == PT_CONN_CLOSED || c->state == PT_CONN_LINGERING || c->stash_off < c->stash.len)
+    if (c->state == PT_CONN_CLOSED || c->state == PT_CONN_LINGERING || c->stash_off < c->stash.len || is_held(c))
         return;
     pt_buf_finish(&c->stash);
     c->stash_off = 0;
@@ -361,8 +394,8 @@ static void start_aging(struct pt_http_conn *c)
 {
     int64_t age = c->server->max_age_ms;
     if (age)
-        pt_timer_start(sched(c->server), &c->age, age * 9 / 10 + (int64_t)(pt_hash64(&c, sizeof c, (uint64_t)pt_now_ms(sched(c->server))) % (uint64_t)(age / 5 + 1)),
-                       on_age);
+        pt_timer_start(sched(c->server), &c->age,
+                       age * 9 / 10 + (int64_t)(pt_hash64(&c, sizeof c, (uint64_t)pt_now_ms(sched(c->server))) % (uint64_t)(age / 5 + 1)), on_age);
 }
 
 /* --- life of a connection ---------------------------------------------------------------------------------------------------------------- */
@@ -405,6 +438,7 @@ void pt_conn_close(struct pt_http_conn *c)
         c->req.on_close(c->req.close_arg);
     pt_h2_destroy(c);
     pt_timer_stop(sched(s), &c->age);
+    pt_timer_stop(sched(s), &c->hold);
     pt_timer_stop(sched(s), &c->timer);
     pt_timer_stop(sched(s), &c->resume);
     pt_stream_close(&c->stream);
@@ -420,8 +454,8 @@ static void on_accept(struct pt_listener *li, int fd)
     struct pt_http_server *s = (struct pt_http_server *)((char *)li - offsetof(struct pt_http_server, listener));
     struct pt_err e;
     struct pt_http_conn *c = pt_calloc(1, sizeof *c);
-    /* starting a timer must not be what runs out of memory later: four per connection, and some for the rest of the process */
-    if (!c || pt_sched_reserve(sched(s), 64 + 4 * (size_t)(s->conn_count + 1), &e) < 0) {
+    /* starting a timer must not be what runs out of memory later: five per connection, and some for the rest of the process */
+    if (!c || pt_sched_reserve(sched(s), 64 + 5 * (size_t)(s->conn_count + 1), &e) < 0) {
         pt_free(c);
         close(fd);
         return;
@@ -527,7 +561,8 @@ static void on_drained(struct pt_timer *t)
 /* Waits for its first or next request, and none is on its way into our socket. */
 static bool is_idle(const struct pt_http_conn *c)
 {
-    return c->state == PT_CONN_READING && !c->msg.begun && (c->asked || c->preface == 0) && c->stash.len == c->stash_off && !pt_stream_readable(&c->stream);
+    return c->state == PT_CONN_READING && !c->msg.begun && (c->asked || c->preface == 0) && c->stash.len == c->stash_off &&
+           !pt_stream_readable(&c->stream);
 }
 
 void pt_http_server_drain(struct pt_http_server *s, int64_t timeout_ms, void (*done)(void *arg), void *arg)

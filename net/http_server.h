@@ -68,6 +68,9 @@ void pt_http_on_close(struct pt_http_request *r, void (*fn)(void *arg), void *ar
 struct pt_http_server *pt_http_request_server(const struct pt_http_request *r);
 
 /* --- the reply, exactly once per request ------------------------------------------------------------------------------------ */
+/* Before the reply that refuses it because the server is busy: the client is told to come back after so long. If the connection asks again before
+ * that and is refused again, it is not read from for 50 ms, then 100, up to 1 s, so that who is refused costs those who are served little. */
+void pt_http_discourage(struct pt_http_request *r, int retry_after_s);
 /* Headers may be NULL; Content-Length, Date, Connection are added. Body is copied unless empty. */
 void pt_http_reply(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count, struct pt_str body);
 /* The same, taking the buffer's memory (body is empty afterwards): no copy for large tensors. */

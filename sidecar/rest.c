@@ -30,6 +30,7 @@ static void reply_busy(struct pt_http_request *req, const struct pt_err *err, in
     snprintf(seconds, sizeof seconds, "%d", retry_after_s);
     snprintf(body, sizeof body, "{\"error\":\"%s\"}", err->msg); /* our own words: nothing to escape */
     struct pt_http_header h = {PT_STR("Retry-After"), pt_str(seconds)};
+    pt_http_discourage(req, retry_after_s);
     pt_http_reply(req, 429, PT_JSON, &h, 1, pt_str(body));
 }
 

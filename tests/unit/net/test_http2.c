@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -502,6 +503,29 @@ static void a_drain_answers_what_is_under_way(void **state)
     disconnect();
 }
 
+static void who_asks_again_too_early_waits(void **state)
+{
+    (void)state;
+    struct timespec begin, end;
+    rig_start(&rig);
+    connect_client();
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    struct answer *together[20];
+    for (int i = 0; i < 20; i++) /* sent before any was refused: none is early */
+        together[i] = ask("GET", "/busy?s=5", none);
+    for (int i = 0; i < 20; i++)
+        finish(together[i]);
+    for (int i = 0; i < 4; i++) { /* these are: 50 + 100 + 200 ms before the last can be read, and 400 after it */
+        struct answer *a = ask("GET", "/busy?s=5", none);
+        finish(a);
+        assert_int_equal(a->status, 429);
+    }
+    finish(ask("GET", "/hello", none));
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_in_range((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000, 740, 5000);
+    disconnect();
+}
+
 static void old_connections_are_sent_away(void **state)
 {
     (void)state;
@@ -788,6 +812,7 @@ int main(void)
                                        CASE(handlers_hear_of_clients_that_leave),
                                        CASE(slow_bodies_and_idle_connections_end),
                                        CASE(a_drain_answers_what_is_under_way),
+                                       CASE(who_asks_again_too_early_waits),
                                        CASE(old_connections_are_sent_away),
                                        CASE(broken_frames_end_the_connection),
                                        CASE(unary_calls),

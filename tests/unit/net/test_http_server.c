@@ -623,6 +623,109 @@ static void replies_say_close_while_accepting_goes_on(void **state)
 /* --- unix sockets and addresses ------------------------------------------------------------------------------------------------------------- */
 static char socket_path[100], socket_address[110];
 
+static double seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* A connection's requests until the end; how many were answered with `status`. */
+static int ask_until(int fd, const char *request, int status, double end)
+{
+    int count = 0;
+    while (seconds() < end) {
+        send_all(fd, request);
+        assert_int_equal(read_response(fd, NULL, NULL), status);
+        count++;
+    }
+    return count;
+}
+
+struct flood {
+    pthread_t thread;
+    int fd;
+    double end;
+    bool patient;
+    int answers;
+};
+
+/* Raw bytes: read_response() keeps what is left over for one descriptor at a time. */
+static void *flood(void *arg)
+{
+    struct flood *f = arg;
+    char got[4096];
+    const char *request = f->patient ? "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n" : "GET /busy?s=5 HTTP/1.1\r\nHost: a\r\n\r\n";
+    while (seconds() < f->end) {
+        send_all(f->fd, request);
+        if (recv(f->fd, got, sizeof got, 0) <= 0)
+            break;
+        f->answers++;
+    }
+    return NULL;
+}
+
+static int run_flood(bool patient)
+{
+    struct flood f[8];
+    double end = seconds() + 0.8;
+    for (size_t i = 0; i < 8; i++) {
+        f[i] = (struct flood){.fd = dial(&rig), .end = end, .patient = patient};
+        pthread_create(&f[i].thread, NULL, flood, &f[i]);
+    }
+    int fd = dial(&rig), answers = ask_until(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n", 200, end), others = 0;
+    for (size_t i = 0; i < 8; i++) {
+        pthread_join(f[i].thread, NULL);
+        close(f[i].fd);
+        others += f[i].answers;
+    }
+    close(fd);
+    print_message("%d answers of the one beside %d of eight %s clients\n", answers, others, patient ? "accepted" : "refused");
+    if (!patient)
+        assert_in_range(others, 8 * 2, 8 * 8); /* 2 at once, then after 50, 150, 350 and 750 ms; not thousands */
+    return answers;
+}
+
+static void who_asks_again_too_early_waits(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    int beside_refused = run_flood(false), beside_accepted = run_flood(true);
+    assert_true(beside_refused > beside_accepted); /* refused ones cost less than any that is served */
+}
+
+static void pipelined_requests_wait_and_are_all_answered(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    double begin = seconds();
+    int fd = dial(&rig);
+    for (int i = 0; i < 4; i++)
+        send_all(fd, "GET /busy?s=5 HTTP/1.1\r\nHost: a\r\n\r\n");
+    send_all(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(read_response(fd, NULL, NULL), 429);
+    assert_int_equal(read_response(fd, NULL, NULL), 200);
+    assert_true(seconds() - begin > 0.3);                   /* 50 + 100 + 200 ms */
+    send_all(fd, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"); /* and reading has gone on */
+    assert_int_equal(read_response(fd, NULL, NULL), 200);
+    close(fd);
+}
+
+static void who_comes_back_in_time_does_not_wait(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    double begin = seconds();
+    int fd = dial(&rig);
+    for (int i = 0; i < 200; i++) { /* told to come back at once */
+        send_all(fd, "GET /busy?s=0 HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_int_equal(read_response(fd, NULL, NULL), 429);
+    }
+    assert_true(seconds() - begin < 4); /* held, they would take more than three minutes */
+    close(fd);
+}
+
 static void a_unix_socket_is_private_and_replaced_when_stale(void **state)
 {
     (void)state;
@@ -791,6 +894,9 @@ int main(void)
         CASE(a_drain_ends_at_its_limit),
         CASE(a_drain_without_connections_is_done_at_once),
         CASE(replies_say_close_while_accepting_goes_on),
+        CASE(who_asks_again_too_early_waits),
+        CASE(pipelined_requests_wait_and_are_all_answered),
+        CASE(who_comes_back_in_time_does_not_wait),
         CASE(a_unix_socket_is_private_and_replaced_when_stale),
         CASE(an_empty_host_listens_everywhere),
         CASE(addresses_are_checked),
