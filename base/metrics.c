@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * metrics.c: series live as long as their registry, so updates are plain atomics; the mutex guards only the lists. A series keeps its
+ * metrics.c: a series lives as long as who made it says, so updates are plain atomics; the mutex guards the lists and the uses. A series keeps its
  * labels as the text that is written (`model="digits",code="200"`), which is also the key it is found by.
+ *
+ * Uses are counted because two owners may have the same labels: a version of a model and the one that replaces it under the same name.
  */
 #include "base/metrics.h"
 
@@ -28,6 +30,7 @@
 struct pt_metric {
     const struct pt_metric_family *family;
     struct pt_metric *next; /* in order of creation */
+    uint64_t uses;
     char *labels;
     _Atomic double value;   /* histogram: the sum */
     _Atomic uint64_t counts[]; /* histogram: per bucket, +Inf last */
@@ -65,6 +68,12 @@ struct pt_metrics *pt_metrics_create(void)
     return m;
 }
 
+static void free_series(struct pt_metric *s)
+{
+    pt_free(s->labels);
+    pt_free(s);
+}
+
 void pt_metrics_destroy(struct pt_metrics *m)
 {
     if (!m)
@@ -73,8 +82,7 @@ void pt_metrics_destroy(struct pt_metrics *m)
         next_family = f->next;
         for (struct pt_metric *s = f->first, *next; s; s = next) {
             next = s->next;
-            pt_free(s->labels);
-            pt_free(s);
+            free_series(s);
         }
         pt_map_finish(&f->by_labels);
         pt_free(f);
@@ -155,8 +163,32 @@ struct pt_metric *pt_metrics_series(struct pt_metrics *m, const struct pt_metric
     struct family *f = family_of(m, row);
     if (f && !(s = pt_map_get(&f->by_labels, (struct pt_str){labels.data, labels.len})))
         s = add_series(f, &labels);
+    if (s)
+        s->uses++;
     pthread_mutex_unlock(&m->lock);
     return s;
+}
+
+static void take_out(struct family *f, struct pt_metric *s)
+{
+    struct pt_metric **at = &f->first;
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    if (f->last == &s->next)
+        f->last = at;
+    pt_map_remove(&f->by_labels, pt_str(s->labels));
+    free_series(s);
+}
+
+void pt_metrics_remove(struct pt_metrics *m, struct pt_metric *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_lock(&m->lock);
+    if (--s->uses == 0)
+        take_out(family_of(m, s->family), s);
+    pthread_mutex_unlock(&m->lock);
 }
 
 void pt_metric_add(struct pt_metric *s, double v)

@@ -28,8 +28,10 @@ struct pt_metrics;
 struct pt_metrics *pt_metrics_create(void);
 void pt_metrics_destroy(struct pt_metrics *m);
 /* The series of this family with these label values (as many as the family has labels; then NULL); made on first use,
- * found afterwards (mutex: keep the pointer on hot paths). NULL only out of memory or past 10,000 series in a family. */
+ * found afterwards (mutex: keep the pointer on hot paths). NULL only out of memory or past 10,000 series in a family. Each call is one use. */
 struct pt_metric *pt_metrics_series(struct pt_metrics *m, const struct pt_metric_family *family, ...) __attribute__((sentinel));
+/* Ends one use; the last one takes the series out of the registry and frees it. What is never removed lives as long as the registry. NULL is fine. */
+void pt_metrics_remove(struct pt_metrics *m, struct pt_metric *s);
 void pt_metric_add(struct pt_metric *s, double v);  /* counter, gauge; NULL series is ignored */
 void pt_metric_set(struct pt_metric *s, double v);  /* gauge */
 void pt_metric_observe(struct pt_metric *s, double v); /* histogram */

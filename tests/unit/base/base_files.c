@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/contract.h"
+#include "base/cgroup.h"
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/path.h"
@@ -263,6 +264,30 @@ static void cpu_limit_of_cgroups(void **state)
     assert_in_range(pt_cpu_limit(""), 1, all);
 }
 
+static void usage_of_cgroups(void **state)
+{
+    struct pt_cgroup_usage u;
+    (void)state;
+    pt_cgroup_usage(temp_path("no-such-root"), &u);
+    assert_true(u.throttled_periods == 0 && u.memory_bytes == 0 && u.memory_limit_bytes == 0);
+    put("u2", "proc/self/cgroup", "0::/a/b\n");
+    put("u2", "sys/fs/cgroup/cpu.stat", "usage_usec 9\nnr_periods 7\nnr_throttled 3\nthrottled_usec 1500000\n"); /* of the root, as in a container */
+    put("u2", "sys/fs/cgroup/a/memory.current", "4096\n");
+    put("u2", "sys/fs/cgroup/a/memory.max", "max\n");
+    pt_cgroup_usage(temp_path("u2"), &u);
+    assert_true(u.periods == 7 && u.throttled_periods == 3 && u.throttled_seconds == 1.5 && u.memory_bytes == 4096 && u.memory_limit_bytes == 0);
+    put("u2", "sys/fs/cgroup/a/memory.max", "8192\n");
+    put("u2", "sys/fs/cgroup/cpu.stat", "nr_throttled x\nnr_throttled\nthrottled_usec -5\n");
+    pt_cgroup_usage(temp_path("u2"), &u);
+    assert_true(u.memory_limit_bytes == 8192 && u.throttled_periods == 0 && u.throttled_seconds == 0);
+    put("u1", "proc/self/cgroup", "5:memory:/x\n4:cpu,cpuacct:/docker/123\n");
+    put("u1", "sys/fs/cgroup/cpu,cpuacct/cpu.stat", "nr_periods 2\nnr_throttled 1\nthrottled_time 250000000\n");
+    put("u1", "sys/fs/cgroup/memory/x/memory.usage_in_bytes", "123\n");
+    put("u1", "sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    pt_cgroup_usage(temp_path("u1"), &u);
+    assert_true(u.periods == 2 && u.throttled_periods == 1 && u.throttled_seconds == 0.25 && u.memory_bytes == 123 && u.memory_limit_bytes == 0);
+}
+
 static void cpu_names_itself(void **state)
 {
     (void)state;
@@ -294,6 +319,7 @@ int main(void)
         cmocka_unit_test_teardown(log_writes_json, cleanup),
         cmocka_unit_test_teardown(log_writes_text, cleanup),
         cmocka_unit_test_teardown(cpu_limit_of_cgroups, cleanup),
+        cmocka_unit_test_teardown(usage_of_cgroups, cleanup),
         cmocka_unit_test(cpu_names_itself),
     };
     setenv(PT_ENV_MOUNTS, "/models=/real/m:/models/sub/=/other:broken:/y", 1);

@@ -30,13 +30,14 @@ static void writes_the_text_format(void **state)
     for (size_t i = 0; i < sizeof seen / sizeof *seen; i++)
         pt_metric_observe(h, seen[i]);
     pt_metrics_write(m, &b);
-    assert_string_equal(pt_buf_cstr(&b), "# HELP requests_total Requests by model and code.\n# TYPE requests_total counter\n"
-                                         "requests_total{model=\"digits\",code=\"200\"} 3\nrequests_total{model=\"digits\",code=\"400\"} 0\n"
-                                         "# HELP queued Requests that wait.\n# TYPE queued gauge\nqueued 2.5\n"
-                                         "# HELP latency_seconds Time.\n# TYPE latency_seconds histogram\n"
-                                         "latency_seconds_bucket{model=\"digits\",le=\"0.1\"} 2\nlatency_seconds_bucket{model=\"digits\",le=\"1\"} 3\n"
-                                         "latency_seconds_bucket{model=\"digits\",le=\"10\"} 4\nlatency_seconds_bucket{model=\"digits\",le=\"+Inf\"} 5\n"
-                                         "latency_seconds_sum{model=\"digits\"} 21.65\nlatency_seconds_count{model=\"digits\"} 5\n");
+    assert_string_equal(pt_buf_cstr(&b),
+                        "# HELP requests_total Requests by model and code.\n# TYPE requests_total counter\n"
+                        "requests_total{model=\"digits\",code=\"200\"} 3\nrequests_total{model=\"digits\",code=\"400\"} 0\n"
+                        "# HELP queued Requests that wait.\n# TYPE queued gauge\nqueued 2.5\n"
+                        "# HELP latency_seconds Time.\n# TYPE latency_seconds histogram\n"
+                        "latency_seconds_bucket{model=\"digits\",le=\"0.1\"} 2\nlatency_seconds_bucket{model=\"digits\",le=\"1\"} 3\n"
+                        "latency_seconds_bucket{model=\"digits\",le=\"10\"} 4\nlatency_seconds_bucket{model=\"digits\",le=\"+Inf\"} 5\n"
+                        "latency_seconds_sum{model=\"digits\"} 21.65\nlatency_seconds_count{model=\"digits\"} 5\n");
     uint64_t counts[4];
     double sum;
     pt_metric_histogram(h, counts, &sum);
@@ -78,6 +79,42 @@ static void series_are_bounded(void **state)
     }
     assert_null(pt_metrics_series(m, &requests, "m", "one more", NULL));
     assert_non_null(pt_metrics_series(m, &requests, "m", "77", NULL));
+    pt_metrics_destroy(m);
+}
+
+/* What is removed is not written any more, makes room, and is there with 0 when it comes again; who else uses it keeps it. */
+static void series_can_be_removed(void **state)
+{
+    struct pt_metrics *m = pt_metrics_create();
+    pt_auto_buf b = PT_BUF_INIT(0), after = PT_BUF_INIT(0), again = PT_BUF_INIT(0);
+    (void)state;
+    struct pt_metric *first = pt_metrics_series(m, &requests, "a", "200", NULL), *second = pt_metrics_series(m, &requests, "b", "200", NULL);
+    struct pt_metric *shared_one = pt_metrics_series(m, &requests, "c", "200", NULL);
+    assert_ptr_equal(pt_metrics_series(m, &requests, "c", "200", NULL), shared_one);
+    pt_metric_add(first, 1);
+    pt_metrics_remove(m, first);
+    pt_metrics_remove(m, shared_one);
+    pt_metrics_remove(m, NULL);
+    pt_metric_add(shared_one, 5);
+    pt_metrics_write(m, &b);
+    assert_string_equal(strchr(strchr(pt_buf_cstr(&b), '\n') + 1, '\n') + 1,
+                        "requests_total{model=\"b\",code=\"200\"} 0\nrequests_total{model=\"c\",code=\"200\"} 5\n");
+    pt_metrics_remove(m, shared_one); /* the last of the list: what is made next must still be found behind the others */
+    assert_true(pt_metric_value(pt_metrics_series(m, &requests, "a", "200", NULL)) == 0);
+    pt_metrics_write(m, &after);
+    assert_string_equal(strchr(strchr(pt_buf_cstr(&after), '\n') + 1, '\n') + 1,
+                        "requests_total{model=\"b\",code=\"200\"} 0\nrequests_total{model=\"a\",code=\"200\"} 0\n");
+    pt_metrics_remove(m, second);
+    pt_metrics_remove(m, pt_metrics_series(m, &requests, "x", "1", NULL));
+    for (int i = 0; i < 20000; i++) { /* versions that come and go never fill the registry */
+        char code[16];
+        snprintf(code, sizeof code, "%d", i);
+        struct pt_metric *s = pt_metrics_series(m, &requests, "m", code, NULL);
+        assert_non_null(s);
+        pt_metrics_remove(m, s);
+    }
+    pt_metrics_write(m, &again);
+    assert_string_equal(strchr(strchr(pt_buf_cstr(&again), '\n') + 1, '\n') + 1, "requests_total{model=\"a\",code=\"200\"} 0\n");
     pt_metrics_destroy(m);
 }
 
@@ -157,7 +194,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_the_text_format), cmocka_unit_test(labels_may_be_anything), cmocka_unit_test(series_are_bounded),
-        cmocka_unit_test(threads_lose_nothing),   cmocka_unit_test(collects_before_writing), cmocka_unit_test(without_memory),
+        cmocka_unit_test(series_can_be_removed),  cmocka_unit_test(threads_lose_nothing),   cmocka_unit_test(collects_before_writing),
+        cmocka_unit_test(without_memory),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);
 }
