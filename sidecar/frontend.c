@@ -316,7 +316,10 @@ static void account(struct pt_call *c)
     if (!c->job.ran || c->rc != PT_OK)
         return;
     s->inferences += (uint64_t)(c->job.rows > 0 ? c->job.rows : 1);
-    s->executions += c->run_rows > 0;
+    if (c->run_rows > 0) {
+        s->executions++;
+        pt_metric_observe(c->version->metrics.batch_rows, (double)c->run_rows);
+    }
     count(&s->queue, c->job.started_ns - c->job.queued_ns);
     count(&s->input, c->decode_ns);
     count(&s->infer, c->infer_ns);

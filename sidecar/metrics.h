@@ -12,20 +12,37 @@
 /* What belongs to the process: the registry of all series, with its own. */
 struct pt_metrics *pt_serving_registry_create(struct pt_err *err);
 
+enum { PT_SERVING_CODES = 24 };
+/* Why a request was answered without running the model. */
+enum pt_refusal {
+    PT_REFUSED_QUEUE_FULL,
+    PT_REFUSED_NOT_READY,
+    PT_REFUSED_DEADLINE,
+    PT_REFUSED_CLIENT_GONE,
+    PT_REFUSED_INVALID,
+    PT_REFUSED_OTHER,
+    PT_REFUSALS
+};
+
 /* What belongs to one version of a model. */
 struct pt_serving_metrics {
     struct pt_metrics *registry; /* borrowed */
     const char *model, *version;
-    struct pt_metric *ok; /* requests with code 200, the hot path */
-    struct pt_metric *duration, *queue_time, *inference_time;
-    struct pt_metric *in_flight, *queued, *load_seconds, *downloaded;
+    struct {
+        int status;
+        struct pt_metric *series;
+    } codes[PT_SERVING_CODES]; /* requests by status, 200 first: the hot path */
+    size_t code_count;
+    struct pt_metric *refused[PT_REFUSALS];
+    struct pt_metric *duration, *queue_time, *inference_time, *batch_rows;
+    struct pt_metric *in_flight, *queued, *load_seconds, *downloaded, *memory;
     struct pt_metric *states[PT_MODEL_STATE_COUNT];
-    const struct pt_servable *servable; /* read by collect: on the loop thread */
-    struct pt_queue *queue;             /* the same */
+    const struct pt_servable *servable;  /* read by collect: on the loop thread */
+    struct pt_queue *queue;              /* the same */
     uint64_t requests, errors, rejected; /* totals for reports; errors: 5xx answers */
 };
 int pt_serving_metrics_init(struct pt_serving_metrics *m, struct pt_metrics *registry, const char *model, const char *version, struct pt_err *err);
-void pt_serving_metrics_finish(struct pt_serving_metrics *m);  /* the gauges are 0 from here on */
+void pt_serving_metrics_finish(struct pt_serving_metrics *m);  /* its series are gone, unless another version of the same name has them too */
 void pt_serving_metrics_collect(struct pt_serving_metrics *m); /* fills the gauges */
 /* One inference request was answered: its HTTP status and what its job measured. ended_ns - started_ns is the time since it was received. */
 void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const struct pt_job *job, int64_t received_ns);

@@ -54,6 +54,19 @@ static void stop(struct sidecar *s, int rc)
 
 /* --- metrics port ---------------------------------------------------------------------------------------------------------- */
 
+static const struct pt_metric_family connections = {"pintle_connections", "Connections that are open, by port.", PT_GAUGE, "port", NULL, 0};
+
+static void collect_connections(void *arg)
+{
+    struct sidecar *s = arg;
+    const struct {
+        const char *port;
+        const struct pt_http_server *server;
+    } rows[] = {{"serving", s->http}, {"grpc", s->grpc_http}, {"metrics", s->metrics_http}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        pt_metric_set(pt_metrics_series(s->registry, &connections, rows[i].port, NULL), rows[i].server ? pt_http_server_connections(rows[i].server) : 0);
+}
+
 static void handle_metrics(void *arg, struct pt_http_request *req)
 {
     struct sidecar *s = arg;
@@ -230,6 +243,7 @@ static int start(struct sidecar *s, struct pt_err *err)
         return rc;
     if (!(s->registry = pt_serving_registry_create(err)))
         return err->code;
+    pt_metrics_on_collect(s->registry, collect_connections, s);
     struct pt_repository_options ro = {.loop = s->loop,
                                        .config = c,
                                        .cache_dir = s->o->cache_dir,

@@ -8,6 +8,7 @@ import json
 import http.client
 import os
 import pathlib
+import re
 import shutil
 import socket
 import signal
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 PINTLE, MODEL = sys.argv[1], pathlib.Path(sys.argv[2])
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [1.0] * 64}]})
@@ -38,7 +40,7 @@ def put(root, *versions):
 
 class Server:
     def __init__(self, root, *options):
-        self.port, self.log = free_port(), tempfile.TemporaryFile("w+")
+        self.port, self.log = free_port(), tempfile.TemporaryFile("a+")
         # AddressSanitizer would keep freed memory aside, and the process would seem to grow
         env = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0"}
         self.process = subprocess.Popen([PINTLE, "serve", root, "--port", str(self.port), "--metrics-port", "0", "--poll-ms", "50", *options], stdout=self.log, stderr=self.log,
@@ -73,6 +75,12 @@ class Server:
                 break
             time.sleep(0.025)
         raise AssertionError(f"did not come about: {what or condition}\n{self.text()}")
+
+    def versions_measured(self):
+        """Which versions have series on the metrics port."""
+        port = next(int(json.loads(line)["metrics_port"]) for line in self.text().splitlines() if '"listening"' in line)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as r:
+            return set(re.findall(r'model="([^"]+)",version="([^"]+)"', r.read().decode()))
 
     def text(self):
         self.log.seek(0)
@@ -162,6 +170,24 @@ def case_removed_and_added(root):
     assert status == 404 and answer["error"] == 'no model "b" here; this server has "a"', answer
     put(root, "c/5")
     s.until(lambda: s.index() == {"a/1": "READY", "c/5": "READY"})
+    s.stop()
+
+
+def case_series_go_with_their_versions(root):
+    """Also where a version is replaced by another of the same number: the new one keeps counting."""
+    put(root, "a/1", "b/1")
+    s = Server(root)
+    s.until(s.ready)
+    assert s.versions_measured() == {("a", "1"), ("b", "1")}
+    shutil.rmtree(root / "b")
+    put(root, "a/2")
+    s.until(lambda: s.versions_measured() == {("a", "2")})
+    for _ in range(3):
+        model = root / "a/2/model.onnx"
+        os.utime(model, (1, model.stat().st_mtime + 7))
+        time.sleep(0.3)
+        assert s.infer("a")[0] == 200
+        assert s.versions_measured() == {("a", "2")}
     s.stop()
 
 

@@ -350,6 +350,30 @@ def case_overload_is_refused_with_a_time():
         assert_equal(s.end(), 0)
 
 
+def case_counts():
+    """Series are there with 0 from the start, and each request is counted once, for what became of it."""
+    label = 'model="digits",version="1"'
+    reasons = ("queue_full", "not_ready", "deadline", "client_gone", "invalid", "other")
+    with serve() as s:
+        s.ready()
+        for reason in reasons:
+            assert_equal(s.metric(f'pintle_requests_refused_total{{{label},reason="{reason}"}}'), 0)
+        assert_equal(s.metric(f"pintle_batch_rows_count{{{label}}}"), 0)
+        assert_equal(s.metric(f"pintle_model_memory_bytes{{{label}}}"), MODEL.stat().st_size)
+        for port, count in (("serving", 0), ("grpc", 0), ("metrics", 1)):
+            wait(lambda: s.metric(f'pintle_connections{{port="{port}"}}') == count)
+        for name in ("cpu_periods_total", "cpu_throttled_periods_total", "cpu_throttled_seconds_total", "memory_bytes", "memory_limit_bytes"):
+            assert s.metric(f"pintle_cgroup_{name}") >= 0
+        with socket.create_connection(("127.0.0.1", s.port)):
+            wait(lambda: s.metric('pintle_connections{port="serving"}') == 1)
+        assert_equal(s.infer(body_of(ROWS[:3]))[0], 200)
+        assert_equal(s.infer("{")[0], 400)
+        assert_equal(s.metric(f"pintle_batch_rows_sum{{{label}}}"), 3)
+        assert_equal([s.metric(f'pintle_batch_rows_bucket{{{label},le="{b}"}}') for b in (2, 4, "+Inf")], [0, 1, 1])
+        assert_equal([s.metric(f'pintle_requests_refused_total{{{label},reason="{r}"}}') for r in reasons], [0, 0, 0, 0, 1, 0])
+        assert_equal(s.end(), 0)
+
+
 def case_deadline():
     with serve("--timeout-ms", 1, "--threads", 1) as s:
         s.ready()
