@@ -44,6 +44,9 @@ static const char help[] =
     "      --memory-budget BYTES  of a folder: models used longest ago are unloaded, and come back on demand (default 0: no limit)\n"
     "      --timeout-ms MS        longest time of a request, waiting included (default 60000)\n"
     "      --max-connection-age-ms MS  connections end politely at this age, so that new servers get their share (default 300000; 0: never)\n"
+    "      --tls-cert FILE        TLS on all ports with this certificate chain (PEM), read again when it changes; with --tls-key\n"
+    "      --tls-key FILE         its private key\n"
+    "      --tls-client-ca FILE   and clients must show a certificate of one of these CAs\n"
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n";
 
@@ -73,6 +76,9 @@ static const struct {
     {"memory-budget", PT_CONFIG_REPOSITORY, "memoryBytes"},
     {"timeout-ms", PT_CONFIG_SERVING, "timeoutMs"},
     {"max-connection-age-ms", PT_CONFIG_SERVING, "maxConnectionAgeMs"},
+    {"tls-cert", PT_CONFIG_SERVING_TLS, "certFile"},
+    {"tls-key", PT_CONFIG_SERVING_TLS, "keyFile"},
+    {"tls-client-ca", PT_CONFIG_SERVING_TLS, "clientCaFile"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
 enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS };

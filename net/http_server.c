@@ -529,6 +529,13 @@ int pt_http_server_port(const struct pt_http_server *s)
     return s->listener.port;
 }
 
+void pt_http_server_set_tls(struct pt_http_server *s, struct pt_tls *tls)
+{
+    struct pt_tls *before = s->tls;
+    s->tls = pt_tls_ref(tls);
+    pt_tls_destroy(before);
+}
+
 unsigned pt_http_server_connections(const struct pt_http_server *s)
 {
     return s->conn_count;

@@ -51,6 +51,8 @@ void pt_http_server_drain(struct pt_http_server *s, int64_t timeout_ms, void (*d
 /* Only the half: from now on each answer says Connection: close but accepting goes on (used while endpoints still point here). */
 void pt_http_server_close_after_reply(struct pt_http_server *s);
 void pt_http_server_destroy(struct pt_http_server *s); /* cuts everything; frees from the loop's close callbacks */
+/* For connections accepted from now on; the server was started with one. */
+void pt_http_server_set_tls(struct pt_http_server *s, struct pt_tls *tls);
 unsigned pt_http_server_connections(const struct pt_http_server *s);
 
 /* --- the request: valid until replied or closed -------------------------------------------------------------------------- */

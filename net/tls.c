@@ -187,6 +187,15 @@ int pt_tls_server_create(const char *cert_pem, const char *key_pem, struct pt_tl
     return PT_OK;
 }
 
+int pt_tls_require_clients(struct pt_tls *t, const char *ca_pem, struct pt_err *err)
+{
+    static const unsigned char context[] = "pintle";
+    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    if (SSL_CTX_set_session_id_context(t->ctx, context, sizeof context - 1) != 1) /* without it OpenSSL fails the resumption of such sessions */
+        return pt_ssl_fail(err, PT_ENOMEM, "client certificates");
+    return trust(t->ctx, ca_pem, err);
+}
+
 struct pt_tls *pt_tls_ref(struct pt_tls *t)
 {
     if (t)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * config.c: one table row per member; libyaml's document tree (JSON is a subset of YAML) is walked against it. The tree is two levels
- * deep by construction, so aliases cannot multiply or recurse.
+ * config.c: one table row per member; libyaml's document tree (JSON is a subset of YAML) is walked against it. The tree is as deep
+ * as the table by construction, so aliases cannot multiply or recurse.
  */
 #include "sidecar/config.h"
 
@@ -17,7 +17,7 @@
 
 enum { MAX_FILE = 256 << 10, HOUR_MS = 3600 * 1000, MAX_BATCH = 4096 };
 
-enum kind { STRING, DIGEST, NUMBER, SIZES };
+enum kind { STRING, DIGEST, NUMBER, SIZES, GROUP /* an object: the section "SECTION.KEY" */ };
 
 /* A member: where it stands in the file and in the struct, and what it may be. */
 struct member {
@@ -42,6 +42,11 @@ static const struct member members[] = {
     {PT_CONFIG_SERVING, "metricsPort", WHOLE(serving.metrics_port, 0, 65535, PT_PORT_METRICS)},
     {PT_CONFIG_SERVING, "timeoutMs", WHOLE(serving.timeout_ms, 1, 24 * HOUR_MS, 60000)},
     {PT_CONFIG_SERVING, "maxConnectionAgeMs", WHOLE(serving.max_age_ms, 0, 24 * HOUR_MS, 300000)},
+    {PT_CONFIG_SERVING, "tls", .kind = GROUP},
+    {PT_CONFIG_SERVING_TLS, "certFile", TEXT(serving.tls.cert_file), .max = 4096},
+    {PT_CONFIG_SERVING_TLS, "keyFile", TEXT(serving.tls.key_file), .max = 4096},
+    {PT_CONFIG_SERVING_TLS, "clientCaFile", TEXT(serving.tls.client_ca_file), .max = 4096},
+    {PT_CONFIG_SERVING_TLS, "pollMs", WHOLE(serving.tls.poll_ms, 10, HOUR_MS, 10000)},
     {PT_CONFIG_RUNTIME, "threads", WHOLE(runtime.threads, 0, 1024, 0)},
     {PT_CONFIG_RUNTIME, "concurrency", WHOLE(runtime.concurrency, 1, 4096, 8)},
     {PT_CONFIG_RUNTIME, "queue", WHOLE(runtime.queue, 0, 100000, 256)},
@@ -208,7 +213,9 @@ static int read_section(struct reader *r, const char *section, const yaml_node_t
             return pt_fail(r->err, PT_EINVAL, "%s: line %zu: %s." PT_STR_FMT ": %s", r->file, key->start_mark.line + 1, section, PT_STR_ARG(name),
                            m ? "given twice" : "unknown member");
         r->seen[m - members] = true;
-        int rc = read_member(r, m, value);
+        char group[64];
+        snprintf(group, sizeof group, "%s.%s", section, m->key);
+        int rc = m->kind == GROUP ? read_section(r, group, value) : read_member(r, m, value);
         if (rc < 0)
             return rc;
     }
@@ -278,6 +285,8 @@ static int check(const struct pt_config *c, struct pt_err *err)
         return pt_fail(err, PT_EINVAL, "serving.port and serving.metricsPort are both %lld", (long long)c->serving.port);
     if (c->serving.grpc_port > 0 && (c->serving.grpc_port == c->serving.port || c->serving.grpc_port == c->serving.metrics_port))
         return pt_fail(err, PT_EINVAL, "serving.grpcPort: %lld is another port's; serving.port takes gRPC as well", (long long)c->serving.grpc_port);
+    if (!c->serving.tls.cert_file != !c->serving.tls.key_file || (c->serving.tls.client_ca_file && !c->serving.tls.cert_file))
+        return pt_fail(err, PT_EINVAL, "serving.tls.%s is missing", c->serving.tls.cert_file ? "keyFile" : "certFile");
     struct pt_str url = pt_str(c->report.url);
     if (url.p && !pt_str_starts(url, PT_STR("https://")) && !pt_str_starts(url, PT_STR("http://")))
         return pt_fail(err, PT_EINVAL, "report.url: want https://..., got \"%s\"", c->report.url);

@@ -24,6 +24,11 @@ struct pt_config {
         int64_t grpc_port;          /* besides port, which takes gRPC too; -1: none, 0: any free one */
         int64_t timeout_ms;         /* of one request, waiting included */
         int64_t max_age_ms;         /* of a connection; 0: any */
+        struct {
+            char *cert_file, *key_file; /* PEM; NULL: plain */
+            char *client_ca_file;       /* NULL: clients need no certificate */
+            int64_t poll_ms;            /* how often the files are looked at */
+        } tls;                          /* of all ports */
     } serving;
     struct {
         int64_t threads;     /* 0: from the CPU limit */

@@ -14,6 +14,7 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "sidecar/certificates.h"
 #include "sidecar/grpc_front.h"
 #include "sidecar/reporter.h"
 #include "sidecar/rest.h"
@@ -37,6 +38,8 @@ struct sidecar {
     struct pt_grpc_table grpc_tables[GRPC_TABLES];
     struct pt_reporter *reporter;
     struct pt_http_server *http, *grpc_http, *metrics_http; /* the first two serve the same; grpc_http may be NULL */
+    struct pt_certificates certificates;
+    struct pt_tls *tls; /* of new servers; NULL: plain */
     struct pt_timer settle, limit;
     int64_t drain_until_ms;
     uint64_t requests_seen; /* at the last look while settling */
@@ -195,6 +198,7 @@ static int listen_on(struct sidecar *s, int64_t port, struct pt_http_server_opti
         ip = "::"; /* IPv4 too */
     snprintf(address, sizeof address, strchr(ip, ':') ? "[%s]:%lld" : "%s:%lld", ip, (long long)port);
     o->address = address;
+    o->tls = s->tls;
     return pt_http_server_start(s->loop, o, out, err);
 }
 
@@ -222,13 +226,38 @@ static void make_front_ends(struct sidecar *s)
     s->grpc = (struct pt_grpc){.loop = s->loop, .tables = s->grpc_tables, .table_count = GRPC_TABLES};
 }
 
+static void on_certificates(void *arg, struct pt_tls *tls)
+{
+    struct sidecar *s = arg;
+    struct pt_http_server *const servers[] = {s->http, s->grpc_http, s->metrics_http};
+    for (size_t i = 0; i < sizeof servers / sizeof servers[0]; i++)
+        if (servers[i])
+            pt_http_server_set_tls(servers[i], tls);
+}
+
+static int start_tls(struct sidecar *s, struct pt_err *err)
+{
+    const struct pt_config *c = s->o->config;
+    if (!c->serving.tls.cert_file)
+        return PT_OK;
+    s->certificates = (struct pt_certificates){.cert_file = c->serving.tls.cert_file,
+                                               .key_file = c->serving.tls.key_file,
+                                               .client_ca_file = c->serving.tls.client_ca_file,
+                                               .poll_ms = c->serving.tls.poll_ms,
+                                               .changed = on_certificates,
+                                               .arg = s};
+    return pt_certificates_start(&s->certificates, s->loop, &s->tls, err);
+}
+
 static int start_servers(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
     struct pt_http_server_options serving = {
         .http2 = true, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .arg = s};
     struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
-    int rc = listen_on(s, c->serving.port, &serving, &s->http, err);
+    int rc = start_tls(s, err);
+    if (rc == PT_OK)
+        rc = listen_on(s, c->serving.port, &serving, &s->http, err);
     if (rc == PT_OK && c->serving.grpc_port >= 0)
         rc = listen_on(s, c->serving.grpc_port, &serving, &s->grpc_http, err);
     return rc < 0 ? rc : listen_on(s, c->serving.metrics_port, &metrics, &s->metrics_http, err);
@@ -283,6 +312,8 @@ static int clean_up(struct sidecar *s)
         pt_http_server_destroy(s->grpc_http);
     if (s->metrics_http)
         pt_http_server_destroy(s->metrics_http);
+    pt_certificates_stop(&s->certificates);
+    pt_tls_destroy(s->tls);
     if (s->loop) {
         pt_timer_stop(pt_loop_sched(s->loop), &s->settle);
         pt_timer_stop(pt_loop_sched(s->loop), &s->limit);

@@ -13,6 +13,7 @@ import pathlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -451,6 +452,89 @@ def case_old_connections_end():
             r.read()
             told.append(r.getheader("Connection"))
         assert_equal(told, [None, "close"])
+
+
+def certificate(folder, name, ca=None):
+    """A key and a certificate NAME.key, NAME.pem for 127.0.0.1, signed by itself or by ca."""
+    signer = ["-CA", f"{folder}/{ca}.pem", "-CAkey", f"{folder}/{ca}.key"] if ca else []
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                    "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem", *signer],
+                   check=True, capture_output=True)
+    return f"{folder}/{name}.pem", f"{folder}/{name}.key"
+
+
+def secure_get(port, path, context):
+    c = http.client.HTTPSConnection("127.0.0.1", port, timeout=10, context=context)
+    try:
+        c.request("GET", path)
+        r = c.getresponse()
+        return r.status, r.read(), c.sock and c.sock.getpeercert()
+    finally:
+        c.close()
+
+
+def case_tls():
+    with tempfile.TemporaryDirectory() as d:
+        certificate(d, "ca")
+        cert, key = certificate(d, "server", "ca")
+        mine = certificate(d, "client", "ca")
+        foreign = certificate(d, "foreign")
+        trusting = ssl.create_default_context(cafile=f"{d}/ca.pem")
+        with serve("--tls-cert", cert, "--tls-key", key).listening() as s:
+            wait(lambda: secure_get(s.port, "/v2/health/ready", trusting)[0] == 200)
+            assert b"pintle_" in secure_get(s.metrics_port, "/metrics", trusting)[1]
+            both = ssl.create_default_context(cafile=f"{d}/ca.pem")
+            both.set_alpn_protocols(["h2", "http/1.1"])
+            with socket.create_connection(("127.0.0.1", s.port)) as raw, both.wrap_socket(raw, server_hostname="127.0.0.1") as t:
+                assert_equal(t.selected_alpn_protocol(), "h2")
+            for plain in (s.port, s.metrics_port):
+                try:
+                    s.request("GET", "/v2/health/live", port=plain)
+                    raise AssertionError("it answers without TLS")
+                except (http.client.HTTPException, OSError):
+                    pass
+            assert_equal(s.end(), 0)
+        with serve("--tls-cert", cert, "--tls-key", key, "--tls-client-ca", f"{d}/ca.pem").listening() as s:
+            for pair in (None, foreign):
+                stranger = ssl.create_default_context(cafile=f"{d}/ca.pem")
+                if pair:
+                    stranger.load_cert_chain(*pair)
+                for port in (s.port, s.metrics_port):
+                    try:
+                        secure_get(port, "/metrics", stranger)
+                        raise AssertionError(f"it answers to {pair}")
+                    except (http.client.HTTPException, OSError):
+                        pass
+            trusting.load_cert_chain(*mine)
+            assert_equal(secure_get(s.port, "/v2/health/live", trusting)[0], 200)
+            assert_equal(s.end(), 0)
+
+
+def case_tls_files_that_change():
+    with tempfile.TemporaryDirectory() as d:
+        certificate(d, "ca")
+        cert, key = map(pathlib.Path, certificate(d, "server", "ca"))
+        later = [pathlib.Path(p).read_bytes() for p in certificate(d, "later", "ca")]
+        context = ssl.create_default_context(cafile=f"{d}/ca.pem")
+        tls = {"certFile": str(cert), "keyFile": str(key), "pollMs": 20}
+        with sidecar(d, {}, serving={"port": 0, "metricsPort": 0, "tls": tls}).listening() as s:
+            def subject():
+                with socket.create_connection(("127.0.0.1", s.port)) as raw, context.wrap_socket(raw, server_hostname="127.0.0.1") as t:
+                    return t.getpeercert()["subject"][0][0][1]
+            kept = http.client.HTTPSConnection("127.0.0.1", s.port, timeout=10, context=context)
+            for step in ("before", "after"):
+                if step == "after":
+                    cert.write_bytes(later[0])  # does not fit its key
+                    wait(lambda: any("those before stay" in line for line in s.lines()))
+                    assert_equal(subject(), "server")
+                    key.write_bytes(later[1])
+                    wait(lambda: subject() == "later")
+                kept.request("GET", "/v2/health/live")
+                r = kept.getresponse()
+                assert_equal((r.status, r.getheader("Connection")), (200, None))
+                r.read()
+            kept.close()
+            assert_equal(s.end(), 0)
 
 
 def case_idle_connections_and_second_signal():
