@@ -28,6 +28,7 @@ static const char help[] =
     "      --port N               predictions (default 8080; 0: any free port)\n"
     "      --grpc-port N          a second port for the same protocols; the first takes gRPC too (default none)\n"
     "      --metrics-port N       /metrics for Prometheus (default 8082; 0: any free port)\n"
+    "      --metrics-aliases L    also count under names of other servers: triton, tensorflow or both (default none)\n"
     "      --threads N            CPUs to use (default 0: the limit of this process)\n"
     "      --concurrency N        requests in flight (default 8)\n"
     "      --queue N              requests that wait beyond those before new ones get 429 (default 256)\n"
@@ -79,6 +80,7 @@ static const struct {
     {"tls-cert", PT_CONFIG_SERVING_TLS, "certFile"},
     {"tls-key", PT_CONFIG_SERVING_TLS, "keyFile"},
     {"tls-client-ca", PT_CONFIG_SERVING_TLS, "clientCaFile"},
+    {"metrics-aliases", PT_CONFIG_METRICS, "aliases"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
 enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS };

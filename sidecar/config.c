@@ -9,6 +9,7 @@
 #include "base/contract.h"
 #include "base/mem.h"
 #include "sidecar/locator.h"
+#include "sidecar/metrics_alias.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -63,6 +64,7 @@ static const struct member members[] = {
     {PT_CONFIG_REPOSITORY, "pollMs", WHOLE(repository.poll_ms, 10, 24 * HOUR_MS, 2000)},
     {PT_CONFIG_REPOSITORY, "memoryBytes", WHOLE(repository.memory_bytes, 0, INT64_MAX, 0)},
     {PT_CONFIG_DRAIN, "timeoutMs", WHOLE(drain.timeout_ms, 0, HOUR_MS, 30000)},
+    {PT_CONFIG_METRICS, "aliases", TEXT(metrics.aliases), .max = 64},
     {PT_CONFIG_REPORT, "url", TEXT(report.url), .max = 4096},
     {PT_CONFIG_REPORT, "ca", TEXT(report.ca), .max = MAX_FILE},
     {PT_CONFIG_REPORT, "tokenFile", TEXT(report.token_file), .max = 4096, .string = PT_PATH_TOKEN},
@@ -225,7 +227,7 @@ static int read_section(struct reader *r, const char *section, const yaml_node_t
 static int read_document(struct reader *r)
 {
     static const char *const sections[] = {PT_CONFIG_MODEL,    PT_CONFIG_SERVING, PT_CONFIG_RUNTIME,
-                                           PT_CONFIG_BATCHING, PT_CONFIG_DRAIN,   PT_CONFIG_REPORT};
+                                           PT_CONFIG_BATCHING, PT_CONFIG_DRAIN,   PT_CONFIG_METRICS, PT_CONFIG_REPORT};
     enum { SECTIONS = sizeof sections / sizeof sections[0] };
     bool seen[SECTIONS] = {false};
     const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
@@ -275,6 +277,9 @@ static int check(const struct pt_config *c, struct pt_err *err)
         return pt_fail(err, PT_EINVAL, "repository.control: want none, poll or explicit, got \"%s\"", c->repository.control);
     if (c->repository.load && strcmp(c->repository.control, "explicit") != 0)
         return pt_fail(err, PT_EINVAL, "repository.load is for repository.control: explicit");
+    unsigned aliases;
+    if (pt_metrics_alias_parse(c->metrics.aliases, &aliases, err) < 0)
+        return PT_EINVAL;
     if (strcmp(c->model.format, "onnx") != 0)
         return pt_fail(err, PT_EINVAL, "model.format: \"%s\" is not supported (onnx is)", c->model.format);
     if ((c->model.name && strchr(c->model.name, '/')) || strchr(c->model.version, '/'))

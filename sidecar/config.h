@@ -56,6 +56,9 @@ struct pt_config {
         int64_t timeout_ms; /* SIGTERM to exit at the latest */
     } drain;
     struct {
+        char *aliases; /* triton, tensorflow or both; NULL: none */
+    } metrics;
+    struct {
         char *url; /* NULL: no reports */
         char *ca;  /* PEM; NULL: the system's roots */
         char *token_file;

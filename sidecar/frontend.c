@@ -313,6 +313,8 @@ static void account(struct pt_call *c)
     pt_serving_metrics_request(&c->version->metrics, status, &c->job, c->received_ns);
     count(c->rc == PT_OK ? &s->success : &s->fail, pt_clock_mono_ns() - c->received_ns);
     s->last_ms = pt_wall_ms(pt_loop_sched(f->loop));
+    if (c->job.ran)
+        pt_metric_observe(c->version->metrics.latency_us[c->grpc], (double)(pt_clock_mono_ns() - c->received_ns) / 1e3);
     if (!c->job.ran || c->rc != PT_OK)
         return;
     s->inferences += (uint64_t)(c->job.rows > 0 ? c->job.rows : 1);
@@ -320,7 +322,7 @@ static void account(struct pt_call *c)
         s->executions++;
         pt_metric_observe(c->version->metrics.batch_rows, (double)c->run_rows);
     }
-    count(&s->queue, c->job.started_ns - c->job.queued_ns);
+    count(&s->queue, c->job.started_ns - c->job.queued_ns - c->decode_ns); /* reading the inputs is a time of its own, in between */
     count(&s->input, c->decode_ns);
     count(&s->infer, c->infer_ns);
     count(&s->output, c->encode_ns);

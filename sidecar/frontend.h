@@ -76,6 +76,7 @@ extern const struct pt_job_ops pt_call_job;
 struct pt_call {
     const struct pt_call_ops *ops;
     size_t body_bytes;   /* that decode will read: little is done at once on the loop thread */
+    bool grpc;           /* else HTTP; for metrics */
     int64_t received_ns; /* pt_clock_mono_ns() when the request was complete */
     int64_t deadline_ms; /* pt_now_ms() of the loop; 0: the configured timeout from now */
     /* for the ops */

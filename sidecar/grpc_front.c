@@ -125,6 +125,7 @@ void pt_grpc_infer(struct pt_frontend *f, struct pt_grpc_call *call, struct pt_b
         .frontend = f, .protocol = protocol, .grpc = call, .message = *message, .reply = PT_BUF_INIT(PT_MAX_REPLY), .form = form};
     *message = (struct pt_buf){0}; /* the bytes do not move: ref may point into them */
     i->call.ops = &ops;
+    i->call.grpc = true;
     i->call.body_bytes = i->message.len;
     i->call.received_ns = pt_clock_mono_ns();
     i->call.deadline_ms = pt_grpc_deadline_ms(call);

@@ -137,6 +137,8 @@ void pt_serving_metrics_collect(struct pt_serving_metrics *m)
         pt_queue_stats(m->queue, &stats);
     pt_metric_set(m->in_flight, stats.running);
     pt_metric_set(m->queued, stats.queued);
+    if (m->stats)
+        pt_metrics_alias_collect(m);
     if (!m->servable)
         return;
     for (int i = 0; i < PT_MODEL_STATE_COUNT; i++)
@@ -146,8 +148,8 @@ void pt_serving_metrics_collect(struct pt_serving_metrics *m)
     pt_metric_set(m->memory, m->servable->loaded.data ? (double)m->servable->loaded.len : 0);
 }
 
-/* The series of answers with this status, made when the first one comes. NULL: out of memory. */
-static struct pt_metric *requests_with(struct pt_serving_metrics *m, int status)
+/* Counts n answers with this status; the series is made when the first one comes. NULL: out of memory. */
+static struct pt_metric *count_answers(struct pt_serving_metrics *m, int status, unsigned n)
 {
     char code[16];
     size_t i = 0;
@@ -163,6 +165,8 @@ static struct pt_metric *requests_with(struct pt_serving_metrics *m, int status)
         m->codes[m->code_count].status = status;
         m->codes[m->code_count++].series = s;
     }
+    m->codes[i].count += n;
+    pt_metric_add(m->codes[i].series, n);
     return m->codes[i].series;
 }
 
@@ -193,7 +197,7 @@ int pt_serving_metrics_init(struct pt_serving_metrics *m, struct pt_metrics *reg
     *m = (struct pt_serving_metrics){.registry = registry, .model = model, .version = version};
     bool complete = true;
     for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
-        complete &= requests_with(m, codes[i]) != NULL;
+        complete &= count_answers(m, codes[i], 0) != NULL;
     for (int i = 0; i < PT_REFUSALS; i++)
         complete &= (m->refused[i] = pt_metrics_series(registry, &refused_total, model, version, refusals[i], NULL)) != NULL;
     for (size_t i = 0; i < VERSION_ROWS; i++)
@@ -210,6 +214,7 @@ int pt_serving_metrics_init(struct pt_serving_metrics *m, struct pt_metrics *reg
 
 void pt_serving_metrics_finish(struct pt_serving_metrics *m)
 {
+    pt_metrics_alias_finish(m);
     for (size_t i = 0; i < m->code_count; i++)
         pt_metrics_remove(m->registry, m->codes[i].series);
     for (int i = 0; i < PT_REFUSALS; i++)
@@ -231,7 +236,7 @@ void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const 
     m->requests++;
     m->errors += status >= 500;
     m->rejected += status == 429;
-    pt_metric_add(requests_with(m, status), 1);
+    (void)count_answers(m, status, 1);
     if (!job || !job->ran) { /* refused or never run: it would only blur the times of those that were */
         pt_metric_add(m->refused[refusal_of(status)], 1);
         return;

@@ -151,6 +151,7 @@ void pt_oip_stream_message(void *arg, struct pt_grpc_call *c, struct pt_buf *mes
     *message = (struct pt_buf){0};
     i->reply = PT_BUF_INIT(PT_MAX_REPLY);
     i->call.ops = &ops;
+    i->call.grpc = true;
     i->call.body_bytes = i->message.len;
     i->call.received_ns = pt_clock_mono_ns();
     *s->last = i;

@@ -163,12 +163,16 @@ static int add_version(struct pt_repository *r, struct pt_model *m, const char *
     }
     if (rc == PT_OK)
         rc = pt_serving_metrics_init(&v->metrics, r->o.registry, v->config.model.name, v->config.model.version, err);
+    unsigned aliases = 0;
+    if (rc == PT_OK && (rc = pt_metrics_alias_parse(v->config.metrics.aliases, &aliases, err)) == PT_OK)
+        rc = pt_metrics_alias_init(&v->metrics, aliases, err);
     if (rc < 0) {
         free_version(v);
         return rc;
     }
     v->metrics.servable = &v->servable;
     v->metrics.queue = v->queue;
+    v->metrics.stats = &v->stats;
     link_version(m, v);
     start_version(v);
     return PT_OK;

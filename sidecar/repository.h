@@ -21,16 +21,6 @@ struct pt_call;
 struct pt_model;
 struct pt_repository;
 
-/* Durations of one kind: how many and how long together. */
-struct pt_stat {
-    uint64_t count, ns;
-};
-struct pt_model_stats {
-    struct pt_stat success, fail, queue, input, infer, output; /* per request; success and fail from receipt to answer */
-    uint64_t inferences, executions;                           /* rows served; runs of the model */
-    int64_t last_ms;                                           /* wall clock of the last request; 0: none yet */
-};
-
 struct pt_version {
     struct pt_repository *repository;
     struct pt_model *model;

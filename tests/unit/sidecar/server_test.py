@@ -375,6 +375,37 @@ def case_counts():
         assert_equal(s.end(), 0)
 
 
+def case_counts_under_other_names():
+    label = 'model="digits",version="1"'
+    latency = ':tensorflow:serving:request_latency_%s{model_name="digits",API="Predict",entrypoint="%s"}'
+    with serve("--metrics-aliases", "triton, tensorflow") as s:
+        s.ready()
+        assert_equal(s.metric(f"nv_inference_request_success{{{label}}}"), 0)
+        assert_equal(s.infer(body_of(ROWS[:3]))[0], 200)
+        assert_equal(s.infer("{")[0], 400)
+        for _ in range(2):  # reading them counts nothing
+            assert_equal(s.metric(f"nv_inference_request_success{{{label}}}"), 1)
+            for reason, n in (("REJECTED", 0), ("CANCELED", 0), ("BACKEND", 0), ("OTHER", 1)):
+                assert_equal(s.metric(f'nv_inference_request_failure{{{label},reason="{reason}"}}'), n)
+            assert_equal(s.metric(f"nv_inference_count{{{label}}}"), 3)
+            assert_equal(s.metric(f"nv_inference_exec_count{{{label}}}"), 1)
+            assert_equal(s.metric(f"nv_inference_pending_request_count{{{label}}}"), 0)
+            for status, n in (("OK", 1), ("INVALID_ARGUMENT", 1), ("RESOURCE_EXHAUSTED", 0), ("UNKNOWN", 0)):
+                assert_equal(s.metric(f':tensorflow:serving:request_count{{model_name="digits",status="{status}"}}'), n)
+            assert_equal([s.metric(latency % ("count", e)) for e in ("REST", "GRPC")], [1, 0])
+        whole = s.metric(f"nv_inference_request_duration_us{{{label}}}")
+        parts = [s.metric(f"nv_inference_{p}_duration_us{{{label}}}") for p in ("queue", "compute_input", "compute_infer", "compute_output")]
+        assert whole > 0 and all(p >= 0 for p in parts) and sum(parts) <= whole, (whole, parts)
+        assert_equal(s.end(), 0)
+    with serve() as s:
+        s.ready()
+        text = s.request("GET", "/metrics", port=s.metrics_port)[1]
+        assert "nv_inference" not in text and "tensorflow" not in text
+        assert_equal(s.end(), 0)
+    p = subprocess.run([PINTLE, "serve", MODEL, "--metrics-aliases", "triton,nagios"], capture_output=True, text=True, timeout=30)
+    assert p.returncode != 0 and 'metrics.aliases: want triton, tensorflow or both, got "nagios"' in p.stderr, p.stderr
+
+
 def case_deadline():
     with serve("--timeout-ms", 1, "--threads", 1) as s:
         s.ready()
