@@ -48,6 +48,7 @@ static const char help[] =
     "      --tls-cert FILE        TLS on all ports with this certificate chain (PEM), read again when it changes; with --tls-key\n"
     "      --tls-key FILE         its private key\n"
     "      --tls-client-ca FILE   and clients must show a certificate of one of these CAs\n"
+    "      --auth-tokens FILE     only bearers of these tokens may use models: lines sha256:HEX [comment], read again when it changes\n"
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n";
 
@@ -81,6 +82,7 @@ static const struct {
     {"tls-key", PT_CONFIG_SERVING_TLS, "keyFile"},
     {"tls-client-ca", PT_CONFIG_SERVING_TLS, "clientCaFile"},
     {"metrics-aliases", PT_CONFIG_METRICS, "aliases"},
+    {"auth-tokens", PT_CONFIG_SERVING_AUTH, "tokenFile"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
 enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS };

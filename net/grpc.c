@@ -404,7 +404,9 @@ static bool read_head(struct pt_grpc_call *c)
     struct pt_str timeout = pt_http_header(c->req, "grpc-timeout"), path = pt_http_path(c->req);
     struct pt_sched *clock = sched(c->grpc);
     int64_t ms;
-    if (!c->method)
+    if (c->grpc->authorize && c->grpc->authorize(c->grpc->authorize_arg, c->req, &err) < 0)
+        ; /* before anything else is said */
+    else if (!c->method)
         pt_fail(&err, PT_EUNSUPPORTED, "unknown method " PT_STR_FMT, (int)(path.len < 200 ? path.len : 200), path.p);
     else if (timeout.p && pt_grpc_parse_timeout(timeout, &ms) < 0)
         pt_fail(&err, PT_EINTERNAL, "grpc-timeout \"" PT_STR_FMT "\" is none", (int)(timeout.len < 32 ? timeout.len : 32), timeout.p);

@@ -32,6 +32,8 @@ struct pt_grpc {
     const struct pt_grpc_table *tables;
     size_t table_count;
     size_t max_message_bytes; /* received, also after decompression; 0 = 64 MiB */
+    int (*authorize)(void *arg, const struct pt_http_request *req, struct pt_err *err); /* of each call's head; NULL: everybody may */
+    void *authorize_arg;
     /* its own */
     struct pt_grpc_call *first;
 };

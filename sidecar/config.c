@@ -48,6 +48,10 @@ static const struct member members[] = {
     {PT_CONFIG_SERVING_TLS, "keyFile", TEXT(serving.tls.key_file), .max = 4096},
     {PT_CONFIG_SERVING_TLS, "clientCaFile", TEXT(serving.tls.client_ca_file), .max = 4096},
     {PT_CONFIG_SERVING_TLS, "pollMs", WHOLE(serving.tls.poll_ms, 10, HOUR_MS, 10000)},
+    {PT_CONFIG_SERVING, "auth", .kind = GROUP},
+    {PT_CONFIG_SERVING_AUTH, "tokenFile", TEXT(serving.auth.token_file), .max = 4096},
+    {PT_CONFIG_SERVING_AUTH, "metrics", WHOLE(serving.auth.metrics, 0, 1, 0)},
+    {PT_CONFIG_SERVING_AUTH, "pollMs", WHOLE(serving.auth.poll_ms, 10, HOUR_MS, 10000)},
     {PT_CONFIG_RUNTIME, "threads", WHOLE(runtime.threads, 0, 1024, 0)},
     {PT_CONFIG_RUNTIME, "concurrency", WHOLE(runtime.concurrency, 1, 4096, 8)},
     {PT_CONFIG_RUNTIME, "queue", WHOLE(runtime.queue, 0, 100000, 256)},
@@ -292,6 +296,8 @@ static int check(const struct pt_config *c, struct pt_err *err)
         return pt_fail(err, PT_EINVAL, "serving.grpcPort: %lld is another port's; serving.port takes gRPC as well", (long long)c->serving.grpc_port);
     if (!c->serving.tls.cert_file != !c->serving.tls.key_file || (c->serving.tls.client_ca_file && !c->serving.tls.cert_file))
         return pt_fail(err, PT_EINVAL, "serving.tls.%s is missing", c->serving.tls.cert_file ? "keyFile" : "certFile");
+    if (c->serving.auth.metrics && !c->serving.auth.token_file)
+        return pt_fail(err, PT_EINVAL, "serving.auth.tokenFile is missing");
     struct pt_str url = pt_str(c->report.url);
     if (url.p && !pt_str_starts(url, PT_STR("https://")) && !pt_str_starts(url, PT_STR("http://")))
         return pt_fail(err, PT_EINVAL, "report.url: want https://..., got \"%s\"", c->report.url);

@@ -29,26 +29,31 @@ struct pt_config {
             char *client_ca_file;       /* NULL: clients need no certificate */
             int64_t poll_ms;            /* how often the files are looked at */
         } tls;                          /* of all ports */
+        struct {
+            char *token_file; /* auth.h; NULL: everybody may */
+            int64_t metrics;  /* 1: /metrics too */
+            int64_t poll_ms;
+        } auth;
     } serving;
     struct {
-        int64_t threads;     /* 0: from the CPU limit */
-        int64_t concurrency; /* requests in flight */
-        int64_t queue;       /* requests that may wait beyond those, */
-        int64_t max_wait_ms; /* as far as they can be expected to begin within this; 0: all of them */
+        int64_t threads;         /* 0: from the CPU limit */
+        int64_t concurrency;     /* requests in flight */
+        int64_t queue;           /* requests that may wait beyond those, */
+        int64_t max_wait_ms;     /* as far as they can be expected to begin within this; 0: all of them */
         int64_t priority_levels; /* 0: requests have no priorities; else 1 is the highest */
     } runtime;
     struct {
-        int64_t max_size;     /* rows of one run; 1: requests are not joined */
-        int64_t max_delay_us; /* that a request waits for others */
+        int64_t max_size;                /* rows of one run; 1: requests are not joined */
+        int64_t max_delay_us;            /* that a request waits for others */
         int64_t preferred[PT_MAX_SIZES]; /* rows that need not wait, ascending; 0 ends */
         int64_t sizes[PT_MAX_SIZES];     /* rows a run must have: it is filled up to the next of them; 0 ends */
         bool optional;                   /* not of the file: a model whose requests cannot be joined is served without it */
     } batching;
     struct {
-        char *path;           /* a folder of models, instead of model.uri; NULL: one model */
-        char *control;        /* none, poll, explicit */
-        char *load;           /* with explicit: names of models to begin with; NULL: none */
-        char *versions;       /* unless a model says otherwise: latest, latest:N, all, "1, 3"; NULL: latest */
+        char *path;     /* a folder of models, instead of model.uri; NULL: one model */
+        char *control;  /* none, poll, explicit */
+        char *load;     /* with explicit: names of models to begin with; NULL: none */
+        char *versions; /* unless a model says otherwise: latest, latest:N, all, "1, 3"; NULL: latest */
         int64_t poll_ms;
         int64_t memory_bytes; /* of models; 0: no limit */
     } repository;
@@ -68,7 +73,7 @@ struct pt_config {
 
 /* Defaults everywhere; model.name and model.uri are missing. */
 int pt_config_init(struct pt_config *c, struct pt_err *err);
-void pt_config_finish(struct pt_config *c); /* zeroed memory is fine */
+void pt_config_finish(struct pt_config *c);                                                /* zeroed memory is fine */
 int pt_config_copy(struct pt_config *c, const struct pt_config *from, struct pt_err *err); /* c is written over */
 /* One member from text, by its name in the file; the message says what is wanted and what was given. */
 int pt_config_set(struct pt_config *c, const char *section, const char *key, const char *value, struct pt_err *err);

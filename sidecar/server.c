@@ -14,6 +14,7 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "sidecar/auth.h"
 #include "sidecar/certificates.h"
 #include "sidecar/grpc_front.h"
 #include "sidecar/reporter.h"
@@ -38,6 +39,7 @@ struct sidecar {
     struct pt_grpc_table grpc_tables[GRPC_TABLES];
     struct pt_reporter *reporter;
     struct pt_http_server *http, *grpc_http, *metrics_http; /* the first two serve the same; grpc_http may be NULL */
+    struct pt_auth auth;
     struct pt_certificates certificates;
     struct pt_tls *tls; /* of new servers; NULL: plain */
     struct pt_timer settle, limit;
@@ -55,6 +57,33 @@ static void stop(struct sidecar *s, int rc)
     pt_loop_stop(s->loop);
 }
 
+/* --- who may ----------------------------------------------------------------------------------------------------------------- */
+
+/* Is the request one of those that may go on? Else it is answered. */
+static bool may(struct sidecar *s, struct pt_http_request *req)
+{
+    struct pt_err err;
+    if (pt_auth_check(&s->auth, req, &err) == PT_OK)
+        return true;
+    char body[sizeof err.msg + 16];
+    snprintf(body, sizeof body, "{\"error\":\"%s\"}", err.msg); /* our own words: nothing to escape */
+    struct pt_http_header h = {PT_STR("WWW-Authenticate"), PT_STR("Bearer")};
+    pt_http_reply(req, pt_err_http(err.code), "application/json", &h, 1, pt_str(body));
+    return false;
+}
+
+/* Probes have no token. */
+static bool is_health(struct pt_str path)
+{
+    return pt_str_eq(path, PT_STR("/v2/health/live")) || pt_str_eq(path, PT_STR("/v2/health/ready"));
+}
+
+static int authorize_grpc(void *arg, const struct pt_http_request *req, struct pt_err *err)
+{
+    struct sidecar *s = arg;
+    return pt_str_starts(pt_http_path(req), PT_STR("/grpc.health.v1.Health/")) ? PT_OK : pt_auth_check(&s->auth, req, err);
+}
+
 /* --- metrics port ---------------------------------------------------------------------------------------------------------- */
 
 static const struct pt_metric_family connections = {"pintle_connections", "Connections that are open, by port.", PT_GAUGE, "port", NULL, 0};
@@ -67,7 +96,8 @@ static void collect_connections(void *arg)
         const struct pt_http_server *server;
     } rows[] = {{"serving", s->http}, {"grpc", s->grpc_http}, {"metrics", s->metrics_http}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-        pt_metric_set(pt_metrics_series(s->registry, &connections, rows[i].port, NULL), rows[i].server ? pt_http_server_connections(rows[i].server) : 0);
+        pt_metric_set(pt_metrics_series(s->registry, &connections, rows[i].port, NULL),
+                      rows[i].server ? pt_http_server_connections(rows[i].server) : 0);
 }
 
 static void handle_metrics(void *arg, struct pt_http_request *req)
@@ -79,6 +109,8 @@ static void handle_metrics(void *arg, struct pt_http_request *req)
         pt_fail(&err, PT_EMETHOD, "only GET is served here");
         pt_http_reply_error(req, &err);
     } else if (pt_str_eq(path, PT_STR("/metrics"))) {
+        if (s->o->config->serving.auth.metrics && !may(s, req))
+            return;
         pt_auto_buf b = PT_BUF_INIT(MAX_METRICS);
         pt_metrics_write(s->registry, &b);
         pt_http_reply_buf(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, &b);
@@ -204,7 +236,9 @@ static int listen_on(struct sidecar *s, int64_t port, struct pt_http_server_opti
 
 static void handle_rest(void *arg, struct pt_http_request *req)
 {
-    pt_rest_handle(&((struct sidecar *)arg)->rest, req);
+    struct sidecar *s = arg;
+    if (is_health(pt_http_path(req)) || may(s, req))
+        pt_rest_handle(&s->rest, req);
 }
 
 static void handle_head(void *arg, struct pt_http_request *req)
@@ -223,7 +257,8 @@ static void make_front_ends(struct sidecar *s)
                                                       {pt_health_grpc_methods, pt_health_grpc_method_count, f},
                                                       {pt_reflection_grpc_methods, pt_reflection_grpc_method_count, f}};
     memcpy(s->grpc_tables, tables, sizeof tables);
-    s->grpc = (struct pt_grpc){.loop = s->loop, .tables = s->grpc_tables, .table_count = GRPC_TABLES};
+    s->grpc =
+        (struct pt_grpc){.loop = s->loop, .tables = s->grpc_tables, .table_count = GRPC_TABLES, .authorize = authorize_grpc, .authorize_arg = s};
 }
 
 static void on_certificates(void *arg, struct pt_tls *tls)
@@ -255,7 +290,10 @@ static int start_servers(struct sidecar *s, struct pt_err *err)
     struct pt_http_server_options serving = {
         .http2 = true, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .arg = s};
     struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
-    int rc = start_tls(s, err);
+    s->auth = (struct pt_auth){.loop = s->loop, .file = c->serving.auth.token_file, .poll_ms = c->serving.auth.poll_ms};
+    int rc = pt_auth_start(&s->auth, err);
+    if (rc == PT_OK)
+        rc = start_tls(s, err);
     if (rc == PT_OK)
         rc = listen_on(s, c->serving.port, &serving, &s->http, err);
     if (rc == PT_OK && c->serving.grpc_port >= 0)
@@ -312,6 +350,7 @@ static int clean_up(struct sidecar *s)
         pt_http_server_destroy(s->grpc_http);
     if (s->metrics_http)
         pt_http_server_destroy(s->metrics_http);
+    pt_auth_stop(&s->auth);
     pt_certificates_stop(&s->certificates);
     pt_tls_destroy(s->tls);
     if (s->loop) {

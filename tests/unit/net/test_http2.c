@@ -700,6 +700,27 @@ static void unary_calls(void **state)
     disconnect();
 }
 
+static int only_with_a_word(void *arg, const struct pt_http_request *req, struct pt_err *err)
+{
+    return pt_str_eq(pt_http_header(req, "authorization"), pt_str(arg)) ? PT_OK : pt_fail(err, PT_EUNAUTHENTICATED, "no word");
+}
+
+static void calls_are_authorized_by_their_head(void **state)
+{
+    (void)state;
+    static char word[] = "Bearer w";
+    static const char *const with[] = {"content-type", "application/grpc", "authorization", "Bearer w", NULL};
+    start_grpc();
+    grpc.authorize_arg = word;
+    grpc.authorize = only_with_a_word;
+    struct answer *a = call("/t.S/Echo", "\0\0\0\0\5hello", 10, NULL);
+    assert_int_equal(a->grpc_status, 16);
+    assert_string_equal(a->grpc_message, "no word");
+    assert_int_equal(call("/t.S/Nothing", "\0\0\0\0\0", 5, NULL)->grpc_status, 16); /* nor which methods there are */
+    assert_int_equal(call("/t.S/Echo", "\0\0\0\0\5hello", 10, with)->grpc_status, 0);
+    disconnect();
+}
+
 static void messages_are_compressed_both_ways(void **state)
 {
     (void)state;
@@ -816,6 +837,7 @@ int main(void)
                                        CASE(old_connections_are_sent_away),
                                        CASE(broken_frames_end_the_connection),
                                        CASE(unary_calls),
+                                       CASE(calls_are_authorized_by_their_head),
                                        CASE(messages_are_compressed_both_ways),
                                        CASE(streams_take_messages_in_any_pieces),
                                        CASE(calls_are_canceled),

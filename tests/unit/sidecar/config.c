@@ -96,6 +96,7 @@ static void refusals(void **state)
         {"model: {name: a, uri: 'file:///m', format: pmml}\n", "f: model.format: \"pmml\" is not supported (onnx is)"},
         {"model: {name: a, uri: 'file:///m', digest: 'sha256:12'}\n",
          "f: line 1: model.digest: want sha256: and 64 lower-case hexadecimal digits, got \"sha256:12\""},
+        {MODEL "serving: {auth: {metrics: 1}}\n", "f: serving.auth.tokenFile is missing"},
         {MODEL "serving: {tls: {certFile: c}}\n", "f: serving.tls.keyFile is missing"},
         {MODEL "serving: {tls: {clientCaFile: c}}\n", "f: serving.tls.certFile is missing"},
         {MODEL "serving: {tls: yes please}\n", "f: line 2: serving.tls: want an object, got a scalar"},

@@ -568,6 +568,43 @@ def case_tls_files_that_change():
             assert_equal(s.end(), 0)
 
 
+def case_bearer_tokens():
+    with tempfile.TemporaryDirectory() as d:
+        tokens = pathlib.Path(d) / "tokens"
+
+        def allow(*names):
+            tokens.write_text("# who may\n" + "".join(f"sha256:{hashlib.sha256(n.encode()).hexdigest()} for {n[:3]}\n" for n in names))
+
+        def bearer(token):
+            return {"Authorization": f"Bearer {token}"}
+        allow("first-secret", "second-secret")
+        auth = {"tokenFile": str(tokens), "metrics": 1, "pollMs": 20}
+        with sidecar(d, {}, serving={"port": 0, "metricsPort": 0, "auth": auth}).ready() as s:
+            for method, path in (("GET", "/v2"), ("GET", "/v2/models/digits"), ("GET", "/v2/health/ready/"), ("POST", "/v2/models/digits/infer"),
+                                 ("POST", "/v2/repository/models/digits/unload"), ("GET", "/v1/models/digits"), ("GET", "/none")):
+                for headers in ({}, bearer("third-secret"), bearer("first-secre"), bearer(""), {"Authorization": "Basic first-secret"}):
+                    status, body, answer = s.request(method, path, headers=headers)
+                    assert_equal((path, status, answer["WWW-Authenticate"]), (path, 401, "Bearer"))
+                    assert "bearer token" in json.loads(body)["error"], body
+            for token in ("first-secret", "second-secret"):
+                assert_equal(s.request("POST", "/v2/models/digits/infer", body_of(ROWS[:1]), bearer(token))[0], 200)
+            assert_equal(s.request("GET", "/v2/health/live")[0], 200)
+            assert_equal(s.request("GET", "/metrics", port=s.metrics_port)[0], 401)
+            assert_equal(s.request("GET", "/metrics", headers=bearer("first-secret"), port=s.metrics_port)[0], 200)
+            assert_equal(s.request("GET", "/healthz", port=s.metrics_port)[0], 200)
+            tokens.write_text("third-secret\n")  # a token where a hash belongs
+            wait(lambda: any("those before stay" in line for line in s.lines()))
+            assert_equal(s.request("GET", "/v2", headers=bearer("first-secret"))[0], 200)
+            allow("third-secret")
+            wait(lambda: s.request("GET", "/v2", headers=bearer("third-secret"))[0] == 200)
+            assert_equal(s.request("GET", "/v2", headers=bearer("first-secret"))[0], 401)
+            assert not any("secret" in line for line in s.lines())
+            assert_equal(s.end(), 0)
+        with serve("--auth-tokens", tokens).ready() as s:
+            assert_equal(s.get("/v2")[0], 401)
+            assert_equal(s.request("GET", "/metrics", port=s.metrics_port)[0], 200)
+
+
 def case_idle_connections_and_second_signal():
     with serve() as s:
         s.ready()
