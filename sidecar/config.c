@@ -11,6 +11,7 @@
 #include "sidecar/locator.h"
 #include "sidecar/metrics_alias.h"
 
+#include <ctype.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,6 +208,59 @@ static int read_member(struct reader *r, const struct member *m, const yaml_node
     return rc < 0 ? refuse(r, m, value, want) : PT_OK;
 }
 
+/* Edits (letters put in, left out or changed, case aside) between two names; SIZE_MAX for long ones. */
+static size_t distance(struct pt_str a, struct pt_str b)
+{
+    enum { MOST = 32 };
+    size_t row[MOST + 1];
+    if (a.len > MOST || b.len > MOST)
+        return SIZE_MAX;
+    for (size_t k = 0; k <= b.len; k++)
+        row[k] = k;
+    for (size_t i = 1; i <= a.len; i++) {
+        size_t corner = row[0];
+        row[0] = i;
+        for (size_t k = 1; k <= b.len; k++) {
+            size_t change = corner + (tolower((unsigned char)a.p[i - 1]) != tolower((unsigned char)b.p[k - 1]));
+            corner = row[k];
+            size_t least = row[k] < row[k - 1] ? row[k] + 1 : row[k - 1] + 1;
+            row[k] = change < least ? change : least;
+        }
+    }
+    return row[b.len];
+}
+
+/* The member that was probably meant: no more than a third of it is wrong. NULL: none is near. */
+static const char *nearest(struct pt_str name, const char *const *names, size_t count)
+{
+    const char *best = NULL;
+    size_t least = SIZE_MAX;
+    for (size_t i = 0; i < count; i++) {
+        size_t d = distance(name, pt_str(names[i]));
+        if (d < least && 3 * d <= strlen(names[i]) + 2)
+            least = d, best = names[i];
+    }
+    return best;
+}
+
+/* `where` and a dot, or nothing, come before the name. */
+static int unknown(struct reader *r, const yaml_node_t *key, const char *where, const char *near)
+{
+    struct pt_str name = key_of(key);
+    return pt_fail(r->err, PT_EINVAL, "%s: line %zu: %s%s" PT_STR_FMT ": unknown member%s%s%s", r->file, key->start_mark.line + 1, where,
+                   *where ? "." : "", PT_STR_ARG(name), near ? "; is \"" : "", near ? near : "", near ? "\" meant?" : "");
+}
+
+static const char *nearest_member(const char *section, struct pt_str name)
+{
+    const char *names[MEMBERS];
+    size_t count = 0;
+    for (const struct member *m = members; m < members + MEMBERS; m++)
+        if (strcmp(m->section, section) == 0)
+            names[count++] = m->key;
+    return nearest(name, names, count);
+}
+
 static int read_section(struct reader *r, const char *section, const yaml_node_t *node)
 {
     if (node->type != YAML_MAPPING_NODE)
@@ -215,9 +269,11 @@ static int read_section(struct reader *r, const char *section, const yaml_node_t
         const yaml_node_t *key = yaml_document_get_node(&r->doc, p->key), *value = yaml_document_get_node(&r->doc, p->value);
         struct pt_str name = key_of(key);
         const struct member *m = find(section, name);
-        if (!m || r->seen[m - members])
+        if (!m)
+            return unknown(r, key, section, nearest_member(section, name));
+        if (r->seen[m - members])
             return pt_fail(r->err, PT_EINVAL, "%s: line %zu: %s." PT_STR_FMT ": %s", r->file, key->start_mark.line + 1, section, PT_STR_ARG(name),
-                           m ? "given twice" : "unknown member");
+                           "given twice");
         r->seen[m - members] = true;
         char group[64];
         snprintf(group, sizeof group, "%s.%s", section, m->key);
@@ -230,8 +286,8 @@ static int read_section(struct reader *r, const char *section, const yaml_node_t
 
 static int read_document(struct reader *r)
 {
-    static const char *const sections[] = {PT_CONFIG_MODEL,    PT_CONFIG_SERVING, PT_CONFIG_RUNTIME,
-                                           PT_CONFIG_BATCHING, PT_CONFIG_DRAIN,   PT_CONFIG_METRICS, PT_CONFIG_REPORT};
+    static const char *const sections[] = {PT_CONFIG_MODEL, PT_CONFIG_SERVING, PT_CONFIG_RUNTIME, PT_CONFIG_BATCHING,
+                                           PT_CONFIG_DRAIN, PT_CONFIG_METRICS, PT_CONFIG_REPORT};
     enum { SECTIONS = sizeof sections / sizeof sections[0] };
     bool seen[SECTIONS] = {false};
     const yaml_node_t *root = yaml_document_get_root_node(&r->doc);
@@ -244,9 +300,10 @@ static int read_document(struct reader *r)
         size_t i = 0;
         while (i < SECTIONS && !pt_str_eq(name, pt_str(sections[i])))
             i++;
-        if (i == SECTIONS || seen[i])
-            return pt_fail(r->err, PT_EINVAL, "%s: line %zu: " PT_STR_FMT ": %s", r->file, key->start_mark.line + 1, PT_STR_ARG(name),
-                           i == SECTIONS ? "unknown member" : "given twice");
+        if (i == SECTIONS)
+            return unknown(r, key, "", nearest(name, sections, SECTIONS));
+        if (seen[i])
+            return pt_fail(r->err, PT_EINVAL, "%s: line %zu: " PT_STR_FMT ": %s", r->file, key->start_mark.line + 1, PT_STR_ARG(name), "given twice");
         seen[i] = true;
         int rc = read_section(r, sections[i], yaml_document_get_node(&r->doc, p->value));
         if (rc < 0)

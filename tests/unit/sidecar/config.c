@@ -42,7 +42,8 @@ static void json(void **state)
     struct pt_config c;
     static const char text[] =
         "{\"model\":{\"name\":\"digits\",\"version\":\"2\",\"uri\":\"https://h/m.onnx\",\"digest\":\"sha256:" ZEROS "\",\"format\":\"onnx\"},"
-        "\"serving\":{\"port\":9000,\"metricsPort\":9001,\"timeoutMs\":2500},\"runtime\":{\"threads\":2,\"concurrency\":4,\"queue\":0},\"drain\":{\"timeoutMs\":5000},"
+        "\"serving\":{\"port\":9000,\"metricsPort\":9001,\"timeoutMs\":2500},\"runtime\":{\"threads\":2,\"concurrency\":4,\"queue\":0},\"drain\":{"
+        "\"timeoutMs\":5000},"
         "\"report\":{\"url\":\"https://op:8443/v1/report\",\"ca\":\"-----BEGIN\\nX\\n\",\"tokenFile\":\"/t\",\"intervalMs\":500}}";
     assert_int_equal(pt_config_parse(&c, "f", pt_str(text), NULL), PT_OK);
     assert_string_equal(c.model.version, "2");
@@ -71,10 +72,10 @@ static void refusals(void **state)
         {"model: 7\n", "f: line 1: model: want an object, got a scalar"},
         {"serving: {port: 80}\n", "f: model.name is missing"},
         {"model: {name: digits}\n", "f: model.uri is missing"},
-        {MODEL "modle: {}\n", "f: line 2: modle: unknown member"},
+        {MODEL "modle: {}\n", "f: line 2: modle: unknown member; is \"model\" meant?"},
         {MODEL MODEL, "f: line 2: model: given twice"},
         {"model:\n  name: a\n  name: b\n", "f: line 3: model.name: given twice"},
-        {MODEL "serving:\n  prot: 1\n", "f: line 3: serving.prot: unknown member"},
+        {MODEL "serving:\n  prot: 1\n", "f: line 3: serving.prot: unknown member; is \"port\" meant?"},
         {MODEL "serving: {[1]: 1}\n", "f: line 2: serving.a list: unknown member"},
         {MODEL "serving: {port: \"80\"}\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got \"80\""},
         {MODEL "serving: {port: 70000}\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got 70000"},
@@ -88,11 +89,13 @@ static void refusals(void **state)
         {"model: {name: {}, uri: 'file:///m'}\n", "f: line 1: model.name: want a string, got an object"},
         {"model: {name: '', uri: 'file:///m'}\n", "f: line 1: model.name: want 1 to 253 characters, got \"\""},
         {"model: {name: a/b, uri: 'file:///m'}\n", "f: model.name and model.version may not contain \"/\": \"a/b\", \"1\""},
-        {"model: {name: a, uri: 'ftp://b/k'}\n", "f: model.uri: want file:///PATH, https://..., http://..., s3://... or oci://..., got \"ftp://b/k\""},
+        {"model: {name: a, uri: 'ftp://b/k'}\n",
+         "f: model.uri: want file:///PATH, https://..., http://..., s3://... or oci://..., got \"ftp://b/k\""},
         {"model: {name: a, uri: 's3://B%/k'}\n", "f: model.uri: s3://B%/k: \"B%\" is no name of a bucket"},
         {"model: {name: a, uri: 's3://bucket'}\n", "f: model.uri: s3://bucket: no key after the bucket (s3://BUCKET/KEY)"},
         {"model: {name: a, uri: 'oci://registry'}\n", "f: model.uri: \"oci://registry\" is not oci://REGISTRY/REPOSITORY[:TAG|@sha256:HEX]"},
-        {"model: {name: a, uri: 'oci://r/p@sha256:12'}\n", "f: model.uri: oci://r/p@sha256:12: digest: 'sha256:12' is not \"sha256:\" and 64 lower-case hexadecimal digits"},
+        {"model: {name: a, uri: 'oci://r/p@sha256:12'}\n",
+         "f: model.uri: oci://r/p@sha256:12: digest: 'sha256:12' is not \"sha256:\" and 64 lower-case hexadecimal digits"},
         {"model: {name: a, uri: 'file:///m', format: pmml}\n", "f: model.format: \"pmml\" is not supported (onnx is)"},
         {"model: {name: a, uri: 'file:///m', digest: 'sha256:12'}\n",
          "f: line 1: model.digest: want sha256: and 64 lower-case hexadecimal digits, got \"sha256:12\""},
@@ -101,6 +104,7 @@ static void refusals(void **state)
         {MODEL "serving: {tls: {clientCaFile: c}}\n", "f: serving.tls.certFile is missing"},
         {MODEL "serving: {tls: yes please}\n", "f: line 2: serving.tls: want an object, got a scalar"},
         {MODEL "serving: {tls: {cert: c}}\n", "f: line 2: serving.tls.cert: unknown member"},
+        {MODEL "serving: {maxconectionage: 1}\n", "f: line 2: serving.maxconectionage: unknown member; is \"maxConnectionAgeMs\" meant?"},
         {MODEL "report: {intervalMs: 1000}\n", "f: report.url is missing"},
         {MODEL "report: {url: 'op:8443'}\n", "f: report.url: want https://..., got \"op:8443\""},
         {MODEL "---\n" MODEL, "f: more than one YAML document"},
