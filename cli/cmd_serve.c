@@ -8,6 +8,7 @@
 #include "base/contract.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "sidecar/scan.h"
 #include "sidecar/server.h"
 
 #include <errno.h>
@@ -50,6 +51,7 @@ static const char help[] =
     "      --tls-client-ca FILE   and clients must show a certificate of one of these CAs\n"
     "      --auth-tokens FILE     only bearers of these tokens may use models: lines sha256:HEX [comment], read again when it changes\n"
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
+    "      --check                say what is wrong with the options, or with the configurations in the folder, and exit without serving\n"
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n";
 
 /* The options that are members of the configuration; getopt's value is FIRST + the row. */
@@ -85,26 +87,29 @@ static const struct {
     {"auth-tokens", PT_CONFIG_SERVING_AUTH, "tokenFile"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
-enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS };
+enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS, CHECK };
 
 struct arguments {
     const char *model, *cache;
-    bool help;
+    bool help, check;
 };
 
 /* 0, or the exit status. */
 static int parse(int argc, char **argv, struct arguments *a, struct pt_config *c)
 {
-    struct option options[ROWS + 3] = {{"cache", required_argument, NULL, CACHE}, {"help", no_argument, NULL, 'h'}};
+    struct option options[ROWS + 4] = {
+        {"cache", required_argument, NULL, CACHE}, {"help", no_argument, NULL, 'h'}, {"check", no_argument, NULL, CHECK}};
     struct pt_err err;
     for (int i = 0; i < ROWS; i++)
-        options[2 + i] = (struct option){rows[i].option, required_argument, NULL, FIRST + i};
+        options[3 + i] = (struct option){rows[i].option, required_argument, NULL, FIRST + i};
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == '?' || o == ':')
             return pt_cmd_bad_option(argv, o);
         if (o == 'h')
             a->help = true;
+        else if (o == CHECK)
+            a->check = true;
         else if (o == CACHE)
             a->cache = optarg;
         else if (pt_config_set(c, rows[o - FIRST].section, rows[o - FIRST].key, optarg, &err) < 0)
@@ -159,6 +164,32 @@ static char *default_cache(void)
     return home && *home ? pt_asprintf("%s/.cache/pintle", home) : pt_strdup(PT_PATH_CACHE);
 }
 
+/* Every model of the folder whose configuration cannot be used, or that has no version; 0, or the exit status of the last. */
+static int check_folder(const struct pt_config *c)
+{
+    struct pt_model_config defaults;
+    struct pt_scan scan = {0};
+    struct pt_err err;
+    int status = 0;
+    pt_model_config_init(&defaults);
+    if ((c->repository.versions && pt_model_config_policy(&defaults, c->repository.versions, &err) < 0) ||
+        pt_scan_run(c->repository.path, c->model.name ? c->model.name : "model", &defaults, &scan, &err) < 0)
+        return pt_cmd_fail(&err);
+    if (scan.count == 0) {
+        pt_fail(&err, PT_ENOTFOUND, "%s: no model in it (NAME/VERSION/model.onnx)", c->repository.path);
+        status = pt_cmd_fail(&err);
+    }
+    for (const struct pt_scan_model *m = scan.models; m < scan.models + scan.count; m++) {
+        err = m->err;
+        if (!err.code && m->version_count == 0)
+            pt_fail(&err, PT_ENOTFOUND, "model \"%s\": no VERSION/%s in its folder", m->name, m->config.file);
+        if (err.code)
+            status = pt_cmd_fail(&err);
+    }
+    pt_scan_finish(&scan);
+    return status;
+}
+
 static int serve(const struct arguments *a, struct pt_config *c)
 {
     struct pt_err err;
@@ -168,6 +199,8 @@ static int serve(const struct arguments *a, struct pt_config *c)
         rc = pt_config_check(c, "serve", &err);
     if (rc < 0)
         return pt_cmd_fail(&err);
+    if (a->check)
+        return c->repository.path ? check_folder(c) : 0;
     pt_log_setup("pintle", PT_LOG_INFO, PT_LOG_AUTO);
     struct pt_sidecar_options o = {.config = c, .cache_dir = cache, .fail_fast = true};
     rc = pt_sidecar_run(&o, &err);

@@ -192,6 +192,19 @@ def case_command_line():
     with tempfile.TemporaryDirectory() as d:
         bad = pathlib.Path(d) / "bad.onnx"
         bad.write_bytes(b"no model" * 100)
+        folder = pathlib.Path(d) / "models"
+        for name in ("good", "bad"):
+            (folder / name / "1").mkdir(parents=True)
+            (folder / name / "1" / "model.onnx").write_bytes(MODEL.read_bytes())
+        checks = [PINTLE, "serve", folder, "--check"]
+        assert_equal(subprocess.run(checks, timeout=30).returncode, 0)
+        (folder / "bad" / "config.pbtxt").write_text("max_batch_sise: 1\n")
+        status, error = run(*checks)
+        assert status != 0 and "bad/config.pbtxt" in error and "max_batch_sise" in error, error
+        (folder / "bad" / "config.pbtxt").unlink()
+        (folder / "bad" / "1" / "model.onnx").unlink()
+        status, error = run(*checks)
+        assert status != 0 and 'model "bad": no VERSION/model.onnx' in error, error
         assert_equal(run(PINTLE, "serve"), (64, "error: a model is needed (see `pintle serve --help`)"))
         assert_equal(run(PINTLE, "serve", MODEL, "--port", "x")[1],
                      'error: --port: want a whole number from 0 to 65535, got "x" (see `pintle serve --help`)')
