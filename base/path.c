@@ -158,3 +158,12 @@ int pt_path_write_atomic(const char *path, const void *data, size_t len, unsigne
     sync_parent(path);
     return PT_OK;
 }
+
+uint64_t pt_path_fingerprint(const char *path, uint64_t seed)
+{
+    struct stat st = {0};
+    if (stat(path, &st) != 0)
+        st.st_size = -1;
+    const int64_t facts[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
+    return pt_hash64(facts, sizeof facts, seed);
+}

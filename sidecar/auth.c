@@ -6,19 +6,9 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-
-#include <sys/stat.h>
+#include "base/path.h"
 
 enum { MAX_FILE = 1 << 20 };
-
-static uint64_t print_of(const char *file)
-{
-    struct stat st = {0};
-    if (stat(file, &st) != 0)
-        st.st_size = -1;
-    const int64_t facts[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
-    return pt_hash64(facts, sizeof facts, 0);
-}
 
 static int read_line(struct pt_auth *a, struct pt_str line, struct pt_err *err)
 {
@@ -68,7 +58,7 @@ static void on_poll(struct pt_timer *t)
 {
     struct pt_auth *a = (struct pt_auth *)((char *)t - offsetof(struct pt_auth, timer));
     struct pt_err err;
-    uint64_t print = print_of(a->file);
+    uint64_t print = pt_path_fingerprint(a->file, 0);
     pt_timer_start(pt_loop_sched(a->loop), t, a->poll_ms, on_poll);
     if (print == a->print)
         return;
@@ -83,7 +73,7 @@ int pt_auth_start(struct pt_auth *a, struct pt_err *err)
 {
     if (!a->file)
         return PT_OK;
-    a->print = print_of(a->file);
+    a->print = pt_path_fingerprint(a->file, 0);
     if (load(a, err) < 0)
         return pt_wrap(err, "serving.auth");
     pt_timer_start(pt_loop_sched(a->loop), &a->timer, a->poll_ms, on_poll);

@@ -5,25 +5,14 @@
 #include "sidecar/certificates.h"
 
 #include "base/log.h"
-#include "base/str.h"
-
-#include <sys/stat.h>
+#include "base/path.h"
 
 enum { MAX_PEM = 1 << 20 };
 
-/* Changes when one of the files is another one. A symbolic link is followed: mounted Secrets are switched by one. */
 static uint64_t print_of(const struct pt_certificates *c)
 {
-    const char *const files[] = {c->cert_file, c->key_file, c->client_ca_file};
-    uint64_t print = 0;
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        struct stat st = {0};
-        if (files[i] && stat(files[i], &st) != 0)
-            st.st_size = -1;
-        const int64_t facts[] = {(int64_t)st.st_dev, (int64_t)st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec};
-        print = pt_hash64(facts, sizeof facts, print);
-    }
-    return print;
+    uint64_t print = pt_path_fingerprint(c->key_file, pt_path_fingerprint(c->cert_file, 0));
+    return c->client_ca_file ? pt_path_fingerprint(c->client_ca_file, print) : print;
 }
 
 static int load(const struct pt_certificates *c, struct pt_tls **out, struct pt_err *err)

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "base/path.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -43,12 +44,6 @@ static bool version_number(const char *name, int64_t *number)
            pt_parse_i64(pt_str(name), 0, INT64_MAX, "version", number, NULL) == PT_OK;
 }
 
-static uint64_t print_of(const struct stat *st)
-{
-    const int64_t facts[] = {(int64_t)st->st_dev, (int64_t)st->st_ino, st->st_size, st->st_mtim.tv_sec, st->st_mtim.tv_nsec};
-    return pt_hash64(facts, sizeof facts, 0);
-}
-
 static int add_version(struct pt_scan_model *m, const char *folder, int64_t number, struct pt_err *err)
 {
     struct stat st;
@@ -61,7 +56,8 @@ static int add_version(struct pt_scan_model *m, const char *folder, int64_t numb
     if (!more)
         return out_of_memory(err);
     m->versions = more;
-    more[m->version_count++] = (struct pt_scan_version){number, pt_steal(path), print_of(&st)};
+    uint64_t print = pt_path_fingerprint(path, 0);
+    more[m->version_count++] = (struct pt_scan_version){number, pt_steal(path), print};
     return PT_OK;
 }
 
