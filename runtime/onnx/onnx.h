@@ -12,6 +12,7 @@
 #ifndef PT_RUNTIME_ONNX_H
 #define PT_RUNTIME_ONNX_H
 
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "runtime/tensor.h"
@@ -138,5 +139,9 @@ int pt_onnx_read(const void *data, size_t len, struct pt_arena *arena, struct pt
  * in the arena, aligned for its type. name (may be NULL): the proto's. */
 int pt_onnx_read_value(const void *data, size_t len, enum pt_dtype kind, struct pt_arena *arena, struct pt_tensor *out, struct pt_str *name,
                        struct pt_err *err);
+
+/* --- writing ------------------------------------------------------------------------------------------------------------ */
+/* Appends the model as the bytes of a file. PT_ELIMIT over 2 GiB, which no protocol buffer can be. */
+int pt_onnx_write(const struct pt_onnx_model *m, struct pt_buf *out, struct pt_err *err);
 
 #endif
