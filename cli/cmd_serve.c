@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cmd_serve.c: pintle serve MODEL: the server of a pod, started by hand. Each option is a member of the sidecar's configuration.
+ * cmd_serve.c: pintle serve MODEL: the server of a pod, started by hand. Each option is a member of the sidecar's configuration, and
+ * comes after the file of --config and the environment.
  */
 #include "cli/commands.h"
 
@@ -21,8 +22,10 @@ static const char help[] =
     "usage: pintle serve MODEL.onnx|URL|FOLDER [--name N] [--port 8080] [--grpc-port N] [--metrics-port 8082] [OPTION...]\n"
     "\n"
     "Serves until SIGTERM or Ctrl-C, over HTTP and gRPC: one model (a file, or https://, http://, s3://, oci:// or file:///), or all models of a\n"
-    "folder (NAME/VERSION/model.onnx and, if need be, NAME/config.pbtxt; or the versions of one model: VERSION/model.onnx).\n"
+    "folder (NAME/VERSION/model.onnx and, if need be, NAME/config.pbtxt; or the versions of one model: VERSION/model.onnx). Options come before\n"
+    "variables PINTLE_SECTION_KEY, and those before the file of --config.\n"
     "\n"
+    "      --config FILE          YAML or JSON with the same settings; then no model need be given here\n"
     "      --name NAME            name of the model in URLs (default: the file's, without its ending)\n"
     "      --model-version V      its version (default 1)\n"
     "      --digest sha256:HEX    serve it only if it has this digest\n"
@@ -87,21 +90,23 @@ static const struct {
     {"auth-tokens", PT_CONFIG_SERVING_AUTH, "tokenFile"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
-enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS, CHECK };
+enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS, CHECK, CONFIG };
 
 struct arguments {
-    const char *model, *cache;
+    const char *model, *config, *cache;
+    const char *values[ROWS]; /* of options that were given */
     bool help, check;
 };
 
 /* 0, or the exit status. */
-static int parse(int argc, char **argv, struct arguments *a, struct pt_config *c)
+static int parse(int argc, char **argv, struct arguments *a)
 {
-    struct option options[ROWS + 4] = {
-        {"cache", required_argument, NULL, CACHE}, {"help", no_argument, NULL, 'h'}, {"check", no_argument, NULL, CHECK}};
-    struct pt_err err;
+    struct option options[ROWS + 5] = {{"cache", required_argument, NULL, CACHE},
+                                       {"help", no_argument, NULL, 'h'},
+                                       {"check", no_argument, NULL, CHECK},
+                                       {"config", required_argument, NULL, CONFIG}};
     for (int i = 0; i < ROWS; i++)
-        options[3 + i] = (struct option){rows[i].option, required_argument, NULL, FIRST + i};
+        options[4 + i] = (struct option){rows[i].option, required_argument, NULL, FIRST + i};
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == '?' || o == ':')
@@ -112,13 +117,27 @@ static int parse(int argc, char **argv, struct arguments *a, struct pt_config *c
             a->check = true;
         else if (o == CACHE)
             a->cache = optarg;
-        else if (pt_config_set(c, rows[o - FIRST].section, rows[o - FIRST].key, optarg, &err) < 0)
-            return pt_cmd_usage(argv[0], "--%s: %s", rows[o - FIRST].option, err.msg);
+        else if (o == CONFIG)
+            a->config = optarg;
+        else
+            a->values[o - FIRST] = optarg;
     }
-    if (!a->help && argc - optind != 1)
-        return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
+    if (!a->help && argc - optind > 1)
+        return pt_cmd_usage(argv[0], "one model is needed, not also \"%s\"", argv[argc - 1]);
     a->model = argv[optind];
     return 0;
+}
+
+/* File < environment < options. 0, or the exit status. */
+static int configure(const char *command, const struct arguments *a, struct pt_config *c)
+{
+    struct pt_err err;
+    if ((a->config && pt_config_read(c, a->config, &err) < 0) || pt_config_env(c, environ, &err) < 0)
+        return pt_cmd_fail(&err);
+    for (int i = 0; i < ROWS; i++)
+        if (a->values[i] && pt_config_set(c, rows[i].section, rows[i].key, a->values[i], &err) < 0)
+            return pt_cmd_usage(command, "--%s: %s", rows[i].option, err.msg);
+    return a->model || c->model.uri || c->repository.path ? 0 : pt_cmd_usage(command, "a model is needed");
 }
 
 static bool is_folder(const char *path)
@@ -127,28 +146,35 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-/* "models/digits.onnx" -> model.uri file:///.../models/digits.onnx; the name "digits", unless one was given. */
-static int set_model(struct pt_config *c, const char *model, struct pt_err *err)
+/* "models/digits.onnx" -> model.uri file:///.../models/digits.onnx, or repository.path of a folder, instead of what file and environment say. */
+static int set_place(struct pt_config *c, const char *model, struct pt_err *err)
 {
     pt_auto_buf uri = PT_BUF_INIT(8192);
-    char *real = NULL;
+    bool folder = is_folder(model);
     if (strstr(model, "://")) {
         pt_buf_puts(&uri, model);
     } else {
-        real = realpath(model, NULL);
+        char *real = realpath(model, NULL);
         if (!real)
             return pt_fail(err, errno == ENOENT ? PT_ENOTFOUND : PT_EIO, "%s: %s", model, strerror(errno));
-        pt_buf_printf(&uri, "%s%s", is_folder(real) ? "" : "file://", real);
+        pt_buf_printf(&uri, "%s%s", folder ? "" : "file://", real);
         free(real);
     }
-    if (is_folder(model))
-        return pt_config_set(c, PT_CONFIG_REPOSITORY, "path", pt_buf_cstr(&uri), err);
-    int rc = pt_config_set(c, PT_CONFIG_MODEL, "uri", pt_buf_cstr(&uri), err);
-    if (rc < 0 || c->model.name)
+    pt_free(folder ? c->model.uri : c->repository.path);
+    *(folder ? &c->model.uri : &c->repository.path) = NULL;
+    return folder ? pt_config_set(c, PT_CONFIG_REPOSITORY, "path", pt_buf_cstr(&uri), err)
+                  : pt_config_set(c, PT_CONFIG_MODEL, "uri", pt_buf_cstr(&uri), err);
+}
+
+/* Where the model is, and the name "digits" for ".../digits.onnx" unless one was given. */
+static int set_model(struct pt_config *c, const char *model, struct pt_err *err)
+{
+    int rc = model ? set_place(c, model, err) : PT_OK;
+    if (rc < 0 || c->repository.path || c->model.name)
         return rc;
-    size_t len = strstr(model, "://") ? strcspn(model, "?#") : strlen(model);
-    const char *base = memrchr(model, '/', len), *end = model + len;
-    base = base ? base + 1 : model;
+    size_t len = strcspn(c->model.uri, model && !strstr(model, "://") ? "" : "?#");
+    const char *base = memrchr(c->model.uri, '/', len), *end = c->model.uri + len;
+    base = base ? base + 1 : c->model.uri;
     const char *dot = memrchr(base, '.', (size_t)(end - base));
     char *name = pt_strndup(base, (size_t)((dot && dot > base ? dot : end) - base));
     rc = name ? pt_config_set(c, PT_CONFIG_MODEL, "name", name, err) : pt_fail(err, PT_ENOMEM, "out of memory");
@@ -214,13 +240,17 @@ int pt_cmd_serve(int argc, char **argv)
     struct arguments a = {0};
     struct pt_config c;
     struct pt_err err;
+    int status = parse(argc, argv, &a);
+    if (status)
+        return status;
+    if (a.help) {
+        fputs(help, stdout);
+        return pt_cmd_finish();
+    }
     if (pt_config_init(&c, &err) < 0)
         return pt_cmd_fail(&err);
-    int status = parse(argc, argv, &a, &c);
-    if (status == 0 && a.help) {
-        fputs(help, stdout);
-        status = pt_cmd_finish();
-    } else if (status == 0)
+    status = configure(argv[0], &a, &c);
+    if (status == 0)
         status = serve(&a, &c);
     pt_config_finish(&c);
     return status;

@@ -2,8 +2,9 @@
  *
  * config.h: the sidecar's configuration file (base/contract.h names its members), YAML or JSON, as a plain struct.
  *
- * The operator writes it into a pod annotation; a person may write the same by hand. What is not honoured is refused: an unknown or
- * repeated member, a wrong type and a value out of range are errors that name file, line, member and value.
+ * The operator writes it into a pod annotation; a person may write the same by hand. The environment overrides the file, flags both.
+ * What is not honoured is refused: an unknown or repeated member, a wrong type and a value out of range are errors that name file, line,
+ * member and value. docs/configuration.md is the manual; a test compares it with the table.
  */
 #ifndef PT_SIDECAR_CONFIG_H
 #define PT_SIDECAR_CONFIG_H
@@ -64,8 +65,9 @@ struct pt_config {
         char *aliases; /* triton, tensorflow or both; NULL: none */
     } metrics;
     struct {
-        char *url; /* NULL: no reports */
-        char *ca;  /* PEM; NULL: the system's roots */
+        bool wanted; /* not of the file: some member was given */
+        char *url;   /* NULL: no reports */
+        char *ca;    /* PEM; NULL: the system's roots */
         char *token_file;
         int64_t interval_ms;
     } report;
@@ -79,8 +81,13 @@ int pt_config_copy(struct pt_config *c, const struct pt_config *from, struct pt_
 int pt_config_set(struct pt_config *c, const char *section, const char *key, const char *value, struct pt_err *err);
 /* What no single member says: is all there, and does it fit together? `what` begins the message. */
 int pt_config_check(const struct pt_config *c, const char *what, struct pt_err *err);
-/* Initialises c from a whole text and checks it; `file` names it in messages. On failure c holds nothing. */
+/* A file's members over what c holds; unchecked. */
+int pt_config_read(struct pt_config *c, const char *path, struct pt_err *err);
+/* The members that environment variables name (config_env.c); env ends with NULL. Unchecked. */
+int pt_config_env(struct pt_config *c, char *const *env, struct pt_err *err);
+/* Initialises c from a file, then the environment, and checks it. On failure c holds nothing. */
+int pt_config_load(struct pt_config *c, const char *path, char *const *env, struct pt_err *err);
+/* The same of a whole text, without an environment; `file` names it in messages. */
 int pt_config_parse(struct pt_config *c, const char *file, struct pt_str text, struct pt_err *err);
-int pt_config_load(struct pt_config *c, const char *path, struct pt_err *err);
 
 #endif

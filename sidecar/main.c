@@ -14,7 +14,7 @@
 
 static const char usage[] = "usage: pintle-sidecar [--config FILE] [--check] [--log-level LEVEL] [--log-format FORMAT]\n"
                             "\n"
-                            "Serves the model that the configuration names until SIGTERM.\n"
+                            "Serves the model that the configuration names until SIGTERM. Variables PINTLE_SECTION_KEY override its members.\n"
                             "\n"
                             "      --config FILE        YAML or JSON (default " PT_PATH_CONFIG ")\n"
                             "      --check              read the configuration, say what is wrong with it, and exit\n"
@@ -67,7 +67,7 @@ int main(int argc, char **argv)
     pt_log_setup("pintle-sidecar", (enum pt_log_level)level, (enum pt_log_format)format);
     struct pt_err err;
     struct pt_config config;
-    if (pt_config_load(&config, path, &err) < 0)
+    if (pt_config_load(&config, path, environ, &err) < 0)
         return fail(&err, 2);
     struct pt_sidecar_options o = {.config = &config, .cache_dir = PT_PATH_CACHE};
     int rc = check ? PT_OK : pt_sidecar_run(&o, &err);

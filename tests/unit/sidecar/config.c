@@ -2,13 +2,15 @@
  *
  * config.c: the configuration: defaults, both notations, and every refusal with its words.
  */
+#include "base/buf.h"
 #include "base/mem.h"
-#include "sidecar/config.h"
+#include "sidecar/config_member.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -105,6 +107,7 @@ static void refusals(void **state)
         {MODEL "serving: {tls: yes please}\n", "f: line 2: serving.tls: want an object, got a scalar"},
         {MODEL "serving: {tls: {cert: c}}\n", "f: line 2: serving.tls.cert: unknown member"},
         {MODEL "serving: {maxconectionage: 1}\n", "f: line 2: serving.maxconectionage: unknown member; is \"maxConnectionAgeMs\" meant?"},
+        {MODEL "repository: {path: /m}\n", "f: model.uri and repository.path exclude each other"},
         {MODEL "report: {intervalMs: 1000}\n", "f: report.url is missing"},
         {MODEL "report: {url: 'op:8443'}\n", "f: report.url: want https://..., got \"op:8443\""},
         {MODEL "---\n" MODEL, "f: more than one YAML document"},
@@ -126,8 +129,97 @@ static void syntax_errors_name_the_line(void **state)
     struct pt_err err;
     assert_int_equal(pt_config_parse(&c, "f", PT_STR("model:\n  name: a\n bad: [\n"), &err), PT_EPARSE);
     assert_non_null(strstr(err.msg, "f: line 3: "));
-    assert_int_equal(pt_config_load(&c, "/nonexistent/config.json", &err), PT_ENOTFOUND);
+    assert_int_equal(pt_config_load(&c, "/nonexistent/config.json", environ, &err), PT_ENOTFOUND);
     assert_non_null(strstr(err.msg, "/nonexistent/config.json"));
+}
+
+static int with_env(struct pt_config *c, const char *variable, struct pt_err *err)
+{
+    char copy[512];
+    char *const env[] = {(char[]){"HOME=/"}, copy, NULL};
+    snprintf(copy, sizeof copy, "%s", variable);
+    assert_int_equal(pt_config_init(c, NULL), PT_OK);
+    return pt_config_env(c, env, err);
+}
+
+static void the_environment_overrides(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/config-test-XXXXXX", *const env[] = {(char[]){"PINTLE_SERVING_PORT=9000"},
+                                                             (char[]){"PINTLE_BATCHING_SIZES=4, 8"},
+                                                             (char[]){"PINTLE_SERVING_MAX_CONNECTION_AGE_MS=7"},
+                                                             (char[]){"PINTLE_MODEL_NAME=other"},
+                                                             (char[]){"PINTLE_SERVING_AUTH_TOKEN_FILE=/t"},
+                                                             NULL};
+    int fd = mkstemp(path);
+    static const char text[] = MODEL "serving: {port: 80, timeoutMs: 5}\n";
+    assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
+    close(fd);
+    struct pt_config c;
+    assert_int_equal(pt_config_load(&c, path, env, NULL), PT_OK);
+    unlink(path);
+    assert_int_equal(c.serving.port, 9000);
+    assert_int_equal(c.serving.timeout_ms, 5);
+    assert_int_equal(c.serving.max_age_ms, 7);
+    assert_int_equal(c.batching.sizes[1], 8);
+    assert_string_equal(c.model.name, "other");
+    assert_string_equal(c.serving.auth.token_file, "/t");
+    pt_config_finish(&c);
+}
+
+static void refused_variables(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *variable, *message; /* NULL: it is passed over */
+    } cases[] = {
+        {"PINTLE_SERVING_PROT=1", "environment: PINTLE_SERVING_PROT: no such setting; is PINTLE_SERVING_PORT meant?"},
+        {"PINTLE_SERVNIG_AUTH_TOKENFILE=1", "environment: PINTLE_SERVNIG_AUTH_TOKENFILE: no such setting; is PINTLE_SERVING_AUTH_TOKEN_FILE meant?"},
+        {"PINTLE_POD_UDI=1", "environment: PINTLE_POD_UDI: no such setting; is PINTLE_POD_UID meant?"},
+        {"PINTLE_SERVING_TLS=1", "environment: PINTLE_SERVING_TLS: no such setting; is PINTLE_SERVING_PORT meant?"},
+        {"PINTLE_=1", "environment: PINTLE_: no such setting"},
+        {"PINTLE_SERVING_PORT=", "environment: PINTLE_SERVING_PORT: want a whole number from 0 to 65535, got \"\""},
+        {"PINTLE_SERVING_PORT=x", "environment: PINTLE_SERVING_PORT: want a whole number from 0 to 65535, got \"x\""},
+        {"PINTLE_MODEL_NAME=", "environment: PINTLE_MODEL_NAME: want 1 to 253 characters, got \"\""},
+        {"PINTLE_MODEL_DIGEST=1", "environment: PINTLE_MODEL_DIGEST: want sha256: and 64 lower-case hexadecimal digits, got \"1\""},
+        {"PINTLE_POD_UID=1", NULL},
+        {"PINTLE_ISA=ref", NULL},
+        {"pintle_x=1", NULL},
+        /* A Service called pintle-serving. */
+        {"PINTLE_SERVING_PORT=tcp://10.0.0.1:8080", NULL},
+        {"PINTLE_SERVING_SERVICE_HOST=10.0.0.1", NULL},
+        {"PINTLE_SERVING_SERVICE_PORT_GRPC=8081", NULL},
+        {"PINTLE_SERVING_PORT_8080_TCP_ADDR=10.0.0.1", NULL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct pt_config c;
+        struct pt_err err = {0};
+        assert_int_equal(with_env(&c, cases[i].variable, &err), cases[i].message ? PT_EINVAL : PT_OK);
+        assert_string_equal(err.msg, cases[i].message ? cases[i].message : "");
+        assert_int_equal(c.serving.port, 8080);
+        pt_config_finish(&c);
+    }
+}
+
+/* "| `serving.port` | `PINTLE_SERVING_PORT` | `8080` |": the manual has each member with its variable and its default. */
+static void the_manual_is_complete(void **state)
+{
+    (void)state;
+    pt_auto_buf text = PT_BUF_INIT(1 << 20);
+    assert_int_equal(pt_buf_read_file(&text, PT_SOURCE_DIR "/docs/configuration.md", NULL), PT_OK);
+    for (const struct pt_member *m = pt_members; m < pt_members + pt_member_count; m++) {
+        char name[96], value[96] = "none", row[512];
+        if (m->kind == PT_MEMBER_GROUP)
+            continue;
+        pt_member_env(m, name);
+        if (m->kind == PT_MEMBER_NUMBER && m->number >= 0)
+            snprintf(value, sizeof value, "`%lld`", (long long)m->number);
+        else if (m->string)
+            snprintf(value, sizeof value, "`%s`", m->string);
+        snprintf(row, sizeof row, "\n| `%s.%s` | `%s` | %s |", m->section, m->key, name, value);
+        if (!strstr(pt_buf_cstr(&text), row))
+            fail_msg("docs/configuration.md: missing: %s", row + 1);
+    }
 }
 
 static void out_of_memory(void **state)
@@ -151,7 +243,13 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(json), cmocka_unit_test(refusals),
-                                       cmocka_unit_test(syntax_errors_name_the_line), cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults),
+                                       cmocka_unit_test(json),
+                                       cmocka_unit_test(refusals),
+                                       cmocka_unit_test(syntax_errors_name_the_line),
+                                       cmocka_unit_test(the_environment_overrides),
+                                       cmocka_unit_test(refused_variables),
+                                       cmocka_unit_test(the_manual_is_complete),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

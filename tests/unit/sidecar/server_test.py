@@ -186,8 +186,8 @@ def case_refuses():
 
 
 def case_command_line():
-    def run(*argv):
-        p = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=30)
+    def run(*argv, env=None):
+        p = subprocess.run(list(map(str, argv)), capture_output=True, text=True, timeout=30, env=env)
         return p.returncode, p.stderr.strip().splitlines()[-1]
     with tempfile.TemporaryDirectory() as d:
         bad = pathlib.Path(d) / "bad.onnx"
@@ -224,6 +224,13 @@ def case_command_line():
         assert_equal(run(SIDECAR, "--config", config), (2, f"error: {config}: line 1: model.colour: unknown member"))
         config.write_text("model: {name: a, uri: 'file:///m'}\n")
         assert_equal(subprocess.run([SIDECAR, "--config", config, "--check"], timeout=30).returncode, 0)
+        settings = {**os.environ, "PINTLE_SERVING_PORT": "x"}
+        wrong = 'error: environment: PINTLE_SERVING_PORT: want a whole number from 0 to 65535, got "x"'
+        assert_equal(run(SIDECAR, "--config", config, "--check", env=settings), (2, wrong))
+        assert_equal(run(PINTLE, "serve", MODEL, "--check", env=settings)[1], wrong)
+        assert_equal(subprocess.run([PINTLE, "serve", "--config", config, "--check"], timeout=30).returncode, 0)
+        assert_equal(run(PINTLE, "serve", "--config", config, "--name", "a/b", "--check")[1],
+                     'error: serve: model.name and model.version may not contain "/": "a/b", "1"')
 
 
 class Files(http.server.BaseHTTPRequestHandler):
