@@ -5,12 +5,10 @@
  *
  * Uses are counted because two owners may have the same labels: a version of a model and the one that replaces it under the same name.
  */
-#include "base/metrics.h"
+#include "base/metrics_impl.h"
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
-#include "base/num.h"
 #include "base/sched.h"
 
 #include <dirent.h>
@@ -24,39 +22,7 @@
 #include <unistd.h>
 
 #define SERIES_MAX 10000
-#define COLLECTORS_MAX 16
 #define LABELS_MAX ((size_t)4096)
-
-struct pt_metric {
-    const struct pt_metric_family *family;
-    struct pt_metric *next; /* in order of creation */
-    uint64_t uses;
-    char *labels;
-    _Atomic double value;   /* histogram: the sum */
-    _Atomic uint64_t counts[]; /* histogram: per bucket, +Inf last */
-};
-
-struct family {
-    const struct pt_metric_family *row;
-    struct pt_map by_labels;
-    struct pt_metric *first, **last;
-    struct family *next;
-};
-
-struct collector {
-    void (*fn)(void *arg);
-    void *arg;
-};
-
-struct pt_metrics {
-    pthread_mutex_t lock;
-    struct family *first, **last;
-    struct collector collectors[COLLECTORS_MAX];
-    size_t collector_count;
-    struct {
-        struct pt_metric *cpu, *rss, *start, *fds;
-    } process;
-};
 
 struct pt_metrics *pt_metrics_create(void)
 {
@@ -71,6 +37,7 @@ struct pt_metrics *pt_metrics_create(void)
 static void free_series(struct pt_metric *s)
 {
     pt_free(s->labels);
+    pt_free(s->exemplars);
     pt_free(s);
 }
 
@@ -78,7 +45,7 @@ void pt_metrics_destroy(struct pt_metrics *m)
 {
     if (!m)
         return;
-    for (struct family *f = m->first, *next_family; f; f = next_family) {
+    for (struct pt_metrics_family *f = m->first, *next_family; f; f = next_family) {
         next_family = f->next;
         for (struct pt_metric *s = f->first, *next; s; s = next) {
             next = s->next;
@@ -91,12 +58,12 @@ void pt_metrics_destroy(struct pt_metrics *m)
     pt_free(m);
 }
 
-static struct family *family_of(struct pt_metrics *m, const struct pt_metric_family *row)
+static struct pt_metrics_family *family_of(struct pt_metrics *m, const struct pt_metric_family *row)
 {
-    for (struct family *f = m->first; f; f = f->next)
+    for (struct pt_metrics_family *f = m->first; f; f = f->next)
         if (f->row == row || strcmp(f->row->name, row->name) == 0)
             return f;
-    struct family *f = pt_calloc(1, sizeof *f);
+    struct pt_metrics_family *f = pt_calloc(1, sizeof *f);
     if (f) {
         f->row = row;
         f->last = &f->first;
@@ -127,7 +94,7 @@ static void put_label(struct pt_buf *b, struct pt_str name, const char *value)
     pt_buf_putc(b, '"');
 }
 
-static struct pt_metric *add_series(struct family *f, struct pt_buf *labels)
+static struct pt_metric *add_series(struct pt_metrics_family *f, struct pt_buf *labels)
 {
     size_t buckets = f->row->type == PT_HISTOGRAM ? f->row->bound_count + 1 : 0;
     if (f->by_labels.count >= SERIES_MAX)
@@ -160,7 +127,7 @@ struct pt_metric *pt_metrics_series(struct pt_metrics *m, const struct pt_metric
     if (labels.failed)
         return NULL;
     pthread_mutex_lock(&m->lock);
-    struct family *f = family_of(m, row);
+    struct pt_metrics_family *f = family_of(m, row);
     if (f && !(s = pt_map_get(&f->by_labels, (struct pt_str){labels.data, labels.len})))
         s = add_series(f, &labels);
     if (s)
@@ -169,7 +136,7 @@ struct pt_metric *pt_metrics_series(struct pt_metrics *m, const struct pt_metric
     return s;
 }
 
-static void take_out(struct family *f, struct pt_metric *s)
+static void take_out(struct pt_metrics_family *f, struct pt_metric *s)
 {
     struct pt_metric **at = &f->first;
     while (*at != s)
@@ -206,15 +173,42 @@ void pt_metric_set(struct pt_metric *s, double v)
         atomic_store_explicit(&s->value, v, memory_order_relaxed);
 }
 
-void pt_metric_observe(struct pt_metric *s, double v)
+/* The bucket of v. */
+static size_t observe(struct pt_metric *s, double v)
 {
-    if (!s || isnan(v))
-        return;
     size_t i = 0;
     while (i < s->family->bound_count && v > s->family->bounds[i])
         i++;
     atomic_fetch_add_explicit(&s->counts[i], 1, memory_order_relaxed);
     pt_metric_add(s, v);
+    return i;
+}
+
+void pt_metric_observe(struct pt_metric *s, double v)
+{
+    if (s && !isnan(v))
+        (void)observe(s, v);
+}
+
+pthread_mutex_t pt_exemplar_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void pt_metric_observe_traced(struct pt_metric *s, double v, const uint8_t trace_id[PT_TRACE_ID_BYTES])
+{
+    if (!s || isnan(v))
+        return;
+    size_t i = observe(s, v);
+    if (!trace_id)
+        return;
+    pthread_mutex_lock(&pt_exemplar_lock);
+    if (!s->exemplars)
+        s->exemplars = pt_calloc(s->family->bound_count + 1, sizeof *s->exemplars); /* without memory there is none */
+    if (s->exemplars) {
+        struct pt_exemplar *e = &s->exemplars[i];
+        memcpy(e->trace_id, trace_id, sizeof e->trace_id);
+        e->value = v;
+        e->wall_ms = pt_clock_wall_ms();
+    }
+    pthread_mutex_unlock(&pt_exemplar_lock);
 }
 
 double pt_metric_value(const struct pt_metric *s)
@@ -232,68 +226,12 @@ void pt_metric_histogram(const struct pt_metric *s, uint64_t *counts, double *su
 void pt_metrics_on_collect(struct pt_metrics *m, void (*fn)(void *arg), void *arg)
 {
     pthread_mutex_lock(&m->lock);
-    bool room = m->collector_count < COLLECTORS_MAX;
+    bool room = m->collector_count < PT_COLLECTORS_MAX;
     if (room)
-        m->collectors[m->collector_count++] = (struct collector){fn, arg};
+        m->collectors[m->collector_count++] = (__typeof__(m->collectors[0])){fn, arg};
     pthread_mutex_unlock(&m->lock);
     if (!room)
         pt_log(PT_LOG_ERROR, "too many metric collectors: one is left out", NULL);
-}
-
-/* name_suffix{labels,le="bound"} value */
-static void put_sample(struct pt_buf *out, const struct pt_metric *s, const char *suffix, const double *bound, double value)
-{
-    char number[PT_NUM_MAX];
-    pt_buf_puts(out, s->family->name);
-    pt_buf_puts(out, suffix);
-    if (*s->labels || bound) {
-        pt_buf_putc(out, '{');
-        pt_buf_puts(out, s->labels);
-        if (bound) {
-            pt_buf_puts(out, *s->labels ? ",le=\"" : "le=\"");
-            pt_buf_append(out, number, pt_num_put_f64(number, *bound));
-            pt_buf_putc(out, '"');
-        }
-        pt_buf_putc(out, '}');
-    }
-    pt_buf_putc(out, ' ');
-    pt_buf_append(out, number, pt_num_put_f64(number, value));
-    pt_buf_putc(out, '\n');
-}
-
-static void put_histogram(struct pt_buf *out, const struct pt_metric *s)
-{
-    const double infinity = INFINITY;
-    uint64_t total = 0; /* the count is that of the buckets, so a scrape never contradicts itself */
-    for (size_t i = 0; i <= s->family->bound_count; i++) {
-        total += atomic_load_explicit(&s->counts[i], memory_order_relaxed);
-        put_sample(out, s, "_bucket", i < s->family->bound_count ? &s->family->bounds[i] : &infinity, (double)total);
-    }
-    put_sample(out, s, "_sum", NULL, pt_metric_value(s));
-    put_sample(out, s, "_count", NULL, (double)total);
-}
-
-void pt_metrics_write(struct pt_metrics *m, struct pt_buf *out)
-{
-    static const char *const types[] = {"counter", "gauge", "histogram"};
-    struct collector collectors[COLLECTORS_MAX];
-    pthread_mutex_lock(&m->lock);
-    size_t count = m->collector_count;
-    memcpy(collectors, m->collectors, sizeof collectors);
-    pthread_mutex_unlock(&m->lock);
-    for (size_t i = 0; i < count; i++) /* unlocked: they may add series */
-        collectors[i].fn(collectors[i].arg);
-    pthread_mutex_lock(&m->lock);
-    for (struct family *f = m->first; f; f = f->next) {
-        if (f->first)
-            pt_buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", f->row->name, f->row->help, f->row->name, types[f->row->type]);
-        for (const struct pt_metric *s = f->first; s; s = s->next)
-            if (f->row->type == PT_HISTOGRAM)
-                put_histogram(out, s);
-            else
-                put_sample(out, s, "", NULL, pt_metric_value(s));
-    }
-    pthread_mutex_unlock(&m->lock);
 }
 
 /* --- the process ------------------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * metrics.h: counters, gauges and histograms, written as Prometheus text (exposition format 0.0.4).
+ * metrics.h: counters, gauges and histograms, written as Prometheus text (exposition format 0.0.4) or as OpenMetrics 1.0.
  *
  * A family is a static table row of its owner (name, help, type, label names, buckets); a series is made once per label set
  * and then updated lock-free from any thread. A registry lists families in registration order.
@@ -35,12 +35,20 @@ void pt_metrics_remove(struct pt_metrics *m, struct pt_metric *s);
 void pt_metric_add(struct pt_metric *s, double v);  /* counter, gauge; NULL series is ignored */
 void pt_metric_set(struct pt_metric *s, double v);  /* gauge */
 void pt_metric_observe(struct pt_metric *s, double v); /* histogram */
+/* The same for a part of a trace: the last one of each bucket is written as its exemplar. NULL: of none. */
+void pt_metric_observe_traced(struct pt_metric *s, double v, const uint8_t trace_id[16]);
 double pt_metric_value(const struct pt_metric *s);  /* counter, gauge; histogram: sum */
 /* Histogram snapshot: counts has bound_count + 1 places, not cumulative. */
 void pt_metric_histogram(const struct pt_metric *s, uint64_t *counts, double *sum);
 /* Called before each write, to fill gauges that are computed (memory, CPU). */
 void pt_metrics_on_collect(struct pt_metrics *m, void (*fn)(void *arg), void *arg);
-void pt_metrics_write(struct pt_metrics *m, struct pt_buf *out);
+
+enum pt_metrics_format { PT_METRICS_TEXT, PT_METRICS_OPEN };
+/* What a client prefers by its Accept header (p NULL: it has none); text where it takes neither or both alike. */
+enum pt_metrics_format pt_metrics_choose(struct pt_str accept);
+const char *pt_metrics_content_type(enum pt_metrics_format f);
+void pt_metrics_write(struct pt_metrics *m, enum pt_metrics_format f, struct pt_buf *out);
+
 /* process_cpu_seconds_total, process_resident_memory_bytes, process_start_time_seconds, process_open_fds. */
 void pt_metrics_add_process(struct pt_metrics *m);
 /* Resident bytes and CPU seconds of this process. */

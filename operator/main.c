@@ -185,8 +185,10 @@ static void handle_health(void *arg, struct pt_http_request *req)
         return;
     if (pt_str_eq(path, PT_STR("/metrics"))) {
         struct pt_buf body = PT_BUF_INIT(16 << 20);
-        pt_metrics_write(p->metrics, &body);
-        pt_http_reply_buf(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, &body);
+        enum pt_metrics_format format = pt_metrics_choose(pt_http_header(req, "Accept"));
+        struct pt_http_header vary = {PT_STR("Vary"), PT_STR("Accept")};
+        pt_metrics_write(p->metrics, format, &body);
+        pt_http_reply_buf(req, 200, pt_metrics_content_type(format), &vary, 1, &body);
         pt_buf_finish(&body);
     } else {
         reply_text(req, 404, "404 page not found\n");

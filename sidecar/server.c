@@ -112,8 +112,10 @@ static void handle_metrics(void *arg, struct pt_http_request *req)
         if (s->o->config->serving.auth.metrics && !may(s, req))
             return;
         pt_auto_buf b = PT_BUF_INIT(MAX_METRICS);
-        pt_metrics_write(s->registry, &b);
-        pt_http_reply_buf(req, 200, "text/plain; version=0.0.4; charset=utf-8", NULL, 0, &b);
+        enum pt_metrics_format format = pt_metrics_choose(pt_http_header(req, "Accept"));
+        struct pt_http_header vary = {PT_STR("Vary"), PT_STR("Accept")};
+        pt_metrics_write(s->registry, format, &b);
+        pt_http_reply_buf(req, 200, pt_metrics_content_type(format), &vary, 1, &b);
     } else if (pt_str_eq(path, PT_STR("/healthz"))) {
         pt_http_reply(req, 200, "text/plain", NULL, 0, PT_STR("ok\n"));
     } else {
