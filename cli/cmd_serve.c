@@ -53,6 +53,9 @@ static const char help[] =
     "      --tls-key FILE         its private key\n"
     "      --tls-client-ca FILE   and clients must show a certificate of one of these CAs\n"
     "      --auth-tokens FILE     only bearers of these tokens may use models: lines sha256:HEX [comment], read again when it changes\n"
+    "      --access-log 1         a line of JSON per request (default 0: none)\n"
+    "      --access-log-sample N  of those that went well one in N (default 1: all)\n"
+    "      --access-log-path FILE appended to this file (default: standard output)\n"
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
     "      --check                say what is wrong with the options, or with the configurations in the folder, and exit without serving\n"
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n";
@@ -87,6 +90,9 @@ static const struct {
     {"tls-key", PT_CONFIG_SERVING_TLS, "keyFile"},
     {"tls-client-ca", PT_CONFIG_SERVING_TLS, "clientCaFile"},
     {"metrics-aliases", PT_CONFIG_METRICS, "aliases"},
+    {"access-log", PT_CONFIG_ACCESS_LOG, "enabled"},
+    {"access-log-sample", PT_CONFIG_ACCESS_LOG, "sample"},
+    {"access-log-path", PT_CONFIG_ACCESS_LOG, "path"},
     {"auth-tokens", PT_CONFIG_SERVING_AUTH, "tokenFile"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };

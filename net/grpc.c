@@ -88,6 +88,16 @@ int64_t pt_grpc_deadline_ms(const struct pt_grpc_call *c)
     return c->deadline_ms;
 }
 
+const struct pt_http_request *pt_grpc_request(const struct pt_grpc_call *c)
+{
+    return c->req;
+}
+
+void pt_grpc_set_note(struct pt_grpc_call *c, void *note)
+{
+    pt_http_set_note(c->req, note);
+}
+
 struct pt_str pt_grpc_metadata(const struct pt_grpc_call *c, const char *name)
 {
     return pt_http_header(c->req, name);
@@ -156,6 +166,7 @@ static void finish(struct pt_grpc_call *c, int status, struct pt_str message, in
     if (retry_after_s > 0)
         t[n++] = (struct pt_http_header){PT_STR("grpc-retry-pushback-ms"), pt_str(pushback)};
     pt_http_on_close(c->req, NULL, NULL);
+    pt_http_set_outcome(c->req, status, status ? message.p : NULL); /* always a terminated string */
     if (retry_after_s > 0)
         pt_http_discourage(c->req, retry_after_s);
     if (c->begun)
@@ -210,6 +221,7 @@ void pt_grpc_reply(struct pt_grpc_call *c, struct pt_buf *message)
         pt_grpc_fail(c, &err, 0);
     } else if (!c->finished) {
         pt_http_on_close(c->req, NULL, NULL);
+        pt_http_set_outcome(c->req, PT_GRPC_OK, NULL);
         pt_http_reply_trailers(c->req, TYPE, h, head_fields(c, h), message, &ok, 1);
         finished(c);
     }

@@ -44,6 +44,8 @@ bool pt_grpc_has_service(const struct pt_grpc *g, struct pt_str service);
 
 /* Loop time at which the client stops waiting; 0: never. */
 int64_t pt_grpc_deadline_ms(const struct pt_grpc_call *c);
+const struct pt_http_request *pt_grpc_request(const struct pt_grpc_call *c);
+void pt_grpc_set_note(struct pt_grpc_call *c, void *note); /* as pt_http_set_note() */
 struct pt_str pt_grpc_metadata(const struct pt_grpc_call *c, const char *name); /* p NULL: absent */
 void *pt_grpc_data(const struct pt_grpc_call *c);                               /* what a streaming method keeps with its call */
 void pt_grpc_set_data(struct pt_grpc_call *c, void *data);

@@ -141,6 +141,8 @@ static void free_stream(struct stream *s)
 static void end_stream(struct stream *s)
 {
     void (*gone)(void *) = s->req.on_close;
+    if (s->state != ENDED && s->state != HEAD)
+        pt_request_ended(&s->req, 499, true);
     s->req.on_close = NULL;
     if (s->state != ENDED && gone)
         gone(s->req.close_arg);
@@ -197,6 +199,7 @@ static void dispatch(struct stream *s)
 {
     struct pt_http_server *server = s->h2->conn->server;
     s->state = HANDLING;
+    pt_request_received(&s->req);
     uncount(s); /* the handler's, and bounded by what it takes at once */
     if (s->refused)
         pt_request_refuse(&s->req, s->refused, s->refused_reason);
@@ -308,6 +311,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         return 0;
     }
     s->progress_ms = now_ms(h);
+    s->req.bytes_in += len;
     if (s->body_ops) {
         s->body_ops->data(s->body_arg, (const char *)p, len);
     } else if (s->state == BODY) {
@@ -530,6 +534,11 @@ static struct pt_http_server *server_of(const struct pt_http_request *r)
     return stream_of(r)->h2->conn->server;
 }
 
+static const struct pt_http_conn *conn_of(const struct pt_http_request *r)
+{
+    return stream_of(r)->h2->conn;
+}
+
 /* Names in lower case, values without line ends: bytes of handlers stay one header. The text is put into b, which must not move. */
 static nghttp2_nv put_field(struct pt_buf *b, struct pt_str name, struct pt_str value)
 {
@@ -616,8 +625,9 @@ static bool can_reply(const struct stream *s)
 }
 
 /* The handler is done with it. */
-static void ended(struct stream *s)
+static void ended(struct stream *s, int status)
 {
+    pt_request_ended(&s->req, status, s->method.len && s->path.len);
     s->state = ENDED;
     s->req.on_close = NULL;
     s->body_ops = NULL;
@@ -644,7 +654,8 @@ static void reply(struct pt_http_request *r, int status, const char *content_typ
     if (!can_reply(s))
         return;
     bool bodiless = status == 204 || status == 304, with_body = !bodiless && !r->head_only && body.len > 0;
-    ended(s);
+    r->bytes_out = with_body ? body.len : 0;
+    ended(s, status);
     if (with_body)
         take_out(s, body, own);
     if (s->out.failed || !submit(s, status, content_type, headers, header_count, with_body || r->head_only ? body.len : SIZE_MAX, with_body))
@@ -659,7 +670,8 @@ static void reply_trailers(struct pt_http_request *r, const char *content_type, 
     struct stream *s = stream_of(r);
     if (!can_reply(s))
         return;
-    ended(s);
+    r->bytes_out = body->len;
+    ended(s, 200);
     take_out(s, (struct pt_str){body->data, body->len}, body);
     if (!keep_trailers(s, trailers, trailer_count) || !submit(s, 200, content_type, headers, header_count, SIZE_MAX, true))
         fail_stream(s);
@@ -673,6 +685,7 @@ static void begin(struct pt_http_request *r, int status, const char *content_typ
     if (!can_reply(s))
         return;
     s->state = STREAMING;
+    r->status = status;
     if (!submit(s, status, content_type, headers, header_count, SIZE_MAX, !r->head_only))
         cut_stream(s);
     else
@@ -694,6 +707,7 @@ static int chunk(struct pt_http_request *r, struct pt_str data)
         cut_stream(s);
         return PT_ECANCELED;
     }
+    r->bytes_out += data.len;
     resume(s);
     s->full = s->out.len - s->out_off > OUT_FULL_BYTES;
     return s->full ? PT_EAGAIN : PT_OK;
@@ -704,7 +718,7 @@ static void end(struct pt_http_request *r, const struct pt_http_header *trailers
     struct stream *s = stream_of(r);
     if (s->state != STREAMING || s->closed)
         return;
-    ended(s);
+    ended(s, r->status);
     if (!keep_trailers(s, trailers, count))
         fail_stream(s);
     else
@@ -717,6 +731,7 @@ static void read_body(struct pt_http_request *r, const struct pt_http_body_ops *
     s->body_ops = ops;
     s->body_arg = arg;
     s->state = HANDLING;
+    pt_request_received(r);
 }
 
 static void pause_body(struct pt_http_request *r, bool pause)
@@ -749,7 +764,8 @@ static const struct pt_http_request_ops http2_ops = {.method = method,
                                                      .end = end,
                                                      .read_body = read_body,
                                                      .pause_body = pause_body,
-                                                     .discourage = discourage};
+                                                     .discourage = discourage,
+                                                     .conn = conn_of};
 
 /* --- the connection ---------------------------------------------------------------------------------------------------------------------- */
 

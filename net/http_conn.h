@@ -10,6 +10,8 @@
 #include "net/listen.h"
 #include "net/stream.h"
 
+#include <netinet/in.h>
+
 /* READING -> HANDLING (a request is complete) -> [STREAMING] -> [FLUSHING] (the socket is full) -> READING or LINGERING.
  * READING -> HANDLING -> LINGERING as well when a request is refused; READING -> HTTP2 by its preface, -> LINGERING; any -> CLOSED. Changed only by
  * the functions below and in http_server.c. */
@@ -35,6 +37,7 @@ struct pt_http_request_ops {
     void (*read_body)(struct pt_http_request *r, const struct pt_http_body_ops *ops, void *arg); /* NULL: bodies are always collected */
     void (*pause_body)(struct pt_http_request *r, bool pause);
     void (*discourage)(struct pt_http_request *r, int retry_after_s);
+    const struct pt_http_conn *(*conn)(const struct pt_http_request *r);
 };
 extern const struct pt_http_request_ops pt_http1_ops;
 
@@ -46,7 +49,18 @@ struct pt_http_request {
     void *drain_arg;
     bool head_only; /* HEAD: the reply has no body */
     bool chunked;   /* this reply is framed in chunks, not by the end of the connection */
+    /* for the server's `ended` */
+    bool has_outcome;
+    int status, code; /* status: of a reply that has begun */
+    const char *reason;
+    void *note;
+    uint64_t bytes_in, bytes_out;
+    int64_t received_ns;
 };
+/* The request was given to the handler. */
+void pt_request_received(struct pt_http_request *r);
+/* It is over: tells `ended`, once. */
+void pt_request_ended(struct pt_http_request *r, int status, bool has_head);
 
 struct pt_http_conn {
     struct pt_stream stream; /* first member */
@@ -75,6 +89,7 @@ struct pt_http_conn {
     int64_t patience_ms;  /* before this the client should not ask again */
     int64_t hold_ms;      /* how long it was last not read from for asking nevertheless; 0: it was not */
     struct pt_timer hold; /* runs meanwhile */
+    struct sockaddr_in6 peer; /* if the server has `ended`; family 0: none, or a unix socket */
 };
 
 struct pt_http_server {
@@ -88,6 +103,7 @@ struct pt_http_server {
     unsigned max_connections, max_streams;
     bool http2;
     pt_http_handler_fn handler, on_head;
+    pt_http_ended_fn ended;
     void *arg;
     struct pt_http_conn *conns;
     unsigned conn_count; /* open */

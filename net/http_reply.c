@@ -42,6 +42,11 @@ static struct pt_http_server *server_of(const struct pt_http_request *r)
     return pt_conn_of(r)->server;
 }
 
+static const struct pt_http_conn *conn_of(const struct pt_http_request *r)
+{
+    return pt_conn_of(r);
+}
+
 /* --- heads ------------------------------------------------------------------------------------------------------------------ */
 static const struct {
     int status;
@@ -186,6 +191,8 @@ static void reply(struct pt_http_request *r, int status, const char *content_typ
         pt_stream_fail(&c->stream, ENOMEM, NULL);
     else
         pt_stream_write(&c->stream, parts, with_body ? 2 : 1, with_body ? own : NULL);
+    r->bytes_out = with_body ? parts[1].len : 0;
+    pt_request_ended(r, status, c->msg.headers_done);
     pt_conn_reply_done(c);
 }
 
@@ -209,6 +216,7 @@ static void begin(struct pt_http_request *r, int status, const char *content_typ
         put_header(b, headers[i].name, headers[i].value);
     pt_buf_puts(b, r->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
     c->state = PT_CONN_STREAMING;
+    r->status = status;
     if (b->failed)
         pt_stream_fail(&c->stream, ENOMEM, NULL);
     else
@@ -226,6 +234,7 @@ static int chunk(struct pt_http_request *r, struct pt_str data)
     char size[24];
     int n = snprintf(size, sizeof size, "%zx\r\n", data.len);
     struct pt_str parts[3] = {{size, (size_t)n}, data, {"\r\n", 2}};
+    r->bytes_out += data.len;
     pt_stream_write(&c->stream, parts + !r->chunked, r->chunked ? 3 : 1, NULL);
     pt_conn_watch_output(c);
     if (pt_stream_pending(&c->stream) > STREAM_CUT_BYTES)
@@ -253,6 +262,7 @@ static void end(struct pt_http_request *r, const struct pt_http_header *trailers
             pt_stream_write(&c->stream, &(struct pt_str){b->data, b->len}, 1, NULL);
     }
     c->close_after |= c->server->draining || c->server->close_replies || c->old;
+    pt_request_ended(r, r->status, true);
     pt_conn_reply_done(c);
 }
 
@@ -271,4 +281,5 @@ const struct pt_http_request_ops pt_http1_ops = {.method = method,
                                                  .begin = begin,
                                                  .chunk = chunk,
                                                  .end = end,
-                                                 .discourage = discourage};
+                                                 .discourage = discourage,
+                                                 .conn = conn_of};

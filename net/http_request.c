@@ -4,6 +4,9 @@
  */
 #include "net/http_conn.h"
 
+#include <arpa/inet.h>
+#include <stdio.h>
+
 /* --- the request ------------------------------------------------------------------------------------------------------ */
 struct pt_str pt_http_method(const struct pt_http_request *r)
 {
@@ -119,6 +122,66 @@ struct pt_http_server *pt_http_request_server(const struct pt_http_request *r)
     return r->ops->server(r);
 }
 
+size_t pt_http_headers(const struct pt_http_request *r, const struct pt_http_header **out)
+{
+    size_t count;
+    *out = r->ops->headers(r, &count);
+    return count;
+}
+
+void pt_http_peer(const struct pt_http_request *r, char out[64])
+{
+    const struct sockaddr_in6 *a = &r->ops->conn(r)->peer;
+    char text[INET6_ADDRSTRLEN] = "";
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)a;
+    out[0] = 0;
+    if (a->sin6_family == AF_INET && inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text))
+        snprintf(out, 64, "%s:%u", text, ntohs(v4->sin_port));
+    else if (a->sin6_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&a->sin6_addr) && inet_ntop(AF_INET, &a->sin6_addr.s6_addr[12], text, sizeof text))
+        snprintf(out, 64, "%s:%u", text, ntohs(a->sin6_port));
+    else if (a->sin6_family == AF_INET6 && inet_ntop(AF_INET6, &a->sin6_addr, text, sizeof text))
+        snprintf(out, 64, "[%s]:%u", text, ntohs(a->sin6_port));
+}
+
+/* --- how it ended ------------------------------------------------------------------------------------------------------------ */
+void pt_http_set_note(struct pt_http_request *r, void *note)
+{
+    r->note = note;
+}
+
+void *pt_http_note(const struct pt_http_request *r)
+{
+    return r->note;
+}
+
+void pt_http_set_outcome(struct pt_http_request *r, int code, const char *reason)
+{
+    r->has_outcome = code >= 0;
+    r->code = code;
+    r->reason = reason;
+}
+
+void pt_request_received(struct pt_http_request *r)
+{
+    if (pt_http_request_server(r)->ended)
+        r->received_ns = pt_clock_mono_ns();
+}
+
+void pt_request_ended(struct pt_http_request *r, int status, bool has_head)
+{
+    struct pt_http_server *s = pt_http_request_server(r);
+    if (!s->ended)
+        return;
+    struct pt_http_end e = {.status = status,
+                            .code = r->has_outcome ? r->code : -1,
+                            .reason = r->reason,
+                            .has_head = has_head,
+                            .bytes_in = r->bytes_in,
+                            .bytes_out = r->bytes_out,
+                            .received_ns = r->received_ns ? r->received_ns : pt_clock_mono_ns()};
+    s->ended(s->arg, r, &e);
+}
+
 /* --- answers ------------------------------------------------------------------------------------------------------------------ */
 void pt_http_reply(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count,
                    struct pt_str body)
@@ -146,6 +209,7 @@ void pt_request_refuse(struct pt_http_request *r, int status, const char *reason
     pt_buf_json_string(&body, pt_str(reason));
     pt_buf_putc(&body, '}');
     struct pt_str text = body.failed ? PT_STR("{\"error\":\"out of memory\"}") : (struct pt_str){body.data, body.len};
+    r->reason = reason;
     r->ops->reply(r, status, "application/json", NULL, 0, text, NULL);
 }
 

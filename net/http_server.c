@@ -200,6 +200,7 @@ static int on_body(struct pt_http_msg *m, const char *p, size_t len)
 {
     struct pt_http_conn *c = conn_of_msg(m);
     c->send_continue = false; /* it did not wait */
+    c->req.bytes_in += len;
     if (len > c->server->max_body_bytes - c->body.len)
         return body_too_large(c);
     return pt_buf_append(&c->body, p, len) ? PT_OK : pt_http_msg_fail(m, PT_ENOMEM, 503, "out of memory");
@@ -212,6 +213,7 @@ static void dispatch(struct pt_http_conn *c)
     c->state = PT_CONN_HANDLING;
     c->deadline_ms = 0;
     c->asked = true;
+    pt_request_received(&c->req);
     c->server->handler(c->server->arg, &c->req);
 }
 
@@ -430,6 +432,8 @@ void pt_conn_close(struct pt_http_conn *c)
     struct pt_http_server *s = c->server;
     if (c->state == PT_CONN_CLOSED)
         return;
+    if (c->state == PT_CONN_HANDLING || c->state == PT_CONN_STREAMING || (c->state == PT_CONN_READING && c->msg.headers_done))
+        pt_request_ended(&c->req, 499, true);
     c->state = PT_CONN_CLOSED;
     *(c->prev ? &c->prev->next : &s->conns) = c->next;
     if (c->next)
@@ -467,6 +471,9 @@ static void on_accept(struct pt_listener *li, int fd)
     }
     c->server = s;
     c->req.ops = &pt_http1_ops;
+    socklen_t size = sizeof c->peer;
+    if (s->ended && (getpeername(fd, (struct sockaddr *)&c->peer, &size) < 0 || size > sizeof c->peer))
+        c->peer = (struct sockaddr_in6){0};
     if (c->stream.ssl && s->http2)
         pt_tls_offer_http2(c->stream.ssl);
     pt_http_msg_init(&c->msg, false, &msg_ops, s->max_header_bytes);
@@ -507,6 +514,7 @@ int pt_http_server_start(struct pt_loop *l, const struct pt_http_server_options 
             .http2 = o->http2,
             .handler = o->handler,
             .on_head = o->on_head,
+            .ended = o->ended,
             .arg = o->arg,
             .read_buf = read_buf,
             .live = 1,

@@ -27,6 +27,17 @@ struct pt_http_header {
 
 typedef void (*pt_http_handler_fn)(void *arg, struct pt_http_request *req);
 
+/* How a request ended. */
+struct pt_http_end {
+    int status;                   /* of the answer; 499: the client went away before it was complete */
+    int code;                     /* what a protocol on top calls its outcome (pt_http_set_outcome()); -1: none did */
+    const char *reason;           /* why it was refused; NULL where nobody said */
+    bool has_head;                /* method, path and headers can be read; false: what came was not that much */
+    uint64_t bytes_in, bytes_out; /* of the bodies */
+    int64_t received_ns;          /* pt_clock_mono_ns() when it was complete, or its head for pt_http_read_body() */
+};
+typedef void (*pt_http_ended_fn)(void *arg, struct pt_http_request *req, const struct pt_http_end *e);
+
 struct pt_http_server_options {
     const char *address;      /* "0.0.0.0:8080", "[::]:0", "127.0.0.1:8080" or "unix:/path" (mode 0600, stale socket replaced) */
     struct pt_tls *tls;       /* NULL: plain */
@@ -41,6 +52,7 @@ struct pt_http_server_options {
     pt_http_handler_fn handler;
     /* HTTP/2 only, optional: a request's head is complete. It may call pt_http_read_body(), and the request is then never given to handler. */
     pt_http_handler_fn on_head;
+    pt_http_ended_fn ended; /* optional: told of each request once, inside the call that answers it or when its client is gone; before on_close */
     void *arg;
 };
 int pt_http_server_start(struct pt_loop *l, const struct pt_http_server_options *o, struct pt_http_server **out, struct pt_err *err);
@@ -68,6 +80,14 @@ const char *pt_http_query_param(const struct pt_http_request *r, const char *nam
 /* Called once if the client goes away before the reply is complete. */
 void pt_http_on_close(struct pt_http_request *r, void (*fn)(void *arg), void *arg);
 struct pt_http_server *pt_http_request_server(const struct pt_http_request *r);
+/* All headers, in order. */
+size_t pt_http_headers(const struct pt_http_request *r, const struct pt_http_header **out);
+/* "192.0.2.1:4711", "[2001:db8::1]:4711", IPv4 as such also on IPv6 sockets; "" unless the server has `ended`, and for unix sockets. */
+void pt_http_peer(const struct pt_http_request *r, char out[64]);
+/* For `ended`. What the request is about is the caller's business and must live until it ends; reason until the reply. */
+void pt_http_set_note(struct pt_http_request *r, void *note);
+void *pt_http_note(const struct pt_http_request *r);
+void pt_http_set_outcome(struct pt_http_request *r, int code, const char *reason);
 
 /* --- the reply, exactly once per request ------------------------------------------------------------------------------------ */
 /* Before the reply that refuses it because the server is busy: the client is told to come back after so long. If the connection asks again before

@@ -65,6 +65,11 @@ struct pt_config {
         char *aliases; /* triton, tensorflow or both; NULL: none */
     } metrics;
     struct {
+        int64_t enabled; /* 1: one line per request */
+        int64_t sample;  /* one in so many of those that went well */
+        char *path;      /* NULL: standard output */
+    } access_log;
+    struct {
         bool wanted; /* not of the file: some member was given */
         char *url;   /* NULL: no reports */
         char *ca;    /* PEM; NULL: the system's roots */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * config_env.c: each member's environment variable, by one rule: PINTLE_, then section and key in capitals, "_" before each capital of
- * the key and for each dot. A variable PINTLE_... that is none of these, nor one of those that other parts read, is refused, as an unknown
+ * config_env.c: each member's environment variable, by one rule: PINTLE_, then section and key in capitals, "_" before each capital
+ * and for each dot. A variable PINTLE_... that is none of these, nor one of those that other parts read, is refused, as an unknown
  * member of the file is: a misspelt setting would be passed over in silence.
  */
 #include "base/contract.h"
@@ -20,18 +20,22 @@ static const char *const others[] = {PT_ENV_POD_NAME,        PT_ENV_POD_NAMESPAC
                                      "PINTLE_SOCKET",        "PINTLE_LIBRARY",     "PINTLE_CACHE"};
 enum { OTHERS = sizeof others / sizeof others[0] };
 
+static size_t put_name(char *out, size_t n, const char *s)
+{
+    for (; *s; s++) {
+        if (isupper((unsigned char)*s))
+            out[n++] = '_';
+        out[n++] = *s == '.' ? '_' : (char)toupper((unsigned char)*s);
+    }
+    return n;
+}
+
 void pt_member_env(const struct pt_member *m, char name[96])
 {
     size_t n = (size_t)snprintf(name, 96, PREFIX);
-    for (const char *s = m->section; *s; s++)
-        name[n++] = *s == '.' ? '_' : (char)toupper((unsigned char)*s);
+    n = put_name(name, n, m->section);
     name[n++] = '_';
-    for (const char *s = m->key; *s; s++) {
-        if (isupper((unsigned char)*s))
-            name[n++] = '_';
-        name[n++] = (char)toupper((unsigned char)*s);
-    }
-    name[n] = 0;
+    name[put_name(name, n, m->key)] = 0;
 }
 
 static const struct pt_member *find(struct pt_str name)

@@ -310,7 +310,8 @@ static void account(struct pt_call *c)
     struct pt_frontend *f = c->frontend;
     struct pt_model_stats *s = &c->version->stats;
     int status = c->gone ? 499 : pt_err_http(c->rc);
-    pt_serving_metrics_request(&c->version->metrics, status, &c->job, c->received_ns);
+    const uint8_t *trace_id = c->trace.sampled ? c->trace.trace_id : NULL; /* one that nobody keeps would lead nowhere */
+    pt_serving_metrics_request(&c->version->metrics, status, &c->job, c->received_ns, trace_id);
     count(c->rc == PT_OK ? &s->success : &s->fail, pt_clock_mono_ns() - c->received_ns);
     s->last_ms = pt_wall_ms(pt_loop_sched(f->loop));
     if (c->job.ran)
@@ -512,7 +513,8 @@ int pt_frontend_unload(struct pt_frontend *f, struct pt_str name, struct pt_cont
 int pt_frontend_finish(struct pt_frontend *f)
 {
     int count = 0;
-    for (struct pt_call *c; (c = f->first); count++) {
+    for (struct pt_call *c; (c = f->first);) {
+        count += !c->gone; /* nobody misses the others */
         c->rc = pt_fail(&c->err, PT_EUNAVAILABLE, "the server is stopping");
         pt_timer_stop(pt_loop_sched(f->loop), &c->job.timer);
         unlink_call(c);

@@ -11,6 +11,7 @@
 #include "base/contract.h"
 #include "sidecar/repository.h"
 #include "sidecar/request.h"
+#include "sidecar/trace.h"
 
 /* Which version a client means. */
 struct pt_model_ref {
@@ -36,10 +37,12 @@ struct pt_frontend_watch {
     struct pt_frontend_watch *next, **link;
 };
 
+struct pt_access_log;
 struct pt_frontend {
     struct pt_loop *loop;
     const struct pt_config *config;
     struct pt_repository *repository;
+    struct pt_access_log *access; /* NULL: none is kept */
     bool draining; /* not ready any more: what is here is still answered */
     struct pt_call *first;             /* its own: calls under way, */
     struct pt_frontend_watch *watches; /* and who wants to know of changes */
@@ -79,6 +82,7 @@ struct pt_call {
     bool grpc;           /* else HTTP; for metrics */
     int64_t received_ns; /* pt_clock_mono_ns() when the request was complete */
     int64_t deadline_ms; /* pt_now_ms() of the loop; 0: the configured timeout from now */
+    struct pt_trace trace;
     /* for the ops */
     struct pt_request request;
     int rc;
@@ -111,7 +115,7 @@ void pt_call_finish(struct pt_call *c); /* the request's memory; zeroed memory i
 int pt_frontend_load(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err);
 int pt_frontend_unload(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err);
 
-/* After loop and threads have stopped: gives every call under way back with PT_EUNAVAILABLE; returns how many. */
+/* After loop and threads have stopped: gives every call under way back with PT_EUNAVAILABLE; returns how many clients wait for. */
 int pt_frontend_finish(struct pt_frontend *f);
 
 #endif

@@ -129,6 +129,8 @@ void pt_grpc_infer(struct pt_frontend *f, struct pt_grpc_call *call, struct pt_b
     i->call.body_bytes = i->message.len;
     i->call.received_ns = pt_clock_mono_ns();
     i->call.deadline_ms = pt_grpc_deadline_ms(call);
+    pt_trace_of_request(pt_grpc_request(call), &i->call.trace);
+    pt_grpc_set_note(call, &i->call);
     if (pt_frontend_infer(f, ref, &i->call))
         finish(i);
     else

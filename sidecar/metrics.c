@@ -231,7 +231,7 @@ static double seconds(int64_t ns)
     return (double)ns / 1e9;
 }
 
-void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const struct pt_job *job, int64_t received_ns)
+void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const struct pt_job *job, int64_t received_ns, const uint8_t *trace_id)
 {
     m->requests++;
     m->errors += status >= 500;
@@ -241,9 +241,9 @@ void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const 
         pt_metric_add(m->refused[refusal_of(status)], 1);
         return;
     }
-    pt_metric_observe(m->duration, seconds(pt_clock_mono_ns() - received_ns));
-    pt_metric_observe(m->queue_time, seconds(job->started_ns - job->queued_ns));
-    pt_metric_observe(m->inference_time, seconds(job->finished_ns - job->started_ns));
+    pt_metric_observe_traced(m->duration, seconds(pt_clock_mono_ns() - received_ns), trace_id);
+    pt_metric_observe_traced(m->queue_time, seconds(job->started_ns - job->queued_ns), trace_id);
+    pt_metric_observe_traced(m->inference_time, seconds(job->finished_ns - job->started_ns), trace_id);
 }
 
 const double *pt_serving_latency_bounds(size_t *count)

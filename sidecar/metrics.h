@@ -59,8 +59,8 @@ struct pt_serving_metrics {
 int pt_serving_metrics_init(struct pt_serving_metrics *m, struct pt_metrics *registry, const char *model, const char *version, struct pt_err *err);
 void pt_serving_metrics_finish(struct pt_serving_metrics *m);  /* its series are gone, unless another version of the same name has them too */
 void pt_serving_metrics_collect(struct pt_serving_metrics *m); /* fills the gauges */
-/* One inference request was answered: its HTTP status and what its job measured. ended_ns - started_ns is the time since it was received. */
-void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const struct pt_job *job, int64_t received_ns);
+/* One inference request was answered: its HTTP status and what its job measured. trace_id (16 bytes) becomes an exemplar; NULL: none. */
+void pt_serving_metrics_request(struct pt_serving_metrics *m, int status, const struct pt_job *job, int64_t received_ns, const uint8_t *trace_id);
 const double *pt_serving_latency_bounds(size_t *count);
 
 #endif

@@ -87,6 +87,8 @@ static int read_parameters(struct pt_str entry, struct pt_request *request, stru
         request->priority = (uint32_t)n;
     } else if (request && pt_str_eq(p.key, PT_STR("timeout")))
         rc = whole(&p, INT64_MAX / 1000, &request->timeout_us, err);
+    else if (request && pt_str_eq(p.key, PT_STR("traceparent")))
+        request->traceparent = p.text;
     else if (wish && pt_str_eq(p.key, PT_STR("classification"))) {
         rc = whole(&p, UINT32_MAX, &n, err);
         wish->classes = (uint32_t)n;

@@ -6,6 +6,7 @@
 #include "sidecar/oip_stream.h"
 
 #include "base/mem.h"
+#include "sidecar/access_log.h"
 #include "sidecar/oip_pb.h"
 #include "sidecar/rest.h"
 
@@ -17,6 +18,7 @@ struct item {
     struct item *next;
     struct pt_buf message, reply;
     struct pt_str id;
+    size_t bytes_in;
     bool raw, ready;
 };
 
@@ -27,6 +29,8 @@ struct stream {
     unsigned open;
     bool ended; /* the client sends no more */
     bool paused;
+    struct pt_trace trace; /* of the call: of every message that does not say otherwise */
+    char peer[64];
 };
 
 static void free_item(struct item *i)
@@ -42,7 +46,11 @@ static void free_item(struct item *i)
 static int decode(struct pt_call *c, struct pt_err *err)
 {
     struct item *i = (struct item *)c;
-    return pt_oip_pb_decode(&c->request, (struct pt_str){i->message.data, i->message.len}, &i->raw, err);
+    int rc = pt_oip_pb_decode(&c->request, (struct pt_str){i->message.data, i->message.len}, &i->raw, err);
+    struct pt_trace own;
+    if (c->request.traceparent.len && pt_trace_parse(c->request.traceparent, &own) == PT_OK)
+        c->trace = own;
+    return rc;
 }
 
 static int encode(struct pt_call *c, const struct pt_tensor *const *outputs, struct pt_err *err)
@@ -93,11 +101,17 @@ static void advance(struct stream *s)
     pt_free(s);
 }
 
+/* It has its answer, which may have to wait for those before it. */
+static void answered(struct item *i)
+{
+    i->ready = true;
+    pt_access_log_message(i->stream->frontend->access, &i->call, PT_OIP_STREAM_PATH, i->stream->peer, i->bytes_in, i->reply.len);
+    advance(i->stream);
+}
+
 static void done(struct pt_call *c)
 {
-    struct item *i = (struct item *)c;
-    i->ready = true;
-    advance(i->stream);
+    answered((struct item *)c);
 }
 
 static const struct pt_call_ops ops = {decode, encode, done};
@@ -125,6 +139,8 @@ static struct stream *stream_of(struct pt_frontend *f, struct pt_grpc_call *c)
     s->frontend = f;
     s->grpc = c;
     s->last = &s->first;
+    pt_http_peer(pt_grpc_request(c), s->peer);
+    pt_trace_of_request(pt_grpc_request(c), &s->trace);
     pt_grpc_set_data(c, s);
     pt_grpc_on_cancel(c, client_gone, s);
     return s;
@@ -154,6 +170,8 @@ void pt_oip_stream_message(void *arg, struct pt_grpc_call *c, struct pt_buf *mes
     i->call.grpc = true;
     i->call.body_bytes = i->message.len;
     i->call.received_ns = pt_clock_mono_ns();
+    i->call.trace = s->trace;
+    i->bytes_in = i->message.len;
     *s->last = i;
     s->last = &i->next;
     if (++s->open >= MAX_OPEN && !s->paused) {
@@ -161,9 +179,8 @@ void pt_oip_stream_message(void *arg, struct pt_grpc_call *c, struct pt_buf *mes
         pt_grpc_pause(c, true);
     }
     i->call.rc = pt_oip_pb_peek((struct pt_str){i->message.data, i->message.len}, &ref.name, &ref.version, &i->id, &i->call.err);
-    i->ready = i->call.rc < 0 || pt_frontend_infer(s->frontend, &ref, &i->call);
-    if (i->ready)
-        advance(s);
+    if (i->call.rc < 0 || pt_frontend_infer(s->frontend, &ref, &i->call))
+        answered(i);
 }
 
 void pt_oip_stream_end(void *arg, struct pt_grpc_call *c)

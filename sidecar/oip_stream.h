@@ -7,6 +7,7 @@
 
 #include "net/grpc.h"
 
+#define PT_OIP_STREAM_PATH "/inference.GRPCInferenceService/ModelStreamInfer"
 /* For the table of methods; arg is the frontend. */
 void pt_oip_stream_message(void *arg, struct pt_grpc_call *c, struct pt_buf *message);
 void pt_oip_stream_end(void *arg, struct pt_grpc_call *c);

@@ -758,6 +758,7 @@ void pt_repository_finish(struct pt_repository *r)
 {
     if (!r->o.loop)
         return;
+    r->draining = true; /* nothing retires any more, it ends: also when the start failed */
     for (struct pt_model *m; (m = r->models);)
         remove_model(r, m);
     for (struct pt_version *v; (v = r->retiring);) {

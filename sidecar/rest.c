@@ -31,6 +31,7 @@ static void reply_busy(struct pt_http_request *req, const struct pt_err *err, in
     snprintf(body, sizeof body, "{\"error\":\"%s\"}", err->msg); /* our own words: nothing to escape */
     struct pt_http_header h = {PT_STR("Retry-After"), pt_str(seconds)};
     pt_http_discourage(req, retry_after_s);
+    pt_http_set_outcome(req, -1, err->msg);
     pt_http_reply(req, 429, PT_JSON, &h, 1, pt_str(body));
 }
 
@@ -153,6 +154,8 @@ void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct 
     c->call.ops = &ops;
     c->call.body_bytes = sent_as == PT_ENC_IDENTITY ? c->body.len : SIZE_MAX;
     c->call.received_ns = pt_clock_mono_ns();
+    pt_trace_of_request(req, &c->call.trace);
+    pt_http_set_note(req, &c->call);
     if (pt_frontend_infer(r->frontend, ref, &c->call)) {
         finish(c);
         return;
@@ -216,6 +219,7 @@ void pt_rest_not_allowed(struct pt_http_request *req, const char *allow)
     pt_buf_puts(&b, "{\"error\":");
     pt_buf_json_string(&b, (struct pt_str){text.data, text.len});
     pt_buf_putc(&b, '}');
+    pt_http_set_outcome(req, -1, pt_buf_cstr(&text));
     pt_http_reply(req, 405, PT_JSON, &h, 1, (struct pt_str){b.data, b.len});
 }
 

@@ -14,6 +14,7 @@
 #include "base/cpu.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "sidecar/access_log.h"
 #include "sidecar/auth.h"
 #include "sidecar/certificates.h"
 #include "sidecar/grpc_front.h"
@@ -39,6 +40,7 @@ struct sidecar {
     struct pt_grpc_table grpc_tables[GRPC_TABLES];
     struct pt_reporter *reporter;
     struct pt_http_server *http, *grpc_http, *metrics_http; /* the first two serve the same; grpc_http may be NULL */
+    struct pt_access_log *access;
     struct pt_auth auth;
     struct pt_certificates certificates;
     struct pt_tls *tls; /* of new servers; NULL: plain */
@@ -68,6 +70,7 @@ static bool may(struct sidecar *s, struct pt_http_request *req)
     char body[sizeof err.msg + 16];
     snprintf(body, sizeof body, "{\"error\":\"%s\"}", err.msg); /* our own words: nothing to escape */
     struct pt_http_header h = {PT_STR("WWW-Authenticate"), PT_STR("Bearer")};
+    pt_http_set_outcome(req, -1, err.msg);
     pt_http_reply(req, pt_err_http(err.code), "application/json", &h, 1, pt_str(body));
     return false;
 }
@@ -248,6 +251,20 @@ static void handle_head(void *arg, struct pt_http_request *req)
     pt_grpc_accept(&((struct sidecar *)arg)->grpc, req);
 }
 
+static void on_ended(void *arg, struct pt_http_request *req, const struct pt_http_end *e)
+{
+    pt_access_log_request(((struct sidecar *)arg)->access, req, e);
+}
+
+static int start_access_log(struct sidecar *s, struct pt_err *err)
+{
+    const struct pt_config *c = s->o->config;
+    struct pt_access_options o = {.path = c->access_log.path, .sample = c->access_log.sample, .registry = s->registry};
+    int rc = c->access_log.enabled ? pt_access_log_create(&o, &s->access, err) : PT_OK;
+    s->frontend.access = s->access;
+    return rc;
+}
+
 /* Every protocol of inference on each of its ports: which one a client speaks is seen from its bytes. */
 static void make_front_ends(struct sidecar *s)
 {
@@ -291,6 +308,7 @@ static int start_servers(struct sidecar *s, struct pt_err *err)
     const struct pt_config *c = s->o->config;
     struct pt_http_server_options serving = {
         .http2 = true, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .arg = s};
+    serving.ended = s->access ? on_ended : NULL;
     struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
     s->auth = (struct pt_auth){.loop = s->loop, .file = c->serving.auth.token_file, .poll_ms = c->serving.auth.poll_ms};
     int rc = pt_auth_start(&s->auth, err);
@@ -326,7 +344,7 @@ static int start(struct sidecar *s, struct pt_err *err)
     ro.threads = s->threads;
     ro.scheduler = s->scheduler;
     make_front_ends(s);
-    if ((rc = pt_repository_start(&s->repository, &ro, err)) < 0 || (rc = start_servers(s, err)) < 0)
+    if ((rc = start_access_log(s, err)) < 0 || (rc = pt_repository_start(&s->repository, &ro, err)) < 0 || (rc = start_servers(s, err)) < 0)
         return rc;
     struct pt_version *only = pt_repository_only(&s->repository);
     if (c->report.url && (rc = pt_reporter_create(s->loop, c, &only->servable, s->scheduler, &only->metrics, &s->reporter, err)) < 0)
@@ -352,6 +370,7 @@ static int clean_up(struct sidecar *s)
         pt_http_server_destroy(s->grpc_http);
     if (s->metrics_http)
         pt_http_server_destroy(s->metrics_http);
+    pt_access_log_destroy(pt_steal(s->access));
     pt_auth_stop(&s->auth);
     pt_certificates_stop(&s->certificates);
     pt_tls_destroy(s->tls);

@@ -171,9 +171,9 @@ static void says_how_it_is(void **state)
     (void)state;
     struct fixture *f = set_up(true);
     struct pt_job job = {.ran = true, .started_ns = 5, .finished_ns = 10};
-    pt_serving_metrics_request(&f->metrics, 200, &job, pt_clock_mono_ns());
-    pt_serving_metrics_request(&f->metrics, 429, NULL, 0);
-    pt_serving_metrics_request(&f->metrics, 500, NULL, 0);
+    pt_serving_metrics_request(&f->metrics, 200, &job, pt_clock_mono_ns(), NULL);
+    pt_serving_metrics_request(&f->metrics, 429, NULL, 0, NULL);
+    pt_serving_metrics_request(&f->metrics, 500, NULL, 0, NULL);
     f->servable.state = PT_MODEL_READY;
     f->servable.has_digest = true;
     f->servable.digest[0] = 0xab;

@@ -45,7 +45,12 @@ class Server:
         env = {**os.environ, "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=0:thread_local_quarantine_size_kb=0"}
         self.process = subprocess.Popen([PINTLE, "serve", root, "--port", str(self.port), "--metrics-port", "0", "--poll-ms", "50", *options], stdout=self.log, stderr=self.log,
                                         env=env)
-        self.until(lambda: self.get("/v2/health/live")[0] == 200)
+        try:
+            self.until(lambda: self.get("/v2/health/live")[0] == 200)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def call(self, method, path, body=None):
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -86,10 +91,14 @@ class Server:
         self.log.seek(0)
         return self.log.read()
 
-    def stop(self):
-        self.process.send_signal(signal.SIGINT)
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        """Ends politely, which must succeed; after a failure at once."""
+        self.process.send_signal(signal.SIGKILL if kind else signal.SIGINT)
         rc = self.process.wait(20)
-        assert rc == 0, f"ended with {rc}\n{self.text()}"
+        assert kind or rc == 0, f"ended with {rc}\n{self.text()}"
 
 
 @contextlib.contextmanager
@@ -106,89 +115,86 @@ def load(server, model):
     threads = [threading.Thread(target=client) for _ in range(3)]
     for t in threads:
         t.start()
-    yield
-    stop.set()
-    for t in threads:
-        t.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
     assert count[0] > 20 and not bad, f"{len(bad)} of {count[0]} failed: {bad[:3]}"
 
 
 def case_new_version_takes_over(root):
     put(root, "a/1", "b/7")
-    s = Server(root)
-    s.until(s.ready)
-    assert s.index() == {"a/1": "READY", "b/7": "READY"}, s.index()
-    with load(s, "a"):
-        for version in range(2, 8):
-            put(root, f"a/{version}")
-            s.until(lambda: s.index() == {f"a/{version}": "READY", "b/7": "READY"}, f"version {version}")
-    assert s.infer("a")[1]["model_version"] == "7"
-    status, answer = s.infer("a", 1)
-    assert status == 404 and answer["error"] == 'model "a" has no version "1"; it has "7"', answer
-    s.stop()
+    with Server(root) as s:
+        s.until(s.ready)
+        assert s.index() == {"a/1": "READY", "b/7": "READY"}, s.index()
+        with load(s, "a"):
+            for version in range(2, 8):
+                put(root, f"a/{version}")
+                s.until(lambda: s.index() == {f"a/{version}": "READY", "b/7": "READY"}, f"version {version}")
+        assert s.infer("a")[1]["model_version"] == "7"
+        status, answer = s.infer("a", 1)
+        assert status == 404 and answer["error"] == 'model "a" has no version "1"; it has "7"', answer
 
 
 def case_bad_version_changes_nothing(root):
     put(root, "a/1")
-    s = Server(root)
-    s.until(s.ready)
-    with load(s, "a"):
-        (root / "a/2").mkdir()
-        (root / "a/2/model.onnx").write_bytes(b"not a model")
-        s.until(lambda: s.index() == {"a/2": "UNAVAILABLE", "a/1": "READY"})
-        assert s.infer("a")[1]["model_version"] == "1" and s.ready()
-        put(root, "a/2")
-        s.until(lambda: s.index() == {"a/2": "READY"})
-    s.stop()
+    with Server(root) as s:
+        s.until(s.ready)
+        with load(s, "a"):
+            (root / "a/2").mkdir()
+            (root / "a/2/model.onnx").write_bytes(b"not a model")
+            s.until(lambda: s.index() == {"a/2": "UNAVAILABLE", "a/1": "READY"})
+            assert s.infer("a")[1]["model_version"] == "1" and s.ready()
+            put(root, "a/2")
+            s.until(lambda: s.index() == {"a/2": "READY"})
 
 
 def case_written_over_in_place(root):
     """What a served file becomes does not matter to who serves it, until it is a model again."""
     put(root, "a/1")
-    s = Server(root)
-    s.until(s.ready)
-    with load(s, "a"):
-        file = root / "a/1/model.onnx"
-        file.write_bytes(b"")
-        time.sleep(0.2)
-        file.write_bytes(MODEL.read_bytes()[:1000])
-        time.sleep(0.2)
-        assert s.index() == {"a/1": "READY"}, s.index()
-        file.write_bytes(MODEL.read_bytes())
-        time.sleep(0.3)
-        assert s.index() == {"a/1": "READY"}, s.index()
-    s.stop()
+    with Server(root) as s:
+        s.until(s.ready)
+        with load(s, "a"):
+            file = root / "a/1/model.onnx"
+            file.write_bytes(b"")
+            time.sleep(0.2)
+            file.write_bytes(MODEL.read_bytes()[:1000])
+            time.sleep(0.2)
+            assert s.index() == {"a/1": "READY"}, s.index()
+            file.write_bytes(MODEL.read_bytes())
+            time.sleep(0.3)
+            assert s.index() == {"a/1": "READY"}, s.index()
 
 
 def case_removed_and_added(root):
     put(root, "a/1", "b/1")
-    s = Server(root)
-    s.until(s.ready)
-    shutil.rmtree(root / "b")
-    s.until(lambda: s.index() == {"a/1": "READY"})
-    status, answer = s.infer("b")
-    assert status == 404 and answer["error"] == 'no model "b" here; this server has "a"', answer
-    put(root, "c/5")
-    s.until(lambda: s.index() == {"a/1": "READY", "c/5": "READY"})
-    s.stop()
+    with Server(root) as s:
+        s.until(s.ready)
+        shutil.rmtree(root / "b")
+        s.until(lambda: s.index() == {"a/1": "READY"})
+        status, answer = s.infer("b")
+        assert status == 404 and answer["error"] == 'no model "b" here; this server has "a"', answer
+        put(root, "c/5")
+        s.until(lambda: s.index() == {"a/1": "READY", "c/5": "READY"})
 
 
 def case_series_go_with_their_versions(root):
     """Also where a version is replaced by another of the same number: the new one keeps counting."""
     put(root, "a/1", "b/1")
-    s = Server(root)
-    s.until(s.ready)
-    assert s.versions_measured() == {("a", "1"), ("b", "1")}
-    shutil.rmtree(root / "b")
-    put(root, "a/2")
-    s.until(lambda: s.versions_measured() == {("a", "2")})
-    for _ in range(3):
-        model = root / "a/2/model.onnx"
-        os.utime(model, (1, model.stat().st_mtime + 7))
-        time.sleep(0.3)
-        assert s.infer("a")[0] == 200
-        assert s.versions_measured() == {("a", "2")}
-    s.stop()
+    with Server(root) as s:
+        s.until(s.ready)
+        assert s.versions_measured() == {("a", "1"), ("b", "1")}
+        shutil.rmtree(root / "b")
+        put(root, "a/2")
+        s.until(lambda: s.versions_measured() == {("a", "2")})
+        for _ in range(3):
+            model = root / "a/2/model.onnx"
+            os.utime(model, (1, model.stat().st_mtime + 7))
+            time.sleep(0.3)
+            assert s.infer("a")[0] == 200
+            assert s.versions_measured() == {("a", "2")}
 
 
 def case_policies_and_labels(root):
@@ -196,95 +202,88 @@ def case_policies_and_labels(root):
     (root / "all/config.pbtxt").write_text('version_policy { all { } } parameters { key: "label.stable" value { string_value: "2" } }')
     (root / "two/config.pbtxt").write_text("version_policy { latest { num_versions: 2 } }")
     (root / "some/config.pbtxt").write_text("version_policy { specific { versions: [1, 3] } }")
-    s = Server(root)
-    s.until(lambda: s.ready() and len(s.index()) == 8)
-    assert s.index() == dict.fromkeys(["all/1", "all/2", "all/3", "two/2", "two/3", "some/1", "some/3", "one/3"], "READY"), s.index()
-    assert s.infer("all", 1)[1]["model_version"] == "1" and s.infer("all")[1]["model_version"] == "3"
-    (root / "one/config.pbtxt").write_text("version_policy { specific { versions: 1 } }")
-    s.until(lambda: "one/1" in s.index() and "one/3" not in s.index())
-    s.stop()
+    with Server(root) as s:
+        s.until(lambda: s.ready() and len(s.index()) == 8)
+        assert s.index() == dict.fromkeys(["all/1", "all/2", "all/3", "two/2", "two/3", "some/1", "some/3", "one/3"], "READY"), s.index()
+        assert s.infer("all", 1)[1]["model_version"] == "1" and s.infer("all")[1]["model_version"] == "3"
+        (root / "one/config.pbtxt").write_text("version_policy { specific { versions: 1 } }")
+        s.until(lambda: "one/1" in s.index() and "one/3" not in s.index())
 
 
 def case_configuration_faults(root):
     put(root, "a/1", "b/1")
     (root / "b/config.pbtxt").write_text("max_batch_size: 8\nsequence_batching { }")
-    s = Server(root)
-    s.until(lambda: s.index().get("a/1") == "READY")
-    reasons = {m["name"]: m["reason"] for m in s.call("POST", "/v2/repository/index")[1]}
-    assert reasons["b"].endswith('b/config.pbtxt: line 2: "sequence_batching": sequence batching is not supported'), reasons
-    assert not s.ready() and s.infer("b")[0] == 503
-    (root / "b/config.pbtxt").unlink()
-    s.until(s.ready)
-    s.stop()
+    with Server(root) as s:
+        s.until(lambda: s.index().get("a/1") == "READY")
+        reasons = {m["name"]: m["reason"] for m in s.call("POST", "/v2/repository/index")[1]}
+        assert reasons["b"].endswith('b/config.pbtxt: line 2: "sequence_batching": sequence batching is not supported'), reasons
+        assert not s.ready() and s.infer("b")[0] == 503
+        (root / "b/config.pbtxt").unlink()
+        s.until(s.ready)
 
 
 def case_base_path_of_one_model(root):
     put(root, "1", "2")
-    s = Server(root, "--name", "digits", "--versions", "all")
-    s.until(lambda: s.index() == {"digits/2": "READY", "digits/1": "READY"})
-    assert s.infer("digits", 1)[0] == 200
-    s.stop()
+    with Server(root, "--name", "digits", "--versions", "all") as s:
+        s.until(lambda: s.index() == {"digits/2": "READY", "digits/1": "READY"})
+        assert s.infer("digits", 1)[0] == 200
 
 
 def case_memory_budget(root):
     put(root, *(f"m{i}/1" for i in range(5)))
-    s = Server(root, "--memory-budget", str(2 * MODEL.stat().st_size + 100))
-    s.until(s.ready)
-    for _ in range(3):
-        for i in range(5):
-            status, answer = s.infer(f"m{i}")
-            assert status == 200 and answer["model_name"] == f"m{i}", answer
-    assert s.text().count("comes back") >= 10 and s.text().count("to save memory") >= 12
-    with load(s, "m0"), load(s, "m1"), load(s, "m2"):
-        time.sleep(0.5)
-    assert s.ready()
-    s.stop()
+    with Server(root, "--memory-budget", str(2 * MODEL.stat().st_size + 100)) as s:
+        s.until(s.ready)
+        for _ in range(3):
+            for i in range(5):
+                status, answer = s.infer(f"m{i}")
+                assert status == 200 and answer["model_name"] == f"m{i}", answer
+        assert s.text().count("comes back") >= 10 and s.text().count("to save memory") >= 12
+        with load(s, "m0"), load(s, "m1"), load(s, "m2"):
+            time.sleep(0.5)
+        assert s.ready()
 
 
 def case_explicit_control(root):
     put(root, "a/1", "b/1", "b/2")
     (root / "bad/1").mkdir(parents=True)
     (root / "bad/1/model.onnx").write_bytes(b"junk")
-    s = Server(root, "--model-control", "explicit", "--load-model", "a")
-    s.until(lambda: s.index() == {"a/1": "READY"})
-    assert s.infer("b")[0] == 404
-    assert s.call("POST", "/v2/repository/models/b/load")[0] == 200
-    assert s.infer("b")[1]["model_version"] == "2"
-    for name, status, error in ("bad", 400, "protobuf"), ("none", 404, "the repository has no such model"):
-        got, answer = s.call("POST", f"/v2/repository/models/{name}/load")
-        assert got >= 400 and error in answer["error"], (got, answer)
-    with load(s, "b"):
-        time.sleep(0.1)
-    assert s.call("POST", "/v2/repository/models/b/unload")[0] == 200
-    assert s.infer("b")[0] == 404 and s.infer("a")[0] == 200
-    s.stop()
+    with Server(root, "--model-control", "explicit", "--load-model", "a") as s:
+        s.until(lambda: s.index() == {"a/1": "READY"})
+        assert s.infer("b")[0] == 404
+        assert s.call("POST", "/v2/repository/models/b/load")[0] == 200
+        assert s.infer("b")[1]["model_version"] == "2"
+        for name, status, error in ("bad", 400, "protobuf"), ("none", 404, "the repository has no such model"):
+            got, answer = s.call("POST", f"/v2/repository/models/{name}/load")
+            assert got >= 400 and error in answer["error"], (got, answer)
+        with load(s, "b"):
+            time.sleep(0.1)
+        assert s.call("POST", "/v2/repository/models/b/unload")[0] == 200
+        assert s.infer("b")[0] == 404 and s.infer("a")[0] == 200
 
 
 def case_control_is_refused_otherwise(root):
     put(root, "a/1")
-    s = Server(root)
-    s.until(s.ready)
-    status, answer = s.call("POST", "/v2/repository/models/a/unload")
-    assert status >= 400 and "--model-control explicit" in answer["error"], answer
-    s.stop()
+    with Server(root) as s:
+        s.until(s.ready)
+        status, answer = s.call("POST", "/v2/repository/models/a/unload")
+        assert status >= 400 and "--model-control explicit" in answer["error"], answer
 
 
 def case_many_reloads_keep_their_size(root):
     put(root, "a/1")
-    s = Server(root)
-    s.until(s.ready)
+    with Server(root) as s:
+        s.until(s.ready)
 
-    def size():
-        return int(pathlib.Path(f"/proc/{s.process.pid}/statm").read_text().split()[1]) * 4
-    for i in range(60):
-        put(root, "a/1")
-        n = s.text().count('"version":"1","state":"Ready"')
-        s.until(lambda: s.infer("a")[0] == 200 and s.text().count('"version":"1","state":"Ready"') > n - 1)
-        if i == 15:
-            before = size()
-        time.sleep(0.06)
-    assert size() < before + 1500, f"{before} KB grew to {size()} KB"
-    s.stop()
+        def size():
+            return int(pathlib.Path(f"/proc/{s.process.pid}/statm").read_text().split()[1]) * 4
+        for i in range(60):
+            put(root, "a/1")
+            n = s.text().count('"version":"1","state":"Ready"')
+            s.until(lambda: s.infer("a")[0] == 200 and s.text().count('"version":"1","state":"Ready"') > n - 1)
+            if i == 15:
+                before = size()
+            time.sleep(0.06)
+        assert size() < before + 1500, f"{before} KB grew to {size()} KB"
 
 
 def main():

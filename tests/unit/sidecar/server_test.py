@@ -657,9 +657,9 @@ def case_idle_costs_nothing():
         assert_equal(s.end(), 0)
 
 
-def main():
+def main(namespace):
     failed = 0
-    cases = {n: f for n, f in globals().items() if n.startswith("case_") and (len(sys.argv) < 5 or n[5:] in sys.argv[4:])}
+    cases = {n: f for n, f in namespace.items() if n.startswith("case_") and (len(sys.argv) < 5 or n[5:] in sys.argv[4:])}
     for name, case in cases.items():
         begin = time.monotonic()
         try:
@@ -673,4 +673,5 @@ def main():
     return failed > 0 or not cases
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main(globals()))
