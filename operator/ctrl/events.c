@@ -45,12 +45,12 @@ struct pt_events {
     struct pt_rand rand;
     char *component;
     struct pt_map table;
+    struct memory lru;
     struct post *first, **last;
     size_t queued;
     struct pt_api_call *call; /* of *first */
     struct pt_timer retry;
     struct pt_metric *m_sent, *m_dropped;
-    struct memory lru; /* last: it may end in a key */
 };
 
 static const struct pt_metric_family

@@ -16,6 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (compare_graph(&c, 12, data[0] & 1, false, &err) < 0 && !(data[0] & 1)) {
         printf("%s\n", err.msg);
+        fflush(stdout); /* with the model, which has been printed */
         abort();
     }
     return 0;

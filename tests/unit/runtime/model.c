@@ -162,7 +162,7 @@ static struct pt_buf value_info(const char *name, size_t name_len, const char *t
 
 /* --- graphs by name, for attributes ---------------------------------------------------------------------------------------------------- */
 
-#define MAX_GRAPHS 16
+#define MAX_GRAPHS 256
 static struct named_graph {
     char name[32];
     struct pt_buf bytes;
@@ -211,10 +211,10 @@ static const char *attribute(struct pt_buf *node, const char *s)
         s += len;
         s += strcspn(s, " \n");
     } else if (*s == '{') {
-        char text[512];
         len = strcspn(++s, "}");
-        snprintf(text, sizeof text, "%.*s", (int)len, s);
+        char *text = strndup(s, len);
         struct pt_buf t = tensor_proto("", 0, text);
+        free(text);
         put_message(&a, 5, &t);
         pt_pb_put_varint(&a, 20, 4);
         s += len + 1;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * templates.c: nodes as real models have them, and the groups of nodes that rewrites look for, with variations that nearly fit.
+ * layers.c: nodes as real models have them, and the groups of nodes that rewrites look for, with variations that nearly fit.
  */
 #include "tests/graphs/generate.h"
 
@@ -27,8 +27,10 @@ static struct gen_value *constant(struct gen *g, int rank, int64_t a, int64_t b,
 
 static void unary(struct gen *g)
 {
-    static const char *const ops[][2] = {{"Relu"}, {"Sigmoid"}, {"Tanh"}, {"Exp"}, {"Neg"}, {"Abs"}, {"Erf"}, {"LeakyRelu", " alpha=0.25"}, {"Elu"}, {"Identity"},
-                                         {"HardSigmoid"}, {"HardSwish"}, {"Softplus"}, {"Dropout"}, {"Selu"}, {"Sqrt"}, {"Reciprocal"}, {"Sin"}, {"Max"}, {"Sum"}};
+    static const char *const ops[][2] = {
+        {"Relu"},       {"Sigmoid"},  {"Tanh"},        {"Exp"},       {"Neg"},      {"Abs"},     {"Erf"},  {"LeakyRelu", " alpha=0.25"},
+        {"Elu"},        {"Identity"}, {"HardSigmoid"}, {"HardSwish"}, {"Softplus"}, {"Dropout"}, {"Selu"}, {"Sqrt"},
+        {"Reciprocal"}, {"Sin"},      {"Max"},         {"Sum"}};
     struct gen_value *x = gen_pick(g, F32 | PT_T(PT_DOUBLE) | PT_T(PT_FLOAT16), -1);
     uint32_t k = pick(g, sizeof ops / sizeof *ops);
     if (x)
@@ -141,8 +143,9 @@ static void concat(struct gen *g)
 
 static void slice(struct gen *g)
 {
-    struct gen_value *x = gen_pick(g, ~0u, -1), *from = gen_ints(g, 1, (int64_t[]){pick(g, 3)}), *to = gen_ints(g, 1, (int64_t[]){pick(g, 2) ? INT32_MAX : -1}),
-                     *axis = gen_ints(g, 1, (int64_t[]){pick(g, 3)}), *step = gen_ints(g, 1, (int64_t[]){1 + pick(g, 2)});
+    struct gen_value *x = gen_pick(g, ~0u, -1), *from = gen_ints(g, 1, (int64_t[]){pick(g, 3)}),
+                     *to = gen_ints(g, 1, (int64_t[]){pick(g, 2) ? INT32_MAX : -1}), *axis = gen_ints(g, 1, (int64_t[]){pick(g, 3)}),
+                     *step = gen_ints(g, 1, (int64_t[]){1 + pick(g, 2)});
     if (x && from && to && axis && step)
         gen_node(g, 1, "Slice(%s,%s,%s,%s,%s)", x->name, from->name, to->name, axis->name, step->name);
 }
@@ -158,7 +161,8 @@ static void gather(struct gen *g)
 
 static struct gen_value *padded(struct gen *g, struct gen_value *x)
 {
-    struct gen_value *p = gen_ints(g, 8, (int64_t[]){0, 0, pick(g, 3), pick(g, 2), 0, 0, pick(g, 2), pick(g, 3)}), *v = pick(g, 3) ? NULL : gen_number(g, pick(g, 2) ? 0 : 1);
+    struct gen_value *p = gen_ints(g, 8, (int64_t[]){0, 0, pick(g, 3), pick(g, 2), 0, 0, pick(g, 2), pick(g, 3)}),
+                     *v = pick(g, 3) ? NULL : gen_number(g, pick(g, 2) ? 0 : 1);
     struct gen_value *y = p ? gen_node(g, 1, v ? "Pad(%s,%s,%s)" : "Pad(%s,%s)", x->name, p->name, v ? v->name : "") : NULL;
     return y ? y : x;
 }
@@ -185,9 +189,9 @@ static void conv(struct gen *g)
         return;
     struct gen_value *w = constant(g, 4, m, c / groups, k, k), *b = pick(g, 2) ? constant(g, 1, m, 0, 0, 0) : NULL;
     unsigned p = pick(g, (uint32_t)k), s = 1 + pick(g, 2);
-    y = !w ? NULL
-      : b  ? gen_node(g, 1, "Conv(%s,%s,%s) pads=[%u,%u,%u,%u] strides=[%u,%u] group=%d", x->name, w->name, b->name, p, p, p, p, s, s, (int)groups)
-           : gen_node(g, 1, "Conv(%s,%s) pads=[%u,0,0,%u] group=%d", x->name, w->name, p, p, (int)groups);
+    y = !w  ? NULL
+        : b ? gen_node(g, 1, "Conv(%s,%s,%s) pads=[%u,%u,%u,%u] strides=[%u,%u] group=%d", x->name, w->name, b->name, p, p, p, p, s, s, (int)groups)
+            : gen_node(g, 1, "Conv(%s,%s) pads=[%u,0,0,%u] group=%d", x->name, w->name, p, p, (int)groups);
     if (y && pick(g, 3) == 0 && batchnorm(g, y))
         return;
     if (y && pick(g, 3) == 0)
@@ -201,7 +205,8 @@ static void conv_transpose(struct gen *g)
     struct gen_value *x = images(g);
     int64_t groups = x && x->t.dims[1] % 2 == 0 && pick(g, 2) ? 2 : 1, k = 1 + pick(g, 2);
     struct gen_value *w = x && x->t.dims[1] ? constant(g, 4, x->t.dims[1], 1 + pick(g, 2), k, k) : NULL;
-    struct gen_value *y = w ? gen_node(g, 1, "ConvTranspose(%s,%s) group=%d strides=[%d,1]", x->name, w->name, (int)groups, 1 + (int)pick(g, 2)) : NULL;
+    struct gen_value *y =
+        w ? gen_node(g, 1, "ConvTranspose(%s,%s) group=%d strides=[%d,1]", x->name, w->name, (int)groups, 1 + (int)pick(g, 2)) : NULL;
     if (y && pick(g, 2))
         batchnorm(g, y);
 }
@@ -239,9 +244,9 @@ static void matmul(struct gen *g)
         y = gen_node(g, 1, "MatMul(%s,%s)", x->name, other->name);
     } else {
         struct gen_value *w = k <= 32 ? constant(g, 2, k, n, 0, 0) : NULL;
-        y = !w                                ? NULL
-          : x->t.rank == 2 && pick(g, 2) == 0 ? gen_node(g, 1, "Gemm(%s,%s) alpha=%s", x->name, w->name, pick(g, 2) ? "1.0" : "0.5")
-                                              : gen_node(g, 1, "MatMul(%s,%s)", x->name, w->name);
+        y = !w                                  ? NULL
+            : x->t.rank == 2 && pick(g, 2) == 0 ? gen_node(g, 1, "Gemm(%s,%s) alpha=%s", x->name, w->name, pick(g, 2) ? "1.0" : "0.5")
+                                                : gen_node(g, 1, "MatMul(%s,%s)", x->name, w->name);
     }
     struct gen_value *b = y && pick(g, 2) ? constant(g, 1, y->t.dims[y->t.rank ? y->t.rank - 1 : 0], 0, 0, 0) : NULL;
     if (y && b && y->t.rank)
@@ -277,7 +282,8 @@ static void rows(struct gen *g)
 
 static void gelu(struct gen *g)
 {
-    struct gen_value *x = gen_pick(g, F32, -1), *root = gen_number(g, pick(g, 8) ? 1.41421356 : 1.5), *one = gen_number(g, 1), *half = gen_number(g, 0.5);
+    struct gen_value *x = gen_pick(g, F32, -1), *root = gen_number(g, pick(g, 8) ? 1.41421356 : 1.5), *one = gen_number(g, 1),
+                     *half = gen_number(g, 0.5);
     if (!x || !root || !one || !half)
         return;
     struct gen_value *a = gen_node(g, 1, "Div(%s,%s)", x->name, root->name), *b = a ? gen_node(g, 1, "Erf(%s)", a->name) : NULL;
@@ -288,13 +294,15 @@ static void gelu(struct gen *g)
 
 static void tanh_gelu(struct gen *g)
 {
-    struct gen_value *x = gen_pick(g, F32, -1), *k = gen_number(g, 0.044715), *s = gen_number(g, 0.7978845608), *one = gen_number(g, 1), *half = gen_number(g, 0.5);
+    struct gen_value *x = gen_pick(g, F32, -1), *k = gen_number(g, 0.044715), *s = gen_number(g, 0.7978845608), *one = gen_number(g, 1),
+                     *half = gen_number(g, 0.5);
     if (!x || !k || !s || !one || !half)
         return;
     struct gen_value *a = gen_node(g, 1, "Mul(%s,%s)", x->name, x->name), *b = a ? gen_node(g, 1, "Mul(%s,%s)", x->name, a->name) : NULL;
     struct gen_value *c = b ? gen_node(g, 1, "Mul(%s,%s)", k->name, b->name) : NULL, *d = c ? gen_node(g, 1, "Add(%s,%s)", x->name, c->name) : NULL;
     struct gen_value *e = d ? gen_node(g, 1, "Mul(%s,%s)", d->name, s->name) : NULL, *f = e ? gen_node(g, 1, "Tanh(%s)", e->name) : NULL;
-    struct gen_value *h = f ? gen_node(g, 1, "Add(%s,%s)", one->name, f->name) : NULL, *i = h ? gen_node(g, 1, "Mul(%s,%s)", x->name, half->name) : NULL;
+    struct gen_value *h = f ? gen_node(g, 1, "Add(%s,%s)", one->name, f->name) : NULL,
+                     *i = h ? gen_node(g, 1, "Mul(%s,%s)", x->name, half->name) : NULL;
     if (i)
         gen_node(g, 1, "Mul(%s,%s)", i->name, h->name);
 }
@@ -313,7 +321,8 @@ static void norm_pieces(struct gen *g)
     struct gen_value *sq = d ? gen_node(g, 1, "Pow(%s,%s)", d->name, two->name) : NULL;
     v = sq ? gen_node(g, 1, "ReduceMean(%s%s%s)%s", sq->name, comma, axes, attr) : NULL;
     struct gen_value *e = v ? gen_node(g, 1, "Add(%s,%s)", v->name, eps->name) : NULL, *r = e ? gen_node(g, 1, "Sqrt(%s)", e->name) : NULL;
-    struct gen_value *n = r ? gen_node(g, 1, "Div(%s,%s)", d->name, r->name) : NULL, *y = n && scale ? gen_node(g, 1, "Mul(%s,%s)", n->name, scale->name) : NULL;
+    struct gen_value *n = r ? gen_node(g, 1, "Div(%s,%s)", d->name, r->name) : NULL,
+                     *y = n && scale ? gen_node(g, 1, "Mul(%s,%s)", n->name, scale->name) : NULL;
     if (y)
         gen_node(g, 1, "Add(%s,%s)", y->name, scale->name);
 }
@@ -334,14 +343,17 @@ static void channels_last(struct gen *g)
 static void twice(struct gen *g)
 {
     struct gen_value *x = gen_pick(g, F32, -1), *p = gen_number(g, 3), *q = gen_number(g, 3);
-    struct gen_value *a = x && p && q ? gen_node(g, 1, "Mul(%s,%s)", x->name, p->name) : NULL, *b = a ? gen_node(g, 1, "Mul(%s,%s)", x->name, q->name) : NULL;
+    struct gen_value *a = x && p && q ? gen_node(g, 1, "Mul(%s,%s)", x->name, p->name) : NULL,
+                     *b = a ? gen_node(g, 1, "Mul(%s,%s)", x->name, q->name) : NULL;
     if (b)
         gen_node(g, 1, "Add(%s,%s)", a->name, b->name);
 }
 
-void gen_template(struct gen *g)
+void gen_layers(struct gen *g)
 {
-    static void (*const list[])(struct gen *) = {unary, unary, unary, binary, binary, binary, clip, cast, transpose, transpose, reshape, squeeze, dynamic_reshape, concat, slice,
-                                                 gather, conv, conv, conv, conv_transpose, pool, pool, matmul, matmul, rows, gelu, tanh_gelu, norm_pieces, norm_pieces, channels_last, twice};
+    static void (*const list[])(struct gen *) = {
+        unary,   unary,           unary,  binary, binary,    binary,      clip,        cast,          transpose,      transpose, reshape,
+        squeeze, dynamic_reshape, concat, slice,  gather,    conv,        conv,        conv,          conv_transpose, pool,      pool,
+        matmul,  matmul,          rows,   gelu,   tanh_gelu, norm_pieces, norm_pieces, channels_last, twice};
     list[choose(g->c, sizeof list / sizeof *list)](g);
 }
