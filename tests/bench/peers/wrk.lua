@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: Apache-2.0
--- For wrk: posts the file named by $BODY; prints requests, seconds, errors and latencies in microseconds as one line of JSON.
+-- For wrk: posts the file named by $BODY, with $JSON_BYTES as the length of its JSON part if that is set; prints requests, seconds, errors and
+-- latencies in microseconds as one line of JSON.
 local file = assert(io.open(os.getenv("BODY"), "rb"))
 wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
+wrk.headers["Content-Type"] = os.getenv("JSON_BYTES") and "application/octet-stream" or "application/json"
+wrk.headers["Inference-Header-Content-Length"] = os.getenv("JSON_BYTES")
 wrk.body = file:read("*a")
 file:close()
 
