@@ -529,12 +529,7 @@ static struct pt_buf *body_of(const struct pt_http_request *r)
     return &stream_of(r)->body;
 }
 
-static struct pt_http_server *server_of(const struct pt_http_request *r)
-{
-    return stream_of(r)->h2->conn->server;
-}
-
-static const struct pt_http_conn *conn_of(const struct pt_http_request *r)
+static struct pt_http_conn *conn_of(const struct pt_http_request *r)
 {
     return stream_of(r)->h2->conn;
 }
@@ -756,7 +751,7 @@ static const struct pt_http_request_ops http2_ops = {.method = method,
                                                      .target = target,
                                                      .headers = headers_of,
                                                      .body = body_of,
-                                                     .server = server_of,
+                                                     .conn = conn_of,
                                                      .reply = reply,
                                                      .reply_trailers = reply_trailers,
                                                      .begin = begin,
@@ -764,8 +759,7 @@ static const struct pt_http_request_ops http2_ops = {.method = method,
                                                      .end = end,
                                                      .read_body = read_body,
                                                      .pause_body = pause_body,
-                                                     .discourage = discourage,
-                                                     .conn = conn_of};
+                                                     .discourage = discourage};
 
 /* --- the connection ---------------------------------------------------------------------------------------------------------------------- */
 

@@ -20,13 +20,14 @@ enum pt_http_conn_state { PT_CONN_READING, PT_CONN_HANDLING, PT_CONN_STREAMING, 
 /* What the deadline stands for while reading. */
 enum pt_http_wait { PT_WAIT_IDLE, PT_WAIT_HEAD, PT_WAIT_BODY };
 
+struct pt_http_conn;
 /* How a request's version of HTTP reads and writes it; reply, begin, chunk and end as http_server.h says. */
 struct pt_http_request_ops {
     struct pt_str (*method)(const struct pt_http_request *r);
     struct pt_str (*target)(const struct pt_http_request *r);
     const struct pt_http_header *(*headers)(const struct pt_http_request *r, size_t *count);
     struct pt_buf *(*body)(const struct pt_http_request *r);
-    struct pt_http_server *(*server)(const struct pt_http_request *r);
+    struct pt_http_conn *(*conn)(const struct pt_http_request *r);
     void (*reply)(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count,
                   struct pt_str body, struct pt_buf *own);
     void (*reply_trailers)(struct pt_http_request *r, const char *content_type, const struct pt_http_header *headers, size_t header_count,
@@ -37,7 +38,6 @@ struct pt_http_request_ops {
     void (*read_body)(struct pt_http_request *r, const struct pt_http_body_ops *ops, void *arg); /* NULL: bodies are always collected */
     void (*pause_body)(struct pt_http_request *r, bool pause);
     void (*discourage)(struct pt_http_request *r, int retry_after_s);
-    const struct pt_http_conn *(*conn)(const struct pt_http_request *r);
 };
 extern const struct pt_http_request_ops pt_http1_ops;
 

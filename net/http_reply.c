@@ -37,12 +37,7 @@ static struct pt_buf *body_of(const struct pt_http_request *r)
     return &pt_conn_of(r)->body;
 }
 
-static struct pt_http_server *server_of(const struct pt_http_request *r)
-{
-    return pt_conn_of(r)->server;
-}
-
-static const struct pt_http_conn *conn_of(const struct pt_http_request *r)
+static struct pt_http_conn *conn_of(const struct pt_http_request *r)
 {
     return pt_conn_of(r);
 }
@@ -276,10 +271,9 @@ const struct pt_http_request_ops pt_http1_ops = {.method = method,
                                                  .target = target,
                                                  .headers = headers_of,
                                                  .body = body_of,
-                                                 .server = server_of,
+                                                 .conn = conn_of,
                                                  .reply = reply,
                                                  .begin = begin,
                                                  .chunk = chunk,
                                                  .end = end,
-                                                 .discourage = discourage,
-                                                 .conn = conn_of};
+                                                 .discourage = discourage};

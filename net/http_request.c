@@ -119,7 +119,12 @@ void pt_http_on_drain(struct pt_http_request *r, void (*fn)(void *arg), void *ar
 
 struct pt_http_server *pt_http_request_server(const struct pt_http_request *r)
 {
-    return r->ops->server(r);
+    return r->ops->conn(r)->server;
+}
+
+bool pt_http_peer_name(const struct pt_http_request *r, char *out, size_t size)
+{
+    return pt_stream_peer_name(&r->ops->conn(r)->stream, out, size);
 }
 
 size_t pt_http_headers(const struct pt_http_request *r, const struct pt_http_header **out)

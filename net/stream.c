@@ -163,6 +163,23 @@ static void read_tls(struct pt_stream *s)
     kick(s);
 }
 
+bool pt_stream_peer_name(const struct pt_stream *s, char *out, size_t size)
+{
+    X509 *x = s->ssl && SSL_get_verify_result(s->ssl) == X509_V_OK ? SSL_get1_peer_certificate(s->ssl) : NULL;
+    unsigned char *text = NULL;
+    int at = x ? X509_NAME_get_index_by_NID(X509_get_subject_name(x), NID_commonName, -1) : -1;
+    int len = at < 0 ? -1 : ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(X509_get_subject_name(x), at)));
+    bool fits = len >= 0 && (size_t)len < size && !memchr(text, 0, (size_t)len);
+    if (fits) {
+        memcpy(out, text, (size_t)len);
+        out[len] = 0;
+    }
+    OPENSSL_free(text);
+    X509_free(x);
+    ERR_clear_error();
+    return fits;
+}
+
 bool pt_stream_readable(const struct pt_stream *s)
 {
     char c;

@@ -13,6 +13,7 @@
 #include "operator/ctrl/health.h"
 #include "operator/ctrl/lease.h"
 #include "operator/ctrl/role.h"
+#include "operator/hpa/server.h"
 #include "operator/kube/client.h"
 #include "operator/model/operator.h"
 #include "operator/report/ca.h"
@@ -26,7 +27,7 @@
 enum { CA_DEADLINE_MS = 120000, ELECTION_TOLERANCE_MS = 20000 };
 
 struct options {
-    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *log_level, *log_format, *qps, *burst;
+    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *metrics_api_address, *log_level, *log_format, *qps, *burst;
     bool leader_elect, help, version;
 };
 struct program {
@@ -36,6 +37,7 @@ struct program {
     struct pt_kube_client *kube;
     struct pt_http_server *health;
     struct pt_intake *intake;
+    struct pt_hpa *hpa;
     struct pt_operator *operator_;
     struct pt_lease *lease;
     struct pt_role *role;
@@ -57,6 +59,8 @@ static const char help[] =
     "      --report-url URL        where sidecars reach this operator (default https://pintle-operator.<namespace>.svc:8443/v1/report)\n"
     "      --report-address ADDR   where it listens for them (default 0.0.0.0:8443)\n"
     "      --health-address ADDR   /healthz, /readyz and /metrics (default 0.0.0.0:8081)\n"
+    "      --metrics-api-address ADDR\n"
+    "                              serve custom.metrics.k8s.io there, for HorizontalPodAutoscalers (default: not at all)\n"
     "      --kube-api-qps N        at most N requests to the API server a second (default 0: no limit, the server's own holds)\n"
     "      --kube-api-burst N      so many at once (default 30)\n"
     "      --leader-elect          of several, one works; the others stand by (needs the right to Leases in --namespace)\n"
@@ -72,6 +76,7 @@ static const struct {
     {"--namespace", offsetof(struct options, ns)},                {"--watch-namespace", offsetof(struct options, watch_ns)},
     {"--sidecar-image", offsetof(struct options, sidecar_image)}, {"--report-url", offsetof(struct options, report_url)},
     {"--report-address", offsetof(struct options, report_address)}, {"--health-address", offsetof(struct options, health_address)},
+    {"--metrics-api-address", offsetof(struct options, metrics_api_address)},
     {"--kube-api-qps", offsetof(struct options, qps)},            {"--kube-api-burst", offsetof(struct options, burst)},
     {"--log-level", offsetof(struct options, log_level)},         {"--log-format", offsetof(struct options, log_format)},
 };
@@ -212,6 +217,17 @@ static int on_report(void *arg, const struct pt_report *report, int64_t *next_ms
     return pt_operator_report(p->operator_, report, next_ms, err);
 }
 
+static bool works(void *arg)
+{
+    const struct program *p = arg;
+    return p->operator_ && pt_operator_synced(p->operator_) && !p->stopping && (!p->lease || pt_lease_valid(p->lease));
+}
+
+static void each_load(void *arg, const char *ns, pt_load_fn fn, void *fn_arg)
+{
+    pt_operator_loads(((struct program *)arg)->operator_, ns, fn, fn_arg);
+}
+
 /* --- leading ------------------------------------------------------------------------------------------------------------ */
 
 static void on_leads(void *arg)
@@ -289,6 +305,10 @@ static void on_ca(void *arg, const char *cert_pem, const char *key_pem, const st
     int rc = pt_intake_start(&intake, &p->intake, &err);
     if (rc == PT_OK)
         rc = pt_operator_create(&op, &p->operator_, &err);
+    struct pt_hpa_options hpa = {.loop = p->loop, .api = pt_kube_client_api(p->kube), .address = p->o.metrics_api_address, .ns = p->ns, .ca_cert_pem = cert_pem,
+                                 .ca_key_pem = key_pem, .works = works, .loads = each_load, .arg = p};
+    if (rc == PT_OK && hpa.address)
+        rc = pt_hpa_start(&hpa, &p->hpa, &err);
     if (rc == PT_OK && p->o.leader_elect)
         rc = elect(p, &err);
     if (rc < 0) {
@@ -373,6 +393,7 @@ static void finish(struct program *p)
 {
     pt_role_destroy(p->role);
     pt_lease_destroy(p->lease);
+    pt_hpa_destroy(p->hpa);
     pt_operator_destroy(p->operator_);
     pt_intake_destroy(p->intake);
     pt_http_server_destroy(p->health);

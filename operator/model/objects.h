@@ -62,6 +62,7 @@ struct pt_pod_state {
     int64_t started_ms;
     double in_flight;       /* and queued */
     double requests, rps;   /* since its start; per second, between the last two reports */
+    double mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */
     int64_t reported_ms;    /* when the last report came, monotonic */
     bool start_counted;     /* how long it took to become ready has been told to the autoscaler */
     char *message; /* with Failed */

@@ -6,6 +6,7 @@
 #include "operator/model/internal.h"
 #include "operator/model/view.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #define KEY_MAX 320
@@ -14,6 +15,7 @@
 #define MAY_NOT_MS 1000
 #define REPORTS_PER_S 200 /* of routine reports, all pods together */
 #define REPORT_MAX_MS 60000
+#define MEAN_MS 5000 /* time constant of the means of a pod's load */
 
 static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
                                  1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60};
@@ -124,16 +126,20 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
 
 static int64_t next_report_ms(const struct pt_operator *op);
 
+static bool has_told(const struct pt_operator *op, const struct pt_pod *pod, int64_t now_ms)
+{
+    return pod->state.reported && now_ms - pod->state.reported_ms <= 2 * next_report_ms(op) + 500;
+}
+
 /* What the pods that told lately carry together, once a second. A pod that serves and has not told makes the sum incomplete. */
 static void observe(struct pt_operator *op, struct pt_deployment *d, const struct pt_snapshot *s, int *ready)
 {
-    int64_t fresh_ms = 2 * next_report_ms(op) + 500;
     double total = 0;
     bool complete = true, any = false;
     *ready = 0;
     for (struct pt_pod *pod = (struct pt_pod *)(uintptr_t)s->pods; pod; pod = (struct pt_pod *)pod->o.next) {
         struct pt_pod_state *st = &pod->state;
-        bool told = st->reported && s->now_ms - st->reported_ms <= fresh_ms;
+        bool told = has_told(op, pod, s->now_ms);
         total += told ? s->md->spec.autoscaling.metric == PT_METRIC_RPS ? st->rps : st->in_flight : 0;
         any |= told;
         complete &= told || !pod->ready;
@@ -326,6 +332,9 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
     st->requests = r->requests;
     st->reported_ms = now;
     st->in_flight = r->in_flight + r->queued;
+    double weight = same_process ? 1 - exp(-(double)since_ms / MEAN_MS) : 1;
+    st->mean_in_flight += weight * (st->in_flight - st->mean_in_flight);
+    st->mean_rps += weight * (st->rps - st->mean_rps);
     pt_metric_add(op->m_reports, 1);
     if (news) {
         pt_free(st->message);
@@ -334,6 +343,19 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
             enqueue(op, pod->o.ns, pod->o.owner_name, false);
     }
     return PT_OK;
+}
+
+void pt_operator_loads(const struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg)
+{
+    int64_t now = pt_now_ms(op->o.sched);
+    void *object;
+    for (size_t i = 0; pt_map_next(&op->stores[PT_STORE_POD].by_name, &i, NULL, &object);) {
+        const struct pt_pod *pod = object;
+        if (strcmp(pod->o.ns, ns) != 0 || !pod->o.owner_name || !has_told(op, pod, now))
+            continue;
+        struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, pod->state.mean_in_flight, pod->state.mean_rps};
+        fn(arg, &l);
+    }
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------------- */

@@ -42,6 +42,15 @@ bool pt_operator_synced(const struct pt_operator *op); /* all stores have their 
  * PT_EUNAVAILABLE: not synced yet; an old sequence is ignored (PT_OK). */
 int pt_operator_report(struct pt_operator *op, const struct pt_report *report, int64_t *next_ms, struct pt_err *err);
 
+/* What a pod carries, as it reported lately. */
+struct pt_load {
+    const char *pod, *deployment, *revision;
+    double in_flight, rps; /* requests in flight and queued; per second; means of the last seconds */
+};
+typedef void (*pt_load_fn)(void *arg, const struct pt_load *l);
+/* fn for each pod of the namespace that has told lately, in no order. */
+void pt_operator_loads(const struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg);
+
 struct pt_operator_stats {
     size_t deployments, pods, revisions, services, queue_depth;
     uint64_t reconciles, failures, writes;

@@ -7,12 +7,11 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "net/tls.h"
 
 #include <cjson/cJSON.h>
 #include <stddef.h>
 
-enum { CA_DAYS = 3650, RENEW_SECONDS = 30 * 86400, RETRY_MS = 500 };
+enum { CA_DAYS = 3650, CERT_DAYS = 3650, RENEW_SECONDS = 30 * 86400, RETRY_MS = 500 };
 
 struct ca_load {
     struct pt_api *api;
@@ -122,6 +121,19 @@ static void start_round(struct pt_timer *t)
     struct pt_api_request req = {.verb = PT_VERB_GET, .resource = &pt_res_secrets, .ns = l->ns, .name = PT_CA_SECRET, .timeout_ms = 10000};
     if (pt_api_start(l->api, &req, on_read, l, NULL, &err) < 0)
         next_round(l, &err);
+}
+
+int pt_ca_serve(const char *ca_cert_pem, const char *ca_key_pem, const char *names, const char *client_ca_pem, struct pt_tls **out, struct pt_err *err)
+{
+    pt_auto_buf cert = PT_BUF_INIT(64 << 10), key = PT_BUF_INIT(64 << 10);
+    struct pt_tls *tls = NULL;
+    int rc = pt_ca_issue(ca_cert_pem, ca_key_pem, names, CERT_DAYS, &cert, &key, err);
+    if (rc == PT_OK)
+        rc = pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), &tls, err);
+    if (rc == PT_OK && client_ca_pem && (rc = pt_tls_require_clients(tls, client_ca_pem, err)) < 0)
+        pt_tls_destroy(pt_steal(tls));
+    *out = tls;
+    return rc;
 }
 
 int pt_ca_load(struct pt_api *api, struct pt_sched *sched, const char *ns, int64_t deadline_ms, pt_ca_fn fn, void *arg, struct pt_err *err)

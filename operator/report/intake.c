@@ -10,11 +10,12 @@
 #include "base/mem.h"
 #include "net/http_server.h"
 #include "operator/ctrl/obj.h"
+#include "operator/report/ca.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
-enum { REMEMBER_MS = 300000, MAX_REMEMBERED = 100000, MAX_REVIEWS = 1024, CERT_DAYS = 3650, MAX_TOKEN = 8192 };
+enum { REMEMBER_MS = 300000, MAX_REMEMBERED = 100000, MAX_REVIEWS = 1024, MAX_TOKEN = 8192 };
 
 struct known_token {
     char pod_uid[64];
@@ -223,14 +224,10 @@ static void handle(void *arg, struct pt_http_request *req)
 
 /* --- the server ------------------------------------------------------------------------------------------------------------ */
 
-/* The certificate is new with each process and outlives it; what pods trust is the CA. */
 static int start_listening(struct pt_intake *i, struct pt_err *err)
 {
-    pt_auto_buf cert = PT_BUF_INIT(64 << 10), key = PT_BUF_INIT(64 << 10);
     struct pt_tls *tls = NULL;
-    int rc = pt_ca_issue(i->ca_cert, i->ca_key, i->names, CERT_DAYS, &cert, &key, err);
-    if (rc == PT_OK)
-        rc = pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), &tls, err);
+    int rc = pt_ca_serve(i->ca_cert, i->ca_key, i->names, NULL, &tls, err);
     struct pt_http_server_options o = {.address = i->o.address, .tls = tls, .max_header_bytes = 32 << 10, .max_body_bytes = PT_REPORT_MAX_BYTES,
                                        .max_connections = 65536, .idle_timeout_ms = 600000, .handler = handle, .arg = i};
     if (rc == PT_OK)

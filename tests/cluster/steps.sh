@@ -89,7 +89,8 @@ apply_digits() {
   k label namespace $models pod-security.kubernetes.io/enforce=restricted
   k -n $models apply -f examples/digits/digits.yaml
   k -n $models wait --for condition=Ready mdep/digits --timeout 60s
-  mdep_is '.status.model.state == "Loaded" and .status.model.digest == .spec.model.digest and .status.endpoint != null and condition("Available").status == "True" and condition("ModelLoaded").status == "True"'
+  # the probe lets a pod in, its report may come a moment later
+  eventually 10 mdep_is '.status.model.state == "Loaded" and .status.model.digest == .spec.model.digest and .status.endpoint != null and condition("Available").status == "True" and condition("ModelLoaded").status == "True"'
   pods_are '.items | length == 1 and all(.[]; .metadata.ownerReferences[0].controller)'
 }
 
@@ -259,6 +260,81 @@ operator_restart() {
   traffic_ends
 }
 
+# --- a HorizontalPodAutoscaler of the real controller, on metrics of the operator ----------------------------------
+
+metrics_api=/apis/custom.metrics.k8s.io/v1beta2
+value_of() { k get --raw "$metrics_api/namespaces/$models/$1" | jq -e "$2"; }
+
+# load_starts RATE: so many requests per second, two seconds of them on a connection, until load_ends; that fails if one of them did.
+load_starts() {
+  classify 1 1 >/dev/null
+  cp "$work/request.json" "$work/load.json"
+  touch "$work/load"
+  # shellcheck disable=SC2016
+  node bash -c 'while [ -e "$1/load" ]; do
+      curl -sS -o /dev/null -w "%{http_code}\n" --rate "$3/s" -m 5 -H "Content-Type: application/json" --data-binary "@$1/load.json" "$2/infer?[1-$((2 * $3))]"
+    done' load "$work" "$endpoint" "$1" >"$work/load.log" 2>&1 &
+}
+load_ends() {
+  rm "$work/load"; wait
+  echo "$(wc -l <"$work/load.log") requests of load"
+  if grep -v '^200$' "$work/load.log" | sort | uniq -c | grep .; then return 1; fi
+}
+
+custom_metrics() {
+  local uids; uids=$(pods | jq -c '[.items[].metadata.uid]')
+  traffic_starts
+  node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set customMetrics.enabled=true --wait --timeout 90s
+  k wait --for condition=Available apiservice/v1beta2.custom.metrics.k8s.io --timeout 60s
+  k get --raw $metrics_api | jq -e '[.resources[].name] | contains(["pods/inference_concurrency", "modeldeployments.pintle.dev/requests_per_second"])'
+  eventually 20 value_of 'modeldeployments.pintle.dev/digits/requests_per_second' '.items[0].value | rtrimstr("m") | tonumber > 0'
+  value_of 'pods/*/inference_concurrency?labelSelector=pintle.dev%2Fmodel-deployment%3Ddigits' '.items | length == 1'
+  traffic_ends
+  pods_are "[.items[].metadata.uid] == $uids"             # an operator of another version or with other settings replaces no pod
+}
+
+# Only the API server's front proxy is answered: not a client without a certificate, nor one of the cluster's CA, nor another of the front proxy's CA.
+custom_metrics_refused() {
+  local address pki=$state/pki; address=$(k -n $operator get service pintle-operator -o jsonpath='{.spec.clusterIP}')
+  ask() { node curl -sk -m 5 -o "$work/answer.json" -w '%{http_code}' "$@" "https://$address$metrics_api" || true; }
+  [ "$(ask)" = 000 ]
+  [ "$(ask --cert "$pki/admin.crt" --key "$pki/admin.key")" = 000 ]
+  openssl req -new -key "$pki/admin.key" -subj /CN=somebody | openssl x509 -req -CA "$pki/front-proxy-ca.crt" -CAkey "$pki/front-proxy-ca.key" -days 1 -out "$work/somebody.crt"
+  [ "$(ask --cert "$work/somebody.crt" --key "$pki/admin.key")" = 403 ]
+  jq -e '.kind == "Status" and .reason == "Forbidden"' "$work/answer.json"
+  [ "$(ask --cert "$pki/front-proxy.crt" --key "$pki/front-proxy.key")" = 200 ]
+  # what the API server itself refuses: RBAC is asked before the operator
+  if k --as nobody get --raw "$metrics_api/namespaces/$models/pods/*/requests_per_second"; then echo "anybody may read metrics"; return 1; fi
+}
+
+hpa() {
+  local before; before=$(mdep | jq .metadata.generation)
+  k -n $models apply -f - <<END
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: digits}
+spec:
+  scaleTargetRef: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}
+  minReplicas: 1
+  maxReplicas: 4
+  behavior: {scaleDown: {stabilizationWindowSeconds: 0}}
+  metrics:
+  - {type: Pods, pods: {metric: {name: requests_per_second}, target: {type: AverageValue, averageValue: "20"}}}
+  - {type: Object, object: {describedObject: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}, metric: {name: inference_concurrency}, target: {type: AverageValue, averageValue: "8"}}}
+END
+  load_starts 60
+  eventually 90 serving 3
+  k -n $models get hpa digits
+  sleep 7                                                 # two more looks of the controller: it stays there
+  serving 3
+  load_ends
+  k -n $models get hpa digits -o json | jq -e '.status.conditions | any(.type == "ScalingActive" and .status == "True") and any(.type == "AbleToScale" and .status == "True")'
+  eventually 90 serving 1
+  k -n $models describe hpa digits | tail -n 12
+  k -n $models delete hpa digits
+  mdep_is ".metadata.generation >= $before + 2"
+}
+
 delete_digits() {
   k -n $models delete mdep digits --timeout 60s
   eventually 90 none_left
@@ -331,12 +407,13 @@ diagnose() {
 # Sets ok and returns 0: were it called in a condition, bash would ignore set -e all the way down.
 step() { # WHAT FUNCTION
   local begin=$EPOCHREALTIME
+  if [ -n "$only" ] && [[ $only != *,$2,* ]]; then ok=1; return; fi
   rm -f "$work/note"
   set +e
   (set -e; "$2") >"$work/step.log" 2>&1
   ok=$((! $?))
   set -e
-  rm -f "$work/traffic"
+  rm -f "$work/traffic" "$work/load"
   if [ $ok = 1 ]; then
     passed=$((passed + 1))
     printf 'PASS %6ss  %s\n' "$(since "$begin")" "$1"
@@ -368,6 +445,9 @@ run_steps() {
       step "containers beside the sidecar, no request lost" own_containers
       step "PodDisruptionBudget" budget
       step "deleted as an orphan, adopted by its successor, no request lost" orphans
+      step "helm upgrade with customMetrics: kubectl get --raw, no pod replaced, no request lost" custom_metrics
+      step "custom metrics: only the API server's front proxy is answered" custom_metrics_refused
+      step "HorizontalPodAutoscaler: up under load, down without" hpa
       step "leader hand-over" hand_over
       step "operator killed: pods keep serving, no request lost" operator_restart
       step "kubectl delete: nothing is left" delete_digits
