@@ -36,7 +36,9 @@
     X(PT_EGONE, -16, "gone", 410, 11) \
     X(PT_EAGAIN, -17, "would block", 503, 14) \
     X(PT_EMETHOD, -18, "method not allowed", 405, 12) \
-    X(PT_EINTERNAL, -19, "internal error", 500, 13)
+    X(PT_EINTERNAL, -19, "internal error", 500, 13) \
+    X(PT_EPRECONDITION, -20, "failed precondition", 400, 9) \
+    X(PT_EUNKNOWN, -21, "unknown error", 500, 2)
 
 enum {
     PT_OK = 0,

@@ -510,6 +510,11 @@ int pt_frontend_unload(struct pt_frontend *f, struct pt_str name, struct pt_cont
     return pt_repository_unload(f->repository, name, c, err);
 }
 
+int pt_frontend_reload(struct pt_frontend *f, struct pt_model_list *list, struct pt_control *c, struct pt_err *err)
+{
+    return pt_repository_reload(f->repository, list, c, err);
+}
+
 int pt_frontend_finish(struct pt_frontend *f)
 {
     int count = 0;

@@ -115,6 +115,9 @@ void pt_call_finish(struct pt_call *c); /* the request's memory; zeroed memory i
 int pt_frontend_load(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err);
 int pt_frontend_unload(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err);
 
+/* The same for exactly the models of a list, which it takes. */
+int pt_frontend_reload(struct pt_frontend *f, struct pt_model_list *list, struct pt_control *c, struct pt_err *err);
+
 /* After loop and threads have stopped: gives every call under way back with PT_EUNAVAILABLE; returns how many clients wait for. */
 int pt_frontend_finish(struct pt_frontend *f);
 

@@ -28,23 +28,25 @@ struct pt_model_ref pt_grpc_ref(const struct pt_buf *message)
 struct control {
     struct pt_control control; /* first member */
     struct pt_grpc_call *grpc; /* NULL once the client is gone: the work goes on */
+    struct pt_str reply;
 };
 
-static void control_answer(struct pt_grpc_call *c, int rc, const struct pt_err *err)
+static void control_answer(struct pt_grpc_call *c, struct pt_str reply, int rc, const struct pt_err *err)
 {
-    pt_auto_buf empty = {0};
-    pt_grpc_begin_message(&empty);
+    pt_auto_buf message = {0};
+    pt_grpc_begin_message(&message);
+    pt_buf_append(&message, reply.p, reply.len);
     if (rc < 0)
         pt_grpc_fail(c, err, 0);
     else
-        pt_grpc_reply(c, &empty);
+        pt_grpc_reply(c, &message);
 }
 
 static void control_done(struct pt_control *control)
 {
     struct control *c = (struct control *)control;
     if (c->grpc)
-        control_answer(c->grpc, control->rc, &control->err);
+        control_answer(c->grpc, c->reply, control->rc, &control->err);
     pt_free(c);
 }
 
@@ -53,7 +55,7 @@ static void control_gone(void *arg)
     ((struct control *)arg)->grpc = NULL;
 }
 
-void pt_grpc_control(struct pt_frontend *f, struct pt_grpc_call *call, struct pt_str name, pt_control_fn fn)
+void pt_grpc_control(struct pt_frontend *f, struct pt_grpc_call *call, struct pt_str what, pt_control_fn fn, struct pt_str reply)
 {
     struct pt_err err;
     struct control *c = pt_calloc(1, sizeof *c);
@@ -63,12 +65,13 @@ void pt_grpc_control(struct pt_frontend *f, struct pt_grpc_call *call, struct pt
     }
     c->control.done = control_done;
     c->grpc = call;
-    int rc = fn(f, name, &c->control, &err);
+    c->reply = reply;
+    int rc = fn(f, what, &c->control, &err);
     if (rc == PT_EAGAIN) {
         pt_grpc_on_cancel(call, control_gone, c);
         return;
     }
-    control_answer(call, rc, &err);
+    control_answer(call, reply, rc, &err);
     pt_free(c);
 }
 

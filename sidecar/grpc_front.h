@@ -17,9 +17,9 @@ struct pt_str pt_pb_find_str(const struct pt_buf *message, uint32_t number);
 /* Name and version, as most requests of the Open Inference Protocol begin. */
 struct pt_model_ref pt_grpc_ref(const struct pt_buf *message);
 
-/* Loads or unloads: an empty message when it is done. */
-typedef int (*pt_control_fn)(struct pt_frontend *f, struct pt_str name, struct pt_control *c, struct pt_err *err);
-void pt_grpc_control(struct pt_frontend *f, struct pt_grpc_call *c, struct pt_str name, pt_control_fn fn);
+/* Loads or unloads what `what` says (a name, a message): the reply, a literal, when it is done. */
+typedef int (*pt_control_fn)(struct pt_frontend *f, struct pt_str what, struct pt_control *c, struct pt_err *err);
+void pt_grpc_control(struct pt_frontend *f, struct pt_grpc_call *c, struct pt_str what, pt_control_fn fn, struct pt_str reply);
 
 /* --- a unary inference ---------------------------------------------------------------------------------------------------------- */
 

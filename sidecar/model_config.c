@@ -295,3 +295,13 @@ int pt_model_config_policy(struct pt_model_config *c, const char *text, struct p
     }
     return pt_fail(err, PT_EINVAL, "versions: want latest, latest:N, all, or numbers such as \"1, 3\", got \"%.80s\"", text);
 }
+
+void pt_model_config_adopt_policy(struct pt_model_config *c, const struct pt_model_config *from)
+{
+    c->policy = from->policy;
+    c->latest = from->latest;
+    c->version_count = from->version_count;
+    memcpy(c->versions, from->versions, sizeof c->versions);
+    c->label_count = from->label_count;
+    memcpy(c->labels, from->labels, sizeof c->labels);
+}

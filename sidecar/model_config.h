@@ -11,16 +11,17 @@
 enum pt_version_policy { PT_VERSIONS_LATEST, PT_VERSIONS_ALL, PT_VERSIONS_SPECIFIC };
 enum { PT_MAX_VERSIONS = 64, PT_MAX_LABELS = 16 };
 
+struct pt_version_label {
+    char name[64];
+    int64_t version;
+};
 struct pt_model_config {
     char file[256]; /* in the version's folder */
     enum pt_version_policy policy;
     int64_t latest;                    /* so many, of LATEST */
     int64_t versions[PT_MAX_VERSIONS]; /* of SPECIFIC */
     size_t version_count;
-    struct {
-        char name[64];
-        int64_t version;
-    } labels[PT_MAX_LABELS]; /* parameters { key: "label.NAME" value { string_value: "3" } } */
+    struct pt_version_label labels[PT_MAX_LABELS]; /* parameters { key: "label.NAME" value { string_value: "3" } } */
     size_t label_count;
     int64_t max_batch; /* -1: not said */
     int64_t max_delay_us, preferred[PT_MAX_SIZES], priority_levels;
@@ -31,5 +32,8 @@ void pt_model_config_init(struct pt_model_config *c);
 int pt_model_config_parse(struct pt_model_config *c, const char *name, struct pt_str text, struct pt_err *err);
 /* "latest", "latest:2", "all", "1,3" */
 int pt_model_config_policy(struct pt_model_config *c, const char *text, struct pt_err *err);
+
+/* Policy and labels of another. */
+void pt_model_config_adopt_policy(struct pt_model_config *c, const struct pt_model_config *from);
 
 #endif

@@ -274,12 +274,12 @@ static void model_load(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
         pt_grpc_finish(c, PT_GRPC_UNIMPLEMENTED, "load: parameters (a configuration or files in the request) are not supported");
         return;
     }
-    pt_grpc_control(arg, c, pt_pb_find_str(m, 2), pt_frontend_load);
+    pt_grpc_control(arg, c, pt_pb_find_str(m, 2), pt_frontend_load, PT_STR(""));
 }
 
 static void model_unload(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
 {
-    pt_grpc_control(arg, c, pt_pb_find_str(m, 2), pt_frontend_unload);
+    pt_grpc_control(arg, c, pt_pb_find_str(m, 2), pt_frontend_unload, PT_STR(""));
 }
 
 static void shared_memory_status(void *arg, struct pt_grpc_call *c, struct pt_buf *m)

@@ -3,7 +3,7 @@
  * repository.c: see repository.h. A scan says what should be (apply), the versions' own states say what is, and sweep() brings the two together; it
  * runs from a timer, so that no version ends inside one of its own callbacks.
  */
-#include "sidecar/repository.h"
+#include "sidecar/repository_internal.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -13,14 +13,14 @@
 
 static void sweep(struct pt_timer *t);
 
-static struct pt_sched *clock_of(const struct pt_repository *r)
+struct pt_sched *pt_repository_clock(const struct pt_repository *r)
 {
     return pt_loop_sched(r->o.loop);
 }
 
-static void sweep_soon(struct pt_repository *r)
+void pt_repository_sweep_soon(struct pt_repository *r)
 {
-    pt_timer_start(clock_of(r), &r->sweep, 0, sweep);
+    pt_timer_start(pt_repository_clock(r), &r->sweep, 0, sweep);
 }
 
 /* --- one version ------------------------------------------------------------------------------------------------------------- */
@@ -30,12 +30,12 @@ bool pt_version_serves(const struct pt_version *v)
     return v->started && v->servable.serving;
 }
 
-static bool is_up(const struct pt_version *v)
+bool pt_version_up(const struct pt_version *v)
 {
     return v->dormant || pt_version_serves(v);
 }
 
-static bool has_failed(const struct pt_version *v)
+bool pt_version_failed(const struct pt_version *v)
 {
     return !v->dormant && v->servable.state == PT_MODEL_FAILED;
 }
@@ -44,7 +44,7 @@ static void on_servable(void *arg)
 {
     struct pt_version *v = arg;
     v->repository->o.changed(v->repository->o.arg, v);
-    sweep_soon(v->repository);
+    pt_repository_sweep_soon(v->repository);
 }
 
 static void start_version(struct pt_version *v)
@@ -65,7 +65,7 @@ static void start_version(struct pt_version *v)
         v->servable.state = PT_MODEL_FAILED;
         v->servable.error = err;
         pt_log(PT_LOG_ERROR, "model failed", "model", v->config.model.name, "version", v->text, "error", err.msg, NULL);
-        sweep_soon(r);
+        pt_repository_sweep_soon(r);
     }
 }
 
@@ -143,8 +143,8 @@ static void link_version(struct pt_model *m, struct pt_version *v)
 }
 
 /* path NULL: the one that the server's configuration names. */
-static int add_version(struct pt_repository *r, struct pt_model *m, const char *text, int64_t number, const char *path, uint64_t print,
-                       struct pt_err *err)
+int pt_repository_add_version(struct pt_repository *r, struct pt_model *m, const char *text, int64_t number, const char *path, uint64_t print,
+                              struct pt_err *err)
 {
     struct pt_version *v = pt_calloc(1, sizeof *v);
     if (!v)
@@ -154,6 +154,7 @@ static int add_version(struct pt_repository *r, struct pt_model *m, const char *
     v->number = number;
     v->print = print;
     v->wanted = true;
+    v->candidate = r->reload == PT_RELOAD_TRYING;
     snprintf(v->text, sizeof v->text, "%s", text);
     struct pt_queue_options qo;
     int rc = configure(v, path, err);
@@ -178,7 +179,7 @@ static int add_version(struct pt_repository *r, struct pt_model *m, const char *
     return PT_OK;
 }
 
-static void retire(struct pt_version *v)
+void pt_version_retire(struct pt_version *v)
 {
     struct pt_repository *r = v->repository;
     struct pt_version **at = &v->model->versions;
@@ -190,20 +191,20 @@ static void retire(struct pt_version *v)
     v->retiring = true;
     if (!r->draining)
         pt_log(PT_LOG_INFO, "model version retires", "model", v->config.model.name, "version", v->text, NULL);
-    sweep_soon(r);
+    pt_repository_sweep_soon(r);
 }
 
 void pt_version_hold(struct pt_version *v)
 {
     v->calls++;
-    v->used_ms = pt_now_ms(clock_of(v->repository));
+    v->used_ms = pt_now_ms(pt_repository_clock(v->repository));
 }
 
 void pt_version_release(struct pt_version *v)
 {
     v->calls--;
     if (v->retiring && v->calls == 0)
-        sweep_soon(v->repository);
+        pt_repository_sweep_soon(v->repository);
 }
 
 void pt_version_wake(struct pt_version *v)
@@ -213,6 +214,41 @@ void pt_version_wake(struct pt_version *v)
     pt_log(PT_LOG_INFO, "model version comes back", "model", v->config.model.name, "version", v->text, NULL);
     v->waking = true;
     start_version(v);
+}
+
+struct pt_model *pt_repository_add_model(struct pt_repository *r, const char *name, struct pt_err *err)
+{
+    struct pt_model *m = pt_calloc(1, sizeof *m), **at = &r->models;
+    if (!m || !(m->name = pt_strdup(name))) {
+        pt_free(m);
+        pt_fail(err, PT_ENOMEM, "model \"%s\": out of memory", name);
+        return NULL;
+    }
+    m->config = r->defaults;
+    while (*at && strcmp((*at)->name, name) < 0)
+        at = &(*at)->next;
+    m->next = *at;
+    *at = m;
+    return m;
+}
+
+static void retire_all(struct pt_model *m)
+{
+    while (m->versions)
+        pt_version_retire(m->versions);
+}
+
+void pt_repository_remove_model(struct pt_repository *r, struct pt_model *m)
+{
+    struct pt_model **at = &r->models;
+    retire_all(m);
+    while (*at != m)
+        at = &(*at)->next;
+    *at = m->next;
+    for (struct pt_version *v = r->retiring; v; v = v->next)
+        v->model = v->model == m ? NULL : v->model;
+    pt_free(m->name);
+    pt_free(m);
 }
 
 /* --- finding -------------------------------------------------------------------------------------------------------------------- */
@@ -231,7 +267,7 @@ struct pt_version *pt_model_version(const struct pt_model *m, struct pt_str vers
     for (struct pt_version *v = m->versions; v; v = v->next) {
         if (version.len && !pt_str_eq(version, pt_str(v->text)))
             continue;
-        if (is_up(v))
+        if (pt_version_up(v) && !v->candidate)
             return v;
         first = first ? first : v;
     }
@@ -240,11 +276,11 @@ struct pt_version *pt_model_version(const struct pt_model *m, struct pt_str vers
 
 struct pt_version *pt_model_label(const struct pt_model *m, struct pt_str label)
 {
-    for (size_t i = 0; i < m->config.label_count; i++) {
+    for (size_t i = 0; i < m->label_count; i++) {
         char text[24];
-        if (!pt_str_eq(label, pt_str(m->config.labels[i].name)))
+        if (!pt_str_eq(label, pt_str(m->labels[i].name)))
             continue;
-        snprintf(text, sizeof text, "%lld", (long long)m->config.labels[i].version);
+        snprintf(text, sizeof text, "%lld", (long long)m->labels[i].version);
         return pt_model_version(m, pt_str(text));
     }
     return NULL;
@@ -266,7 +302,9 @@ bool pt_repository_ready(const struct pt_repository *r)
         return false;
     for (const struct pt_model *m = r->models; m; m = m->next) {
         struct pt_version *v = pt_model_version(m, (struct pt_str){0});
-        if (!v || !is_up(v) || (!v->dormant && v->servable.state != PT_MODEL_READY))
+        if (r->reload && (!v || v->candidate))
+            continue;
+        if (!v || !pt_version_up(v) || (!v->dormant && v->servable.state != PT_MODEL_READY))
             return false;
     }
     return true;
@@ -283,205 +321,18 @@ uint64_t pt_repository_requests(const struct pt_repository *r)
     return n;
 }
 
-/* --- what should be -------------------------------------------------------------------------------------------------------------- */
-
-static bool policy_wants(const struct pt_model_config *c, int64_t number, size_t rank)
-{
-    if (c->policy == PT_VERSIONS_ALL)
-        return true;
-    if (c->policy == PT_VERSIONS_LATEST)
-        return (int64_t)rank < c->latest;
-    for (size_t i = 0; i < c->version_count; i++)
-        if (c->versions[i] == number)
-            return true;
-    return false;
-}
-
-static struct pt_version *find_print(const struct pt_model *m, int64_t number, uint64_t print)
-{
-    for (struct pt_version *v = m->versions; v; v = v->next)
-        if (v->number == number && v->print == print)
-            return v;
-    return NULL;
-}
-
-static int want_versions(struct pt_repository *r, struct pt_model *m, const struct pt_scan_model *s, struct pt_err *err)
-{
-    for (struct pt_version *v = m->versions; v; v = v->next)
-        v->wanted = false;
-    for (size_t i = 0; i < s->version_count; i++) {
-        const struct pt_scan_version *found = &s->versions[i];
-        char text[24];
-        if (!policy_wants(&m->config, found->number, i))
-            continue;
-        uint64_t print = found->print ^ m->config_print; /* another configuration is another version, too */
-        struct pt_version *v = find_print(m, found->number, print);
-        if (v) {
-            v->wanted = true;
-            continue;
-        }
-        snprintf(text, sizeof text, "%lld", (long long)found->number);
-        int rc = add_version(r, m, text, found->number, found->path, print, err);
-        if (rc < 0)
-            return rc;
-    }
-    return PT_OK;
-}
-
-static struct pt_model *add_model(struct pt_repository *r, const char *name, struct pt_err *err)
-{
-    struct pt_model *m = pt_calloc(1, sizeof *m), **at = &r->models;
-    if (!m || !(m->name = pt_strdup(name))) {
-        pt_free(m);
-        pt_fail(err, PT_ENOMEM, "model \"%s\": out of memory", name);
-        return NULL;
-    }
-    m->config = r->defaults;
-    while (*at && strcmp((*at)->name, name) < 0)
-        at = &(*at)->next;
-    m->next = *at;
-    *at = m;
-    return m;
-}
-
-static bool is_wanted(const struct pt_repository *r, const char *name)
-{
-    if (strcmp(r->o.config->repository.control, "explicit") != 0)
-        return true;
-    for (size_t i = 0; i < r->wanted_count; i++)
-        if (!strcmp(r->wanted[i], name))
-            return true;
-    return false;
-}
-
-static const struct pt_scan_model *scanned(const struct pt_repository *r, const char *name)
-{
-    for (size_t i = 0; i < r->scan.count; i++)
-        if (!strcmp(r->scan.models[i].name, name))
-            return &r->scan.models[i];
-    return NULL;
-}
-
-static void retire_all(struct pt_model *m)
-{
-    while (m->versions)
-        retire(m->versions);
-}
-
-static void apply_model(struct pt_repository *r, const struct pt_scan_model *s)
-{
-    struct pt_err err;
-    struct pt_model *m = pt_repository_model(r, pt_str(s->name));
-    if (!m && !(m = add_model(r, s->name, &err))) {
-        pt_log(PT_LOG_ERROR, "repository", "error", err.msg, NULL);
-        return;
-    }
-    bool news = s->err.code && strcmp(s->err.msg, m->err.msg) != 0;
-    m->err = s->err;
-    if (s->err.code) { /* what serves goes on as it was */
-        if (news)
-            pt_log(PT_LOG_ERROR, "model cannot be used", "model", m->name, "error", s->err.msg, NULL);
-        return;
-    }
-    m->config = s->config;
-    m->config_print = s->config_print;
-    if (want_versions(r, m, s, &err) < 0)
-        m->err = err;
-    else if (!m->versions)
-        pt_fail(&m->err, PT_ENOTFOUND, "no version that the policy wants has a file \"%s\"", m->config.file);
-}
-
-static void remove_model(struct pt_repository *r, struct pt_model *m)
-{
-    struct pt_model **at = &r->models;
-    retire_all(m);
-    while (*at != m)
-        at = &(*at)->next;
-    *at = m->next;
-    for (struct pt_version *v = r->retiring; v; v = v->next)
-        v->model = v->model == m ? NULL : v->model;
-    pt_free(m->name);
-    pt_free(m);
-}
-
-static void apply(struct pt_repository *r)
-{
-    for (struct pt_model *m = r->models, *next; m; m = next) {
-        next = m->next;
-        if (!scanned(r, m->name) || !is_wanted(r, m->name))
-            remove_model(r, m);
-    }
-    for (size_t i = 0; i < r->scan.count; i++)
-        if (is_wanted(r, r->scan.models[i].name))
-            apply_model(r, &r->scan.models[i]);
-}
-
-/* --- scanning -------------------------------------------------------------------------------------------------------------------- */
-
-static void start_scan(struct pt_repository *r);
-
-static void on_poll(struct pt_timer *t)
-{
-    start_scan((struct pt_repository *)(void *)((char *)t - offsetof(struct pt_repository, poll)));
-}
-
-static void run_scan(struct pt_work *w)
-{
-    struct pt_repository *r = (struct pt_repository *)(void *)((char *)w - offsetof(struct pt_repository, work));
-    r->scan_err.code = PT_OK;
-    (void)pt_scan_run(r->o.config->repository.path, r->base_name, &r->defaults, &r->scan, &r->scan_err);
-}
-
-static void end_scan(struct pt_work *w)
-{
-    struct pt_repository *r = (struct pt_repository *)(void *)((char *)w - offsetof(struct pt_repository, work));
-    r->scanning = false;
-    if (r->scan_err.code)
-        pt_log(PT_LOG_ERROR, "repository cannot be read", "error", r->scan_err.msg, NULL);
-    else if (!r->draining)
-        apply(r);
-    r->scanned_once |= !r->scan_err.code;
-    pt_scan_finish(&r->scan);
-    if (r->draining) {
-        r->o.changed(r->o.arg, NULL); /* whoever waits for the end of this looks again */
-        return;
-    }
-    for (struct pt_control *c = r->controls; c && !r->scan_again; c = c->next)
-        c->scanned = true;
-    if (r->scan_again)
-        start_scan(r);
-    else if (!strcmp(r->o.config->repository.control, "poll"))
-        pt_timer_start(clock_of(r), &r->poll, r->o.config->repository.poll_ms, on_poll);
-    r->o.changed(r->o.arg, NULL);
-    sweep_soon(r);
-}
-
-static void start_scan(struct pt_repository *r)
-{
-    struct pt_err err;
-    r->scan_again = r->scanning;
-    if (r->scanning)
-        return;
-    r->work = (struct pt_work){.run = run_scan, .done = end_scan};
-    r->scanning = pt_loop_work(r->o.loop, &r->work, &err) == PT_OK;
-    if (!r->scanning) {
-        pt_log(PT_LOG_ERROR, "repository cannot be read", "error", err.msg, NULL);
-        pt_timer_start(clock_of(r), &r->poll, r->o.config->repository.poll_ms, on_poll);
-    }
-}
-
 /* --- what is ----------------------------------------------------------------------------------------------------------------------- */
 
 /* When all that is wanted is there, the rest goes. */
-static void settle(struct pt_model *m)
+void pt_model_settle(struct pt_model *m)
 {
     for (const struct pt_version *v = m->versions; v; v = v->next)
-        if (v->wanted && !is_up(v) && !v->waking)
+        if (v->wanted && !pt_version_up(v) && !v->waking)
             return;
     for (struct pt_version *v = m->versions, *next; v; v = next) {
         next = v->next;
         if (!v->wanted)
-            retire(v);
+            pt_version_retire(v);
     }
 }
 
@@ -490,8 +341,8 @@ static void drop_failures(struct pt_model *m)
 {
     for (struct pt_version *v = m->versions, *next; v; v = next) {
         next = v->next;
-        if (!v->wanted && !is_up(v))
-            retire(v);
+        if (!v->wanted && !pt_version_up(v))
+            pt_version_retire(v);
     }
 }
 
@@ -547,54 +398,18 @@ static void end_retired(struct pt_repository *r)
     }
 }
 
-/* PT_EAGAIN: not decided yet. */
-static int outcome(const struct pt_repository *r, struct pt_control *c)
-{
-    const struct pt_model *m = pt_repository_model(r, pt_str(c->name));
-    int rc = PT_OK;
-    if (!c->load) {
-        for (const struct pt_version *v = r->retiring; v; v = v->next)
-            rc = strcmp(v->config.model.name, c->name) == 0 ? PT_EAGAIN : rc;
-        return rc;
-    }
-    if (!c->scanned)
-        return PT_EAGAIN;
-    if (!m)
-        return pt_fail(&c->err, PT_ENOTFOUND, "load model \"%s\": the repository has no such model", c->name);
-    if (m->err.code)
-        return pt_fail(&c->err, m->err.code, "load model \"%s\": %s", c->name, m->err.msg);
-    for (const struct pt_version *v = m->versions; v; v = v->next) {
-        if (v->wanted && has_failed(v))
-            return pt_fail(&c->err, v->servable.error.code, "load model \"%s\" version %s: %s", c->name, v->text, v->servable.error.msg);
-        rc = v->wanted && !is_up(v) ? PT_EAGAIN : rc;
-    }
-    return rc;
-}
-
-static void end_controls(struct pt_repository *r)
-{
-    for (struct pt_control **at = &r->controls, *c; (c = *at);) {
-        int rc = outcome(r, c);
-        if (rc == PT_EAGAIN) {
-            at = &c->next;
-            continue;
-        }
-        *at = c->next;
-        c->rc = rc;
-        c->done(c);
-    }
-}
-
 static void sweep(struct pt_timer *t)
 {
     struct pt_repository *r = (struct pt_repository *)(void *)((char *)t - offsetof(struct pt_repository, sweep));
     for (struct pt_model *m = r->models; m; m = m->next) {
         if (r->draining)
             break;
-        settle(m);
-        drop_failures(m);
+        if (!r->reload) {
+            pt_model_settle(m);
+            drop_failures(m);
+        }
         for (struct pt_version *v = m->versions; v; v = v->next) {
-            v->waking = v->waking && !pt_version_serves(v) && !has_failed(v);
+            v->waking = v->waking && !pt_version_serves(v) && !pt_version_failed(v);
             if (v->parked && !v->waking)
                 r->o.wake(r->o.arg, v);
         }
@@ -605,74 +420,7 @@ static void sweep(struct pt_timer *t)
     if (!r->draining)
         keep_budget(r);
     end_retired(r);
-    end_controls(r);
-}
-
-/* --- control ----------------------------------------------------------------------------------------------------------------------- */
-
-static int controlled(const struct pt_repository *r, const char *verb, struct pt_str name, struct pt_err *err)
-{
-    if (r->o.config->repository.path && !strcmp(r->o.config->repository.control, "explicit"))
-        return PT_OK;
-    return pt_fail(err, PT_EUNSUPPORTED, "%s model \"" PT_STR_FMT "\": models are loaded and unloaded by clients only with --model-control explicit",
-                   verb, (int)(name.len < 256 ? name.len : 256), name.p);
-}
-
-static int begin_control(struct pt_repository *r, struct pt_str name, bool load, struct pt_control *c)
-{
-    c->rc = PT_OK;
-    c->load = load;
-    c->scanned = false;
-    snprintf(c->name, sizeof c->name, PT_STR_FMT, (int)(name.len < sizeof c->name ? name.len : sizeof c->name - 1), name.p ? name.p : "");
-    c->next = r->controls;
-    r->controls = c;
-    if (load)
-        start_scan(r);
-    sweep_soon(r);
-    return PT_EAGAIN;
-}
-
-static int want(struct pt_repository *r, const char *name, struct pt_err *err)
-{
-    if (is_wanted(r, name))
-        return PT_OK;
-    char **more = pt_reallocarray(r->wanted, r->wanted_count + 1, sizeof *more), *copy = pt_strdup(name);
-    r->wanted = more ? more : r->wanted;
-    if (!more || !copy) {
-        pt_free(copy);
-        return pt_fail(err, PT_ENOMEM, "out of memory");
-    }
-    more[r->wanted_count++] = copy;
-    return PT_OK;
-}
-
-int pt_repository_load(struct pt_repository *r, struct pt_str name, struct pt_control *c, struct pt_err *err)
-{
-    pt_auto_free char *text = pt_strndup(name.p ? name.p : "", name.len);
-    int rc = controlled(r, "load", name, err);
-    if (rc == PT_OK)
-        rc = text ? want(r, text, err) : pt_fail(err, PT_ENOMEM, "out of memory");
-    return rc < 0 ? rc : begin_control(r, name, true, c);
-}
-
-int pt_repository_unload(struct pt_repository *r, struct pt_str name, struct pt_control *c, struct pt_err *err)
-{
-    struct pt_model *m;
-    int rc = controlled(r, "unload", name, err);
-    if (rc < 0)
-        return rc;
-    if (!(m = pt_repository_model(r, name)))
-        return pt_fail(err, PT_ENOTFOUND, "unload model \"" PT_STR_FMT "\": it is not loaded", (int)(name.len < 256 ? name.len : 256),
-                       name.p ? name.p : "");
-    for (size_t i = 0; i < r->wanted_count; i++)
-        if (!strcmp(r->wanted[i], m->name)) {
-            pt_free(r->wanted[i]);
-            r->wanted[i] = r->wanted[--r->wanted_count];
-            break;
-        }
-    remove_model(r, m);
-    r->o.changed(r->o.arg, NULL);
-    return begin_control(r, name, false, c);
+    pt_repository_end_controls(r);
 }
 
 /* --- beginning and end --------------------------------------------------------------------------------------------------------------- */
@@ -689,10 +437,10 @@ static int start_one(struct pt_repository *r, struct pt_err *err)
 {
     const struct pt_config *c = r->o.config;
     int64_t number = 0;
-    struct pt_model *m = add_model(r, c->model.name, err);
+    struct pt_model *m = pt_repository_add_model(r, c->model.name, err);
     r->scanned_once = true;
     (void)pt_parse_i64(pt_str(c->model.version), 0, INT64_MAX, "version", &number, NULL);
-    int rc = m ? add_version(r, m, c->model.version, number, NULL, 0, err) : PT_ENOMEM;
+    int rc = m ? pt_repository_add_version(r, m, c->model.version, number, NULL, 0, err) : PT_ENOMEM;
     if (rc == PT_OK && !m->versions->started)
         rc = pt_fail(err, m->versions->servable.error.code, "%s", m->versions->servable.error.msg);
     return rc;
@@ -714,14 +462,12 @@ static int start_folder(struct pt_repository *r, struct pt_err *err)
     const struct pt_config *c = r->o.config;
     struct pt_str names = pt_str(c->repository.load), name;
     int rc = c->repository.versions ? pt_model_config_policy(&r->defaults, c->repository.versions, err) : PT_OK;
-    while (rc == PT_OK && pt_str_split(&names, ',', &name)) {
-        pt_auto_free char *text = pt_strndup(pt_str_trim(name).p, pt_str_trim(name).len);
-        rc = text ? want(r, text, err) : pt_fail(err, PT_ENOMEM, "out of memory");
-    }
+    while (rc == PT_OK && pt_str_split(&names, ',', &name))
+        rc = pt_model_list_add(&r->list, pt_str_trim(name), (struct pt_str){0}, err) ? PT_OK : PT_ENOMEM;
     if (rc < 0)
         return rc;
     name_base(r);
-    start_scan(r);
+    pt_repository_scan(r);
     return PT_OK;
 }
 
@@ -736,7 +482,7 @@ int pt_repository_start(struct pt_repository *r, const struct pt_repository_opti
 void pt_repository_drain(struct pt_repository *r)
 {
     r->draining = true;
-    pt_timer_stop(clock_of(r), &r->poll);
+    pt_timer_stop(pt_repository_clock(r), &r->poll);
     for (struct pt_model *m = r->models; m; m = m->next)
         for (struct pt_version *v = m->versions; v; v = v->next)
             if (v->started)
@@ -760,16 +506,16 @@ void pt_repository_finish(struct pt_repository *r)
         return;
     r->draining = true; /* nothing retires any more, it ends: also when the start failed */
     for (struct pt_model *m; (m = r->models);)
-        remove_model(r, m);
+        pt_repository_remove_model(r, m);
     for (struct pt_version *v; (v = r->retiring);) {
         r->retiring = v->next;
         free_version(v);
     }
-    pt_timer_stop(clock_of(r), &r->poll);
-    pt_timer_stop(clock_of(r), &r->sweep);
-    for (size_t i = 0; i < r->wanted_count; i++)
-        pt_free(r->wanted[i]);
-    pt_free(r->wanted);
+    pt_timer_stop(pt_repository_clock(r), &r->poll);
+    pt_timer_stop(pt_repository_clock(r), &r->sweep);
+    pt_model_list_finish(&r->list);
+    pt_model_list_finish(&r->next);
+    pt_model_list_finish(&r->looking);
     pt_scan_finish(&r->scan);
     *r = (struct pt_repository){0};
 }

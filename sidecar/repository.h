@@ -14,6 +14,7 @@
 #define PT_SIDECAR_REPOSITORY_H
 
 #include "sidecar/metrics.h"
+#include "sidecar/model_list.h"
 #include "sidecar/scan.h"
 #include "sidecar/servable.h"
 
@@ -37,7 +38,8 @@ struct pt_version {
     bool dormant;   /* unloaded to save memory; a request starts it: */
     bool waking;
     bool wanted, retiring;
-    int calls; /* that hold it */
+    bool candidate; /* of a list that does not hold yet */
+    int calls;      /* that hold it */
     int64_t used_ms;
     struct pt_call *parked; /* calls that wait until it is loaded; frontend.c's */
     int parked_count;
@@ -48,6 +50,8 @@ struct pt_model {
     char *name;
     struct pt_model_config config;
     uint64_t config_print;
+    struct pt_version_label labels[PT_MAX_LABELS]; /* that hold; config's do when all that it wants is there */
+    size_t label_count;
     struct pt_err err;           /* why its configuration cannot be used; code 0: it can */
     struct pt_version *versions; /* highest first */
 };
@@ -58,7 +62,8 @@ struct pt_control {
     struct pt_err err;
     /* the repository's own */
     struct pt_control *next;
-    bool load, scanned;
+    enum { PT_CONTROL_LOAD, PT_CONTROL_UNLOAD, PT_CONTROL_RELOAD } kind;
+    bool scanned;
     char name[256];
 };
 
@@ -74,6 +79,8 @@ struct pt_repository_options {
     void (*wake)(void *arg, struct pt_version *v);    /* a version with parked calls is Ready or Failed */
     void *arg;
 };
+/* A new list is tried beside the old one; it holds when everything in it serves, else all of it is undone. */
+enum pt_reload { PT_RELOAD_NONE, PT_RELOAD_TRYING, PT_RELOAD_UNDOING };
 struct pt_repository {
     struct pt_repository_options o;
     struct pt_model *models; /* by name */
@@ -85,9 +92,11 @@ struct pt_repository {
     struct pt_work work;
     bool scanning, scan_again, scanned_once, draining;
     struct pt_timer poll, sweep;
-    char **wanted; /* names, with control explicit */
-    size_t wanted_count;
-    struct pt_control *controls; /* under way */
+    struct pt_model_list list;    /* with control explicit: what is wanted; */
+    struct pt_model_list next;    /* a list that is to take its place, */
+    enum pt_reload reload;        /* and how far that is */
+    struct pt_model_list looking; /* the scan's own copy */
+    struct pt_control *controls;  /* under way */
 };
 
 int pt_repository_start(struct pt_repository *r, const struct pt_repository_options *o, struct pt_err *err);
@@ -111,6 +120,10 @@ void pt_version_wake(struct pt_version *v);
 /* PT_EAGAIN: under way, done follows; else err. PT_EUNSUPPORTED unless control is explicit. */
 int pt_repository_load(struct pt_repository *r, struct pt_str name, struct pt_control *c, struct pt_err *err);
 int pt_repository_unload(struct pt_repository *r, struct pt_str name, struct pt_control *c, struct pt_err *err);
+
+/* Exactly the models of this list, all or none of the change; takes *list. Base paths must be in the repository's folder. PT_ECONFLICT: another
+ * one is under way. In the end PT_EPRECONDITION is for labels of versions that are not there, PT_EUNKNOWN for those that could not be loaded. */
+int pt_repository_reload(struct pt_repository *r, struct pt_model_list *list, struct pt_control *c, struct pt_err *err);
 
 uint64_t pt_repository_requests(const struct pt_repository *r);
 void pt_repository_drain(struct pt_repository *r);      /* nothing new is loaded; what serves goes on until the end */

@@ -102,15 +102,15 @@ static int read_config(struct pt_scan_model *m, const char *folder, struct pt_er
     return rc < 0 ? pt_wrap(err, "%s", path) : PT_OK;
 }
 
-/* A model that cannot be used is still there, with its error; only what stops the scan is returned. */
+/* A model that cannot be used is still there, with its error; only what stops the scan is returned. folder NULL: nothing of it is read. */
 static int add_model(struct pt_scan *s, const char *name, const char *folder, const struct pt_model_config *defaults, struct pt_err *err)
 {
     struct pt_scan_model m = {.config = *defaults, .name = pt_strdup(name)}, *more;
     struct pt_err why = {0};
     if (!m.name)
         return out_of_memory(err);
-    int rc = read_config(&m, folder, &why);
-    if (rc == PT_OK)
+    int rc = folder ? read_config(&m, folder, &why) : PT_OK;
+    if (rc == PT_OK && folder)
         rc = read_versions(&m, folder, &why);
     more = rc == PT_ENOMEM ? NULL : pt_reallocarray(s->models, s->count + 1, sizeof *more);
     if (!more) {
@@ -160,4 +160,55 @@ int pt_scan_run(const char *root, const char *base_name, const struct pt_model_c
     if (rc < 0)
         pt_scan_finish(out);
     return rc;
+}
+
+/* --- models of a list -------------------------------------------------------------------------------------------------------------- */
+
+static bool is_below(const char *path, const char *root)
+{
+    size_t len = strlen(root);
+    return strncmp(path, root, len) == 0 && (path[len] == '/' || !path[len] || (len && root[len - 1] == '/'));
+}
+
+/* Where links lead counts; what is outside is not even said to be there or not. */
+static int check_base(const struct pt_model_entry *e, const char *root, struct pt_err *err)
+{
+    char *real_root = realpath(root, NULL), *real = realpath(e->base_path, NULL);
+    int rc = PT_OK;
+    bool named_below = is_below(e->base_path, root) || (real_root && is_below(e->base_path, real_root));
+    if (!named_below || strstr(e->base_path, "/../") || (real && real_root && !is_below(real, real_root)))
+        rc = pt_fail(err, PT_EDENIED, "base_path \"%s\" of model \"%s\" is not in the repository's folder %s", e->base_path, e->name, root);
+    else if (!real || !real_root)
+        rc = pt_fail(err, PT_ENOTFOUND, "Could not find base path %s for servable %s", e->base_path, e->name);
+    free(real_root);
+    free(real);
+    return rc;
+}
+
+static void drop(struct pt_scan *s, const char *name)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (!strcmp(s->models[i].name, name)) {
+            finish_model(&s->models[i]);
+            s->models[i] = s->models[--s->count];
+            return;
+        }
+}
+
+int pt_scan_list(const char *root, const struct pt_model_list *list, const struct pt_model_config *defaults, struct pt_scan *out, struct pt_err *err)
+{
+    for (const struct pt_model_entry *e = list->entries; e < list->entries + list->count; e++) {
+        struct pt_err why;
+        if (!e->base_path)
+            continue;
+        drop(out, e->name);
+        int denied = check_base(e, root, &why), rc = add_model(out, e->name, denied ? NULL : e->base_path, defaults, err);
+        if (rc < 0)
+            return rc;
+        struct pt_scan_model *m = &out->models[out->count - 1];
+        if (denied)
+            m->err = why;
+        pt_model_config_adopt_policy(&m->config, &e->config);
+    }
+    return PT_OK;
 }

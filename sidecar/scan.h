@@ -11,7 +11,7 @@
 #ifndef PT_SIDECAR_SCAN_H
 #define PT_SIDECAR_SCAN_H
 
-#include "sidecar/model_config.h"
+#include "sidecar/model_list.h"
 
 struct pt_scan_version {
     int64_t number;
@@ -32,6 +32,8 @@ struct pt_scan {
 };
 /* base_name: of the model if root is a base path. defaults: of every model's configuration. */
 int pt_scan_run(const char *root, const char *base_name, const struct pt_model_config *defaults, struct pt_scan *out, struct pt_err *err);
+/* And the models of the list that have base paths, instead of any of those names. A base path that is not in root is the error of its model. */
+int pt_scan_list(const char *root, const struct pt_model_list *list, const struct pt_model_config *defaults, struct pt_scan *out, struct pt_err *err);
 void pt_scan_finish(struct pt_scan *s); /* zeroed memory is fine */
 
 #endif

@@ -3,7 +3,8 @@
  * tfs_grpc.c: tensorflow.serving.PredictionService and ModelService: one table row per method.
  */
 #include "sidecar/grpc_front.h"
-#include "sidecar/tfs_pb.h"
+#include "sidecar/tfs_examples.h"
+#include "sidecar/tfs_reload.h"
 
 /* --- inference -------------------------------------------------------------------------------------------------------------------- */
 
@@ -14,7 +15,8 @@ static int decode(struct pt_grpc_infer *i, struct pt_str message, struct pt_err 
 
 static int encode(struct pt_grpc_infer *i, const struct pt_tensor *const *outputs, struct pt_err *err)
 {
-    return pt_tfs_pb_encode(&i->call.request, outputs, (enum pt_tfs_method)i->form, i->signature, &i->reply, err);
+    struct pt_str message = {i->message.data, i->message.len};
+    return pt_tfs_pb_encode(&i->call.request, outputs, (enum pt_tfs_method)i->form, message, i->signature, &i->reply, err);
 }
 
 static const struct pt_grpc_protocol tfs = {decode, encode};
@@ -62,9 +64,17 @@ static void regress(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
 
 static void multi_inference(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
 {
-    (void)arg;
-    (void)m;
-    pt_grpc_finish(c, PT_GRPC_UNIMPLEMENTED, "MultiInference is not supported: send a Classify or Regress request for each");
+    struct pt_model_ref ref;
+    struct pt_model_view v;
+    char version[24];
+    struct pt_err err;
+    int rc = pt_tfs_multi_spec((struct pt_str){m->data, m->len}, &ref, version, &err);
+    if (rc == PT_OK)
+        rc = pt_tfs_find(arg, &ref, &v, &err);
+    if (rc == PT_OK || rc == PT_EUNAVAILABLE)
+        pt_grpc_infer(arg, c, m, &ref, &tfs, PT_TFS_MULTI);
+    else
+        pt_grpc_fail(c, &err, 0);
 }
 
 static void session_run(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
@@ -177,12 +187,19 @@ static void get_status(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
     pt_grpc_reply(c, &b);
 }
 
+static int reload(struct pt_frontend *f, struct pt_str message, struct pt_control *c, struct pt_err *err)
+{
+    struct pt_model_list list = {0};
+    int rc = pt_tfs_reload_decode(message, &list, err);
+    if (rc == PT_OK)
+        rc = pt_frontend_reload(f, &list, c, err);
+    pt_model_list_finish(&list);
+    return rc;
+}
+
 static void reload_config(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
 {
-    (void)arg;
-    (void)m;
-    pt_grpc_finish(c, PT_GRPC_UNIMPLEMENTED,
-                   "HandleReloadConfigRequest: models are not configured by clients here; a new version in the repository is loaded by itself");
+    pt_grpc_control(arg, c, (struct pt_str){m->data, m->len}, reload, PT_STR("\x0a\x00")); /* an empty status: OK */
 }
 
 #define PREDICTION(name) "/tensorflow.serving.PredictionService/" name

@@ -5,6 +5,7 @@
 #include "sidecar/tfs_pb.h"
 
 #include "sidecar/pbtensor.h"
+#include "sidecar/tfs_examples.h"
 
 #include <stdio.h>
 
@@ -195,8 +196,7 @@ void pt_tfs_pb_put_tensor(struct pt_buf *out, uint32_t number, const struct pt_t
 
 /* --- Predict ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* A map's entry: {key = 1, value = 2} */
-static int read_entry(struct pt_str entry, struct pt_str *key, struct pt_str *value, struct pt_err *err)
+int pt_tfs_pb_entry(struct pt_str entry, struct pt_str *key, struct pt_str *value, struct pt_err *err)
 {
     struct pt_pb_reader r = pt_pb_reader(entry.p, entry.len);
     struct pt_pb_field f;
@@ -225,7 +225,7 @@ static int decode_predict(struct pt_request *q, struct pt_str message, struct pt
         }
         if (f.number != INPUTS)
             continue;
-        if ((rc = read_entry(f.bytes, &key, &value, err)) < 0)
+        if ((rc = pt_tfs_pb_entry(f.bytes, &key, &value, err)) < 0)
             return rc;
         if ((i = pt_request_input_index(q, key, err)) < 0)
             return i;
@@ -235,179 +235,6 @@ static int decode_predict(struct pt_request *q, struct pt_str message, struct pt
             return pt_wrap(err, "input \"%s\"", q->model->inputs[i]->name);
     }
     return rc < 0 ? rc : pt_request_check(q, err);
-}
-
-/* --- Classify and Regress: examples -------------------------------------------------------------------------------------------------------- */
-
-enum { BYTES_LIST = 1, FLOAT_LIST, INT64_LIST };
-
-/* Which list a type of input is read from. */
-static unsigned list_of(enum pt_dtype t)
-{
-    return t == PT_STRING ? BYTES_LIST : t == PT_FLOAT || t == PT_DOUBLE ? FLOAT_LIST : t == PT_FLOAT16 || t == PT_BFLOAT16 ? 0 : INT64_LIST;
-}
-
-static int count_values(struct pt_str list, unsigned kind, size_t *count, struct pt_err *err)
-{
-    struct pt_pb_reader r = pt_pb_reader(list.p, list.len), in;
-    struct pt_pb_field f;
-    uint64_t v;
-    int rc;
-    *count = 0;
-    while ((rc = pt_pb_next(&r, &f, err)) == 1) {
-        in = pt_pb_reader(f.bytes.p, f.bytes.len);
-        if (f.type != PT_PB_LEN || kind == BYTES_LIST)
-            ++*count;
-        else if (kind == FLOAT_LIST)
-            *count += f.bytes.len / 4;
-        else
-            while ((rc = pt_pb_varint(&in, &v, err)) == 1)
-                ++*count;
-        if (rc < 0)
-            return rc;
-    }
-    return rc;
-}
-
-static int read_values(struct pt_request *q, size_t input, struct pt_str list, size_t count, void *place, struct pt_err *err)
-{
-    enum pt_dtype type = q->model->inputs[input]->dtype;
-    struct pt_pb_reader r = pt_pb_reader(list.p, list.len);
-    struct pt_pb_field f;
-    size_t n = 0;
-    int rc;
-    float *floats = type == PT_DOUBLE ? pt_request_alloc(q, count * sizeof *floats) : NULL;
-    if (type == PT_DOUBLE && !floats)
-        return pt_fail(err, PT_ENOMEM, "out of memory");
-    while ((rc = pt_pb_next(&r, &f, err)) == 1) {
-        if (type == PT_STRING)
-            ((struct pt_string *)place)[n++] = (struct pt_string){f.bytes.p, f.bytes.len};
-        else if ((rc = pt_pb_numbers(&f, floats ? PT_FLOAT : type, floats ? (void *)floats : place, count, &n, err)) < 0)
-            return rc;
-    }
-    for (size_t i = 0; floats && i < n; i++)
-        ((double *)place)[i] = (double)floats[i];
-    return rc < 0 || n == count ? rc : pt_fail(err, PT_EINVAL, "want %zu values, got %zu", count, n);
-}
-
-static int read_feature(struct pt_tfs_rows *rows, size_t row, struct pt_str name, struct pt_str feature, struct pt_err *err)
-{
-    struct pt_pb_reader r = pt_pb_reader(feature.p, feature.len);
-    struct pt_pb_field f, list = {0};
-    size_t count;
-    void *place;
-    int rc, i = pt_request_input_index(rows->q, name, err);
-    if (i < 0)
-        return i;
-    while ((rc = pt_pb_next(&r, &f, err)) == 1)
-        if (f.type == PT_PB_LEN)
-            list = f;
-    if (rc < 0)
-        return rc;
-    enum pt_dtype type = rows->q->model->inputs[i]->dtype;
-    if (list.number != list_of(type) || !list.number)
-        return pt_fail(err, PT_EINVAL, "feature \"%s\": the model's input is %s", rows->q->model->inputs[i]->name,
-                       pt_tfs_dtype_name(pt_datatype_of(type)));
-    rc = count_values(list.bytes, list.number, &count, err);
-    const int64_t dims[1] = {(int64_t)count};
-    int rank = count == 1 && rows->q->model->inputs[i]->rank == 1 ? 0 : 1; /* a value per row, of a model that wants a list of them */
-    if (rc == PT_OK)
-        rc = pt_tfs_rows_place(rows, row, (size_t)i, dims, rank, &place, err);
-    return rc < 0 ? rc : read_values(rows->q, (size_t)i, list.bytes, count, place, err);
-}
-
-/* context_row: the features of a context, which hold where the example itself says nothing. */
-static int read_example(struct pt_tfs_rows *rows, size_t row, struct pt_str example, bool context, struct pt_err *err)
-{
-    struct pt_pb_reader r = pt_pb_reader(example.p, example.len), in;
-    struct pt_pb_field f, entry;
-    struct pt_str key, value;
-    int rc;
-    while ((rc = pt_pb_next(&r, &f, err)) == 1) { /* features = 1 */
-        in = pt_pb_reader(f.bytes.p, f.number == 1 && f.type == PT_PB_LEN ? f.bytes.len : 0);
-        while ((rc = pt_pb_next(&in, &entry, err)) == 1) { /* feature = 1: a map */
-            if (entry.number != 1 || entry.type != PT_PB_LEN)
-                continue;
-            if ((rc = read_entry(entry.bytes, &key, &value, err)) < 0)
-                return rc;
-            int i = context ? pt_request_input_index(rows->q, key, err) : 0;
-            if (i < 0)
-                return i;
-            if (context && rows->columns[i].seen > row)
-                continue;
-            if ((rc = read_feature(rows, row, key, value, err)) < 0)
-                return rc;
-        }
-        if (rc < 0)
-            return rc;
-    }
-    return rc;
-}
-
-struct examples {
-    struct pt_str list, context; /* a message with examples = 1; an Example */
-};
-
-/* Input: example_list = 1, or example_list_with_context = 2 {examples = 1, context = 2} */
-static int find_examples(struct pt_str message, struct examples *e, struct pt_err *err)
-{
-    struct pt_pb_reader r = pt_pb_reader(message.p, message.len), in = {NULL, NULL};
-    struct pt_pb_field f;
-    int rc;
-    *e = (struct examples){.list = {NULL, 0}};
-    while ((rc = pt_pb_next(&r, &f, err)) == 1)
-        if (f.number == 2 && f.type == PT_PB_LEN)
-            in = pt_pb_reader(f.bytes.p, f.bytes.len);
-    if (rc < 0)
-        return rc;
-    bool with_context = false;
-    while ((rc = pt_pb_next(&in, &f, err)) == 1)
-        if (f.type == PT_PB_LEN && (f.number == 1 || f.number == 2)) {
-            e->list = f.bytes;
-            with_context = f.number == 2;
-        }
-    in = pt_pb_reader(e->list.p, with_context ? e->list.len : 0);
-    while (rc >= 0 && (rc = pt_pb_next(&in, &f, err)) == 1)
-        if (f.number == 2 && f.type == PT_PB_LEN)
-            e->context = f.bytes;
-    return rc;
-}
-
-static int decode_examples(struct pt_request *q, struct pt_str message, struct pt_err *err)
-{
-    struct examples e;
-    struct pt_tfs_rows rows;
-    struct pt_pb_field f;
-    size_t count = 0, row = 0;
-    int rc = find_examples(message, &e, err);
-    if (rc < 0)
-        return rc;
-    struct pt_pb_reader r = pt_pb_reader(e.list.p, e.list.len);
-    while ((rc = pt_pb_next(&r, &f, err)) == 1)
-        count += f.number == 1 && f.type == PT_PB_LEN;
-    if (rc < 0)
-        return rc;
-    if (count == 0)
-        return pt_fail(err, PT_EINVAL, "Input is empty");
-    if ((rc = pt_tfs_rows_init(&rows, q, count, e.context.p ? SIZE_MAX >> 8 : message.len, err)) < 0)
-        return rc;
-    r = pt_pb_reader(e.list.p, e.list.len);
-    while (rc >= 0 && (rc = pt_pb_next(&r, &f, err)) == 1) {
-        if (f.number != 1 || f.type != PT_PB_LEN)
-            continue;
-        rc = read_example(&rows, row, f.bytes, false, err);
-        if (rc == PT_OK && e.context.p)
-            rc = read_example(&rows, row, e.context, true, err);
-        if (rc == PT_OK)
-            rc = pt_tfs_rows_end(&rows, row++, err);
-    }
-    return rc < 0 ? rc : pt_request_check(q, err);
-}
-
-int pt_tfs_pb_decode(struct pt_request *q, struct pt_str message, enum pt_tfs_method m, struct pt_err *err)
-{
-    int rc = pt_tfs_choose(q, m, err);
-    return rc < 0 ? rc : m == PT_TFS_PREDICT ? decode_predict(q, message, err) : decode_examples(q, message, err);
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------------------------------- */
@@ -430,43 +257,23 @@ static int put_predictions(struct pt_request *q, const struct pt_tensor *const *
     return PT_OK;
 }
 
-static void put_float(struct pt_buf *out, uint32_t number, double v)
+int pt_tfs_pb_decode(struct pt_request *q, struct pt_str message, enum pt_tfs_method m, struct pt_err *err)
 {
-    float f = (float)v;
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    if (bits)
-        pt_pb_put_i32(out, number, bits);
+    if (m == PT_TFS_MULTI)
+        return pt_tfs_multi_decode(q, message, err);
+    int rc = pt_tfs_choose(q, m, err);
+    return rc < 0 ? rc : m == PT_TFS_PREDICT ? decode_predict(q, message, err) : pt_tfs_examples_decode(q, message, err);
 }
 
-static void put_result_row(const struct pt_tfs_scores *s, size_t row, enum pt_tfs_method m, struct pt_buf *out)
+int pt_tfs_pb_encode(struct pt_request *q, const struct pt_tensor *const *outputs, enum pt_tfs_method m, struct pt_str message,
+                     struct pt_str signature, struct pt_buf *out, struct pt_err *err)
 {
-    char text[24];
-    size_t at = pt_pb_begin(out, 1);
-    if (m == PT_TFS_REGRESS)
-        put_float(out, 1, pt_tfs_score(s, row, 0));
-    for (size_t k = 0; m == PT_TFS_CLASSIFY && k < s->classes; k++) {
-        size_t class = pt_pb_begin(out, 1);
-        pt_pb_put_str(out, 1, pt_tfs_label(s, row, k, text));
-        put_float(out, 2, pt_tfs_score(s, row, k));
-        pt_pb_end(out, class);
-    }
-    pt_pb_end(out, at);
-}
-
-int pt_tfs_pb_encode(struct pt_request *q, const struct pt_tensor *const *outputs, enum pt_tfs_method m, struct pt_str signature, struct pt_buf *out,
-                     struct pt_err *err)
-{
-    struct pt_tfs_scores s;
     if (signature.len == 0)
         signature = PT_STR(PT_TFS_SIGNATURE);
-    int rc = m == PT_TFS_PREDICT ? put_predictions(q, outputs, signature, out, err) : pt_tfs_scores(q, outputs, m, &s, err);
-    if (rc == PT_OK && m != PT_TFS_PREDICT) {
-        size_t result = pt_pb_begin(out, 1);
-        for (size_t row = 0; row < s.rows; row++)
-            put_result_row(&s, row, m, out);
-        pt_pb_end(out, result);
+    int rc = m == PT_TFS_MULTI     ? pt_tfs_multi_encode(q, outputs, message, out, err)
+             : m == PT_TFS_PREDICT ? put_predictions(q, outputs, signature, out, err)
+                                   : pt_tfs_examples_encode(q, outputs, m, 1, out, err);
+    if (rc == PT_OK && (m == PT_TFS_CLASSIFY || m == PT_TFS_REGRESS))
         pt_tfs_pb_put_spec(out, 2, q->model->name, q->model->version, signature);
-    }
     return rc < 0 ? rc : pt_buf_check(out, "response", err);
 }

@@ -2,13 +2,14 @@
 """What the client tests share: the ports of the servers under test, checks, and running every case_* of a script.
 
 The servers: `digits` (the example's model), `types` (each type's input given back as its output), and a repository with digits in versions 1 and 2, which
-is loaded, and `other`, which is not; on one port each for every protocol."""
+is loaded, and `other` and `both`, which are not; a second one like it (`reload`, in the folder PINTLE_RELOAD_PATH) for lists of models; on one port each
+for every protocol."""
 import os
 import sys
 import time
 import traceback
 
-DIGITS, TYPES, REPOSITORY = (f"127.0.0.1:{os.environ[k]}" for k in ("PINTLE_DIGITS", "PINTLE_TYPES", "PINTLE_REPOSITORY"))
+DIGITS, TYPES, REPOSITORY, RELOAD = (f"127.0.0.1:{os.environ[k]}" for k in ("PINTLE_DIGITS", "PINTLE_TYPES", "PINTLE_REPOSITORY", "PINTLE_RELOAD"))
 GRPC = f"127.0.0.1:{os.environ['PINTLE_GRPC']}"  # of digits, its second port
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""make_types.py FILE: an ONNX model that gives each of its inputs back, one of each type, shape [-1, 2]: written byte by byte, so that no
-package is needed."""
+"""make_types.py FILE [BOTH]: an ONNX model that gives each of its inputs back, one of each type, shape [-1, 2]; in BOTH one with outputs "scores", its
+input x [-1, 2], and "value", the sum of each row: written byte by byte, so that no package is needed."""
 import pathlib
 import sys
 
@@ -26,13 +26,22 @@ def data(field, value):
     return varint(field << 3 | 2) + varint(len(value)) + value
 
 
-def value_info(name, dtype):
-    shape = data(1, data(2, "batch")) + data(1, number(1, 2))
+def value_info(name, dtype, width=2):
+    shape = data(1, data(2, "batch")) + data(1, number(1, width))
     return data(1, name) + data(2, data(1, number(1, dtype) + data(2, shape)))
+
+
+def write(path, graph):
+    pathlib.Path(path).write_bytes(number(1, 8) + data(7, graph) + data(8, data(1, "") + number(2, 16)))
 
 
 graph = data(2, "types")
 for name, dtype in TYPES.items():
     graph += data(1, data(1, name) + data(2, "out_" + name) + data(3, "echo_" + name) + data(4, "Identity"))
     graph += data(11, value_info(name, dtype)) + data(12, value_info("out_" + name, dtype))
-pathlib.Path(sys.argv[1]).write_bytes(number(1, 8) + data(7, graph) + data(8, data(1, "") + number(2, 16)))
+write(sys.argv[1], graph)
+if len(sys.argv) > 2:
+    axis = data(5, number(1, 1) + number(2, 7) + number(7, 1) + data(8, "axes"))  # an initializer [1] of INT64: 1
+    write(sys.argv[2], data(2, "both") + data(1, data(1, "x") + data(2, "scores") + data(3, "copy") + data(4, "Identity"))
+          + data(1, data(1, "x") + data(1, "axes") + data(2, "value") + data(3, "sum") + data(4, "ReduceSum")) + axis
+          + data(11, value_info("x", 1)) + data(12, value_info("scores", 1)) + data(12, value_info("value", 1, 1)))

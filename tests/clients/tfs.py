@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """tfs.py: the stubs of tensorflow-serving-api over gRPC, with TensorFlow's own messages: every method, every type, errors."""
+import os
+import pathlib
+import shutil
+import time
+
 import grpc
 import numpy as np
-from common import DIGITS, GRPC, REPOSITORY, TYPES, equal, main, raises
+from common import DIGITS, GRPC, RELOAD, REPOSITORY, TYPES, equal, main, raises
 from google.protobuf.wrappers_pb2 import Int64Value
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
@@ -101,9 +106,35 @@ def case_regress_and_others_are_refused_by_name():
     r.input.example_list.examples.add().features.feature["x"].float_list.value.extend([0.0] * 64)
     e = raises(grpc.RpcError, 'model "digits" cannot regress', predict.Regress, r, 10)
     equal(e.code(), grpc.StatusCode.INVALID_ARGUMENT)
-    equal(raises(grpc.RpcError, "MultiInference", predict.MultiInference, inference_pb2.MultiInferenceRequest(), 10).code(), grpc.StatusCode.UNIMPLEMENTED)
-    equal(raises(grpc.RpcError, "HandleReloadConfigRequest", models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(), 10).code(),
-          grpc.StatusCode.UNIMPLEMENTED)
+    q = model_management_pb2.ReloadConfigRequest()
+    q.config.model_config_list.config.add(name="digits", base_path="/models/digits")
+    e = raises(grpc.RpcError, "only with --model-control explicit", models.HandleReloadConfigRequest, q, 10)
+    equal(e.code(), grpc.StatusCode.UNIMPLEMENTED)
+
+
+def case_examples_that_do_not_fit():
+    def ask(text, *features, context=None):
+        r = classification_pb2.ClassificationRequest()
+        r.model_spec.name = "digits"
+        examples = r.input.example_list_with_context if context else r.input.example_list
+        for f in features:
+            e = examples.examples.add()
+            for name, kind, values in f:
+                getattr(e.features.feature[name], kind).value.extend(values)
+        if context:
+            examples.context.features.feature["x"].float_list.value.extend(context)
+        equal(raises(grpc.RpcError, text, predict.Classify, r, 10).code(), grpc.StatusCode.INVALID_ARGUMENT)
+    x = [0.0] * 64
+    ask("Input is empty")
+    ask('row 0: input "x" is missing', [])
+    ask('row 1: input "x" is missing', [("x", "float_list", x)], [])
+    ask('feature "x": the model\'s input is DT_FLOAT', [("x", "int64_list", [1] * 64)])
+    ask('feature "x": the model\'s input is DT_FLOAT', [("x", "bytes_list", [b"a"] * 64)])
+    ask("shape: want [-1,1,8,8], got [1,0]", [("x", "float_list", [])])
+    ask("shape: want [-1,1,8,8]", [("x", "float_list", x[:63])])
+    ask('row 1: input "x" has another shape', [("x", "float_list", x)], [("x", "float_list", x[:63])])
+    ask("the model has no such input", [("x", "float_list", x), ("y", "float_list", x)])
+    ask("Input is empty", context=x)
 
 
 def case_metadata_and_status():
@@ -146,6 +177,117 @@ def case_versions():
     q.model_spec.name = "digits"
     status = model_service_pb2_grpc.ModelServiceStub(grpc.insecure_channel(REPOSITORY)).GetModelStatus(q, 10).model_version_status
     equal(sorted((v.version, v.state) for v in status), [(1, 30), (2, 30)])
+
+
+def multi(*tasks, name="both", rows=((1, 2), (3, 5))):
+    r = inference_pb2.MultiInferenceRequest()
+    for method, spec in tasks:
+        t = r.tasks.add(method_name=method)
+        t.model_spec.name = name
+        t.model_spec.MergeFrom(spec)
+    for row in rows:
+        r.input.example_list.examples.add().features.feature["x"].float_list.value.extend(row)
+    return r
+
+
+def configs(*entries):
+    """(name, folder, versions: None is the latest, [] all, labels)"""
+    q = model_management_pb2.ReloadConfigRequest()
+    q.config.model_config_list.SetInParent()
+    for name, folder, versions, labels in entries:
+        c = q.config.model_config_list.config.add(name=name, base_path=folder, model_platform="tensorflow")
+        if versions == []:
+            c.model_version_policy.all.SetInParent()
+        elif versions:
+            c.model_version_policy.specific.versions.extend(versions)
+        for k, v in labels.items():
+            c.version_labels[k] = v
+    return q
+
+
+def case_list_of_models_and_multi_inference():
+    channel = grpc.insecure_channel(RELOAD)
+    stub, manage = prediction_service_pb2_grpc.PredictionServiceStub(channel), model_service_pb2_grpc.ModelServiceStub(channel)
+    folder = os.environ["PINTLE_RELOAD_PATH"]
+    spec = predict_pb2.PredictRequest().model_spec
+    x = image(1)
+
+    def reload(*entries):
+        equal(manage.HandleReloadConfigRequest(configs(*entries), 20).status.error_code, 0)
+
+    def refused(code, text, *entries):
+        equal(raises(grpc.RpcError, text, manage.HandleReloadConfigRequest, configs(*entries), 20).code().name, code)
+
+    def states(name):
+        q = get_model_status_pb2.GetModelStatusRequest()
+        q.model_spec.name = name
+        return sorted((v.version, v.state) for v in manage.GetModelStatus(q, 10).model_version_status if v.state == 30)
+
+    def version(**spec):
+        return stub.Predict(request(x, **spec), 10).model_spec.version.value
+    equal(states("digits"), [(1, 30), (2, 30)])
+    # what cannot hold changes nothing
+    digits, other, both = f"{folder}/digits", f"{folder}/other", f"{folder}/both"
+    equal(raises(grpc.RpcError, "Only ModelConfigList is currently supported", manage.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest(),
+                 10).code().name, "INVALID_ARGUMENT")
+    refused("INVALID_ARGUMENT", "Illegal to list model both multiple times in config list", ("both", both, None, {}), ("both", both, None, {}))
+    refused("INVALID_ARGUMENT", "Expected model both to have an absolute path or URI; got base_path()=both", ("both", "both", None, {}))
+    refused("PERMISSION_DENIED", "is not in the repository's folder", ("both", both, None, {}), ("passwd", "/etc", None, {}))
+    refused("PERMISSION_DENIED", "is not in the repository's folder", ("both", both, None, {}), ("up", folder + "/../etc", None, {}))
+    refused("NOT_FOUND", "Could not find base path", ("both", both, None, {}), ("none", folder + "/none", None, {}))
+    refused("NOT_FOUND", "no version that the policy wants", ("both", both, None, {}), ("digits", digits, [7], {}))
+    refused("FAILED_PRECONDITION", "Request to assign label to 7 of model digits, which is not currently available", ("digits", digits, None, {"stable": 7}))
+    bad = pathlib.Path(folder) / "bad/1"
+    bad.mkdir(parents=True)
+    (bad / "model.onnx").write_bytes(b"no model")
+    refused("UNKNOWN", "did not become available: {{name: bad version: 1} due to error", ("digits", digits, [1], {}), ("both", both, None, {}),
+            ("bad", f"{folder}/bad", None, {}))
+    equal(states("digits"), [(1, 30), (2, 30)])
+    equal(version(), 2)
+    raises(grpc.RpcError, "Servable not found for request: Latest(both)", stub.MultiInference, multi(("tensorflow/serving/classify", spec)), 10)
+    # add, label, retarget and remove
+    reload(("digits", digits, [], {"stable": 1, "canary": 2}), ("both", both, None, {}))
+    equal((version(), version(version_label="stable"), version(version_label="canary")), (2, 1, 2))
+    reload(("digits", digits, [1], {"stable": 1}), ("moved", other, None, {}))
+    equal((version(), version(version_label="stable"), states("digits"), version(name="moved")), (1, 1, [(1, 30)], 1))
+    raises(grpc.RpcError, "Unrecognized servable version label: canary", stub.Predict, request(x, version_label="canary"), 10)
+    raises(grpc.RpcError, "Latest(both)", stub.MultiInference, multi(("tensorflow/serving/classify", spec)), 10)
+    reload(("digits", other, None, {}))  # the same name and number, another file
+    equal(version(), 1)
+    # a version that appears under a base path is loaded by itself
+    shutil.copytree(f"{folder}/other/1", f"{folder}/other/.3")
+    os.rename(f"{folder}/other/.3", f"{folder}/other/3")
+    end = time.monotonic() + 20
+    while version() != 3 and time.monotonic() < end:
+        time.sleep(0.02)
+    equal(version(), 3)
+    # one run answers several tasks
+    reload(("both", both, None, {"stable": 1}))
+    raises(grpc.RpcError, "Latest(digits)", stub.Predict, request(x), 10)
+    classify, regress = "tensorflow/serving/classify", "tensorflow/serving/regress"
+    got = stub.MultiInference(multi((classify, spec), (regress, spec)), 10).results
+    equal([(r.model_spec.name, r.model_spec.version.value, r.model_spec.signature_name) for r in got], [("both", 1, "serving_default")] * 2)
+    equal([[(c.label, c.score) for c in row.classes] for row in got[0].classification_result.classifications],
+          [[("0", 1), ("1", 2)], [("0", 3), ("1", 5)]])
+    equal([r.value for r in got[1].regression_result.regressions], [3, 8])
+    equal([r.value for r in stub.MultiInference(multi((regress, spec)), 10).results[0].regression_result.regressions], [3, 8])
+    labelled = predict_pb2.PredictRequest()
+    labelled.model_spec.version_label = "stable"
+    equal(len(stub.MultiInference(multi((classify, labelled.model_spec), (regress, labelled.model_spec)), 10).results), 2)
+    mixed = multi((classify, spec), (regress, spec))
+    mixed.tasks[1].model_spec.name = "digits"
+    for q, code, text in [
+        (inference_pb2.MultiInferenceRequest(), "INVALID_ARGUMENT", "it has no tasks"),
+        (multi((classify, spec), (classify, spec)), "INVALID_ARGUMENT", "Duplicate evaluation of signature: serving_default"),
+        (multi(("tensorflow/serving/predict", spec)), "UNIMPLEMENTED", "Unsupported signature method_name: tensorflow/serving/predict"),
+        (multi((classify, spec), rows=()), "INVALID_ARGUMENT", "Input is empty"),
+        (multi((classify, spec), name=""), "INVALID_ARGUMENT", "ModelSpec"),
+        (multi((classify, spec), name="none"), "NOT_FOUND", "Latest(none)"),
+        (mixed, "INVALID_ARGUMENT", "must access the same model name"),
+    ]:
+        equal(raises(grpc.RpcError, text, stub.MultiInference, q, 10).code().name, code)
+    reload()
+    raises(grpc.RpcError, "Latest(both)", stub.MultiInference, multi((classify, spec)), 10)
 
 
 def case_health():

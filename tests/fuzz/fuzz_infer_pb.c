@@ -5,7 +5,7 @@
  */
 #include "base/json.h"
 #include "sidecar/oip_pb.h"
-#include "sidecar/tfs_pb.h"
+#include "sidecar/tfs_examples.h"
 
 #include <stdlib.h>
 
@@ -34,18 +34,19 @@ static void serve(const struct pt_model_info *m, struct pt_str body, int kind)
     struct pt_err err;
     const struct pt_tensor *outputs[4];
     bool flag = false;
-    enum pt_tfs_method method = (enum pt_tfs_method)(kind % 3);
+    enum pt_tfs_method method = kind == 8 ? PT_TFS_MULTI : (enum pt_tfs_method)(kind % 3);
+    bool tfs_pb = kind == 8 || (kind >= 3 && kind < 6);
     if (pt_request_init(&q, m, NULL) < 0)
         return;
-    int rc = kind < 3   ? pt_tfs_json_decode(&q, body, method, &flag, &err)
-             : kind < 6 ? pt_tfs_pb_decode(&q, body, method, &err)
-                        : pt_oip_pb_decode(&q, body, &flag, &err);
+    int rc = kind < 3 ? pt_tfs_json_decode(&q, body, method, &flag, &err)
+             : tfs_pb ? pt_tfs_pb_decode(&q, body, method, &err)
+                      : pt_oip_pb_decode(&q, body, &flag, &err);
     for (size_t i = 0; i < m->input_count; i++)
         outputs[i] = &q.inputs[i];
     if (rc == PT_OK) {
-        rc = kind < 3   ? pt_tfs_json_encode(&q, outputs, method, flag, &out, &err)
-             : kind < 6 ? pt_tfs_pb_encode(&q, outputs, method, PT_STR(""), &out, &err)
-                        : pt_oip_pb_encode(&q, outputs, flag, kind == 7, &out, &err);
+        rc = kind < 3 ? pt_tfs_json_encode(&q, outputs, method, flag, &out, &err)
+             : tfs_pb ? pt_tfs_pb_encode(&q, outputs, method, body, PT_STR(""), &out, &err)
+                      : pt_oip_pb_encode(&q, outputs, flag, kind == 7, &out, &err);
         if (rc < 0 && rc != PT_EINVAL && rc != PT_ELIMIT)
             abort();
         if (rc == PT_OK && kind >= 3)
@@ -69,10 +70,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pt_str body = {(const char *)data + 1, size - 1}, name, version, id;
     struct pt_model_ref ref;
     char number[24];
-    int kind = data[0] % 8;
-    if (kind >= 6)
+    int kind = data[0] % 9;
+    if (kind == 8 && pt_tfs_multi_spec(body, &ref, number, NULL) < 0)
+        return 0;
+    if (kind == 6 || kind == 7)
         pt_oip_pb_peek(body, &name, &version, &id, NULL);
-    else if (kind >= 3)
+    else if (kind >= 3 && kind < 6)
         pt_tfs_pb_spec(body, &ref, &id, number, NULL);
     serve(&one, body, kind);
     serve(&all, body, kind);
