@@ -31,6 +31,8 @@ char *pt_buf_reserve(struct pt_buf *b, size_t len)
 {
     if (b->failed)
         return NULL;
+    if (len < b->room - b->len && !b->cap && b->room) /* most often */
+        return b->data + b->len;
     if (len > SIZE_MAX / 2 - b->len || (b->cap && len > b->cap - b->len)) {
         b->failed = PT_ELIMIT;
         return NULL;
@@ -51,7 +53,7 @@ char *pt_buf_reserve(struct pt_buf *b, size_t len)
     return b->data + b->len;
 }
 
-bool pt_buf_append(struct pt_buf *b, const void *p, size_t len)
+bool pt_buf_append_more(struct pt_buf *b, const void *p, size_t len)
 {
     char *to = pt_buf_reserve(b, len);
     if (!to)
@@ -62,18 +64,14 @@ bool pt_buf_append(struct pt_buf *b, const void *p, size_t len)
     return true;
 }
 
-bool pt_buf_puts(struct pt_buf *b, const char *s)
+bool pt_buf_cat(struct pt_buf *b, ...)
 {
-    return pt_buf_append(b, s, strlen(s));
-}
-
-bool pt_buf_putc(struct pt_buf *b, char c)
-{
-    if (!b->failed && b->len + 1 < b->room && (!b->cap || b->len < b->cap)) {
-        b->data[b->len++] = c;
-        return true;
-    }
-    return pt_buf_append(b, &c, 1);
+    va_list ap;
+    va_start(ap, b);
+    for (const char *s; (s = va_arg(ap, const char *));)
+        pt_buf_puts(b, s);
+    va_end(ap);
+    return !b->failed;
 }
 
 bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)

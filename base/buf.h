@@ -10,6 +10,7 @@
 #include "base/str.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 struct pt_buf {
     char *data;  /* not terminated; pt_buf_cstr() terminates */
@@ -19,11 +20,31 @@ struct pt_buf {
 };
 #define PT_BUF_INIT(cap_bytes) ((struct pt_buf){.cap = (cap_bytes)})
 
-void pt_buf_finish(struct pt_buf *b);             /* frees; the buffer is empty and usable again */
-void pt_buf_reset(struct pt_buf *b);              /* keeps the memory, forgets content and failure */
-bool pt_buf_append(struct pt_buf *b, const void *p, size_t len);
-bool pt_buf_puts(struct pt_buf *b, const char *s);
-bool pt_buf_putc(struct pt_buf *b, char c);
+void pt_buf_finish(struct pt_buf *b);                                 /* frees; the buffer is empty and usable again */
+void pt_buf_reset(struct pt_buf *b);                                  /* keeps the memory, forgets content and failure */
+bool pt_buf_append_more(struct pt_buf *b, const void *p, size_t len); /* what the next one does when it does not simply fit */
+static inline bool pt_buf_append(struct pt_buf *b, const void *p, size_t len)
+{
+    if (b->failed || b->cap || !b->room || len >= b->room - b->len)
+        return pt_buf_append_more(b, p, len);
+    if (len)
+        memcpy(b->data + b->len, p, len);
+    b->len += len;
+    return true;
+}
+static inline bool pt_buf_puts(struct pt_buf *b, const char *s)
+{
+    return pt_buf_append(b, s, strlen(s));
+}
+static inline bool pt_buf_putc(struct pt_buf *b, char c)
+{
+    if (b->failed || b->len + 1 >= b->room || (b->cap && b->len >= b->cap))
+        return pt_buf_append_more(b, &c, 1);
+    b->data[b->len++] = c;
+    return true;
+}
+/* Several texts, up to NULL: where nothing needs a format. */
+bool pt_buf_cat(struct pt_buf *b, ...) __attribute__((sentinel));
 bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 char *pt_buf_reserve(struct pt_buf *b, size_t len); /* room for len more bytes at the end, or NULL; then b->len += n */
 void pt_buf_consume(struct pt_buf *b, size_t len);  /* drops len bytes from the front */

@@ -30,8 +30,10 @@ __attribute__((cold)) static int fail_at(struct pt_json *j, struct pt_err *err, 
     return pt_fail(err, PT_EPARSE, "JSON: byte 0x%02x at %zu, %s", c, at, what);
 }
 
-static void skip_blanks(struct pt_json *j)
+static inline void skip_blanks(struct pt_json *j)
 {
+    if (j->p < j->end && (unsigned char)*j->p > ' ')
+        return;
     while (j->p < j->end && (*j->p == ' ' || *j->p == '\n' || *j->p == '\r' || *j->p == '\t'))
         j->p++;
 }
@@ -134,7 +136,7 @@ static int hex4(const char *p, const char *end)
     return v;
 }
 
-size_t pt_json_plain(const char *p, size_t len)
+static inline size_t plain(const char *p, size_t len)
 {
     size_t i = 0;
 #ifdef __SSE2__
@@ -150,6 +152,11 @@ size_t pt_json_plain(const char *p, size_t len)
     while (i < len && p[i] >= ' ' && (signed char)p[i] >= 0 && p[i] != '"' && p[i] != '\\')
         i++;
     return i;
+}
+
+size_t pt_json_plain(const char *p, size_t len)
+{
+    return plain(p, len);
 }
 
 /* The code point of the escape behind the backslash at p; *end_of_it behind it. -1 when there is no such escape or half a surrogate pair. */
@@ -171,17 +178,10 @@ static int32_t escape(const char *p, const char *end, const char **end_of_it)
     return low >= 0xdc00 && low < 0xe000 ? 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00) : -1;
 }
 
-/* Cuts the string at j->p into what is between the quotes, checked: escapes, UTF-8, no control characters. */
-static int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+/* What a string has that is not plain, up to its closing quote: escapes, UTF-8; no control characters. */
+__attribute__((noinline)) static int check_string(struct pt_json *j, struct pt_err *err)
 {
-    skip_blanks(j);
-    if (j->p == j->end || *j->p != '"')
-        return fail_at(j, err, "a string is expected");
-    const char *start = ++j->p;
-    for (;;) {
-        j->p += pt_json_plain(j->p, (size_t)(j->end - j->p));
-        if (j->p == j->end || *j->p == '"')
-            break;
+    for (; j->p < j->end && *j->p != '"'; j->p += plain(j->p, (size_t)(j->end - j->p))) {
         unsigned char c = (unsigned char)*j->p;
         size_t n = 1;
         const char *after;
@@ -197,10 +197,27 @@ static int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
             return fail_at(j, err, "the string is not UTF-8");
         j->p += n;
     }
-    if (j->p == j->end)
-        return fail_at(j, err, "inside a string");
+    return j->p < j->end ? PT_OK : fail_at(j, err, "inside a string");
+}
+
+/* Cuts the string at j->p into what is between the quotes, checked. */
+static inline int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+{
+    skip_blanks(j);
+    *raw = (struct pt_str){j->p, 0};
+    if (j->p == j->end || *j->p != '"')
+        return fail_at(j, err, "a string is expected");
+    const char *start = ++j->p;
+    j->p += plain(j->p, (size_t)(j->end - j->p));
+    if ((j->p == j->end || *j->p != '"') && check_string(j, err) < 0)
+        return PT_EPARSE;
     *raw = (struct pt_str){start, (size_t)(j->p++ - start)};
     return PT_OK;
+}
+
+int pt_json_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+{
+    return cut_string(j, raw, err);
 }
 
 int pt_json_member(struct pt_json *j, struct pt_str *raw_key, struct pt_err *err)
@@ -319,13 +336,87 @@ int pt_json_i64(struct pt_json *j, int64_t *v, struct pt_err *err)
     return PT_OK;
 }
 
+/* Short and whole, as most numbers of objects are. */
+static bool cut_short_whole(struct pt_json *j, double *v)
+{
+    const char *p = j->p;
+    int64_t n = 0;
+    while (p < j->end && p - j->p < 15 && *p >= '0' && *p <= '9')
+        n = n * 10 + (*p++ - '0');
+    if (p == j->p || p == j->end || (*p != ',' && *p != '}' && *p != ']') || (*j->p == '0' && p - j->p > 1))
+        return false;
+    j->p = p;
+    *v = (double)n;
+    return true;
+}
+
 int pt_json_double(struct pt_json *j, double *v, struct pt_err *err)
 {
     struct pt_num n;
+    skip_blanks(j);
+    if (cut_short_whole(j, v))
+        return PT_OK;
     int rc = cut_number(j, &n, err);
     if (rc == PT_OK && (*v = pt_num_to_f64(&n)) * 0 != 0)
         return pt_fail(err, PT_EPARSE, "JSON: %s%.*s is too large", n.negative ? "-" : "", (int)(n.end - n.start), n.start);
     return rc;
+}
+
+/* Behind the plain string at p; NULL when it is not one. */
+static inline const char *skip_plain_string(const char *p, const char *end)
+{
+    if (p == end || *p++ != '"')
+        return NULL;
+    p += plain(p, (size_t)(end - p));
+    return p < end && *p == '"' ? p + 1 : NULL;
+}
+
+/* Behind the string, short whole number or word at p; NULL when it is something else. */
+static inline const char *skip_plain_scalar(const char *p, const char *end)
+{
+    const char *start = p;
+    if (p < end && *p == '"')
+        return skip_plain_string(p, end);
+    while (p < end && *p >= '0' && *p <= '9')
+        p++;
+    if (p > start)
+        return p < end && *p != '.' && (*p | 32) != 'e' && (*start != '0' || p == start + 1) ? p : NULL;
+    size_t n = p < end && *p == 'f' ? 5 : 4;
+    if ((size_t)(end - p) <= n || memcmp(p, *p == 't' ? "true" : *p == 'f' ? "false" : "null", n) != 0)
+        return NULL;
+    return p + n;
+}
+
+/* Behind the value at p when it is written without blanks and has nothing that needs a second look, as what servers and we print: one pass with
+ * everything in registers. NULL: to be read with care, which also finds the words for what is wrong. */
+static const char *skip_plain(const char *p, const char *end, unsigned room)
+{
+    uint64_t objects = 0; /* one bit per open level, the innermost lowest: is it an object? */
+    unsigned depth = 0;
+    _Static_assert(PT_JSON_MAX_DEPTH <= 64, "levels have a bit each");
+    for (;;) {
+        if (p < end && (*p == '{' || *p == '[') && depth < room) {
+            objects = objects << 1 | (*p == '{');
+            depth++;
+            p++;
+            if (p == end || *p != ((objects & 1) ? '}' : ']')) { /* its first element */
+                if ((objects & 1) && (!(p = skip_plain_string(p, end)) || p == end || *p++ != ':'))
+                    return NULL;
+                continue;
+            }
+        } else if (!(p = skip_plain_scalar(p, end))) {
+            return NULL;
+        }
+        while (depth && p < end && *p == ((objects & 1) ? '}' : ']')) {
+            objects >>= 1;
+            depth--;
+            p++;
+        }
+        if (!depth)
+            return p;
+        if (p == end || *p++ != ',' || ((objects & 1) && (!(p = skip_plain_string(p, end)) || p == end || *p++ != ':')))
+            return NULL;
+    }
 }
 
 static int skip_scalar(struct pt_json *j, int kind, struct pt_err *err)
@@ -351,7 +442,12 @@ static int skip_scalar(struct pt_json *j, int kind, struct pt_err *err)
 int pt_json_skip(struct pt_json *j, struct pt_err *err)
 {
     unsigned base = j->depth;
+    const char *behind = skip_plain(j->p, j->end, PT_JSON_MAX_DEPTH - base);
     int rc;
+    if (behind) {
+        j->p = behind;
+        return PT_OK;
+    }
     do {
         int kind = pt_json_kind(j, err);
         if (kind < 0)

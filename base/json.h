@@ -38,6 +38,7 @@ int pt_json_element(struct pt_json *j, struct pt_err *err); /* 1, or 0 and leave
 /* How many bytes at the beginning need no look inside a JSON string: ASCII without control characters, quotes and backslashes. */
 size_t pt_json_plain(const char *p, size_t len);
 bool pt_json_key_is(const struct pt_str *raw_key, const char *name);
+int pt_json_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err); /* a string: what is between the quotes, checked, not decoded */
 int pt_json_string(struct pt_json *j, struct pt_buf *out, struct pt_err *err); /* appends the decoded string */
 int pt_json_bool(struct pt_json *j, bool *v, struct pt_err *err);
 int pt_json_i64(struct pt_json *j, int64_t *v, struct pt_err *err); /* PT_EPARSE for fractions and out of range */

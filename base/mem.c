@@ -12,8 +12,8 @@
 #include <string.h>
 
 static atomic_uint_fast64_t total;
-static atomic_int_fast64_t fail_in; /* 0 = off, 1 = the next one fails */
-static atomic_bool fail_on;         /* the state stays at 1 */
+int64_t pt_mem_fail_in;     /* atomic; 0 = off, 1 = the next one fails */
+static atomic_bool fail_on; /* the state stays at 1 */
 
 static struct pt_mem_hooks from = {malloc, realloc, free, aligned_alloc};
 
@@ -28,18 +28,18 @@ int pt_mem_set_hooks(const struct pt_mem_hooks *hooks)
 bool pt_mem_must_fail(void)
 {
     atomic_fetch_add_explicit(&total, 1, memory_order_relaxed);
-    int_fast64_t n = atomic_load_explicit(&fail_in, memory_order_relaxed);
+    int64_t n = __atomic_load_n(&pt_mem_fail_in, __ATOMIC_RELAXED);
     while (n > 0 && !(n == 1 && atomic_load(&fail_on)))
-        if (atomic_compare_exchange_weak(&fail_in, &n, n - 1))
+        if (__atomic_compare_exchange_n(&pt_mem_fail_in, &n, n - 1, true, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return n == 1;
     return n > 0;
 }
 
 void pt_mem_fail_at(int64_t n, int all_after)
 {
-    atomic_store(&fail_in, 0);
+    __atomic_store_n(&pt_mem_fail_in, 0, __ATOMIC_SEQ_CST);
     atomic_store(&fail_on, all_after != 0);
-    atomic_store(&fail_in, n > 0 ? n : 0);
+    __atomic_store_n(&pt_mem_fail_in, n > 0 ? n : 0, __ATOMIC_SEQ_CST);
 }
 
 uint64_t pt_mem_count(void)
@@ -150,11 +150,10 @@ static struct pt_arena_chunk *add_chunk(struct pt_arena *a, size_t size)
         room = ARENA_MOST;
     if (room < size)
         room = size;
-    struct pt_arena_chunk *c = pt_calloc(1, sizeof *c + room);
+    struct pt_arena_chunk *c = pt_malloc(sizeof *c + room);
     if (!c)
         return NULL;
-    c->room = room;
-    c->next = a->chunks;
+    *c = (struct pt_arena_chunk){.room = room, .next = a->chunks};
     a->chunks = c;
     return c;
 }
@@ -174,7 +173,7 @@ void *pt_arena_alloc(struct pt_arena *a, size_t size)
     void *p = c->data + c->used;
     c->used += size;
     a->used_bytes += size;
-    return p;
+    return memset(p, 0, size);
 }
 
 char *pt_arena_strndup(struct pt_arena *a, const char *s, size_t len)

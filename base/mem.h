@@ -36,6 +36,13 @@ int pt_mem_set_hooks(const struct pt_mem_hooks *hooks);
 void pt_mem_fail_at(int64_t n, int all_after);
 /* For allocators on top of malloc: must the allocation that is about to be made fail? Counts it. */
 bool pt_mem_must_fail(void);
+/* For those that hand out again what they once allocated: is a failure armed? Only then is that an allocation too, and pt_mem_must_fail() is asked.
+ */
+extern int64_t pt_mem_fail_in;
+static inline bool pt_mem_is_armed(void)
+{
+    return __atomic_load_n(&pt_mem_fail_in, __ATOMIC_RELAXED) != 0;
+}
 /* Allocations made by this process so far (successful or failed). */
 uint64_t pt_mem_count(void);
 

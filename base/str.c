@@ -364,6 +364,20 @@ uint64_t pt_hash64(const void *p, size_t len, uint64_t seed)
     return h;
 }
 
+uint64_t pt_hash_words(const void *p, size_t len)
+{
+    uint64_t h = len * 0x9e3779b97f4a7c15u, word;
+    for (const uint8_t *b = p; len > 0;) {
+        size_t n = len < sizeof word ? len : sizeof word;
+        word = 0;
+        memcpy(&word, b, n);
+        h = (h ^ word) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
+        b += n, len -= n;
+    }
+    return h;
+}
+
 uint32_t pt_fnv32a(const void *p, size_t len, uint32_t seed)
 {
     for (const uint8_t *b = p; len > 0; b++, len--)

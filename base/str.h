@@ -49,6 +49,8 @@ int pt_base64_decode(struct pt_str s, uint8_t *out, size_t cap, size_t *out_len,
 
 /* FNV-1a, for hash tables (64) and revision names (32). */
 uint64_t pt_hash64(const void *p, size_t len, uint64_t seed);
+/* Eight bytes at a time, for long texts: never stored, it may become another one. */
+uint64_t pt_hash_words(const void *p, size_t len);
 uint32_t pt_fnv32a(const void *p, size_t len, uint32_t seed); /* seed 2166136261 to start, or the last result to go on */
 
 #endif

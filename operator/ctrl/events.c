@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rand.h"
 
 #include <stdio.h>
@@ -180,16 +181,17 @@ static bool many_similar(struct pt_events *e, const struct pt_event *ev)
 
 static void write_body(struct pt_events *e, const struct pt_event *ev, const struct memory *m, struct pt_str message, bool combined, struct pt_buf *b)
 {
-    char first[24], now[24];
+    char first[24], now[24], count[PT_NUM_MAX + 1];
     pt_format_time(m->since_ms, first);
     pt_format_time(pt_wall_ms(e->sched), now);
     const struct pt_resource *r = ev->resource;
-    pt_buf_printf(b, "{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\"},", m->name, ev->ns);
-    pt_buf_printf(b, "\"involvedObject\":{\"apiVersion\":\"%s%s%s\",\"kind\":\"%s\",\"namespace\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\"},", r->group,
-                  *r->group ? "/" : "", r->version, r->kind, ev->ns, ev->name, ev->uid);
-    pt_buf_printf(b, "\"type\":\"%s\",\"reason\":\"%s\",\"count\":%u,\"firstTimestamp\":\"%s\",\"lastTimestamp\":\"%s\",",
-                  ev->warning ? "Warning" : "Normal", ev->reason, m->count, first, now);
-    pt_buf_printf(b, "\"source\":{\"component\":\"%s\"},\"reportingComponent\":\"%s\",\"reportingInstance\":\"\",\"message\":", e->component, e->component);
+    count[pt_num_put_u64(count, m->count)] = 0;
+    pt_buf_cat(b, "{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"metadata\":{\"name\":\"", m->name, "\",\"namespace\":\"", ev->ns,
+               "\"},\"involvedObject\":{\"apiVersion\":\"", r->group, *r->group ? "/" : "", r->version, "\",\"kind\":\"", r->kind,
+               "\",\"namespace\":\"", ev->ns, "\",\"name\":\"", ev->name, "\",\"uid\":\"", ev->uid, "\"},\"type\":\"",
+               ev->warning ? "Warning" : "Normal", "\",\"reason\":\"", ev->reason, "\",\"count\":", count, ",\"firstTimestamp\":\"", first,
+               "\",\"lastTimestamp\":\"", now, "\",\"source\":{\"component\":\"", e->component, "\"},\"reportingComponent\":\"", e->component,
+               "\",\"reportingInstance\":\"\",\"message\":", NULL);
     pt_auto_buf text = PT_BUF_INIT(0);
     pt_buf_puts(&text, combined ? "(combined from similar events): " : "");
     pt_buf_append(&text, message.p, message.len);

@@ -39,11 +39,6 @@ static void put_number(const cJSON *o, struct pt_buf *out)
 
 static void put(const cJSON *o, struct pt_buf *out, bool canonical);
 
-static int by_name(const void *a, const void *b)
-{
-    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
-}
-
 static void put_member(const cJSON *c, struct pt_buf *out, bool canonical, bool *first)
 {
     if (canonical && cJSON_IsNull(c))
@@ -51,9 +46,31 @@ static void put_member(const cJSON *c, struct pt_buf *out, bool canonical, bool 
     if (!*first)
         pt_buf_putc(out, ',');
     *first = false;
-    pt_buf_json_string(out, pt_str(c->string));
-    pt_buf_putc(out, ':');
+    size_t n = strlen(c->string);
+    char *to = c->type & cJSON_StringIsConst ? pt_buf_reserve(out, n + 3) : NULL;
+    if (to) { /* a known name: nothing in it needs an escape */
+        to[0] = '"';
+        memcpy(to + 1, c->string, n);
+        memcpy(to + 1 + n, "\":", 2);
+        out->len += n + 3;
+    } else {
+        pt_buf_json_string(out, (struct pt_str){c->string, n});
+        pt_buf_putc(out, ':');
+    }
     put(c, out, canonical);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
+}
+
+/* Few members are most often in order already. */
+static void insert(const cJSON **members, size_t n, const cJSON *c)
+{
+    for (; n > 0 && strcmp(members[n - 1]->string, c->string) > 0; n--)
+        members[n] = members[n - 1];
+    members[n] = c;
 }
 
 static void put_sorted(const cJSON *o, struct pt_buf *out, bool *first)
@@ -67,8 +84,12 @@ static void put_sorted(const cJSON *o, struct pt_buf *out, bool *first)
         out->failed = PT_ENOMEM;
         return;
     }
-    cJSON_ArrayForEach(c, o) members[i++] = c;
-    qsort(members, n, sizeof *members, by_name);
+    if (n > 32) {
+        cJSON_ArrayForEach(c, o) members[i++] = c;
+        qsort(members, n, sizeof *members, by_name);
+    } else {
+        cJSON_ArrayForEach(c, o) insert(members, i++, c);
+    }
     for (i = 0; i < n; i++)
         put_member(members[i], out, true, first);
 }
@@ -135,15 +156,24 @@ static cJSON *member(const cJSON *o, const char *name, size_t n)
     cJSON *found = NULL;
     if (cJSON_IsObject(o))
         for (cJSON *c = o->child; c; c = c->next)
-            if (c->string && !strncmp(c->string, name, n) && !c->string[n])
+            if (c->string && c->string[0] == name[0] && !strncmp(c->string, name, n) && !c->string[n])
                 found = c;
     return found;
+}
+
+/* Of the first part of a path. */
+static inline size_t part_len(const char *path)
+{
+    size_t n = 0;
+    while (path[n] && path[n] != '.')
+        n++;
+    return n;
 }
 
 cJSON *pt_obj_mut(cJSON *o, const char *path)
 {
     while (o && *path) {
-        size_t n = strcspn(path, ".");
+        size_t n = part_len(path);
         o = member(o, path, n);
         path += n + (path[n] == '.');
     }
@@ -153,7 +183,7 @@ cJSON *pt_obj_mut(cJSON *o, const char *path)
 const cJSON *pt_obj_get(const cJSON *o, const char *path)
 {
     while (o && *path) {
-        size_t n = strcspn(path, ".");
+        size_t n = part_len(path);
         o = cJSON_IsArray(o) ? cJSON_GetArrayItem(o, atoi(path)) : member(o, path, n);
         path += n + (path[n] == '.');
     }
@@ -185,10 +215,12 @@ bool pt_obj_true(const cJSON *o, const char *path)
 int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err)
 {
     if (value && o) {
-        cJSON *old = member(o, name, strlen(name));
+        size_t n = strlen(name);
+        cJSON *old = member(o, name, n);
+        const char *known = pt_name_known(name, n);
         if (old)
             cJSON_Delete(cJSON_DetachItemViaPointer(o, old));
-        if (cJSON_AddItemToObject(o, name, value))
+        if (known ? cJSON_AddItemToObjectCS(o, known, value) : cJSON_AddItemToObject(o, name, value))
             return PT_OK;
     }
     cJSON_Delete(value);
@@ -198,7 +230,7 @@ int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err)
 cJSON *pt_obj_ensure(cJSON *o, const char *path)
 {
     while (o && *path) {
-        size_t n = strcspn(path, ".");
+        size_t n = part_len(path);
         cJSON *next = member(o, path, n);
         if (!cJSON_IsObject(next)) {
             pt_auto_free char *name = pt_strndup(path, n);

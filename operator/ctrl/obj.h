@@ -23,7 +23,7 @@ struct pt_obj_identity {
     uint64_t rv;
 };
 bool pt_obj_identify(struct pt_str text, struct pt_obj_identity *out);
-/* Compact text, appended. */
+/* Compact text of any value, appended. */
 int pt_obj_print(const cJSON *o, struct pt_buf *out, struct pt_err *err);
 /* The same with members sorted by name and null members left out, so that equal values have equal text. */
 int pt_obj_canonical(const cJSON *o, struct pt_buf *out, struct pt_err *err);
@@ -39,6 +39,8 @@ cJSON *pt_obj_ensure(cJSON *o, const char *path);
 /* Sets member `name` of o (takes value, also on failure; NULL value is out of memory, so that calls can be nested). */
 int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err);
 
+/* The name as a text that lives for ever, if it is one of those that objects often have (names.inc); else NULL. */
+const char *pt_name_known(const char *p, size_t len);
 /* The same values; members of objects in any order. */
 bool pt_obj_equal(const cJSON *a, const cJSON *b);
 /* RFC 7386. patch is not changed. */

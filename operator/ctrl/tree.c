@@ -5,6 +5,8 @@
  * A controller lives on small JSON objects: each is parsed, looked at and dropped, a hundred nodes at a time. So nodes and short strings come from
  * free lists of a few sizes, bounded, per thread; each block carries its size class in front. And the text is read by base/json, which is
  * several times as fast as cJSON's own parser and knows UTF-8. Under AddressSanitizer every block is malloc's, so that it sees wrong uses.
+ * Member names that objects of Kubernetes have all the time are not copied: they are in names.inc, for ever, and marked so that cJSON leaves them
+ * alone.
  */
 #include "operator/ctrl/obj.h"
 #include "base/json.h"
@@ -27,31 +29,36 @@ enum { CLASSES = sizeof sizes / sizeof *sizes };
 static _Thread_local union block *kept[CLASSES];
 static _Thread_local unsigned kept_count[CLASSES];
 
-static size_t class_of(size_t size)
+static inline size_t class_of(size_t size)
 {
-    size_t c = 0;
-    while (c < CLASSES && sizes[c] < size)
-        c++;
-    return c;
+    return size <= sizes[0] ? 0 : size <= sizes[1] ? 1 : size <= sizes[2] ? 2 : size <= sizes[3] ? 3 : CLASSES;
 }
 
-static void *allocate(size_t size)
+__attribute__((noinline)) static void *allocate_more(size_t size, size_t c)
 {
-    size_t c = class_of(size);
-    union block *b = c < CLASSES ? kept[c] : NULL;
-    if (pt_mem_must_fail())
-        return NULL;
-    if (b) {
-        kept[c] = b->next;
-        kept_count[c]--;
-    } else {
-        size_t payload = c < CLASSES ? sizes[c] : size;
-        b = payload < SIZE_MAX - sizeof *b ? malloc(sizeof *b + payload) : NULL;
-    }
+    size_t payload = c < CLASSES ? sizes[c] : size;
+    union block *b = !pt_mem_must_fail() && payload < SIZE_MAX - sizeof *b ? malloc(sizeof *b + payload) : NULL;
     if (!b)
         return NULL;
     b->class = c;
     return b + 1;
+}
+
+static inline void *allocate(size_t size)
+{
+    size_t c = class_of(size);
+    union block *b = c < CLASSES ? kept[c] : NULL;
+    if (!b || (pt_mem_is_armed() && pt_mem_must_fail()))
+        return b ? NULL : allocate_more(size, c);
+    kept[c] = b->next;
+    kept_count[c]--;
+    b->class = c;
+    return b + 1;
+}
+
+static void *allocate_hook(size_t size)
+{
+    return allocate(size);
 }
 
 static void release(void *p)
@@ -74,7 +81,48 @@ static void release(void *p)
 
 __attribute__((constructor)) static void use_our_memory(void)
 {
-    cJSON_InitHooks(&(cJSON_Hooks){allocate, release});
+    cJSON_InitHooks(&(cJSON_Hooks){allocate_hook, release});
+}
+
+/* --- names --------------------------------------------------------------------------------------------------------------- */
+
+#define NAME_SLOTS 1024
+static const char *const names[] = {
+#define PT_X(name) name,
+#include "operator/ctrl/names.inc"
+#undef PT_X
+};
+static struct {
+    const char *text;
+    size_t len;
+} known_names[NAME_SLOTS];
+
+static size_t slot_of(const char *p, size_t len)
+{
+    return ((size_t)(unsigned char)p[0] * 33 + (size_t)(unsigned char)p[len - 1] * 513 + (size_t)(unsigned char)p[len / 2] * 131 + len * 71) &
+           (NAME_SLOTS - 1);
+}
+
+__attribute__((constructor)) static void know_names(void)
+{
+    _Static_assert(sizeof names / sizeof *names < NAME_SLOTS / 2, "a table that is half empty");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        size_t len = strlen(names[i]), at = slot_of(names[i], len);
+        while (known_names[at].text)
+            at = (at + 1) & (NAME_SLOTS - 1);
+        known_names[at].text = names[i];
+        known_names[at].len = len;
+    }
+}
+
+const char *pt_name_known(const char *p, size_t len)
+{
+    if (!len)
+        return NULL;
+    for (size_t at = slot_of(p, len); known_names[at].text; at = (at + 1) & (NAME_SLOTS - 1))
+        if (known_names[at].len == len && !memcmp(known_names[at].text, p, len))
+            return known_names[at].text;
+    return NULL;
 }
 
 /* --- text ---------------------------------------------------------------------------------------------------------------- */
@@ -96,11 +144,9 @@ static int copy_text(struct pt_str s, char **out, struct pt_err *err)
     return PT_OK;
 }
 
-/* raw: with or without its quotes, as it stands in the text. */
-static int decode_text(struct pt_str raw, bool quoted, char **out, struct pt_err *err)
+/* raw: between its quotes, as it stands in the text. */
+static int decode_text(struct pt_str raw, char **out, struct pt_err *err)
 {
-    if (quoted)
-        raw = (struct pt_str){raw.p + 1, raw.len - 2};
     if (!memchr(raw.p, '\\', raw.len))
         return copy_text(raw, out, err);
     struct pt_json j;
@@ -146,16 +192,18 @@ static int build_members(struct pt_json *j, cJSON *parent, struct pt_err *err)
         char *name = NULL;
         if ((more = pt_json_member(j, &key, err)) != 1)
             return more;
-        rc = decode_text(key, false, &name, err);
+        const char *known = pt_name_known(key.p, key.len);
+        rc = known ? PT_OK : decode_text(key, &name, err);
         int kind = rc == PT_OK ? pt_json_kind(j, err) : PT_JSON_NULL;
         if (rc == PT_OK)
             rc = build(j, &child, err);
         if (rc < 0) {
-            if (name && kind >= 0 && kind < PT_JSON_ARRAY)
-                pt_wrap(err, "%s", name);
+            if ((known || name) && kind >= 0 && kind < PT_JSON_ARRAY)
+                pt_wrap(err, "%s", known ? known : name);
             release(name);
         } else {
-            child->string = name;
+            child->string = known ? (char *)(uintptr_t)known : name;
+            child->type |= known ? cJSON_StringIsConst : 0;
             append(parent, child);
         }
     }
@@ -183,8 +231,8 @@ static int build_scalar(struct pt_json *j, int kind, cJSON *o, struct pt_err *er
     int rc;
     switch (kind) {
     case PT_JSON_STRING:
-        rc = pt_json_value(j, &raw, err);
-        return rc < 0 ? rc : decode_text(raw, true, &o->valuestring, err);
+        rc = pt_json_text(j, &raw, err);
+        return rc < 0 ? rc : decode_text(raw, &o->valuestring, err);
     case PT_JSON_NUMBER:
         rc = pt_json_double(j, &o->valuedouble, err);
         o->valueint = o->valuedouble >= INT_MAX ? INT_MAX : o->valuedouble <= INT_MIN ? INT_MIN : (int)o->valuedouble;

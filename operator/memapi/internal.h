@@ -19,7 +19,7 @@ struct pt_mem_version {
     const char *ns, *name, *uid;
     const char *labels; /* "key=value\n" ... */
     const char *owners; /* "uid\n" ... */
-    struct pt_str text;
+    struct pt_str text, spec; /* spec: that member's value inside text; empty: none */
     cJSON *tree; /* the same, while it is among those that were written last; NULL: parse */
     char data[];
 };
@@ -76,6 +76,8 @@ const cJSON *pt_mem_read(struct pt_memapi *m, struct pt_mem_version *v, struct p
 int pt_mem_tree(const struct pt_mem_version *v, cJSON **out, struct pt_err *err);
 /* Stores *tree as the next version of (new or existing) o and tells the watches; sets metadata.resourceVersion in it. It is taken (and NULL). */
 int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err);
+/* The same of a tree without spec: that of the version before stays. Status is what is written most, and most of an object is its spec. */
+int pt_mem_commit_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err);
 /* Removes o, with tree as its last state. */
 int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err);
 void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24]);

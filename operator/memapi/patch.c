@@ -112,6 +112,21 @@ static void keep_only(cJSON *o, const char *name)
     }
 }
 
+/* A copy to change. A status has no business with the spec, which stays where it is (pt_mem_commit_status). */
+static cJSON *copy_of(const cJSON *was, bool without_spec)
+{
+    if (!without_spec)
+        return cJSON_Duplicate(was, 1);
+    cJSON *copy = cJSON_CreateObject();
+    const cJSON *c;
+    cJSON_ArrayForEach(c, was) if (copy && strcmp(c->string, "spec") != 0 && pt_obj_set(copy, c->string, cJSON_Duplicate(c, 1), NULL) < 0)
+    {
+        cJSON_Delete(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
                 struct pt_mem_answer *a)
 {
@@ -129,7 +144,7 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
         return a->err.code;
     if (status)
         keep_only(body, "status"); /* only that counts */
-    pt_auto_obj *next = cJSON_Duplicate(req->verb == PT_VERB_UPDATE && !status ? body : was, 1);
+    pt_auto_obj *next = copy_of(req->verb == PT_VERB_UPDATE && !status ? body : was, status);
     int rc = next ? PT_OK : pt_fail(&err, PT_ENOMEM, "update: out of memory");
     if (rc == PT_OK && req->verb == PT_VERB_STRATEGIC)
         rc = pt_obj_strategic(next, body, &err);

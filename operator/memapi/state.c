@@ -3,6 +3,7 @@
  * state.c: objects, their versions and the history of each resource type.
  */
 #include "operator/memapi/internal.h"
+#include "base/num.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -78,10 +79,42 @@ static void keep_tree(struct pt_memapi *m, struct pt_mem_version *v, cJSON *tree
     *place = v;
 }
 
+/* The object's text; *spec <- where its spec is in out. A tree without one takes over that of `before`. */
+static int print_object(const cJSON *tree, const struct pt_mem_version *before, struct pt_buf *out, struct pt_str *spec, struct pt_err *err)
+{
+    const cJSON *c;
+    size_t at = 0, len = 0;
+    const char *sep = "{";
+    cJSON_ArrayForEach(c, tree)
+    {
+        bool is_spec = !strcmp(c->string, "spec"), is_status = !strcmp(c->string, "status");
+        if (is_status && !len && before && before->spec.len) {
+            pt_buf_cat(out, sep, "\"spec\":", NULL);
+            at = out->len, len = before->spec.len;
+            pt_buf_append(out, before->spec.p, len);
+            sep = ",";
+        }
+        pt_buf_puts(out, sep);
+        pt_buf_json_string(out, pt_str(c->string));
+        pt_buf_putc(out, ':');
+        size_t value = out->len;
+        if (pt_obj_print(c, out, err) < 0)
+            return err->code;
+        if (is_spec)
+            at = value, len = out->len - value;
+        sep = ",";
+    }
+    pt_buf_puts(out, *sep == '{' ? "{}" : "}");
+    *spec = (struct pt_str){out->data + at, len};
+    return pt_buf_check(out, "store object", err);
+}
+
 /* Packs the text and the fields that selectors and garbage collection look at into one allocation. */
-static struct pt_mem_version *version_of(const cJSON *tree, uint64_t rv, struct pt_err *err)
+static struct pt_mem_version *version_of(const cJSON *tree, const struct pt_mem_version *before, uint64_t rv, struct pt_err *err)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
+    struct pt_str spec = {NULL, 0};
+    (void)pt_buf_reserve(&b, 4000); /* most fit */
     const char *ns = pt_obj_str(tree, "metadata.namespace"), *name = pt_obj_str(tree, "metadata.name"), *uid = pt_obj_str(tree, "metadata.uid");
     size_t at[6];
     const cJSON *e;
@@ -89,17 +122,18 @@ static struct pt_mem_version *version_of(const cJSON *tree, uint64_t rv, struct 
     at[1] = b.len, pt_buf_puts(&b, name ? name : ""), pt_buf_putc(&b, 0);
     at[2] = b.len, pt_buf_puts(&b, uid ? uid : ""), pt_buf_putc(&b, 0);
     at[3] = b.len;
-    cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.labels")) if (cJSON_IsString(e)) pt_buf_printf(&b, "%s=%s\n", e->string, e->valuestring);
+    cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.labels")) if (cJSON_IsString(e)) pt_buf_puts(&b, e->string), pt_buf_putc(&b, '='),
+        pt_buf_puts(&b, e->valuestring), pt_buf_putc(&b, '\n');
     pt_buf_putc(&b, 0);
     at[4] = b.len;
     cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.ownerReferences"))
     {
         const char *owner = pt_obj_str(e, "uid");
-        pt_buf_printf(&b, "%s\n", owner ? owner : "");
+        pt_buf_puts(&b, owner ? owner : ""), pt_buf_putc(&b, '\n');
     }
     pt_buf_putc(&b, 0);
     at[5] = b.len;
-    if (pt_obj_print(tree, &b, err) < 0)
+    if (print_object(tree, before, &b, &spec, err) < 0)
         return NULL;
     struct pt_mem_version *v = pt_malloc(sizeof *v + b.len);
     if (!v) {
@@ -107,19 +141,26 @@ static struct pt_mem_version *version_of(const cJSON *tree, uint64_t rv, struct 
         return NULL;
     }
     memcpy(v->data, b.data, b.len);
-    *v = (struct pt_mem_version){.refs = 1, .rv = rv, .ns = v->data + at[0], .name = v->data + at[1], .uid = v->data + at[2],
-                                 .labels = v->data + at[3], .owners = v->data + at[4], .text = {v->data + at[5], b.len - at[5]}};
+    *v = (struct pt_mem_version){.refs = 1,
+                                 .rv = rv,
+                                 .ns = v->data + at[0],
+                                 .name = v->data + at[1],
+                                 .uid = v->data + at[2],
+                                 .labels = v->data + at[3],
+                                 .owners = v->data + at[4],
+                                 .text = {v->data + at[5], b.len - at[5]},
+                                 .spec = {v->data + (spec.p - b.data), spec.len}};
     return v;
 }
 
-static struct pt_mem_version *next_version(struct pt_memapi *m, cJSON *tree, struct pt_err *err)
+static struct pt_mem_version *next_version(struct pt_memapi *m, cJSON *tree, const struct pt_mem_version *before, struct pt_err *err)
 {
-    char rv[24];
-    snprintf(rv, sizeof rv, "%llu", (unsigned long long)m->rv + 1);
+    char rv[PT_NUM_MAX + 1];
+    rv[pt_num_put_u64(rv, m->rv + 1)] = 0;
     cJSON *meta = pt_obj_mut(tree, "metadata");
     if (!meta || pt_obj_set(meta, "resourceVersion", cJSON_CreateString(rv), err) < 0)
         return NULL;
-    struct pt_mem_version *v = version_of(tree, m->rv + 1, err);
+    struct pt_mem_version *v = version_of(tree, before, m->rv + 1, err);
     if (v) {
         m->rv++;
         m->writes++;
@@ -143,10 +184,35 @@ static void record(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_ver
     pt_mem_watch_wake(t);
 }
 
-int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err)
+static void insert_before(cJSON *parent, cJSON *at, cJSON *item)
+{
+    item->next = at;
+    item->prev = at->prev; /* the first one's prev is the last one */
+    if (at == parent->child)
+        parent->child = item;
+    else
+        at->prev->next = item;
+    at->prev = item;
+}
+
+/* The spec moves over from the tree of the version before, which is given up. Where it is not at hand, the new tree is not kept either. */
+static void take_spec(cJSON **tree, struct pt_mem_version *before)
+{
+    cJSON *old = pt_steal(before->tree), *status = cJSON_GetObjectItemCaseSensitive(*tree, "status");
+    cJSON *spec = cJSON_DetachItemFromObjectCaseSensitive(old, "spec");
+    if (spec && status)
+        insert_before(*tree, status, spec);
+    else if (spec)
+        cJSON_AddItemToArray(*tree, spec);
+    else if (before->spec.len)
+        cJSON_Delete(pt_steal(*tree));
+    cJSON_Delete(old);
+}
+
+static int commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, bool keep_spec, struct pt_err *err)
 {
     char key[KEY_MAX];
-    struct pt_mem_version *v = next_version(m, *tree, err), *was = o->now;
+    struct pt_mem_version *was = o->now, *v = next_version(m, *tree, keep_spec ? was : NULL, err);
     if (!v)
         return err ? err->code : PT_ENOMEM;
     if (!was) {
@@ -162,16 +228,29 @@ int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_obje
         }
     }
     o->now = v;
+    if (keep_spec)
+        take_spec(tree, was);
     record(m, t, was, v, false);
     pt_mem_version_release(was);
-    keep_tree(m, v, pt_steal(*tree));
+    if (*tree)
+        keep_tree(m, v, pt_steal(*tree));
     return PT_OK;
+}
+
+int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err)
+{
+    return commit(m, t, o, tree, false, err);
+}
+
+int pt_mem_commit_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err)
+{
+    return commit(m, t, o, tree, true, err);
 }
 
 int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err)
 {
     char key[KEY_MAX];
-    struct pt_mem_version *v = next_version(m, tree, err);
+    struct pt_mem_version *v = next_version(m, tree, NULL, err);
     if (!v)
         return err ? err->code : PT_ENOMEM;
     pt_map_remove(&t->objects, key_of(key, v->ns, v->name));

@@ -205,6 +205,15 @@ static bool no_finalizers(const cJSON *tree)
     return !f || !f->child;
 }
 
+static void store_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next, struct pt_mem_answer *a)
+{
+    struct pt_err err = {0};
+    if (!same_but(was, *next, "spec", NULL) && pt_mem_commit_status(m, t, o, next, &err) < 0)
+        fail_err(a, &err);
+    else
+        answer_object(a, 200, o->now);
+}
+
 static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next_tree, struct pt_mem_answer *a)
 {
     struct pt_err err = {0};
@@ -261,10 +270,14 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     }
     if (pt_mem_next(m, t, req, was, &applied, &next, a) < 0 || (!req->subresource && pt_mem_admit(m, t, &next, was, a) < 0))
         return;
-    pt_mem_defaults(m, t, next);
     char *old = o->applied;
     o->applied = pt_steal(applied);
     pt_free(old);
+    if (req->subresource) {
+        store_status(m, t, o, was, &next, a);
+        return;
+    }
+    pt_mem_defaults(m, t, next);
     struct pt_mem_version *before = o->now;
     bool owned = *before->owners;
     store_next(m, t, o, was, &next, a);

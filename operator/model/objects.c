@@ -191,7 +191,7 @@ static int md_status(struct pt_md *md, const cJSON *tree, struct pt_err *err)
         return err->code;
     if (cJSON_IsObject(failure) && pt_obj_canonical(failure, &last, err) < 0)
         return err->code;
-    md->status_hash = pt_hash64(text.data ? text.data : "", text.len, 0);
+    md->status_hash = pt_hash_words(text.data, text.len);
     md->observed_generation = pt_obj_int(status, "observedGeneration", 0);
     md->collisions = (int)pt_obj_int(status, "collisionCount", 0);
     if (!copy_str(&md->current_revision, status, "currentRevision") || !copy_str(&md->update_revision, status, "updateRevision") ||

@@ -6,6 +6,7 @@
  * A pod that serves leaves in two steps: its gate is turned off, and when its node has seen that and endpoints have had time to follow it is deleted.
  */
 #include "operator/model/view.h"
+#include "base/num.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,12 +198,13 @@ static void delete_pod(struct pt_view *v, const struct pt_pod *pod)
 /* With the version as a precondition: a patch that arrives late must not undo what was decided since. */
 static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod, bool on, const char *reason, const char *message)
 {
-    char now[24];
+    char now[24], rv[PT_NUM_MAX + 1];
     pt_auto_buf b = PT_BUF_INIT(0);
     pt_format_time(v->s->wall_ms, now);
-    pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"status\":{\"conditions\":[{\"type\":\"" PT_READINESS_GATE
-                      "\",\"status\":\"%s\",\"lastTransitionTime\":\"%s\",\"reason\":",
-                  pod->o.uid, (unsigned long long)pod->o.rv, on ? "True" : "False", now);
+    rv[pt_num_put_u64(rv, pod->o.rv)] = 0;
+    pt_buf_cat(&b, "{\"metadata\":{\"uid\":\"", pod->o.uid, "\",\"resourceVersion\":\"", rv,
+               "\"},\"status\":{\"conditions\":[{\"type\":\"" PT_READINESS_GATE "\",\"status\":\"", on ? "True" : "False",
+               "\",\"lastTransitionTime\":\"", now, "\",\"reason\":", NULL);
     pt_buf_json_string(&b, pt_str(reason));
     pt_buf_puts(&b, ",\"message\":");
     pt_buf_json_string(&b, pt_str(message));

@@ -481,6 +481,16 @@ static int check_value(const cJSON *v, const struct field *f, const char *path, 
     return f->check ? f->check(v, path, err) : PT_OK;
 }
 
+/* "path.name", for messages: cut where it is too long. Every field of every version read passes here. */
+static void join(char at[256], const char *path, const char *name)
+{
+    size_t n = strnlen(path, 150), m = strnlen(name, 100);
+    memcpy(at, path, n);
+    at[n] = '.';
+    memcpy(at + n + 1, name, m);
+    at[n + 1 + m] = 0;
+}
+
 static int check_object(const cJSON *o, const struct field *fields, const struct field *more, const char *path, struct pt_err *err)
 {
     const cJSON *v, *again;
@@ -490,7 +500,7 @@ static int check_object(const cJSON *o, const struct field *fields, const struct
         const struct field *f = field_of(fields, v->string);
         if (!f)
             f = field_of(more, v->string);
-        snprintf(at, sizeof at, "%.150s.%.100s", path, v->string);
+        join(at, path, v->string);
         if (!f)
             return bad(v, at, "unknown field", err);
         for (again = v->next; again; again = again->next)
@@ -734,9 +744,11 @@ static int check_identity(const cJSON *o, struct pt_err *err)
         return pt_fail(err, PT_EINVAL, "metadata.name: \"%s\": must be lower-case letters, digits and '-', begin with a letter and have at most %d bytes", name ? name : "", PT_NAME_MAX);
     cJSON_ArrayForEach(v, o)
     {
-        char member[32];
-        snprintf(member, sizeof member, "|%s|", v->string);
-        if (!strstr("|apiVersion|kind|metadata|spec|status|", member))
+        static const char *const members[] = {"apiVersion", "kind", "metadata", "spec", "status"};
+        bool known = false;
+        for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+            known |= !strcmp(v->string, members[i]);
+        if (!known)
             return bad(v, v->string, "unknown field", err);
     }
     return PT_OK;

@@ -3,6 +3,7 @@
  * status.c: the status of a ModelDeployment: what is true now, and nothing that changes without meaning, so that a quiet object is never written.
  */
 #include "operator/model/view.h"
+#include "base/num.h"
 #include "operator/ctrl/obj.h"
 
 #include <stdio.h>
@@ -187,15 +188,16 @@ static void put_text(struct pt_buf *b, const char *name, const char *value)
 
 static void put_whole(struct pt_buf *b, const char *name, int64_t n)
 {
-    char text[24], *p = text + sizeof text;
-    uint64_t rest = (uint64_t)(n < 0 ? -n : n);
-    do
-        *--p = (char)('0' + rest % 10);
-    while (rest /= 10);
-    if (n < 0)
-        *--p = '-';
+    char text[PT_NUM_MAX];
     put_name(b, name);
-    pt_buf_append(b, p, (size_t)(text + sizeof text - p));
+    pt_buf_append(b, text, pt_num_put_i64(text, n));
+}
+
+/* With the comma behind it. */
+static void put_count(struct pt_buf *b, const char *name, int64_t n)
+{
+    put_whole(b, name, n);
+    pt_buf_putc(b, ',');
 }
 
 /* value: JSON, or NULL when not set. */
@@ -221,8 +223,7 @@ static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct con
         pt_buf_putc(b, ',');
         put_text(b, "message", c[i].message);
         pt_buf_putc(b, ',');
-        put_whole(b, "observedGeneration", md->generation);
-        pt_buf_putc(b, ',');
+        put_count(b, "observedGeneration", md->generation);
         put_text(b, "reason", c[i].reason);
         pt_buf_putc(b, ',');
         put_text(b, "status", truths[c[i].truth]);
@@ -273,11 +274,13 @@ static void put_model(struct pt_view *v, struct pt_buf *b, const struct summary 
     const char *state = sum->failed ? "\"Failed\"" : v->fresh.count && sum->loaded == v->fresh.count ? "\"Loaded\"" : sum->downloading ? "\"Downloading\"" : "\"Loading\"";
     snprintf(quoted, sizeof quoted, "\"%.71s\"", loaded_digest(v, digest));
     put_optional(b, patch, "digest", quoted[1] != '"' ? quoted : NULL);
-    pt_buf_printf(b, "\"failedReplicas\":%d,", sum->failed);
+    put_count(b, "failedReplicas", sum->failed);
     put_optional(b, patch, "lastFailure", failure);
-    pt_buf_printf(b, "\"loadedReplicas\":%d", sum->loaded);
-    if (v->fresh.count || patch)
-        pt_buf_printf(b, ",\"state\":%s", v->fresh.count ? state : "null");
+    put_whole(b, "loadedReplicas", sum->loaded);
+    if (v->fresh.count || patch) {
+        pt_buf_puts(b, ",\"state\":");
+        pt_buf_puts(b, v->fresh.count ? state : "null");
+    }
 }
 
 /* In a patch what is gone is null. */
@@ -306,7 +309,9 @@ static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary
     const struct pt_md *md = v->s->md;
     pt_buf_putc(b, '{');
     put_autoscaling(v, b, patch);
-    pt_buf_printf(b, "\"availableReplicas\":%d,\"collisionCount\":%d,\"conditions\":[", v->fresh.available + v->old.available, v->collisions);
+    put_count(b, "availableReplicas", v->fresh.available + v->old.available);
+    put_count(b, "collisionCount", v->collisions);
+    pt_buf_puts(b, "\"conditions\":[");
     put_conditions(v, b, c);
     pt_buf_puts(b, "],");
     put_text(b, "currentRevision", v->complete ? v->update : md->current_revision);
@@ -315,10 +320,18 @@ static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary
         pt_buf_printf(b, "\"endpoint\":\"http://%s.%s.svc:%d\",", md->o.name, md->o.ns, md->spec.port);
     pt_buf_puts(b, "\"model\":{");
     put_model(v, b, sum, failure, patch);
-    pt_buf_printf(b, "},\"observedGeneration\":%lld,\"readyReplicas\":%d,\"replicas\":%d,\"selector\":\"%s=%s\",\"terminatingReplicas\":%d,", (long long)md->generation,
-                  v->fresh.ready + v->old.ready, v->fresh.count + v->old.count, PT_LABEL_NAME, md->o.name, v->leaving);
+    pt_buf_puts(b, "},");
+    put_count(b, "observedGeneration", md->generation);
+    put_count(b, "readyReplicas", v->fresh.ready + v->old.ready);
+    put_count(b, "replicas", v->fresh.count + v->old.count);
+    pt_buf_puts(b, "\"selector\":\"" PT_LABEL_NAME "=");
+    pt_buf_puts(b, md->o.name);
+    pt_buf_puts(b, "\",");
+    put_count(b, "terminatingReplicas", v->leaving);
     put_text(b, "updateRevision", v->update);
-    pt_buf_printf(b, ",\"updatedReplicas\":%d}", v->fresh.count);
+    pt_buf_putc(b, ',');
+    put_whole(b, "updatedReplicas", v->fresh.count);
+    pt_buf_putc(b, '}');
 }
 
 /* Counts that move while pods come and go are written at most twice a second; what a condition says is written at once. */
@@ -350,7 +363,7 @@ void pt_plan_status(struct pt_view *v)
     put_status(v, &status, &sum, c, failure, false);
     if (v->rc == PT_OK && (v->rc = pt_buf_check(&status, "plan: status", v->err)) == PT_OK)
         v->rc = pt_buf_check(&failed, "plan: status", v->err);
-    if (v->rc < 0 || pt_hash64(status.data, status.len, 0) == md->status_hash || can_wait(v, c))
+    if (v->rc < 0 || pt_hash_words(status.data, status.len) == md->status_hash || can_wait(v, c))
         return;
     pt_buf_printf(&body, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"status\":", md->o.uid, (unsigned long long)md->o.rv);
     put_status(v, &body, &sum, c, failure, true);

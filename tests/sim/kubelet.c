@@ -32,11 +32,13 @@ static void send_report(struct pt_timer *t)
     struct pt_report r = {.state = p->state, .reason = p->state == PT_MODEL_FAILED ? p->reason : PT_REASON_NONE, .sequence = ++p->sequence, .started_ms = p->started_ms};
     struct pt_err err;
     int64_t next = 1000;
-    snprintf(r.pod_uid, sizeof r.pod_uid, "%s", p->uid);
-    snprintf(r.pod_name, sizeof r.pod_name, "%s", p->name);
-    snprintf(r.ns, sizeof r.ns, SIM_NS);
-    snprintf(r.digest, sizeof r.digest, "%s", p->state == PT_MODEL_READY ? p->digest : "");
-    snprintf(r.message, sizeof r.message, "%s", p->state == PT_MODEL_FAILED ? "the model is not what was asked for" : "");
+    memcpy(r.pod_uid, p->uid, sizeof p->uid);
+    memcpy(r.pod_name, p->name, sizeof p->name);
+    memcpy(r.ns, SIM_NS, sizeof SIM_NS);
+    if (p->state == PT_MODEL_READY)
+        memcpy(r.digest, p->digest, sizeof p->digest);
+    if (p->state == PT_MODEL_FAILED)
+        snprintf(r.message, sizeof r.message, "the model is not what was asked for");
     bool lost = w->faults && chance(&w->luck, w->p.lose);
     struct pt_operator *leader = world_leader(w);
     int rc = leader && !lost ? pt_operator_report(leader, &r, &next, &err) : PT_EUNAVAILABLE;

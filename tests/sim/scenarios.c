@@ -74,7 +74,7 @@ static bool one(const struct scenario *s, uint64_t seed, int64_t crash_at, bool 
     return false;
 }
 
-int sim_scenarios(const char *which, int *count, int *runs)
+int sim_scenarios(const char *which, int share, int *count, int *runs)
 {
     int failed = 0;
     *count = *runs = 0;
@@ -84,7 +84,7 @@ int sim_scenarios(const char *which, int *count, int *runs)
             continue;
         bool good = true;
         ++*count;
-        for (int k = 1; good && k <= s->count; k++) {
+        for (int k = 1; good && k <= s->count; k += share) {
             good = s->how == SEEDS ? one(s, (uint64_t)k, 0, false) : one(s, 7, k, true) && one(s, 7, k, false);
             *runs += s->how == SEEDS ? 1 : 2;
         }

@@ -7,7 +7,8 @@
 
 #include "tests/sim/world.h"
 
-/* Runs those whose name begins with `which` (NULL: all); prints each that fails with its timeline. How many failed; *runs: schedules run. */
-int sim_scenarios(const char *which, int *count, int *runs);
+/* Runs those whose name begins with `which` (NULL: all), every share-th schedule of each; prints each that fails with its timeline. How many failed; *runs: schedules
+ * run. */
+int sim_scenarios(const char *which, int share, int *count, int *runs);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * soak.c: runs schedules from seeds. soak --seeds N [--start S]; soak --seed S prints the whole timeline of one; soak --scenarios [NAME].
+ * soak.c: runs schedules from seeds. soak --seeds N [--start S]; soak --seed S prints the whole timeline of one; soak --scenarios [NAME] [--share N]
+ * runs those with names, or every Nth schedule of them.
  *
  * Without --start the seeds are fresh (from the clock), and the first one is printed, so that any run can be repeated. A schedule that breaks an
  * invariant is run again and again with one action or one kind of fault less, as long as it still breaks; what is left is printed. With SIM_LOG=1 in
@@ -25,7 +26,7 @@ static const struct {
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: soak --seeds N [--start S] | --seed S | --scenarios [NAME]\n");
+    fprintf(stderr, "usage: soak --seeds N [--start S] | --seed S | --scenarios [NAME] [--share N]\n");
     return 2;
 }
 
@@ -128,7 +129,7 @@ static int run_one(int64_t seed)
 
 int main(int argc, char **argv)
 {
-    int64_t seeds = 0, start = -1, one = -1;
+    int64_t seeds = 0, start = -1, one = -1, share = 1;
     bool scenarios = false;
     const char *which = NULL;
     for (int i = 1; i < argc; i++) {
@@ -139,6 +140,8 @@ int main(int argc, char **argv)
         } else if (!strcmp(argv[i], "--seeds") && number(value, INT32_MAX, &seeds))
             i++;
         else if (!strcmp(argv[i], "--start") && number(value, INT64_MAX / 4, &start))
+            i++;
+        else if (!strcmp(argv[i], "--share") && number(value, 1000, &share) && share > 0)
             i++;
         else if (!strcmp(argv[i], "--seed") && number(value, INT64_MAX / 4, &one))
             i++;
@@ -153,7 +156,7 @@ int main(int argc, char **argv)
     int failed = 0;
     if (scenarios) {
         int count, runs;
-        failed = sim_scenarios(which, &count, &runs);
+        failed = sim_scenarios(which, (int)share, &count, &runs);
         printf("%d scenarios in %d schedules, %d broken\n", count, runs, failed);
     }
     if (!seeds)
