@@ -384,3 +384,23 @@ uint32_t pt_fnv32a(const void *p, size_t len, uint32_t seed)
         seed = (seed ^ *b) * 16777619u;
     return seed;
 }
+
+void pt_format_age(int64_t s, char *out, size_t size)
+{
+    if (s < 0)
+        s = 0;
+    if (s < 120)
+        snprintf(out, size, "%llds", (long long)s);
+    else if (s < 600)
+        snprintf(out, size, "%lldm%llds", (long long)(s / 60), (long long)(s % 60));
+    else if (s < 3 * 3600)
+        snprintf(out, size, "%lldm", (long long)(s / 60));
+    else if (s < 8 * 3600)
+        snprintf(out, size, "%lldh%lldm", (long long)(s / 3600), (long long)(s / 60 % 60));
+    else if (s < 48 * 3600)
+        snprintf(out, size, "%lldh", (long long)(s / 3600));
+    else if (s < 8 * 86400)
+        snprintf(out, size, "%lldd%lldh", (long long)(s / 86400), (long long)(s / 3600 % 24));
+    else
+        snprintf(out, size, "%lldd", (long long)(s / 86400));
+}

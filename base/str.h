@@ -38,6 +38,7 @@ void pt_format_digest(const uint8_t digest[32], char out[72]); /* "sha256:..." t
 /* RFC 3339 UTC, seconds resolution, as Kubernetes writes metav1.Time: "2026-01-31T12:00:00Z". */
 void pt_format_time(int64_t wall_ms, char out[24]);
 int pt_parse_time(struct pt_str s, int64_t *out_wall_ms, struct pt_err *err); /* accepts fractions and offsets */
+void pt_format_age(int64_t seconds, char *out, size_t size); /* "5d3h", "3m12s", "45s": kubectl's short form */
 /* DNS-1123 subdomain/label check, as Kubernetes names need. */
 bool pt_is_dns_label(struct pt_str s);
 bool pt_is_dns_subdomain(struct pt_str s);

@@ -13,14 +13,19 @@
 #include <stdio.h>
 
 static const char help[] =
-    "usage: pintle up [-f FILE] [--socket PATH] [--state-dir DIR] [--sidecar FILE] [--log-level LEVEL]\n"
+    "usage: pintle up [-f FILE] [--socket PATH] [--kubeconfig FILE] [--api-port N] [--state-dir DIR]\n"
+    "                 [--sidecar FILE] [--log-level LEVEL]\n"
     "\n"
-    "Runs the operator without a cluster: pods are local processes on addresses 127.77.x.y, a Service answers on 127.0.0.1 at its own port. The same\n"
-    "files work with kubectl apply. Stops everything on Ctrl-C. Meanwhile `pintle get|describe|scale|apply|delete|logs` talk to it.\n"
+    "Runs the operator without a cluster: pods are local processes on addresses 127.77.x.y, a Service answers on 127.0.0.1 at its own port. The "
+    "same\n"
+    "files work with kubectl apply. Stops everything on Ctrl-C. Meanwhile `pintle get|describe|scale|apply|delete|logs` talk to it, and so does\n"
+    "kubectl with the kubeconfig that it writes: HTTPS on 127.0.0.1, with a token of this run.\n"
     "\n"
     "  -f, --filename FILE   objects to start with (YAML or JSON, - for standard input)\n"
     "  -n, --namespace NS    of objects that do not say (default \"default\")\n"
     "      --socket PATH     where it listens for those commands (default PINTLE_SOCKET, then $XDG_RUNTIME_DIR/pintle/api.sock)\n"
+    "      --kubeconfig FILE where to write the kubeconfig (default: beside the socket, .kubeconfig instead of .sock; removed at the end)\n"
+    "      --api-port N      of the API for kubectl on 127.0.0.1 (default: any free one)\n"
     "      --state-dir DIR   volumes and logs of pods (default: a temporary folder, removed at the end)\n"
     "      --sidecar FILE    the program that pods run (default: pintle-sidecar beside this one)\n"
     "      --log-level L     debug, info, warn (default), error or off\n";
@@ -50,10 +55,10 @@ static int keep_object(void *arg, const struct pt_cli_object *o, struct pt_err *
     return PT_OK;
 }
 
-static void on_up(void *arg, const char *socket_path)
+static void on_up(void *arg, const char *socket_path, const char *kubeconfig)
 {
     (void)arg;
-    printf("pintle up: listening on %s\n", socket_path);
+    printf("pintle up: listening on %s\nkubectl:   export KUBECONFIG=%s\n", socket_path, kubeconfig);
     fflush(stdout);
 }
 
@@ -91,11 +96,15 @@ static void on_status(void *arg, const char *ns, const char *name, struct pt_str
 }
 
 /* Takes the options that only `up` has out of argv. */
-static int take_options(int *argc, char **argv, struct pt_up_options *up, const char **level, struct pt_err *err)
+static int take_options(int *argc, char **argv, struct pt_up_options *up, const char **level, const char **port, struct pt_err *err)
 {
     const struct {
         const char *name, **value;
-    } rows[] = {{"--state-dir", &up->state_dir}, {"--sidecar", &up->sidecar}, {"--log-level", level}};
+    } rows[] = {{"--state-dir", &up->state_dir},
+                {"--sidecar", &up->sidecar},
+                {"--log-level", level},
+                {"--kubeconfig", &up->kubeconfig},
+                {"--api-port", port}};
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
         size_t r = 0, len = 0;
@@ -124,8 +133,12 @@ int pt_cmd_up(int argc, char **argv)
     struct pt_up_options up = {.on_up = on_up, .on_status = on_status};
     struct pt_cli_options o;
     struct pt_err err;
-    const char *level = "warn";
-    int rc = take_options(&argc, argv, &up, &level, &err);
+    const char *level = "warn", *port = "0";
+    int64_t number = 0;
+    int rc = take_options(&argc, argv, &up, &level, &port, &err);
+    if (rc == PT_OK)
+        rc = pt_parse_i64(pt_str(port), 0, 65535, "--api-port", &number, &err);
+    up.api_port = (int)number;
     if (rc == PT_OK)
         rc = pt_cli_parse(argc, argv, "f", &o, &err);
     if (rc == PT_OK && o.help) {

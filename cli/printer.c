@@ -22,33 +22,13 @@ struct column {
     bool wide;
 };
 
-void pt_print_age(int64_t s, char *out, size_t size)
-{
-    if (s < 0)
-        s = 0;
-    if (s < 120)
-        snprintf(out, size, "%llds", (long long)s);
-    else if (s < 600)
-        snprintf(out, size, "%lldm%llds", (long long)(s / 60), (long long)(s % 60));
-    else if (s < 3 * 3600)
-        snprintf(out, size, "%lldm", (long long)(s / 60));
-    else if (s < 8 * 3600)
-        snprintf(out, size, "%lldh%lldm", (long long)(s / 3600), (long long)(s / 60 % 60));
-    else if (s < 48 * 3600)
-        snprintf(out, size, "%lldh", (long long)(s / 3600));
-    else if (s < 8 * 86400)
-        snprintf(out, size, "%lldd%lldh", (long long)(s / 86400), (long long)(s / 3600 % 24));
-    else
-        snprintf(out, size, "%lldd", (long long)(s / 86400));
-}
-
 void pt_print_age_of(const cJSON *object, const char *member, char *out, size_t size)
 {
     int64_t wall;
     if (pt_parse_time(pt_str(pt_obj_text(object, member)), &wall, NULL) < 0)
         snprintf(out, size, "<unknown>");
     else
-        pt_print_age((pt_clock_wall_ms() - wall) / 1000, out, size);
+        pt_format_age((pt_clock_wall_ms() - wall) / 1000, out, size);
 }
 
 static void cell_value(const cJSON *object, const char *path, char *out)

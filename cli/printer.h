@@ -10,8 +10,6 @@
 
 /* Prints items (objects of kind k, `count` of them) with a header line; wide adds the wide columns, namespaces adds NAMESPACE in front. */
 void pt_print_table(const struct pt_cli_kind *k, const cJSON *const *items, size_t count, bool wide, bool namespaces);
-/* "5d3h", "3m12s", "45s": kubectl's short form of an age in seconds. */
-void pt_print_age(int64_t seconds, char *out, size_t size);
 /* Age of an RFC 3339 time member of object, "<unknown>" when absent. */
 void pt_print_age_of(const cJSON *object, const char *member, char *out, size_t size);
 /* The object as YAML on stdout (block style, keys in order). */

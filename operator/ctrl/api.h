@@ -29,6 +29,7 @@ enum pt_verb {
     PT_VERB_MERGE_PATCH,  /* application/merge-patch+json */
     PT_VERB_APPLY,        /* application/apply-patch+yaml with force, field manager PT_MANAGER (or .field_manager) */
     PT_VERB_STRATEGIC,    /* application/strategic-merge-patch+json; built-in kinds only */
+    PT_VERB_JSON_PATCH,   /* application/json-patch+json: the body is a list */
     PT_VERB_DELETE,
 };
 
@@ -44,6 +45,8 @@ struct pt_api_request {
     const char *resource_version; /* list, watch: as Kubernetes; delete: precondition */
     bool initial_events;          /* watch: first everything there is as ADDED, then a BOOKMARK annotated "k8s.io/initial-events-end" (WatchList) */
     bool strict;                  /* create: unknown fields are an error */
+    bool dry_run;                 /* writes: answer as if, change nothing */
+    bool no_force;                /* apply: a field that another manager owns with another value is a conflict */
     const char *uid;              /* delete: precondition */
     const char *field_manager;    /* NULL = PT_MANAGER */
     const char *propagation;      /* delete: "Background" (NULL), "Foreground", "Orphan" */

@@ -11,20 +11,21 @@
 #include <stdlib.h>
 #include <yaml.h>
 
-enum { MAX_DEPTH = 100, MAX_JSON = 8 << 20 };
+enum { MAX_DEPTH = 100, MAX_JSON = 8 << 20, MAX_MERGES = 10000, MAX_MERGED = 16 };
 
 struct writer {
     yaml_document_t *doc;
     struct pt_buf *out;
     const char *what;
     struct pt_err *err;
+    int merges; /* so far: a merge may write nothing, so the cap on the output does not bound them */
 };
 
 static int fail_at(struct writer *w, const yaml_node_t *n, const char *problem, struct pt_str value)
 {
     if (value.p)
-        return pt_fail(w->err, PT_EPARSE, "%s: line %zu: %s: \"%.*s\"", w->what, n->start_mark.line + 1, problem, (int)(value.len < 100 ? value.len : 100),
-                       value.p);
+        return pt_fail(w->err, PT_EPARSE, "%s: line %zu: %s: \"%.*s\"", w->what, n->start_mark.line + 1, problem,
+                       (int)(value.len < 100 ? value.len : 100), value.p);
     return pt_fail(w->err, PT_EPARSE, "%s: line %zu: %s", w->what, n->start_mark.line + 1, problem);
 }
 
@@ -132,6 +133,11 @@ static struct pt_str key_of(const yaml_node_t *n)
     return (struct pt_str){(const char *)n->data.scalar.value, n->data.scalar.length};
 }
 
+static bool is_merge(const yaml_node_t *key)
+{
+    return key->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && pt_str_eq(key_of(key), PT_STR("<<"));
+}
+
 static int check_keys(struct writer *w, const yaml_node_t *map)
 {
     for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
@@ -141,16 +147,79 @@ static int check_keys(struct writer *w, const yaml_node_t *map)
         for (yaml_node_pair_t *q = map->data.mapping.pairs.start; q < p; q++)
             if (pt_str_eq(key_of(k), key_of(yaml_document_get_node(w->doc, q->key))))
                 return fail_at(w, k, "duplicate key", key_of(k));
-        if (pt_str_eq(key_of(k), PT_STR("<<")) && k->data.scalar.style == YAML_PLAIN_SCALAR_STYLE)
-            return fail_at(w, k, "merge keys are not supported", key_of(k));
     }
     return PT_OK;
+}
+
+/* The maps whose keys go before those of the one that is written: those that merge it in, and what they merged before it. */
+struct shadow {
+    const yaml_node_t *map;
+    const struct shadow *up;
+};
+
+static bool is_shadowed(struct writer *w, struct pt_str key, const struct shadow *s)
+{
+    for (; s; s = s->up)
+        for (yaml_node_pair_t *p = s->map->data.mapping.pairs.start; p < s->map->data.mapping.pairs.top; p++)
+            if (pt_str_eq(key, key_of(yaml_document_get_node(w->doc, p->key))))
+                return true;
+    return false;
+}
+
+static int write_node(struct writer *w, int index, int depth);
+static int write_merged(struct writer *w, int index, const struct shadow *above, bool *first, int depth);
+
+static int write_members(struct writer *w, const yaml_node_t *map, const struct shadow *above, bool *first, int depth)
+{
+    struct shadow here = {map, above};
+    int rc = check_keys(w, map);
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; rc == PT_OK && p < map->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = yaml_document_get_node(w->doc, p->key);
+        if (is_merge(key)) {
+            rc = write_merged(w, p->value, &here, first, depth);
+            continue;
+        }
+        if (is_shadowed(w, key_of(key), above))
+            continue;
+        if (!*first)
+            pt_buf_putc(w->out, ',');
+        *first = false;
+        pt_buf_json_string(w->out, key_of(key));
+        pt_buf_putc(w->out, ':');
+        rc = write_node(w, p->value, depth + 1);
+    }
+    return rc;
+}
+
+/* What "<<" names: a map, or a list of maps of which the earlier go first. */
+static int write_merged(struct writer *w, int index, const struct shadow *above, bool *first, int depth)
+{
+    const yaml_node_t *n = yaml_document_get_node(w->doc, index);
+    if (depth > MAX_DEPTH || ++w->merges > MAX_MERGES)
+        return fail_at(w, n, "too many merges", (struct pt_str){0});
+    if (n->type == YAML_MAPPING_NODE)
+        return write_members(w, n, above, first, depth + 1);
+    if (n->type != YAML_SEQUENCE_NODE)
+        return fail_at(w, n, "only a mapping can be merged", (struct pt_str){0});
+    struct shadow before[MAX_MERGED];
+    size_t count = 0;
+    int rc = PT_OK;
+    for (yaml_node_item_t *i = n->data.sequence.items.start; rc == PT_OK && i < n->data.sequence.items.top; i++) {
+        const yaml_node_t *map = yaml_document_get_node(w->doc, *i);
+        if (map->type != YAML_MAPPING_NODE || count == MAX_MERGED)
+            return fail_at(w, map, count == MAX_MERGED ? "too many merges" : "only a mapping can be merged", (struct pt_str){0});
+        rc = write_merged(w, *i, above, first, depth + 1);
+        before[count] = (struct shadow){map, above};
+        above = &before[count++];
+    }
+    return rc;
 }
 
 static int write_node(struct writer *w, int index, int depth)
 {
     const yaml_node_t *n = yaml_document_get_node(w->doc, index);
     int rc = PT_OK;
+    bool first = true;
     if (depth > MAX_DEPTH)
         return fail_at(w, n, "nested too deeply", (struct pt_str){0});
     if (w->out->failed)
@@ -168,15 +237,8 @@ static int write_node(struct writer *w, int index, int depth)
         pt_buf_putc(w->out, ']');
         return rc;
     case YAML_MAPPING_NODE:
-        rc = check_keys(w, n);
         pt_buf_putc(w->out, '{');
-        for (yaml_node_pair_t *p = n->data.mapping.pairs.start; rc == PT_OK && p < n->data.mapping.pairs.top; p++) {
-            if (p > n->data.mapping.pairs.start)
-                pt_buf_putc(w->out, ',');
-            pt_buf_json_string(w->out, key_of(yaml_document_get_node(w->doc, p->key)));
-            pt_buf_putc(w->out, ':');
-            rc = write_node(w, p->value, depth + 1);
-        }
+        rc = write_members(w, n, NULL, &first, depth);
         pt_buf_putc(w->out, '}');
         return rc;
     case YAML_NO_NODE:
@@ -191,7 +253,7 @@ static int write_document(yaml_document_t *doc, const char *what, pt_manifest_fn
     if (root->type == YAML_SCALAR_NODE && root->data.scalar.length == 0)
         return PT_OK;
     pt_auto_buf out = PT_BUF_INIT(MAX_JSON);
-    struct writer w = {doc, &out, what, err};
+    struct writer w = {.doc = doc, .out = &out, .what = what, .err = err};
     int rc = write_node(&w, 1, 0);
     if (rc == PT_OK)
         rc = pt_buf_check(&out, what, err);

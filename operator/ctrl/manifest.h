@@ -11,7 +11,7 @@
 typedef int (*pt_manifest_fn)(void *arg, struct pt_str json, size_t line, struct pt_err *err);
 
 /* Calls fn for each document that is not empty. Plain scalars are typed as go-yaml v2 (and so kubectl) types them (a !!str tag on one does not
- * change that: quote it); duplicate keys, unknown
+ * change that: quote it); merge keys (<<) are merged; duplicate keys, unknown
  * tags, nesting over 100 levels and documents over 8 MiB of JSON (aliases expanded) are PT_EPARSE/PT_ELIMIT that name `what` and the line. */
 int pt_manifest_parse(struct pt_str text, const char *what, pt_manifest_fn fn, void *arg, struct pt_err *err);
 

@@ -17,6 +17,7 @@ void pt_obj_delete_ptr(cJSON **o);
 
 /* One JSON object and nothing after it, at most 64 levels deep; PT_EPARSE names `what`. */
 int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err);
+int pt_obj_parse_any(struct pt_str text, const char *what, cJSON **out, struct pt_err *err); /* an object, or any other value */
 /* metadata.namespace, name and resourceVersion of an object, without reading the rest where metadata comes early. false: not there, or too long. */
 struct pt_obj_identity {
     char ns[64], name[256];
@@ -49,5 +50,7 @@ int pt_obj_merge(cJSON *target, const cJSON *patch, struct pt_err *err);
  * place (containers by name, volumeMounts by mountPath, ports by containerPort or port, conditions by type ...), other lists are replaced.
  * The $patch directives "delete" and "replace" are honoured in keyed list elements and objects. */
 int pt_obj_strategic(cJSON *target, const cJSON *patch, struct pt_err *err);
+/* RFC 6902, at most 10,000 operations. After a failure *target is something in between. */
+int pt_obj_json_patch(cJSON **target, const cJSON *patch, struct pt_err *err);
 
 #endif

@@ -306,7 +306,7 @@ bool pt_obj_identify(struct pt_str text, struct pt_obj_identity *out)
     return true;
 }
 
-int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err)
+int pt_obj_parse_any(struct pt_str text, const char *what, cJSON **out, struct pt_err *err)
 {
     struct pt_json j;
     struct pt_err local;
@@ -316,12 +316,20 @@ int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_er
     int rc = build(&j, &o, err);
     if (rc == PT_OK)
         rc = pt_json_end(&j, err);
-    if (rc == PT_OK && !cJSON_IsObject(o))
-        rc = pt_fail(err, PT_EPARSE, "not a JSON object");
     if (rc < 0) {
         cJSON_Delete(o);
         return pt_wrap(err, "%s", what);
     }
     *out = o;
     return PT_OK;
+}
+
+int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err)
+{
+    int rc = pt_obj_parse_any(text, what, out, err);
+    if (rc < 0 || cJSON_IsObject(*out))
+        return rc;
+    cJSON_Delete(*out);
+    *out = NULL;
+    return pt_fail(err, PT_EPARSE, "%s: not a JSON object", what);
 }

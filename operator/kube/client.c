@@ -107,6 +107,7 @@ static const struct {
     [PT_VERB_MERGE_PATCH] = {"PATCH", "application/merge-patch+json"},
     [PT_VERB_APPLY] = {"PATCH", "application/apply-patch+yaml"},
     [PT_VERB_STRATEGIC] = {"PATCH", "application/strategic-merge-patch+json"},
+    [PT_VERB_JSON_PATCH] = {"PATCH", "application/json-patch+json"},
     [PT_VERB_DELETE] = {"DELETE", "application/json"},
 };
 

@@ -82,9 +82,10 @@ int pt_kube_path(const struct pt_api_request *req, bool watch, uint32_t seed, st
         put_query(out, &separator, "continue", req->continue_token);
     } else if (!watch && req->verb != PT_VERB_GET && req->verb != PT_VERB_DELETE) {
         put_query(out, &separator, "fieldManager", req->field_manager);
-        put_query(out, &separator, "force", req->verb == PT_VERB_APPLY ? "true" : NULL);
+        put_query(out, &separator, "force", req->verb == PT_VERB_APPLY && !req->no_force ? "true" : NULL);
         put_query(out, &separator, "fieldValidation", req->strict ? "Strict" : NULL);
     }
+    put_query(out, &separator, "dryRun", req->dry_run ? "All" : NULL);
     return pt_buf_check(out, "request path", err);
 }
 

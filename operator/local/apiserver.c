@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * apiserver.c: an exchange is one request between the socket's HTTP server and memapi, or a log that is read piece by piece.
+ * apiserver.c: an exchange is one request between an HTTP server and memapi, or a log that is read piece by piece.
  */
 #include "operator/local/apiserver.h"
 
@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "net/http_server.h"
+#include "operator/local/front.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -33,7 +34,8 @@ struct pt_apiserver {
     struct pt_loop *loop;
     struct pt_memapi *memapi;
     struct pt_agent *agent;
-    struct pt_http_server *http;
+    struct pt_http_server *http; /* on the socket, for our own commands */
+    struct pt_front *front;      /* on the loopback interface, for kubectl */
     struct exchange *exchanges;
     char *path;
 };
@@ -59,7 +61,10 @@ static void on_client_gone(void *arg)
 /* A Kubernetes Status as the answer. */
 static void reply_status(struct pt_http_request *req, const struct pt_err *err)
 {
-    const char *reason = err->code == PT_ENOTFOUND ? "NotFound" : err->code == PT_EINVAL ? "BadRequest" : "InternalError";
+    const char *reason = err->code == PT_ENOTFOUND          ? "NotFound"
+                         : err->code == PT_EINVAL           ? "BadRequest"
+                         : err->code == PT_EUNAUTHENTICATED ? "Unauthorized"
+                                                            : "InternalError";
     pt_auto_buf b = PT_BUF_INIT(4096);
     pt_buf_puts(&b, "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"status\":\"Failure\",\"message\":");
     pt_buf_json_string(&b, pt_str(err->msg));
@@ -69,18 +74,18 @@ static void reply_status(struct pt_http_request *req, const struct pt_err *err)
 
 /* --- memapi ------------------------------------------------------------------------------------------------------------------ */
 
-static void on_reply(void *arg, int status, struct pt_str piece, bool more)
+static void on_reply(void *arg, int status, const char *content_type, struct pt_str piece, bool more)
 {
     struct exchange *x = arg;
     struct pt_http_request *req = x->request;
     if (!x->streaming && !more) {
         pt_http_on_close(req, NULL, NULL);
         end_exchange(x);
-        pt_http_reply(req, status, "application/json", NULL, 0, piece);
+        pt_http_reply(req, status, content_type, NULL, 0, piece);
         return;
     }
     if (!x->streaming)
-        pt_http_begin(req, status, "application/json");
+        pt_http_begin(req, status, content_type);
     x->streaming = true;
     if (piece.len)
         pt_http_chunk(req, piece);
@@ -97,8 +102,11 @@ static int start_memapi(struct exchange *x, struct pt_err *err)
     pt_auto_buf target = PT_BUF_INIT(16 << 10);
     pt_buf_printf(&target, PT_STR_FMT "%s" PT_STR_FMT, PT_STR_ARG(path), query.len ? "?" : "", PT_STR_ARG(query));
     int rc = pt_buf_check(&target, "request target", err);
-    struct pt_memapi_http req = {.method = pt_http_method(x->request), .target = {target.data, target.len},
-                                 .content_type = pt_http_header(x->request, "Content-Type"), .body = pt_http_body(x->request)};
+    struct pt_memapi_http req = {.method = pt_http_method(x->request),
+                                 .target = {target.data, target.len},
+                                 .content_type = pt_http_header(x->request, "Content-Type"),
+                                 .accept = pt_http_header(x->request, "Accept"),
+                                 .body = pt_http_body(x->request)};
     return rc < 0 ? rc : pt_memapi_http(x->server->memapi, &req, on_reply, x, &x->memapi, err);
 }
 
@@ -171,8 +179,10 @@ static void handle(void *arg, struct pt_http_request *req)
     struct exchange *x = pt_calloc(1, sizeof *x);
     struct pt_err err;
     char ns[64], name[254];
-    if (!x) {
-        pt_fail(&err, PT_ENOMEM, "out of memory");
+    bool admitted = pt_front_admits(s->front, req);
+    if (!x || !admitted) {
+        pt_free(x);
+        pt_fail(&err, admitted ? PT_ENOMEM : PT_EUNAUTHENTICATED, admitted ? "out of memory" : "Unauthorized");
         reply_status(req, &err);
         return;
     }
@@ -213,23 +223,34 @@ static int make_folder(const char *socket_path, struct pt_err *err)
     return pt_path_mkdirs(dir, 0700, err);
 }
 
-int pt_apiserver_create(struct pt_loop *loop, struct pt_memapi *memapi, struct pt_agent *agent, const char *socket_path, struct pt_apiserver **out,
-                        struct pt_err *err)
+static int listen_on(struct pt_apiserver *s, const struct pt_apiserver_options *o, struct pt_err *err)
 {
     char address[160];
-    if (is_alive(socket_path))
-        return pt_fail(err, PT_EEXIST, "another pintle up answers on %s (choose another --socket)", socket_path);
-    int rc = make_folder(socket_path, err);
+    snprintf(address, sizeof address, "unix:%s", o->socket_path);
+    struct pt_http_server_options http = {.address = address, .max_body_bytes = 16 << 20, .idle_timeout_ms = 3600000, .handler = handle, .arg = s};
+    struct pt_front_options front = {.loop = o->loop,
+                                     .port = o->port,
+                                     .ca_cert_pem = o->ca_cert_pem,
+                                     .ca_key_pem = o->ca_key_pem,
+                                     .kubeconfig = o->kubeconfig,
+                                     .handler = handle,
+                                     .arg = s};
+    int rc = pt_http_server_start(o->loop, &http, &s->http, err);
+    return rc < 0 ? rc : pt_front_create(&front, &s->front, err);
+}
+
+int pt_apiserver_create(const struct pt_apiserver_options *o, struct pt_apiserver **out, struct pt_err *err)
+{
+    if (is_alive(o->socket_path))
+        return pt_fail(err, PT_EEXIST, "another pintle up answers on %s (choose another --socket)", o->socket_path);
+    int rc = make_folder(o->socket_path, err);
     struct pt_apiserver *s = rc < 0 ? NULL : pt_calloc(1, sizeof *s);
     if (!s)
         return rc < 0 ? rc : pt_fail(err, PT_ENOMEM, "API server: out of memory");
-    *s = (struct pt_apiserver){.loop = loop, .memapi = memapi, .agent = agent, .path = pt_strdup(socket_path)};
-    snprintf(address, sizeof address, "unix:%s", socket_path);
-    struct pt_http_server_options o = {.address = address, .max_body_bytes = 16 << 20, .idle_timeout_ms = 3600000, .handler = handle, .arg = s};
-    rc = s->path ? pt_http_server_start(loop, &o, &s->http, err) : pt_fail(err, PT_ENOMEM, "API server: out of memory");
+    *s = (struct pt_apiserver){.loop = o->loop, .memapi = o->memapi, .agent = o->agent, .path = pt_strdup(o->socket_path)};
+    rc = s->path ? listen_on(s, o, err) : pt_fail(err, PT_ENOMEM, "API server: out of memory");
     if (rc < 0) {
-        pt_free(s->path);
-        pt_free(s);
+        pt_apiserver_destroy(s);
         return rc;
     }
     *out = s;
@@ -246,8 +267,11 @@ void pt_apiserver_destroy(struct pt_apiserver *s)
         pt_memapi_http_cancel(x->memapi);
         end_exchange(x);
     }
-    pt_http_server_destroy(s->http);
-    unlink(s->path);
+    pt_front_destroy(s->front);
+    if (s->http) {
+        pt_http_server_destroy(s->http);
+        unlink(s->path);
+    }
     pt_free(s->path);
     pt_free(s);
 }

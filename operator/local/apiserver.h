@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * apiserver.h: the in-memory API on a unix socket, in the Kubernetes API's own paths, for the command line; plus what a kubelet would answer: pod logs.
+ * apiserver.h: the in-memory API, in the Kubernetes API's own paths: on a unix socket for our own commands, on a port for kubectl; plus what a
+ * kubelet would answer: pod logs.
  */
 #ifndef PT_LOCAL_APISERVER_H
 #define PT_LOCAL_APISERVER_H
@@ -8,9 +9,16 @@
 #include "operator/local/agent.h"
 
 struct pt_apiserver;
-/* socket_path: its folder is made (0700) if missing; PT_EEXIST when another `pintle up` answers on it. */
-int pt_apiserver_create(struct pt_loop *loop, struct pt_memapi *memapi, struct pt_agent *agent, const char *socket_path, struct pt_apiserver **out,
-                        struct pt_err *err);
+struct pt_apiserver_options {
+    struct pt_loop *loop;
+    struct pt_memapi *memapi;
+    struct pt_agent *agent;
+    const char *socket_path;                           /* its folder is made (0700) if missing */
+    int port;                                          /* on the loopback interface; 0: any free one */
+    const char *ca_cert_pem, *ca_key_pem, *kubeconfig; /* see front.h */
+};
+/* PT_EEXIST when another `pintle up` answers on the socket. */
+int pt_apiserver_create(const struct pt_apiserver_options *o, struct pt_apiserver **out, struct pt_err *err);
 void pt_apiserver_destroy(struct pt_apiserver *s);
 
 #endif

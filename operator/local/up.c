@@ -29,7 +29,8 @@ enum { STOP_MS = 30000, CA_DAYS = 30, DRAIN_SETTLE_MS = 100 };
 
 struct up {
     const struct pt_up_options *o;
-    char socket_path[108], state_dir[256], sidecar[512];
+    char socket_path[108], kubeconfig[512], state_dir[256], sidecar[512];
+    struct pt_buf ca_cert, ca_key; /* of this run */
     bool own_state_dir, stopping;
     struct pt_loop *loop;
     struct pt_metrics *metrics;
@@ -108,12 +109,24 @@ static void on_signal(void *arg, int signum)
 
 /* --- start ----------------------------------------------------------------------------------------------------------------------- */
 
+/* beside the socket, where nothing else is said */
+static void name_kubeconfig(struct up *u)
+{
+    size_t n = strlen(u->socket_path);
+    n -= n > 5 && !strcmp(u->socket_path + n - 5, ".sock") ? 5 : 0;
+    if (u->o->kubeconfig)
+        snprintf(u->kubeconfig, sizeof u->kubeconfig, "%s", u->o->kubeconfig);
+    else
+        snprintf(u->kubeconfig, sizeof u->kubeconfig, "%.*s.kubeconfig", (int)n, u->socket_path);
+}
+
 static int find_places(struct up *u, struct pt_err *err)
 {
     const char *dir = getenv("XDG_RUNTIME_DIR");
     int rc = pt_local_socket_path(u->o->socket_path, u->socket_path, sizeof u->socket_path, err);
     if (rc < 0)
         return rc;
+    name_kubeconfig(u);
     if (u->o->state_dir) {
         snprintf(u->state_dir, sizeof u->state_dir, "%s", u->o->state_dir);
         rc = pt_path_mkdirs(u->state_dir, 0700, err);
@@ -138,19 +151,28 @@ static int find_places(struct up *u, struct pt_err *err)
 
 static int start_operator(struct up *u, struct pt_err *err)
 {
-    pt_auto_buf cert = PT_BUF_INIT(64 << 10), key = PT_BUF_INIT(64 << 10);
     char url[128];
-    int rc = pt_ca_create("pintle up", CA_DAYS, &cert, &key, err);
-    struct pt_intake_options intake = {.loop = u->loop, .api = pt_memapi_api(u->memapi), .metrics = u->metrics, .address = "127.0.0.1:0",
-                                       .ca_cert_pem = pt_buf_cstr(&cert), .ca_key_pem = pt_buf_cstr(&key), .names = "127.0.0.1", .report = on_report, .arg = u};
-    if (rc == PT_OK)
-        rc = pt_intake_start(&intake, &u->intake, err);
+    struct pt_intake_options intake = {.loop = u->loop,
+                                       .api = pt_memapi_api(u->memapi),
+                                       .metrics = u->metrics,
+                                       .address = "127.0.0.1:0",
+                                       .ca_cert_pem = pt_buf_cstr(&u->ca_cert),
+                                       .ca_key_pem = pt_buf_cstr(&u->ca_key),
+                                       .names = "127.0.0.1",
+                                       .report = on_report,
+                                       .arg = u};
+    int rc = pt_intake_start(&intake, &u->intake, err);
     if (rc < 0)
         return rc;
     snprintf(url, sizeof url, "https://127.0.0.1:%d" PT_REPORT_PATH, pt_intake_port(u->intake));
-    struct pt_operator_options op = {.api = pt_memapi_api(u->memapi), .sched = pt_loop_sched(u->loop), .metrics = u->metrics,
-                                     .seed = (uint64_t)pt_clock_mono_ns(), .sidecar_image = PT_SIDECAR_IMAGE, .report_url = url,
-                                     .report_ca_pem = pt_buf_cstr(&cert), .drain_settle_ms = DRAIN_SETTLE_MS};
+    struct pt_operator_options op = {.api = pt_memapi_api(u->memapi),
+                                     .sched = pt_loop_sched(u->loop),
+                                     .metrics = u->metrics,
+                                     .seed = (uint64_t)pt_clock_mono_ns(),
+                                     .sidecar_image = PT_SIDECAR_IMAGE,
+                                     .report_url = url,
+                                     .report_ca_pem = pt_buf_cstr(&u->ca_cert),
+                                     .drain_settle_ms = DRAIN_SETTLE_MS};
     rc = pt_operator_create(&op, &u->operator_, err);
     if (rc == PT_OK)
         pt_operator_start(u->operator_);
@@ -171,7 +193,8 @@ static int create_object(struct up *u, struct pt_str json, struct pt_err *err)
     cJSON *object = cJSON_ParseWithLength(json.p, json.len);
     const char *kind = pt_obj_text(object, "kind"), *ns = pt_obj_text(object, "metadata.namespace"), *name = pt_obj_text(object, "metadata.name");
     const struct pt_resource *res = resource_of(kind);
-    struct pt_api_request req = {.verb = PT_VERB_APPLY, .resource = res, .ns = *ns ? ns : "default", .name = name, .body = json, .field_manager = "pintle"};
+    struct pt_api_request req = {
+        .verb = PT_VERB_APPLY, .resource = res, .ns = *ns ? ns : "default", .name = name, .body = json, .field_manager = "pintle"};
     int rc = res ? PT_OK : pt_fail(err, PT_EUNSUPPORTED, "objects of kind \"%s\" cannot be created by pintle up", kind);
     if (res && pt_memapi_do(u->memapi, &req, NULL, err) >= 300)
         rc = err->code != PT_OK ? err->code : PT_EINVAL;
@@ -189,6 +212,20 @@ static int create_objects(struct up *u, struct pt_err *err)
     return rc;
 }
 
+static int start_apiserver(struct up *u, struct pt_err *err)
+{
+    int rc = pt_ca_create("pintle up", CA_DAYS, &u->ca_cert, &u->ca_key, err);
+    struct pt_apiserver_options o = {.loop = u->loop,
+                                     .memapi = u->memapi,
+                                     .agent = u->agent,
+                                     .socket_path = u->socket_path,
+                                     .port = u->o->api_port,
+                                     .ca_cert_pem = pt_buf_cstr(&u->ca_cert),
+                                     .ca_key_pem = pt_buf_cstr(&u->ca_key),
+                                     .kubeconfig = u->kubeconfig};
+    return rc < 0 ? rc : pt_apiserver_create(&o, &u->apiserver, err);
+}
+
 static int start(struct up *u, struct pt_err *err)
 {
     int rc = find_places(u, err);
@@ -197,7 +234,8 @@ static int start(struct up *u, struct pt_err *err)
     if (rc == PT_OK && !(u->metrics = pt_metrics_create()))
         rc = pt_fail(err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK)
-        rc = pt_memapi_create(&(struct pt_memapi_options){.sched = pt_loop_sched(u->loop), .seed = (uint64_t)pt_clock_mono_ns(), .admit = admit}, &u->memapi, err);
+        rc = pt_memapi_create(&(struct pt_memapi_options){.sched = pt_loop_sched(u->loop), .seed = (uint64_t)pt_clock_mono_ns(), .admit = admit},
+                              &u->memapi, err);
     if (rc == PT_OK)
         rc = pt_http_client_create(u->loop, &(struct pt_http_client_options){.max_idle = 256}, &u->http, err);
     if (rc == PT_OK)
@@ -205,7 +243,7 @@ static int start(struct up *u, struct pt_err *err)
     if (rc == PT_OK)
         rc = pt_proxy_create(&(struct pt_proxy_options){u->loop, u->memapi, u->http, u->agent}, &u->proxy, err);
     if (rc == PT_OK)
-        rc = pt_apiserver_create(u->loop, u->memapi, u->agent, u->socket_path, &u->apiserver, err);
+        rc = start_apiserver(u, err);
     if (rc == PT_OK)
         rc = start_operator(u, err);
     if (rc == PT_OK)
@@ -231,6 +269,8 @@ static void finish(struct up *u)
     pt_intake_destroy(u->intake);
     pt_http_client_destroy(u->http);
     pt_memapi_destroy(u->memapi);
+    pt_buf_finish(&u->ca_cert);
+    pt_buf_finish(&u->ca_key);
     pt_metrics_destroy(u->metrics);
     if (u->loop)
         pt_loop_destroy(u->loop);
@@ -244,7 +284,7 @@ int pt_up_run(const struct pt_up_options *o, struct pt_err *err)
     int rc = start(&u, err);
     if (rc == PT_OK) {
         if (o->on_up)
-            o->on_up(o->arg, u.socket_path);
+            o->on_up(o->arg, u.socket_path, u.kubeconfig);
         pt_loop_run(u.loop);
     }
     finish(&u);

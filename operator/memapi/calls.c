@@ -68,7 +68,8 @@ static void hear(struct pt_timer *t)
         gave_up(c);
         return;
     }
-    struct pt_api_result res = {.http = c->answer.http, .body = {c->answer.body.data, c->answer.body.len}, .retry_after_ms = -1, .err = c->answer.err};
+    struct pt_api_result res = {
+        .http = c->answer.http, .body = {c->answer.body.data, c->answer.body.len}, .retry_after_ms = -1, .err = c->answer.err};
     snprintf(res.reason, sizeof res.reason, "%s", c->answer.reason);
     if (c->fault.http && c->fault.retry_after_s)
         res.retry_after_ms = c->fault.retry_after_s * 1000;
@@ -177,13 +178,14 @@ static int begin(struct pt_memapi *m, const struct pt_api_request *req, bool is_
     return PT_OK;
 }
 
-static int api_start(struct pt_api *api, const struct pt_api_request *req, pt_api_done_fn done, void *arg, struct pt_api_call **out, struct pt_err *err)
+static int api_start(struct pt_api *api, const struct pt_api_request *req, pt_api_done_fn done, void *arg, struct pt_api_call **out,
+                     struct pt_err *err)
 {
     return begin((struct pt_memapi *)api, req, false, NULL, done, arg, out, err);
 }
 
-static int api_watch(struct pt_api *api, const struct pt_api_request *req, pt_watch_event_fn event, pt_api_done_fn done, void *arg, struct pt_api_call **out,
-                     struct pt_err *err)
+static int api_watch(struct pt_api *api, const struct pt_api_request *req, pt_watch_event_fn event, pt_api_done_fn done, void *arg,
+                     struct pt_api_call **out, struct pt_err *err)
 {
     struct pt_memapi *m = (struct pt_memapi *)api;
     if (!pt_mem_type_of(m, req->resource))
@@ -293,6 +295,7 @@ void pt_memapi_destroy(struct pt_memapi *m)
     for (size_t i = 0; pt_map_next(&m->tokens, &i, NULL, &v);)
         pt_free(v);
     pt_map_finish(&m->tokens);
+    cJSON_Delete(m->definitions);
     pt_map_finish(&m->uids);
     pt_buf_finish(&m->orphans_of);
     pt_free(m);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * gc.c: the garbage collector of owners: what only a deleted object owned is deleted too, a little later; and TokenReview.
+ * gc.c: the garbage collector of owners: what only a deleted object owned is deleted too, a little later.
  */
 #include "operator/memapi/internal.h"
 
@@ -34,7 +34,7 @@ struct dependents {
     struct dependent {
         struct pt_mem_type *t;
         struct pt_mem_version *v; /* held */
-    } *all;
+    } * all;
     size_t count, room;
 };
 
@@ -176,69 +176,4 @@ bool pt_mem_delete_dependents(struct pt_memapi *m, const char *owner_uid)
     size_t left = d.count;
     dependents_finish(&d);
     return left > 0;
-}
-
-/* --- tokens -------------------------------------------------------------------------------------------------------------- */
-
-struct token {
-    int64_t expires_ms;
-    char audience[64], ns[64], pod[254], pod_uid[64];
-};
-
-int pt_memapi_add_token(struct pt_memapi *m, const char *token, const char *audience, const char *ns, const char *pod_name, const char *pod_uid,
-                        int64_t expires_ms, struct pt_err *err)
-{
-    struct token *t = pt_calloc(1, sizeof *t);
-    void *old = NULL;
-    if (!t)
-        return pt_fail(err, PT_ENOMEM, "add token: out of memory");
-    t->expires_ms = expires_ms;
-    snprintf(t->audience, sizeof t->audience, "%s", audience);
-    snprintf(t->ns, sizeof t->ns, "%s", ns);
-    snprintf(t->pod, sizeof t->pod, "%s", pod_name);
-    snprintf(t->pod_uid, sizeof t->pod_uid, "%s", pod_uid);
-    if (pt_map_set(&m->tokens, pt_str(token), t, &old, err) < 0) {
-        pt_free(t);
-        return PT_ENOMEM;
-    }
-    pt_free(old);
-    return PT_OK;
-}
-
-void pt_memapi_remove_token(struct pt_memapi *m, const char *token)
-{
-    pt_free(pt_map_remove(&m->tokens, pt_str(token)));
-}
-
-static bool wants_audience(const cJSON *review, const char *audience)
-{
-    const cJSON *list = pt_obj_get(review, "spec.audiences"), *e;
-    if (!list || !list->child)
-        return true;
-    cJSON_ArrayForEach(e, list) if (cJSON_IsString(e) && !strcmp(e->valuestring, audience)) return true;
-    return false;
-}
-
-int pt_mem_token_review(struct pt_memapi *m, const struct pt_api_request *req, struct pt_mem_answer *a)
-{
-    struct pt_err err = {0};
-    pt_auto_obj *review = NULL;
-    const char *text = NULL;
-    if (pt_obj_parse(req->body, "request body", &review, &err) < 0 || !(text = pt_obj_str(review, "spec.token"))) {
-        pt_mem_fail(a, 400, "BadRequest", "%s", err.code ? err.msg : "spec.token: required");
-        return a->err.code;
-    }
-    const struct token *t = pt_map_get(&m->tokens, pt_str(text));
-    const char *why = !t ? "unknown token" : t->expires_ms <= pt_wall_ms(m->o.sched) ? "token expired" : !wants_audience(review, t->audience) ? "wrong audience" : NULL;
-    a->http = 201;
-    pt_buf_puts(&a->body, "{\"kind\":\"TokenReview\",\"apiVersion\":\"authentication.k8s.io/v1\",\"metadata\":{},\"status\":");
-    if (why)
-        pt_buf_printf(&a->body, "{\"authenticated\":false,\"error\":\"%s\"}}", why);
-    else
-        pt_buf_printf(&a->body,
-                      "{\"authenticated\":true,\"user\":{\"username\":\"system:serviceaccount:%s:default\",\"groups\":[\"system:serviceaccounts\"],"
-                      "\"extra\":{\"authentication.kubernetes.io/pod-name\":[\"%s\"],\"authentication.kubernetes.io/pod-uid\":[\"%s\"]}},"
-                      "\"audiences\":[\"%s\"]}}",
-                      t->ns, t->pod, t->pod_uid, t->audience);
-    return PT_OK;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * internal.h: what the files of memapi share. state.c keeps objects, versions and history; verbs.c carries out one request; patch.c makes
- * the new object of an update; watch.c streams; calls.c is the asynchronous face with its faults; gc.c follows owners; http.c maps paths.
+ * the new object of an update; watch.c streams; calls.c is the asynchronous face with its faults; gc.c follows owners; review.c answers questions;
+ * http.c maps paths, with definitions.c, discovery.c, openapi.c and table.c for what clients want to know of the kinds.
  */
 #ifndef PT_MEMAPI_INTERNAL_H
 #define PT_MEMAPI_INTERNAL_H
@@ -37,9 +38,11 @@ struct pt_mem_type {
     bool has_status;
     struct pt_map objects; /* "ns/name" -> pt_mem_object */
     struct pt_mem_change *ring;
-    uint64_t head; /* changes so far; the ring holds the last `history` of them */
+    uint64_t head;    /* changes so far; the ring holds the last `history` of them */
     uint64_t lost_rv; /* the newest change that fell out of the ring */
     struct pt_mem_watch *watches;
+    const cJSON *def;       /* spec of its definition (definitions.c) */
+    struct pt_resource own; /* res of a type that only its definition knows */
     struct pt_mem_type *next;
 };
 
@@ -49,12 +52,14 @@ struct pt_memapi {
     struct pt_memapi_options o;
     struct pt_rand rand;
     struct pt_mem_type *types;
-    struct pt_map uids;   /* uid -> pt_mem_object */
+    struct pt_map uids; /* uid -> pt_mem_object */
     struct pt_map tokens;
     uint64_t rv, writes;
     struct pt_api_call *calls; /* under way */
+    cJSON *definitions;        /* NULL: nobody has asked yet */
+    const cJSON *meta_schema;
     struct pt_timer gc;
-    struct pt_buf orphans_of; /* "uid\n" ...: owners that are gone */
+    struct pt_buf orphans_of;                   /* "uid\n" ...: owners that are gone */
     struct pt_mem_version *trees[PT_MEM_TREES]; /* whose trees are kept; held */
     unsigned next_tree;
 };
@@ -96,7 +101,46 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
 int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const cJSON *was, struct pt_mem_answer *a);
 void pt_mem_defaults(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree);
 int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const struct pt_api_request *req, struct pt_mem_answer *a);
-int pt_mem_token_review(struct pt_memapi *m, const struct pt_api_request *req, struct pt_mem_answer *a);
+
+/* review.c */
+void pt_mem_review(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, struct pt_mem_answer *a);
+
+/* definitions.c: names, columns and schemas of the kinds; read at the first call, t->def is NULL before. */
+int pt_mem_define(struct pt_memapi *m, struct pt_err *err);
+const cJSON *pt_mem_schema(const struct pt_mem_type *t);
+const cJSON *pt_mem_schema_member(const cJSON *schema, const char *name);
+bool pt_mem_is_review(const struct pt_mem_type *t); /* not stored: a question */
+
+/* discovery.c; false: there is no such group or version */
+void pt_mem_put_groups(struct pt_memapi *m, struct pt_buf *b);
+bool pt_mem_put_group(struct pt_memapi *m, struct pt_str group, struct pt_buf *b);
+bool pt_mem_put_resources(struct pt_memapi *m, struct pt_str group, struct pt_str version, struct pt_buf *b);
+void pt_mem_put_aggregated(struct pt_memapi *m, bool core, struct pt_buf *b);
+
+/* openapi.c */
+void pt_mem_put_openapi_v2(struct pt_memapi *m, struct pt_buf *b);
+void pt_mem_put_openapi_v3_index(struct pt_memapi *m, struct pt_buf *b);
+bool pt_mem_put_openapi_v3(struct pt_memapi *m, struct pt_str group, struct pt_str version, struct pt_buf *b);
+
+/* What an answer looks like that was asked for as a table, or without all but metadata. */
+enum pt_mem_form { PT_MEM_PLAIN, PT_MEM_TABLE, PT_MEM_METADATA };
+enum pt_mem_include { PT_MEM_INCLUDE_METADATA, PT_MEM_INCLUDE_OBJECT, PT_MEM_INCLUDE_NONE };
+
+/* request.c: a request over HTTP, read. */
+struct pt_mem_request {
+    struct pt_arena arena; /* of its strings; the caller's to finish */
+    struct pt_api_request api;
+    struct pt_mem_type *type;           /* NULL: not about objects */
+    struct pt_str path, group, version; /* group p NULL: not a path of the API's groups; version p NULL: about the group */
+    bool watch, bookmarks, force, aggregated, unacceptable;
+    enum pt_mem_form form;
+    enum pt_mem_include include;
+};
+int pt_mem_request_read(struct pt_memapi *m, const struct pt_memapi_http *h, struct pt_mem_request *r, struct pt_err *err);
+
+/* table.c */
+int pt_mem_put_form(struct pt_memapi *m, const struct pt_mem_type *t, enum pt_mem_form form, enum pt_mem_include include, struct pt_str object,
+                    struct pt_buf *b, struct pt_err *err);
 
 /* watch.c */
 struct pt_mem_watch;

@@ -47,7 +47,11 @@ struct pt_memapi_options {
     int (*admit)(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err);
     void *admit_arg;
     struct pt_memapi_hooks hooks;
-    enum pt_memapi_watchlist { PT_WATCHLIST, PT_WATCHLIST_REFUSED, PT_WATCHLIST_ENDLESS } watchlist; /* as an older server; the last never says that it was all */
+    enum pt_memapi_watchlist {
+        PT_WATCHLIST,
+        PT_WATCHLIST_REFUSED,
+        PT_WATCHLIST_ENDLESS
+    } watchlist; /* as an older server; the last never says that it was all */
 };
 int pt_memapi_create(const struct pt_memapi_options *o, struct pt_memapi **out, struct pt_err *err);
 void pt_memapi_destroy(struct pt_memapi *m); /* calls under way are dropped without callback */
@@ -63,7 +67,7 @@ int pt_memapi_do(struct pt_memapi *m, const struct pt_api_request *req, struct p
 struct pt_str pt_memapi_peek(struct pt_memapi *m, const struct pt_resource *res, const char *ns, const char *name);
 typedef void (*pt_memapi_each_fn)(void *arg, const char *ns, const char *name, struct pt_str object);
 void pt_memapi_each(struct pt_memapi *m, const struct pt_resource *res, pt_memapi_each_fn fn, void *arg); /* fn must not write */
-uint64_t pt_memapi_writes(const struct pt_memapi *m); /* objects changed so far */
+uint64_t pt_memapi_writes(const struct pt_memapi *m);                                                     /* objects changed so far */
 /* Ends every watch of this type (NULL: all): with_410 as "too old". */
 void pt_memapi_cut_watches(struct pt_memapi *m, const struct pt_resource *res, bool with_410);
 /* A token that TokenReview knows as this pod's until wall time expires_ms. */
@@ -74,12 +78,12 @@ void pt_memapi_remove_token(struct pt_memapi *m, const char *token);
 /* --- the API's own paths, for a server in front -------------------------------------------------------------------------------------------- */
 struct pt_memapi_http {
     struct pt_str method, target; /* "GET", "/apis/pintle.dev/v1alpha1/namespaces/default/modeldeployments?watch=1" */
-    struct pt_str content_type, body;
+    struct pt_str content_type, accept, body;
 };
-/* First call: status, content type "application/json", the beginning of the body. more: other pieces follow (a watch: one line each). */
-typedef void (*pt_memapi_reply_fn)(void *arg, int status, struct pt_str piece, bool more);
+/* First call: status, content type, the beginning of the body. more: other pieces follow (a watch: one line each). */
+typedef void (*pt_memapi_reply_fn)(void *arg, int status, const char *content_type, struct pt_str piece, bool more);
 /* Routes a request into the API interface. Exactly one last reply (more = false) comes, later, unless it is cancelled with
- * pt_memapi_http_cancel(*out). Discovery (/version, /api, /apis, group versions) is answered as well. */
+ * pt_memapi_http_cancel(*out). Discovery in both forms, OpenAPI 2 and 3, tables and metadata-only answers are given as clients accept them. */
 struct pt_memapi_exchange;
 int pt_memapi_http(struct pt_memapi *m, const struct pt_memapi_http *req, pt_memapi_reply_fn reply, void *arg, struct pt_memapi_exchange **out,
                    struct pt_err *err);

@@ -23,8 +23,8 @@ static int check_preconditions(const struct pt_api_request *req, const cJSON *bo
     const char *uid = pt_obj_str(body, "metadata.uid"), *rv = pt_obj_str(body, "metadata.resourceVersion");
     const char *was_uid = pt_obj_str(was, "metadata.uid"), *was_rv = pt_obj_str(was, "metadata.resourceVersion");
     if (uid && *uid && strcmp(uid, was_uid ? was_uid : "") != 0)
-        pt_mem_fail(a, 409, "Conflict", "%s \"%s\": the uid in the precondition (%s) is not that of the object (%s)", req->resource->plural, req->name, uid,
-                    was_uid ? was_uid : "");
+        pt_mem_fail(a, 409, "Conflict", "%s \"%s\": the uid in the precondition (%s) is not that of the object (%s)", req->resource->plural,
+                    req->name, uid, was_uid ? was_uid : "");
     else if (rv && *rv && strcmp(rv, was_rv ? was_rv : "") != 0)
         pt_mem_fail(a, 409, "Conflict", "Operation cannot be fulfilled on %s \"%s\": the object has been modified", req->resource->plural, req->name);
     return a->err.code;
@@ -85,8 +85,8 @@ static int take_member(cJSON *to, const cJSON *from, const char *name, struct pt
 /* What the server keeps whatever the client sent. */
 static int keep_system_fields(struct pt_mem_type *t, const struct pt_api_request *req, cJSON *next, const cJSON *was, struct pt_err *err)
 {
-    static const char *const kept[] = {"name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds",
-                                       "resourceVersion"};
+    static const char *const kept[] = {
+        "name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"};
     cJSON *meta = pt_obj_ensure(next, "metadata");
     const cJSON *was_meta = pt_obj_get(was, "metadata");
     int rc = meta ? PT_OK : pt_fail(err, PT_ENOMEM, "update: out of memory");
@@ -127,6 +127,23 @@ static cJSON *copy_of(const cJSON *was, bool without_spec)
     return copy;
 }
 
+/* The object after a JSON patch. A test that fails, or a path that is not there, is 422 as on a server. */
+static int json_patched(struct pt_str text, const cJSON *was, cJSON **out, struct pt_mem_answer *a)
+{
+    struct pt_err err = {0};
+    pt_auto_obj *patch = NULL, *next = cJSON_Duplicate(was, 1);
+    if (pt_obj_parse_any(text, "JSON patch", &patch, &err) < 0 || (!next && pt_fail(&err, PT_ENOMEM, "JSON patch: out of memory") < 0))
+        return bad(a, &err);
+    if (pt_obj_json_patch(&next, patch, &err) < 0) {
+        if (err.code == PT_ENOMEM)
+            return bad(a, &err);
+        pt_mem_fail(a, 422, "Invalid", "the server rejected our request due to an error in our request: %s", err.msg);
+        return a->err.code;
+    }
+    *out = pt_steal(next);
+    return PT_OK;
+}
+
 int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
                 struct pt_mem_answer *a)
 {
@@ -138,13 +155,14 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
         pt_mem_fail(a, 413, "RequestEntityTooLarge", "the body has %zu bytes, the limit is %d", req->body.len, MAX_OBJECT);
         return a->err.code;
     }
-    if (pt_obj_parse(req->body, "request body", &body, &err) < 0)
-        return bad(a, &err);
+    if ((req->verb == PT_VERB_JSON_PATCH ? json_patched(req->body, was, &body, a) : pt_obj_parse(req->body, "request body", &body, &err)) < 0)
+        return a->err.code ? a->err.code : bad(a, &err);
     if (check_preconditions(req, body, was, a) < 0)
         return a->err.code;
     if (status)
         keep_only(body, "status"); /* only that counts */
-    pt_auto_obj *next = copy_of(req->verb == PT_VERB_UPDATE && !status ? body : was, status);
+    bool whole = req->verb == PT_VERB_UPDATE || req->verb == PT_VERB_JSON_PATCH; /* body is all of the object */
+    pt_auto_obj *next = copy_of(whole && !status ? body : was, status);
     int rc = next ? PT_OK : pt_fail(&err, PT_ENOMEM, "update: out of memory");
     if (rc == PT_OK && req->verb == PT_VERB_STRATEGIC)
         rc = pt_obj_strategic(next, body, &err);
@@ -152,7 +170,7 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
         rc = pt_obj_merge(next, body, &err);
     else if (rc == PT_OK && req->verb == PT_VERB_APPLY)
         rc = apply(req, next, body, applied, &err);
-    else if (rc == PT_OK && status) /* PUT */
+    else if (rc == PT_OK && status)
         rc = take_member(next, body, "status", &err);
     if (rc == PT_OK)
         rc = keep_system_fields(t, req, next, was, &err);

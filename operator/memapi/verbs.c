@@ -12,9 +12,10 @@ static const struct {
     const char *reason;
     int code;
 } codes[] = {
-    {400, NULL, PT_EINVAL},  {401, NULL, PT_EUNAUTHENTICATED},   {403, NULL, PT_EDENIED}, {404, NULL, PT_ENOTFOUND}, {405, NULL, PT_EMETHOD},
-    {409, "AlreadyExists", PT_EEXIST}, {409, NULL, PT_ECONFLICT}, {410, NULL, PT_EGONE},  {413, NULL, PT_ELIMIT},    {415, NULL, PT_EUNSUPPORTED},
-    {422, NULL, PT_EINVAL},  {429, NULL, PT_EBUSY},              {503, NULL, PT_EUNAVAILABLE}, {504, NULL, PT_ETIMEDOUT}, {0, NULL, PT_EINTERNAL},
+    {400, NULL, PT_EINVAL},       {401, NULL, PT_EUNAUTHENTICATED},  {403, NULL, PT_EDENIED},   {404, NULL, PT_ENOTFOUND},
+    {405, NULL, PT_EMETHOD},      {409, "AlreadyExists", PT_EEXIST}, {409, NULL, PT_ECONFLICT}, {410, NULL, PT_EGONE},
+    {413, NULL, PT_ELIMIT},       {415, NULL, PT_EUNSUPPORTED},      {422, NULL, PT_EINVAL},    {429, NULL, PT_EBUSY},
+    {503, NULL, PT_EUNAVAILABLE}, {504, NULL, PT_ETIMEDOUT},         {0, NULL, PT_EINTERNAL},
 };
 
 void pt_mem_fail(struct pt_mem_answer *a, int http, const char *reason, const char *fmt, ...)
@@ -63,6 +64,16 @@ static struct pt_mem_object *need(struct pt_mem_type *t, const struct pt_api_req
     return o;
 }
 
+/* A dry run: what would have been stored, as the answer. */
+static void answer_tree(struct pt_mem_answer *a, int http, const cJSON *tree)
+{
+    struct pt_err err = {0};
+    pt_buf_reset(&a->body);
+    a->http = http;
+    if (pt_obj_print(tree, &a->body, &err) < 0)
+        fail_err(a, &err);
+}
+
 /* --- create -------------------------------------------------------------------------------------------------------------- */
 
 static int generate_name(struct pt_memapi *m, cJSON *meta, struct pt_err *err)
@@ -85,7 +96,8 @@ static int check_type_meta(struct pt_mem_type *t, cJSON *tree, struct pt_err *er
     snprintf(version, sizeof version, "%s%s%s", t->res->group, *t->res->group ? "/" : "", t->res->version);
     const char *v = pt_obj_str(tree, "apiVersion"), *k = pt_obj_str(tree, "kind");
     if ((v && strcmp(v, version) != 0) || (k && strcmp(k, t->res->kind) != 0))
-        return pt_fail(err, PT_EINVAL, "the object is a %s %s, expected %s %s", v ? v : "(no apiVersion)", k ? k : "(no kind)", version, t->res->kind);
+        return pt_fail(err, PT_EINVAL, "the object is a %s %s, expected %s %s", v ? v : "(no apiVersion)", k ? k : "(no kind)", version,
+                       t->res->kind);
     if (pt_obj_set(tree, "apiVersion", cJSON_CreateString(version), err) < 0)
         return err->code;
     return pt_obj_set(tree, "kind", cJSON_CreateString(t->res->kind), err);
@@ -169,6 +181,10 @@ static void create(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     if (pt_mem_admit(m, t, &tree, NULL, a) < 0)
         return;
     pt_mem_defaults(m, t, tree);
+    if (req->dry_run) {
+        answer_tree(a, 201, tree);
+        return;
+    }
     struct pt_mem_object *o = pt_calloc(1, sizeof *o);
     if (!o || pt_mem_commit(m, t, o, &tree, &err) < 0) {
         pt_free(o);
@@ -205,16 +221,30 @@ static bool no_finalizers(const cJSON *tree)
     return !f || !f->child;
 }
 
-static void store_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next, struct pt_mem_answer *a)
+/* A dry run of a status: the spec, which it was spared, belongs into the answer. */
+static void answer_status(struct pt_mem_answer *a, const cJSON *was, cJSON *next)
+{
+    const cJSON *spec = cJSON_GetObjectItemCaseSensitive(was, "spec");
+    if (spec && pt_obj_set(next, "spec", cJSON_Duplicate(spec, 1), NULL) < 0)
+        pt_mem_fail(a, 500, "InternalError", "update: out of memory");
+    else
+        answer_tree(a, 200, next);
+}
+
+static void store_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next, bool dry_run,
+                         struct pt_mem_answer *a)
 {
     struct pt_err err = {0};
-    if (!same_but(was, *next, "spec", NULL) && pt_mem_commit_status(m, t, o, next, &err) < 0)
+    if (dry_run)
+        answer_status(a, was, *next);
+    else if (!same_but(was, *next, "spec", NULL) && pt_mem_commit_status(m, t, o, next, &err) < 0)
         fail_err(a, &err);
     else
         answer_object(a, 200, o->now);
 }
 
-static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next_tree, struct pt_mem_answer *a)
+static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next_tree, bool dry_run,
+                       struct pt_mem_answer *a)
 {
     struct pt_err err = {0};
     cJSON *next = *next_tree;
@@ -228,6 +258,10 @@ static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem
             fail_err(a, &err);
             return;
         }
+    }
+    if (dry_run) {
+        answer_tree(a, 200, next);
+        return;
     }
     bool gone = pt_obj_get(next, "metadata.deletionTimestamp") && no_finalizers(next) && !no_finalizers(was);
     if (gone) {
@@ -270,17 +304,19 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     }
     if (pt_mem_next(m, t, req, was, &applied, &next, a) < 0 || (!req->subresource && pt_mem_admit(m, t, &next, was, a) < 0))
         return;
-    char *old = o->applied;
-    o->applied = pt_steal(applied);
-    pt_free(old);
+    if (!req->dry_run) {
+        char *old = o->applied;
+        o->applied = pt_steal(applied);
+        pt_free(old);
+    }
     if (req->subresource) {
-        store_status(m, t, o, was, &next, a);
+        store_status(m, t, o, was, &next, req->dry_run, a);
         return;
     }
     pt_mem_defaults(m, t, next);
     struct pt_mem_version *before = o->now;
     bool owned = *before->owners;
-    store_next(m, t, o, was, &next, a);
+    store_next(m, t, o, was, &next, req->dry_run, a);
     if (a->err.code == PT_OK && !owned && (o = pt_mem_find(t, req->ns, shown(req))) && o->now != before) /* owners that came too late */
         check_owners(m, o->now);
 }
@@ -294,10 +330,12 @@ static int put_scale(struct pt_memapi *m, struct pt_mem_object *o, cJSON **out, 
         return err->code;
     pt_auto_buf b = PT_BUF_INIT(0);
     const char *selector = pt_obj_str(tree, "status.selector"), *created = pt_obj_str(tree, "metadata.creationTimestamp");
-    pt_buf_printf(&b, "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"%s\","
-                      "\"resourceVersion\":\"%llu\",\"creationTimestamp\":\"%s\"},\"spec\":{\"replicas\":%lld},\"status\":{\"replicas\":%lld,\"selector\":",
-                  o->now->name, o->now->ns, o->now->uid, (unsigned long long)o->now->rv, created ? created : "",
-                  (long long)pt_obj_int(tree, "spec.replicas", 1), (long long)pt_obj_int(tree, "status.replicas", 0));
+    pt_buf_printf(
+        &b,
+        "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"%s\","
+        "\"resourceVersion\":\"%llu\",\"creationTimestamp\":\"%s\"},\"spec\":{\"replicas\":%lld},\"status\":{\"replicas\":%lld,\"selector\":",
+        o->now->name, o->now->ns, o->now->uid, (unsigned long long)o->now->rv, created ? created : "",
+        (long long)pt_obj_int(tree, "spec.replicas", 1), (long long)pt_obj_int(tree, "status.replicas", 0));
     pt_buf_json_string(&b, pt_str(selector ? selector : ""));
     pt_buf_puts(&b, "}}");
     if (pt_buf_check(&b, "scale", err) < 0)
@@ -328,7 +366,8 @@ int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_objec
         return rc;
     int64_t replicas = pt_obj_int(next, "spec.replicas", 0);
     if (replicas < 0 || replicas > INT32_MAX) {
-        pt_mem_fail(a, 422, "Invalid", "Scale \"%s\" is invalid: spec.replicas: %lld: must be between 0 and %d", o->now->name, (long long)replicas, INT32_MAX);
+        pt_mem_fail(a, 422, "Invalid", "Scale \"%s\" is invalid: spec.replicas: %lld: must be between 0 and %d", o->now->name, (long long)replicas,
+                    INT32_MAX);
         return a->err.code;
     }
     char body[64];
@@ -336,7 +375,9 @@ int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_objec
     whole.verb = PT_VERB_MERGE_PATCH;
     whole.body = (struct pt_str){body, (size_t)n};
     update(m, t, &whole, a);
-    if (a->err.code == PT_OK) {
+    if (a->err.code == PT_OK && req->dry_run) {
+        answer_tree(a, 200, next);
+    } else if (a->err.code == PT_OK) {
         cJSON_Delete(pt_steal(scale));
         pt_buf_reset(&a->body);
         if (put_scale(m, o, &scale, &err) < 0 || pt_obj_print(scale, &a->body, &err) < 0)
@@ -390,9 +431,14 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
         return;
     char rv[24];
     snprintf(rv, sizeof rv, "%llu", (unsigned long long)o->now->rv);
-    if ((req->uid && strcmp(req->uid, o->now->uid) != 0) || (req->resource_version && *req->resource_version && strcmp(req->resource_version, rv) != 0)) {
+    if ((req->uid && strcmp(req->uid, o->now->uid) != 0) ||
+        (req->resource_version && *req->resource_version && strcmp(req->resource_version, rv) != 0)) {
         pt_mem_fail(a, 409, "Conflict", "%s \"%s\": the precondition (uid %s, resourceVersion %s) does not hold: %s, %s", t->res->plural, shown(req),
                     req->uid ? req->uid : "any", req->resource_version ? req->resource_version : "any", o->now->uid, rv);
+        return;
+    }
+    if (req->dry_run) {
+        answer_object(a, 200, o->now);
         return;
     }
     pt_auto_obj *tree = NULL;
@@ -403,7 +449,8 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
     }
     if (req->propagation && !strcmp(req->propagation, "Orphan"))
         pt_mem_orphan(m, uid);
-    if (req->propagation && !strcmp(req->propagation, "Foreground") && pt_mem_delete_dependents(m, uid) && !add_finalizer(tree, "foregroundDeletion")) {
+    if (req->propagation && !strcmp(req->propagation, "Foreground") && pt_mem_delete_dependents(m, uid) &&
+        !add_finalizer(tree, "foregroundDeletion")) {
         pt_mem_fail(a, 500, "InternalError", "delete: out of memory");
         return;
     }
@@ -423,6 +470,31 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
         fail_err(a, &err);
 }
 
+/* Answers with the list of what was there. The first object that cannot be deleted ends it. */
+static void delete_collection(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, struct pt_mem_answer *a)
+{
+    pt_auto_obj *found = NULL;
+    struct pt_err err = {0};
+    const cJSON *item;
+    (void)pt_mem_list(m, t, req, a);
+    if (a->err.code || pt_obj_parse((struct pt_str){a->body.data, a->body.len}, "list", &found, &err) < 0)
+        return;
+    cJSON_ArrayForEach(item, cJSON_GetObjectItemCaseSensitive(found, "items"))
+    {
+        struct pt_mem_answer one = {0};
+        struct pt_api_request each = *req;
+        each.ns = pt_obj_str(item, "metadata.namespace");
+        each.name = pt_obj_str(item, "metadata.name");
+        delete_object(m, t, &each, &one);
+        bool failed = one.err.code && one.http != 404;
+        if (failed)
+            pt_mem_fail(a, one.http, one.reason, "%s", one.err.msg);
+        pt_buf_finish(&one.body);
+        if (failed)
+            return;
+    }
+}
+
 /* --- get, list ----------------------------------------------------------------------------------------------------------- */
 
 static int by_key(const void *a, const void *b)
@@ -434,7 +506,8 @@ static int by_key(const void *a, const void *b)
 
 /* The continue token is "version/namespace/name" of the last object given: later pages keep the version of the first, so that a watch from there
  * brings everything that changed in between. */
-static int read_token(struct pt_mem_type *t, const char *token, uint64_t *rv, const char **ns, const char **name, char buf[400], struct pt_mem_answer *a)
+static int read_token(struct pt_mem_type *t, const char *token, uint64_t *rv, const char **ns, const char **name, char buf[400],
+                      struct pt_mem_answer *a)
 {
     int64_t n;
     snprintf(buf, 400, "%s", token);
@@ -474,7 +547,8 @@ int pt_mem_list(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
     for (size_t i = 0; pt_map_next(&t->objects, &i, NULL, &v);) {
         struct pt_mem_version *now = ((struct pt_mem_object *)v)->now;
         int order = after_ns ? strcmp(now->ns, after_ns) : 1;
-        if ((order > 0 || (order == 0 && strcmp(now->name, after_name) > 0)) && pt_mem_selected(now, req->ns, req->label_selector, req->field_selector))
+        if ((order > 0 || (order == 0 && strcmp(now->name, after_name) > 0)) &&
+            pt_mem_selected(now, req->ns, req->label_selector, req->field_selector))
             all[n++] = now;
     }
     qsort(all, n, sizeof *all, by_key);
@@ -483,8 +557,8 @@ int pt_mem_list(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
     pt_buf_printf(&a->body, "{\"kind\":\"%sList\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"%llu\"", r->kind, r->group,
                   *r->group ? "/" : "", r->version, (unsigned long long)rv);
     if (given < n)
-        pt_buf_printf(&a->body, ",\"continue\":\"%llu/%s/%s\",\"remainingItemCount\":%zu", (unsigned long long)rv, all[given - 1]->ns, all[given - 1]->name,
-                      n - given);
+        pt_buf_printf(&a->body, ",\"continue\":\"%llu/%s/%s\",\"remainingItemCount\":%zu", (unsigned long long)rv, all[given - 1]->ns,
+                      all[given - 1]->name, n - given);
     pt_buf_puts(&a->body, "},\"items\":[");
     for (size_t i = 0; i < given; i++) {
         if (i)
@@ -522,11 +596,8 @@ void pt_mem_execute(struct pt_memapi *m, const struct pt_api_request *req, struc
         pt_mem_fail(a, 415, "UnsupportedMediaType", "strategic merge patch is not supported for custom resources");
         return;
     }
-    if (t->res == &pt_res_tokenreviews) {
-        if (req->verb == PT_VERB_CREATE)
-            (void)pt_mem_token_review(m, req, a);
-        else
-            pt_mem_fail(a, 405, "MethodNotAllowed", "tokenreviews can only be created");
+    if (pt_mem_is_review(t)) {
+        pt_mem_review(m, t, req, a);
         return;
     }
     switch (req->verb) {
@@ -543,10 +614,11 @@ void pt_mem_execute(struct pt_memapi *m, const struct pt_api_request *req, struc
     case PT_VERB_MERGE_PATCH:
     case PT_VERB_APPLY:
     case PT_VERB_STRATEGIC:
+    case PT_VERB_JSON_PATCH:
         update(m, t, req, a);
         break;
     case PT_VERB_DELETE:
-        delete_object(m, t, req, a);
+        (req->name ? delete_object : delete_collection)(m, t, req, a);
         break;
     }
 }

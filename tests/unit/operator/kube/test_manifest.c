@@ -47,6 +47,9 @@ static void test_structure(void **state)
     expect_json("a: {b: [1, {c: d}], e: []}\nf: |\n  two\n  lines\n", "1:{\"a\":{\"b\":[1,{\"c\":\"d\"}],\"e\":[]},\"f\":\"two\\nlines\\n\"}\n");
     expect_json("x: &a {k: v}\ny: *a\n", "1:{\"x\":{\"k\":\"v\"},\"y\":{\"k\":\"v\"}}\n");
     expect_json("---\na: 1\n---\n---\n# only a comment\n---\nb: 2\n", "1:{\"a\":1}\n6:{\"b\":2}\n");
+    expect_json("a: &x {b: 1, c: 2}\nd: {<<: *x, c: 3}\n", "1:{\"a\":{\"b\":1,\"c\":2},\"d\":{\"b\":1,\"c\":3}}\n");
+    expect_json("- &x {b: 1}\n- &y {b: 2, c: 3, <<: *x}\n- {<<: [*x, *y], d: 4}\n", "1:[{\"b\":1},{\"b\":2,\"c\":3},{\"b\":1,\"c\":3,\"d\":4}]\n");
+    expect_json("{\"<<\": {b: 1}}", "1:{\"<<\":{\"b\":1}}\n");
     expect_json("", "");
     expect_json("{\"json\": [\"is\", \"yaml\"]}", "1:{\"json\":[\"is\",\"yaml\"]}\n");
 }
@@ -57,7 +60,8 @@ static void test_errors(void **state)
     expect_error("a: 1\nb: 2\na: 3\n", PT_EPARSE, "line 3: duplicate key: \"a\"");
     expect_error("a: [1, 2\n", PT_EPARSE, "line");
     expect_error("a: !python/object x\n", PT_EPARSE, "unknown tag");
-    expect_error("a: &x {b: 1}\nc:\n  <<: *x\n", PT_EPARSE, "merge keys");
+    expect_error("a: &x [1]\nc:\n  <<: *x\n", PT_EPARSE, "only a mapping can be merged");
+    expect_error("a: &a {<<: *a}\n", PT_EPARSE, "too many merges");
     expect_error("? [a, b]\n: c\n", PT_EPARSE, "key must be a scalar");
     expect_error("a: \"\\xZZ\"\n", PT_EPARSE, "line 1");
 }

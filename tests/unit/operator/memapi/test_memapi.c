@@ -415,9 +415,10 @@ struct reply {
     int status, last;
     struct pt_buf body;
 };
-static void on_reply(void *arg, int status, struct pt_str piece, bool more)
+static void on_reply(void *arg, int status, const char *content_type, struct pt_str piece, bool more)
 {
     struct reply *r = arg;
+    assert_non_null(content_type);
     r->status = status;
     pt_buf_append(&r->body, piece.p, piece.len);
     r->last += !more;
@@ -426,10 +427,11 @@ static int http(struct rig *g, struct reply *r, const char *method, const char *
 {
     struct pt_memapi_exchange *x = NULL;
     struct pt_err err;
-    struct pt_memapi_http req = {pt_str(method), pt_str(target), pt_str(type), pt_str(body)};
+    struct pt_memapi_http req = {.method = pt_str(method), .target = pt_str(target), .content_type = pt_str(type), .body = pt_str(body)};
     pt_buf_finish(&r->body);
     *r = (struct reply){.status = 0};
-    assert_int_equal(pt_memapi_http(g->m, &req, on_reply, r, &x, &err), PT_OK);
+    if (pt_memapi_http(g->m, &req, on_reply, r, &x, &err) < 0)
+        fail_msg("%s", err.msg);
     assert_int_equal(r->last, 0); /* never from inside the call */
     advance(g, 5);
     if (!r->last)
@@ -458,7 +460,11 @@ static void over_http(void **state)
         {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m/scale", "application/merge-patch+json", "{\"spec\":{\"replicas\":3}}", 200, "\"replicas\":3"},
         {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m?fieldManager=me&force=true", "application/apply-patch+yaml",
          "apiVersion: pintle.dev/v1alpha1\nkind: ModelDeployment\nmetadata:\n  name: m\nspec:\n  model:\n    uri: https://h/q\n", 200, "https://h/q"},
-        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json-patch+json", "[]", 415, "not supported"},
+        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json-patch+json", "[{\"op\":\"test\",\"path\":\"/spec/model/uri\",\"value\":\"x\"}]",
+         422, "operation 0"},
+        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json-patch+json",
+         "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":{\"a/b\":\"c\"}},{\"op\":\"copy\",\"from\":\"/metadata/labels/a~1b\",\"path\":\"/metadata/labels/d\"}]", 200, "\"d\":\"c\""},
+        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/x-patch", "[]", 415, "not supported"},
         {"POST", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "", "", 405, "not allowed"},
         {"DELETE", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json", "{\"preconditions\":{\"uid\":\"x\"}}", 409, "precondition"},
         {"GET", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/%zz", "", "", 404, "NotFound"},
