@@ -17,16 +17,25 @@ static const struct {
     bool is_signed;
     uint8_t size;
 } elems[] = {
-    [PT_JE_BOOL] = {"BOOL", 1, false, 1},          [PT_JE_U8] = {"UINT8", UINT8_MAX, false, 1},    [PT_JE_U16] = {"UINT16", UINT16_MAX, false, 2},
-    [PT_JE_U32] = {"UINT32", UINT32_MAX, false, 4}, [PT_JE_U64] = {"UINT64", UINT64_MAX, false, 8}, [PT_JE_I8] = {"INT8", INT8_MAX, true, 1},
-    [PT_JE_I16] = {"INT16", INT16_MAX, true, 2},    [PT_JE_I32] = {"INT32", INT32_MAX, true, 4},    [PT_JE_I64] = {"INT64", INT64_MAX, true, 8},
-    [PT_JE_F16] = {"FP16", 0, true, 2},             [PT_JE_BF16] = {"BF16", 0, true, 2},            [PT_JE_F32] = {"FP32", 0, true, 4},
+    [PT_JE_BOOL] = {"BOOL", 1, false, 1},
+    [PT_JE_U8] = {"UINT8", UINT8_MAX, false, 1},
+    [PT_JE_U16] = {"UINT16", UINT16_MAX, false, 2},
+    [PT_JE_U32] = {"UINT32", UINT32_MAX, false, 4},
+    [PT_JE_U64] = {"UINT64", UINT64_MAX, false, 8},
+    [PT_JE_I8] = {"INT8", INT8_MAX, true, 1},
+    [PT_JE_I16] = {"INT16", INT16_MAX, true, 2},
+    [PT_JE_I32] = {"INT32", INT32_MAX, true, 4},
+    [PT_JE_I64] = {"INT64", INT64_MAX, true, 8},
+    [PT_JE_F16] = {"FP16", 0, true, 2},
+    [PT_JE_BF16] = {"BF16", 0, true, 2},
+    [PT_JE_F32] = {"FP32", 0, true, 4},
     [PT_JE_F64] = {"FP64", 0, true, 8},
 };
 
 __attribute__((cold)) static int not_fitting(const struct pt_num *n, enum pt_json_elem type, size_t i, struct pt_err *err)
 {
-    return pt_fail(err, PT_EINVAL, "element %zu: %s%.*s does not fit %s", i, n->negative ? "-" : "", (int)(n->end - n->start), n->start, elems[type].name);
+    return pt_fail(err, PT_EINVAL, "element %zu: %s%.*s does not fit %s", i, n->negative ? "-" : "", (int)(n->end - n->start), n->start,
+                   elems[type].name);
 }
 
 static int store_integer(const struct pt_num *n, enum pt_json_elem type, void *out, size_t i, struct pt_err *err)
@@ -141,6 +150,10 @@ int pt_json_numbers(struct pt_json *j, enum pt_json_elem type, void *out, size_t
             opened = true;
             c = past_blanks(j);
         }
+        size_t many = type == PT_JE_F32 && n < count ? pt_num_read_f32s(&j->p, j->end, (float *)out + n, count - n) : 0;
+        n += many;
+        if (many) /* the next one is not so plain, or the last */
+            continue;
         if (!(opened && c == ']') && (rc = read_element(j, type, out, n++, count, err)) < 0)
             return rc;
         if ((rc = after_element(j, base, err)) <= 0)
@@ -223,9 +236,9 @@ bool pt_json_put_numbers(struct pt_buf *b, enum pt_json_elem type, const void *d
 
 static bool finite_at(enum pt_json_elem type, const void *data, size_t i, double *v)
 {
-    *v = type == PT_JE_F32   ? (double)((const float *)data)[i]
-         : type == PT_JE_F64 ? ((const double *)data)[i]
-         : type == PT_JE_F16 ? pt_num_f16_value(((const uint16_t *)data)[i])
+    *v = type == PT_JE_F32    ? (double)((const float *)data)[i]
+         : type == PT_JE_F64  ? ((const double *)data)[i]
+         : type == PT_JE_F16  ? pt_num_f16_value(((const uint16_t *)data)[i])
          : type == PT_JE_BF16 ? pt_num_bf16_value(((const uint16_t *)data)[i])
                               : 0;
     return isfinite(*v);

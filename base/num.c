@@ -10,6 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 __extension__ typedef unsigned __int128 u128;
 
@@ -19,34 +22,66 @@ static const uint64_t pow10_bits[][2] = {
 #define POW10_MIN (-342)
 #define POW10_MAX 324
 
-static int floor_log2_pow10(int e) { return (e * 1741647) >> 19; }
+static int floor_log2_pow10(int e)
+{
+    return (e * 1741647) >> 19;
+}
 
 /* --- reading --------------------------------------------------------------------------------------------------------- */
 
-static bool is_digit(char c) { return (unsigned char)(c - '0') < 10; }
+static bool is_digit(char c)
+{
+    return (unsigned char)(c - '0') < 10;
+}
+
+static const uint64_t powers[] = {1u,
+                                  10u,
+                                  100u,
+                                  1000u,
+                                  10000u,
+                                  100000u,
+                                  1000000u,
+                                  10000000u,
+                                  100000000u,
+                                  1000000000u,
+                                  10000000000u,
+                                  100000000000u,
+                                  1000000000000u,
+                                  10000000000000u,
+                                  100000000000000u,
+                                  1000000000000000u,
+                                  10000000000000000u,
+                                  100000000000000000u,
+                                  1000000000000000000u,
+                                  10000000000000000000u};
+
+/* Eight digits' values, the first one in the low byte, as one number: pairs, then fours, then all (D. Lemire, "Quickly parsing eight digits", 2018).
+ */
+static inline uint64_t eight_values(uint64_t w)
+{
+    w = w * 10 + (w >> 8);
+    const uint64_t mask = 0x000000ff000000ffu;
+    return (uint32_t)(((w & mask) * 0x000f424000000064u + ((w >> 16) & mask) * 0x0000271000000001u) >> 32);
+}
 
 /* How many of the eight characters at p, which is the low byte first, are digits before one is not; *digits as a number. No loop and no branch on
- * the count, which no processor could predict: pairs, then fours, then all (D. Lemire, "Quickly parsing eight digits", 2018). */
-static unsigned eight_digits(const char *p, uint64_t *digits)
+ * the count, which no processor could predict. */
+static inline unsigned eight_digits(const char *p, uint64_t *digits)
 {
     uint64_t w;
     memcpy(&w, p, 8);
     uint64_t values = w - 0x3030303030303030u, others = (values | (w + 0x4646464646464646u)) & 0x8080808080808080u;
     unsigned n = others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
-    w = n ? values << (64 - 8 * n) : 0; /* zeros in front */
-    w = w * 10 + (w >> 8);
-    const uint64_t mask = 0x000000ff000000ffu;
-    *digits = (uint32_t)(((w & mask) * 0x000f424000000064u + ((w >> 16) & mask) * 0x0000271000000001u) >> 32);
+    *digits = n ? eight_values(values << (64 - 8 * n)) : 0; /* zeros in front */
     return n;
 }
 
 static inline const char *cut_digits(const char *p, const char *end, uint64_t *v)
 {
-    static const uint64_t tens[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
     while (end - p >= 8) {
         uint64_t digits;
         unsigned n = eight_digits(p, &digits);
-        *v = *v * tens[n] + digits;
+        *v = *v * powers[n] + digits;
         p += n;
         if (n < 8)
             return p;
@@ -194,22 +229,22 @@ __attribute__((noinline, cold)) static float exact_f32(const struct pt_num *n)
     return strtof(text, NULL);
 }
 
+static const double exact_tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
+                                    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+
 static double magnitude(const struct pt_num *n)
 {
-    static const double tens[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                  1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
     uint64_t w = n->digits;
     double v, next;
     if (w == 0)
         return 0;
     if (!n->cut && w <= (uint64_t)1 << 53 && n->exp10 >= -22 && n->exp10 <= 22) /* both exact: one rounding */
-        return n->exp10 < 0 ? (double)w / tens[-n->exp10] : (double)w * tens[n->exp10];
+        return n->exp10 < 0 ? (double)(int64_t)w / exact_tens[-n->exp10] : (double)(int64_t)w * exact_tens[n->exp10];
     if (eisel_lemire(w, n->exp10, &v) && (!n->cut || (eisel_lemire(w + 1, n->exp10, &next) && next == v)))
         return v;
     return exact_f64(n);
 }
 
-/* Signs are random: they are set without a branch. */
 double pt_num_to_f64(const struct pt_num *n)
 {
     double v = magnitude(n);
@@ -220,20 +255,107 @@ double pt_num_to_f64(const struct pt_num *n)
     return v;
 }
 
+/* Signs are random: they are set without a branch. */
+static inline float signed_f32(float f, bool negative)
+{
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    bits |= (uint32_t)negative << 31;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
 /* By way of the double: rounding twice is wrong only where the double lies exactly between two floats but the text does not. */
 float pt_num_to_f32(const struct pt_num *n)
 {
     double v = magnitude(n);
     uint64_t wide;
-    uint32_t bits;
     memcpy(&wide, &v, sizeof wide);
     float f = (float)v;
     if (((wide & 0x1fffffff) == 0x10000000 || v < 0x1p-126) && v > 0)
         f = exact_f32(n);
-    memcpy(&bits, &f, sizeof bits);
-    bits |= (uint32_t)n->negative << 31;
-    memcpy(&f, &bits, sizeof f);
-    return f;
+    return signed_f32(f, n->negative);
+}
+
+/* --- reading many ----------------------------------------------------------------------------------------------------- */
+
+/* Bit i: the byte p[i] is no digit; of 16 bytes. */
+static inline unsigned others16(const char *p)
+{
+#ifdef __SSE2__
+    __m128i values = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), _mm_set1_epi8('0'));
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(values, _mm_set1_epi8(9)), values)) ^ 0xffff;
+#else
+    unsigned bits = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        uint64_t w;
+        memcpy(&w, p + 8 * i, 8);
+        /* within the byte: 0x76 carries over from 0x0a up; without the bits that would carry into the next byte */
+        uint64_t values = w ^ 0x3030303030303030u;
+        uint64_t others = (((values & 0x7f7f7f7f7f7f7f7fu) + 0x7676767676767676u) | values) & 0x8080808080808080u;
+        bits |= (unsigned)((others >> 7) * 0x0102040810204080u >> 56) << (8 * i);
+    }
+    return bits;
+#endif
+}
+
+/* The number that n <= 8 digits at p are; eight bytes can be read there. */
+static inline uint64_t up_to_8(const char *p, unsigned n)
+{
+    uint64_t w;
+    memcpy(&w, p, 8);
+    return n ? eight_values((w - 0x3030303030303030u) << (64 - 8 * n)) : 0;
+}
+
+static inline uint64_t up_to_19(const char *p, unsigned n)
+{
+    uint64_t v = 0;
+    for (; n > 8; n -= 8, p += 8)
+        v = v * 100000000 + up_to_8(p, 8);
+    return v * powers[n] + up_to_8(p, n);
+}
+
+/* What w / 10^fraction is as a float, for up to 19 of each. The double has been rounded twice at most and is off by less than four of its last
+ * places: that matters only where it is about half way between two floats. */
+static inline float plain_f32(bool negative, uint64_t w, unsigned fraction)
+{
+    struct pt_num n = {.digits = w, .exp10 = -(int64_t)fraction, .negative = negative};
+    double v = (double)(int64_t)w / exact_tens[fraction];
+    uint64_t wide;
+    memcpy(&wide, &v, sizeof wide);
+    if (w > INT64_MAX || (wide & 0x1fffffff) - 0x0ffffffc <= 8)
+        return pt_num_to_f32(&n);
+    return signed_f32((float)v, negative);
+}
+
+/* Where one number ends and so where the next begins is what the processor has to wait for; all the rest it does meanwhile. So the ends are found in
+ * few steps, from a map of what is no digit, and what can be guessed (is there a point, is there a blank) is a branch. */
+size_t pt_num_read_f32s(const char **at, const char *end, float *out, size_t count)
+{
+    const char *p = *at;
+    size_t i = 0;
+    for (; i < count && end - p > 40; i++) {
+        unsigned others = (others16(p) | others16(p + 16) << 16) & ~1u, sign = *p == '-'; /* a first byte that is no digit is a sign, or refused */
+        if (!(others & (others - 1)))
+            break;
+        const char *s = p + sign, *point = p + __builtin_ctz(others), *stop = point;
+        unsigned whole = (unsigned)(point - s), fraction = 0;
+        if (__builtin_expect(*point == '.', 1)) {
+            stop = p + __builtin_ctz(others & (others - 1));
+            fraction = (unsigned)(stop - point) - 1;
+            if (fraction == 0)
+                break;
+        }
+        if (*stop != ',' || !is_digit(*s) || (whole > 1 && *s == '0') || whole + fraction > 19)
+            break;
+        uint64_t w = whole == 1 ? (uint64_t)(*s - '0') : up_to_19(s, whole);
+        out[i] = plain_f32(sign, w * powers[fraction] + up_to_19(point + 1, fraction), fraction);
+        p = stop + 1;
+        if (__builtin_expect(*p == ' ', 1))
+            p++;
+    }
+    *at = p;
+    return i;
 }
 
 bool pt_num_to_u64(const struct pt_num *n, uint64_t *v)
@@ -259,8 +381,9 @@ bool pt_num_to_u64(const struct pt_num *n, uint64_t *v)
 
 /* --- writing --------------------------------------------------------------------------------------------------------- */
 
-static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960"
-                            "616263646566676869707172737475767778798081828384858687888990919293949596979899";
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354555657585960"
+    "616263646566676869707172737475767778798081828384858687888990919293949596979899";
 
 size_t pt_num_put_u64(char *out, uint64_t v)
 {
@@ -309,7 +432,10 @@ static struct decimal choose(uint64_t low, uint64_t mid, uint64_t high, bool eve
 }
 
 /* floor(log10(2^q)), or of 3/4 of it: the interval below a power of two is half as wide. */
-static int floor_log10_pow2(int q, bool narrow_below) { return (q * 1262611 - (narrow_below ? 524031 : 0)) >> 22; }
+static int floor_log10_pow2(int q, bool narrow_below)
+{
+    return (q * 1262611 - (narrow_below ? 524031 : 0)) >> 22;
+}
 
 static uint64_t scale64(const uint64_t g[2], uint64_t c)
 {
@@ -465,7 +591,19 @@ static double from_half(uint16_t h, struct half t)
     return h & 0x8000 ? -a : a;
 }
 
-uint16_t pt_num_f16_bits(double v) { return to_half(v, f16); }
-uint16_t pt_num_bf16_bits(double v) { return to_half(v, bf16); }
-double pt_num_f16_value(uint16_t bits) { return from_half(bits, f16); }
-double pt_num_bf16_value(uint16_t bits) { return from_half(bits, bf16); }
+uint16_t pt_num_f16_bits(double v)
+{
+    return to_half(v, f16);
+}
+uint16_t pt_num_bf16_bits(double v)
+{
+    return to_half(v, bf16);
+}
+double pt_num_f16_value(uint16_t bits)
+{
+    return from_half(bits, f16);
+}
+double pt_num_bf16_value(uint16_t bits)
+{
+    return from_half(bits, bf16);
+}
