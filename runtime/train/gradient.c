@@ -1,256 +1,116 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * gradient.c: reverse-mode differentiation. Nodes between the values xs and the value y are visited back to front; each hands the derivative of y by
- * its output (the adjoint) on to its inputs, by a rule per operator. Rules are written in the operators that the runtime has anyway, and two of
- * its own: ones in the shape of a tensor, and a sum over what broadcasting repeated. y is differentiated as the sum of its elements.
+ * its outputs (their adjoints) on to its inputs, by a rule per operator (rules.h). Rules are written in the operators that the runtime has anyway and
+ * a few that only gradients use (ops.h), so that a gradient is compiled as everything else. y is differentiated as the sum of its elements.
  *
  * A Gradient node is taken at the values that xs name: its inputs must be those.
  */
-#include "runtime/train/gradient.h"
+#include "runtime/train/rules.h"
 
 #include "runtime/ops/table.h"
-#include "runtime/ops/types.h"
-
-#include <stdio.h>
-
-/* --- operators that only gradients use -------------------------------------------------------------------------------------------------- */
-
-static int ones_run(struct pt_op_ctx *c)
-{
-    int64_t n = pt_tensor_count(c->out[0]);
-    for (int64_t i = 0; i < n; i++)
-        pt_store_f64(c->out[0], i, 1, &(double){1});
-    return PT_OK;
-}
-
-static const struct pt_op ones_like = {.type = "OnesLike",
-                                       .since = {1},
-                                       .min_in = 1,
-                                       .max_in = 1,
-                                       .max_out = 1,
-                                       .types = {PT_TS_FLOAT | PT_TS_HALF},
-                                       .infer = pt_infer_same,
-                                       .run = ones_run};
-
-static int sum_to_infer(struct pt_op_ctx *c)
-{
-    int64_t dims[PT_MAX_RANK];
-    int rank = 0;
-    if (!pt_bcast_dims(dims, &rank, c->in[1]) || !pt_bcast_dims(dims, &rank, c->in[0]) || rank != c->in[0]->rank)
-        return pt_op_fail(c, PT_EINVAL, "%s is no repetition of %s", PT_SHAPE(c->in[0]), PT_SHAPE(c->in[1]));
-    pt_op_set_out(c, 0, c->in[0]->dtype, c->in[1]->rank, c->in[1]->dims);
-    c->scratch_bytes = (size_t)pt_tensor_count(c->in[1]) * sizeof(double);
-    return PT_OK;
-}
-
-static int sum_to_run(struct pt_op_ctx *c)
-{
-    const struct pt_tensor *const pair[] = {c->in[0], c->out[0]};
-    int64_t off[PT_BCAST_MAX], n = pt_tensor_count(c->out[0]);
-    double *sums = c->scratch, v;
-    struct pt_bcast w;
-    for (int64_t i = 0; i < n; i++)
-        sums[i] = 0;
-    pt_bcast_init(&w, c->in[0], 2, pair);
-    for (int64_t r = 0; r < w.rows; r++) {
-        pt_bcast_row(&w, r, off);
-        for (int64_t i = 0; i < w.n; i++) {
-            pt_load_f64(c->in[0], off[0] + i * w.step[0], 1, &v);
-            sums[off[1] + i * w.step[1]] += v;
-        }
-    }
-    pt_store_f64(c->out[0], 0, n, sums);
-    return PT_OK;
-}
-
-/* Input 0 summed to the shape of input 1. */
-static const struct pt_op sum_to = {.type = "SumTo",
-                                    .since = {1},
-                                    .min_in = 2,
-                                    .max_in = 2,
-                                    .max_out = 1,
-                                    .types = {PT_TS_FLOAT | PT_TS_HALF},
-                                    .infer = sum_to_infer,
-                                    .run = sum_to_run};
 
 /* --- building -------------------------------------------------------------------------------------------------------------------------------- */
 
-struct grad {
-    struct pt_graph *g;
-    struct pt_err *err;
-    struct pt_str name; /* of the Gradient node, for the names of what it becomes */
-    int *adjoint;       /* per value that was there before: value id or -1 */
-    uint8_t *depends;   /* per the same: on one of xs */
-    int known;          /* how many were there */
-};
-
-/* A new node op(a, b); its output, or a negative code. A negative a or b is an earlier failure and goes through; b 0x7fffffff: there is none. */
-#define NO_INPUT 0x7fffffff
-static int emit(struct grad *d, const struct pt_op *op, int a, int b)
+int pt_grad_node(struct pt_grad *d, const struct pt_op *op, const struct pt_node *of, const int *in, int in_count, int outputs)
 {
-    if (a < 0 || b < 0)
-        return a < 0 ? a : b;
-    int out = pt_graph_add_value(d->g, d->err), at = out < 0 ? out : pt_graph_add_node(d->g, d->err);
-    int *ids = at < 0 ? NULL : pt_graph_alloc(d->g, 3 * sizeof *ids, d->err);
+    for (int i = 0; i < in_count; i++)
+        if (in[i] < 0)
+            return in[i];
+    int first = -1;
+    for (int i = 0; i < outputs; i++) {
+        int v = pt_graph_add_value(d->g, d->err);
+        if (v < 0)
+            return v;
+        first = first < 0 ? v : first;
+    }
+    int at = pt_graph_add_node(d->g, d->err);
+    int *ids = at < 0 ? NULL : pt_graph_alloc(d->g, (size_t)(in_count + outputs) * sizeof *ids, d->err);
     if (at < 0 || !ids)
         return at < 0 ? at : d->err->code;
-    ids[0] = a;
-    ids[1] = b;
-    ids[2] = out;
+    for (int i = 0; i < in_count; i++)
+        ids[i] = in[i] == PT_GRAD_NONE ? -1 : in[i];
+    for (int i = 0; i < outputs; i++) {
+        ids[in_count + i] = first + i;
+        d->g->values[first + i].producer = at;
+    }
     d->g->nodes[at] = (struct pt_node){.op = op,
-                                       .version = 14,
+                                       .version = of ? of->version : 18,
                                        .name = d->name,
                                        .op_type = pt_str(op->type),
-                                       .domain = PT_STR(""),
+                                       .domain = pt_str(op->domain ? op->domain : ""),
+                                       .attrs = of ? of->attrs : NULL,
+                                       .attr_count = of ? of->attr_count : 0,
                                        .inputs = ids,
-                                       .outputs = ids + 2,
-                                       .input_count = b == NO_INPUT ? 1 : 2,
-                                       .output_count = 1};
-    d->g->values[out].producer = at;
-    return out;
+                                       .outputs = ids + in_count,
+                                       .input_count = in_count,
+                                       .output_count = outputs};
+    return first;
 }
 
-static int emit1(struct grad *d, const struct pt_op *op, int a)
+/* A copy of the node's attributes with one more (or another value), which the caller writes. NULL with the error written. */
+static struct pt_onnx_attr *attr_for(struct pt_grad *d, int value, const char *name, enum pt_attr_type type)
 {
-    return emit(d, op, a, NO_INPUT);
+    struct pt_node *n = &d->g->nodes[d->g->values[value].producer];
+    struct pt_onnx_attr *list = pt_graph_alloc(d->g, (n->attr_count + 1) * sizeof *list, d->err);
+    size_t kept = 0;
+    for (size_t i = 0; list && i < n->attr_count; i++)
+        if (!pt_str_eq(n->attrs[i].name, pt_str(name)))
+            list[kept++] = n->attrs[i];
+    if (!list)
+        return NULL;
+    list[kept] = (struct pt_onnx_attr){.name = pt_str(name), .type = type};
+    n->attrs = list;
+    n->attr_count = kept + 1;
+    return &list[kept];
 }
 
-/* Matrix product as Einsum, whose equation says what is transposed. */
-static int emit_einsum(struct grad *d, const char *equation, int a, int b)
+int pt_grad_set_int(struct pt_grad *d, int value, const char *name, int64_t v)
 {
-    int out = emit(d, &pt_op_einsum, a, b);
-    struct pt_onnx_attr *attr = out < 0 ? NULL : pt_graph_alloc(d->g, sizeof *attr, d->err);
-    if (!attr)
-        return out < 0 ? out : d->err->code;
-    *attr = (struct pt_onnx_attr){.name = PT_STR("equation"), .type = PT_ATTR_STRING, .s = pt_str(equation)};
-    struct pt_node *n = &d->g->nodes[d->g->values[out].producer];
-    n->attrs = attr;
-    n->attr_count = 1;
-    return out;
+    struct pt_onnx_attr *a = value < 0 ? NULL : attr_for(d, value, name, PT_ATTR_INT);
+    if (!a)
+        return value < 0 ? value : d->err->code;
+    a->i = v;
+    return value;
 }
 
-/* --- rules: the contribution to the adjoint of input k, given dy; x(k): inputs, y: output ------------------------------------------------ */
-
-struct site {
-    int in[2], y, dy, k; /* in[1] is -1 for an operator of one operand */
-};
-typedef int (*rule_fn)(struct grad *d, const struct site *s);
-
-static int d_same(struct grad *d, const struct site *s)
+int pt_grad_set_float(struct pt_grad *d, int value, const char *name, float v)
 {
-    (void)d;
-    return s->dy;
+    struct pt_onnx_attr *a = value < 0 ? NULL : attr_for(d, value, name, PT_ATTR_FLOAT);
+    if (!a)
+        return value < 0 ? value : d->err->code;
+    a->f = v;
+    return value;
 }
 
-static int d_neg(struct grad *d, const struct site *s)
+int pt_grad_set_ints(struct pt_grad *d, int value, const char *name, const int64_t *v, size_t count)
 {
-    return emit1(d, &pt_op_neg, s->dy);
+    struct pt_onnx_attr *a = value < 0 ? NULL : attr_for(d, value, name, PT_ATTR_INTS);
+    int64_t *copy = a ? pt_graph_alloc(d->g, (count + 1) * sizeof *v, d->err) : NULL;
+    if (!copy)
+        return value < 0 ? value : d->err->code;
+    memcpy(copy, v, count * sizeof *v);
+    a->ints = copy;
+    a->count = count;
+    return value;
 }
 
-static int d_sub(struct grad *d, const struct site *s)
+int pt_grad_int64(struct pt_grad *d, int64_t v)
 {
-    return s->k == 0 ? s->dy : d_neg(d, s);
-}
-
-static int d_mul(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_mul, s->dy, s->in[!s->k]);
-}
-
-static int d_div(struct grad *d, const struct site *s)
-{
-    int by = emit(d, &pt_op_div, s->dy, s->in[1]);
-    return s->k == 0 ? by : emit1(d, &pt_op_neg, emit(d, &pt_op_mul, by, s->y));
-}
-
-static int d_pow(struct grad *d, const struct site *s)
-{
-    if (s->k == 1)
-        return emit(d, &pt_op_mul, s->dy, emit(d, &pt_op_mul, s->y, emit1(d, &pt_op_log, s->in[0])));
-    int less = emit(d, &pt_op_sub, s->in[1], emit1(d, &ones_like, s->in[1]));
-    return emit(d, &pt_op_mul, s->dy, emit(d, &pt_op_mul, s->in[1], emit(d, &pt_op_pow, s->in[0], less)));
-}
-
-static int d_exp(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_mul, s->dy, s->y);
-}
-
-static int d_log(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_div, s->dy, s->in[0]);
-}
-
-static int d_sqrt(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_div, s->dy, emit(d, &pt_op_add, s->y, s->y));
-}
-
-static int d_sin(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_mul, s->dy, emit1(d, &pt_op_cos, s->in[0]));
-}
-
-static int d_cos(struct grad *d, const struct site *s)
-{
-    return emit1(d, &pt_op_neg, emit(d, &pt_op_mul, s->dy, emit1(d, &pt_op_sin, s->in[0])));
-}
-
-static int d_tanh(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_mul, s->dy, emit(d, &pt_op_sub, emit1(d, &ones_like, s->y), emit(d, &pt_op_mul, s->y, s->y)));
-}
-
-static int d_sigmoid(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_mul, s->dy, emit(d, &pt_op_mul, s->y, emit(d, &pt_op_sub, emit1(d, &ones_like, s->y), s->y)));
-}
-
-static int d_relu(struct grad *d, const struct site *s)
-{
-    return emit(d, &pt_op_mul, s->dy, emit1(d, &pt_op_sign, s->y)); /* y is never below 0 */
-}
-
-static int d_matmul(struct grad *d, const struct site *s)
-{
-    return s->k == 0 ? emit_einsum(d, "...ik,...jk->...ij", s->dy, s->in[1]) : emit_einsum(d, "...ij,...ik->...jk", s->in[0], s->dy);
-}
-
-/* The value does not depend on the operand's, or in steps only. */
-static int d_none(struct grad *d, const struct site *s)
-{
-    (void)d;
-    (void)s;
-    return NO_INPUT;
-}
-
-static int d_sum_to(struct grad *d, const struct site *s)
-{
-    return s->k == 1 ? NO_INPUT : emit(d, &pt_op_mul, s->dy, emit1(d, &ones_like, s->in[0]));
-}
-
-static const struct {
-    const struct pt_op *op;
-    rule_fn rule;
-} rules[] = {
-    {&pt_op_identity, d_same}, {&pt_op_add, d_same},        {&pt_op_sub, d_sub},   {&pt_op_mul, d_mul},   {&pt_op_div, d_div},
-    {&pt_op_neg, d_neg},       {&pt_op_pow, d_pow},         {&pt_op_exp, d_exp},   {&pt_op_log, d_log},   {&pt_op_sqrt, d_sqrt},
-    {&pt_op_sin, d_sin},       {&pt_op_cos, d_cos},         {&pt_op_tanh, d_tanh}, {&pt_op_relu, d_relu}, {&pt_op_matmul, d_matmul},
-    {&pt_op_sum, d_same},      {&pt_op_sigmoid, d_sigmoid}, {&pt_op_sign, d_none}, {&ones_like, d_none},  {&sum_to, d_sum_to},
-};
-
-static rule_fn rule_of(const struct pt_op *op)
-{
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        if (rules[i].op == op)
-            return rules[i].rule;
-    return NULL;
+    int id = pt_graph_add_value(d->g, d->err);
+    struct pt_tensor *t = id < 0 ? NULL : pt_graph_new_tensor(d->g, PT_INT64, 0, NULL, d->err);
+    if (!t)
+        return id < 0 ? id : d->err->code;
+    *(int64_t *)t->data = v;
+    d->g->values[id].constant = t;
+    d->g->values[id].producer = -1;
+    return id;
 }
 
 /* --- the walk ------------------------------------------------------------------------------------------------------------------------------------
  */
 
-static int find_value(const struct grad *d, struct pt_str name)
+static int find_value(const struct pt_grad *d, struct pt_str name)
 {
     for (int i = 0; i < d->known; i++)
         if (name.len && pt_str_eq(d->g->values[i].name, name))
@@ -258,40 +118,66 @@ static int find_value(const struct grad *d, struct pt_str name)
     return -1;
 }
 
-/* Adjoint of input k of node n += its rule's contribution. */
-static int hand_on(struct grad *d, int node, int k, rule_fn rule)
+static const struct pt_grad_rule *rule_of(const struct pt_op *op)
 {
-    struct pt_node n = d->g->nodes[node]; /* the array moves while nodes are added */
-    int x = n.inputs[k];
-    struct site s = {.in = {n.inputs[0], n.input_count > 1 ? n.inputs[1] : -1}, .y = n.outputs[0], .dy = d->adjoint[n.outputs[0]], .k = k};
-    int part = rule(d, &s);
-    if (part == NO_INPUT)
+    static const struct pt_grad_rule *const tables[] = {pt_grad_rules_math, pt_grad_rules_shape, pt_grad_rules_nn};
+    for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
+        for (const struct pt_grad_rule *r = tables[t]; r->op; r++)
+            if (r->op == op)
+                return r;
+    return NULL;
+}
+
+/* Adjoint of input k += its rule's contribution. */
+static int hand_on(struct pt_grad *d, struct pt_grad_site *s, const struct pt_grad_rule *rule)
+{
+    int x = s->n.inputs[s->k], part = rule->rule(d, s);
+    if (part == PT_GRAD_NONE)
         return PT_OK;
-    part = emit(d, &sum_to, part, x);
+    if (part >= 0 && !(rule->flags & PT_GRAD_SHAPED))
+        part = pt_grad_emit(d, &pt_grad_sum_to, part, x);
     if (part >= 0 && d->adjoint[x] >= 0)
-        part = emit(d, &pt_op_add, d->adjoint[x], part);
-    d->adjoint[x] = part >= 0 ? part : d->adjoint[x];
+        part = pt_grad_emit(d, &pt_op_add, d->adjoint[x], part);
+    if (part >= 0)
+        d->adjoint[x] = part;
     return part < 0 ? part : PT_OK;
 }
 
-static int back(struct grad *d, int node)
+/* Is one of the outputs on the way from xs to y? More than the first need a rule that looks at all. */
+static int wanted(const struct pt_grad *d, const struct pt_node *n, bool all)
+{
+    bool any = false;
+    for (int i = 0; i < n->output_count; i++) {
+        int y = n->outputs[i];
+        if (y < 0 || d->adjoint[y] < 0 || !d->depends[y])
+            continue;
+        if (i > 0 && !all)
+            return pt_fail(d->err, PT_EUNSUPPORTED, "%s: the derivative by its output %d is not known", pt_node_text(n).s, i);
+        any = true;
+    }
+    return any;
+}
+
+static int back(struct pt_grad *d, int node)
 {
     const struct pt_node *n = &d->g->nodes[node];
-    bool wanted = n->op && n->output_count > 0 && n->outputs[0] >= 0 && d->adjoint[n->outputs[0]] >= 0 && d->depends[n->outputs[0]];
-    rule_fn rule = wanted ? rule_of(n->op) : NULL;
-    if (wanted && !rule)
+    const struct pt_grad_rule *rule = n->op ? rule_of(n->op) : NULL;
+    int any = wanted(d, n, !rule || rule->flags & PT_GRAD_ALL), rc = any < 0 ? any : PT_OK;
+    if (any == 1 && !rule)
         return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is not known", pt_node_text(n).s);
-    int rc = PT_OK;
-    for (int k = 0, count = n->input_count; wanted && rc == PT_OK && k < count; k++) {
-        int x = d->g->nodes[node].inputs[k];
+    struct pt_grad_site s = {.n = *n, .shared = -1};
+    s.y = n->output_count > 0 && n->outputs[0] >= 0 ? n->outputs[0] : PT_GRAD_NONE;
+    s.dy = pt_grad_dy(d, &s, 0);
+    for (s.k = 0; any == 1 && rc == PT_OK && s.k < s.n.input_count; s.k++) {
+        int x = s.n.inputs[s.k];
         if (x >= 0 && d->depends[x])
-            rc = hand_on(d, node, k, rule);
+            rc = hand_on(d, &s, rule);
     }
     return rc;
 }
 
 /* Marks what depends on xs, by the nodes in their order. */
-static void mark(struct grad *d, int nodes)
+static void mark(struct pt_grad *d, int nodes)
 {
     for (int i = 0; i < nodes; i++) {
         const struct pt_node *n = &d->g->nodes[i];
@@ -311,7 +197,7 @@ static const struct pt_onnx_attr *attr_of(const struct pt_node *n, const char *n
 }
 
 /* xs stand first among the inputs, zs behind them. */
-static int check_inputs(struct grad *d, const struct pt_node *n, const struct pt_onnx_attr *xs, const struct pt_onnx_attr *zs)
+static int check_inputs(struct pt_grad *d, const struct pt_node *n, const struct pt_onnx_attr *xs, const struct pt_onnx_attr *zs)
 {
     size_t count = xs->count + (zs ? zs->count : 0);
     if (count != (size_t)n->input_count || (size_t)n->output_count > xs->count)
@@ -327,14 +213,14 @@ static int check_inputs(struct grad *d, const struct pt_node *n, const struct pt
 }
 
 /* The outputs: adjoints of xs; nothing of y comes from an x without one. */
-static int give(struct grad *d, int node, int y)
+static int give(struct pt_grad *d, int node, int y)
 {
     for (int k = 0; k < d->g->nodes[node].output_count; k++) {
         int x = d->g->nodes[node].inputs[k], out = d->g->nodes[node].outputs[k];
         if (out < 0)
             continue;
-        int one = emit1(d, &ones_like, x), from = d->adjoint[x] >= 0 ? d->adjoint[x] : emit(d, &pt_op_sub, one, one);
-        int copy = emit1(d, &pt_op_identity, x == y ? one : from);
+        int one = pt_grad_emit(d, &pt_grad_ones_like, x), from = d->adjoint[x] >= 0 ? d->adjoint[x] : pt_grad_emit(d, &pt_op_sub, one, one);
+        int copy = pt_grad_emit(d, &pt_op_identity, x == y ? one : from);
         if (copy < 0)
             return copy;
         struct pt_node *n = &d->g->nodes[d->g->values[copy].producer];
@@ -345,7 +231,7 @@ static int give(struct grad *d, int node, int y)
     return PT_OK;
 }
 
-static int differentiate(struct grad *d, int node, int nodes)
+static int differentiate(struct pt_grad *d, int node, int nodes)
 {
     const struct pt_node *n = &d->g->nodes[node];
     const struct pt_onnx_attr *xs = attr_of(n, "xs", PT_ATTR_STRINGS), *zs = attr_of(n, "zs", PT_ATTR_STRINGS), *y = attr_of(n, "y", PT_ATTR_STRING);
@@ -358,7 +244,7 @@ static int differentiate(struct grad *d, int node, int nodes)
         return pt_fail(d->err, PT_EINVAL, "%s: there is no value \"" PT_STR_FMT "\"", pt_node_text(n).s, PT_STR_ARG(y->s));
     d->name = n->name;
     mark(d, nodes);
-    if ((d->adjoint[of] = emit1(d, &ones_like, of)) < 0)
+    if ((d->adjoint[of] = pt_grad_emit(d, &pt_grad_ones_like, of)) < 0)
         return d->adjoint[of];
     for (int i = nodes - 1; rc == PT_OK && i >= 0; i--)
         rc = i == node ? PT_OK : back(d, i);
@@ -383,7 +269,7 @@ int pt_graph_expand_gradients(struct pt_graph *g, struct pt_err *err)
         if (!adjoint || !depends)
             return pt_fail(err, PT_ENOMEM, "out of memory for a gradient");
         memset(adjoint, 0xff, ((size_t)g->value_count + 1) * sizeof *adjoint);
-        struct grad d = {.g = g, .err = err, .adjoint = adjoint, .depends = depends, .known = g->value_count};
+        struct pt_grad d = {.g = g, .err = err, .adjoint = adjoint, .depends = depends, .known = g->value_count};
         rc = differentiate(&d, i, g->node_count);
         if (rc == PT_OK)
             rc = pt_graph_sort(g, err);

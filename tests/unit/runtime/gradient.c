@@ -54,6 +54,11 @@ static void refuses(void **state)
     test_fails(TRAINING "in a f32[]\ny = Exp(a)\ng = " GRADIENT "(a) xs=['a']\nout g\n", TEXTS("f32[]:1"), "needs the attributes xs");
     test_fails(TRAINING "in a f32[]\ny = Exp(a)\ng = " GRADIENT "(a,a) xs=['a'] y='y'\nout g\n", TEXTS("f32[]:1"),
                "has 2 inputs and 1 outputs for 1 names");
+    test_fails(TRAINING "in x f32[2,1]\nin m f32[1]\nconst s f32[1]:1\ny = BatchNormalization(x,s,s,m,s)\ng = " GRADIENT
+                        "(m) xs=['m'] y='y'\nout g\n",
+               TEXTS("f32[2,1]:1,2", "f32[1]:1"), "'y' (BatchNormalization): its derivative by input 3 is not known");
+    test_fails(TRAINING "in a f32[2]\nconst b f32[2]:1,2\ny = MatMul(a,b)\ng = " GRADIENT "(a) xs=['a'] y='y'\nout g\n", TEXTS("f32[2]:1,2"),
+               "both must be matrices");
 }
 
 int main(void)

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * rules_shape.c: derivatives of operators that only move elements. Most share one rule: the operator itself, applied to the places 0, 1, 2, ... of
+ * its input instead of the elements, says where each output element came from, and dy is added there. Places depend on shapes alone, so that the
+ * compiler folds them; where they would be many (a table of embeddings) or a cheaper way is at hand, the operator has a rule of its own.
+ */
+#include "runtime/train/rules.h"
+
+#include "runtime/ops/table.h"
+
+static int d_shape(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return s->k == 0 ? pt_grad_emit(d, &pt_grad_shape_like, s->dy, s->n.inputs[0]) : PT_GRAD_NONE;
+}
+
+static int d_transpose(struct pt_grad *d, struct pt_grad_site *s)
+{
+    const struct pt_onnx_attr *perm = pt_node_attr(&s->n, "perm");
+    int64_t back[PT_MAX_RANK];
+    if (!perm) /* reverses the axes: is its own inverse */
+        return pt_grad_emit_like(d, &pt_op_transpose, s, s->dy);
+    if (perm->type != PT_ATTR_INTS || perm->count > PT_MAX_RANK)
+        return pt_fail(d->err, PT_EINVAL, "%s: attribute 'perm' is no list of axes", pt_node_text(&s->n).s);
+    for (size_t i = 0; i < perm->count; i++)
+        if (perm->ints[i] < 0 || perm->ints[i] >= (int64_t)perm->count)
+            return pt_fail(d->err, PT_EINVAL, "%s: axis %lld of 'perm' is out of range", pt_node_text(&s->n).s, (long long)perm->ints[i]);
+        else
+            back[perm->ints[i]] = (int64_t)i;
+    return pt_grad_set_ints(d, pt_grad_emit_like(d, &pt_op_transpose, s, s->dy), "perm", back, perm->count);
+}
+
+/* The node again, with `places` instead of input k; its first output. */
+static int again(struct pt_grad *d, const struct pt_grad_site *s, int k, int places)
+{
+    int in[16];
+    if (s->n.input_count > 16)
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known up to 16 operands", pt_node_text(&s->n).s);
+    for (int i = 0; i < s->n.input_count; i++)
+        in[i] = i == k ? places : pt_grad_in(s, i);
+    return pt_grad_node(d, s->n.op, &s->n, in, s->n.input_count, s->n.output_count);
+}
+
+static int scatter(struct pt_grad *d, int dy, int places, int like)
+{
+    return pt_grad_emit(d, &pt_grad_scatter_sum, dy, places, like);
+}
+
+static int d_move(struct pt_grad *d, struct pt_grad_site *s)
+{
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    int x = s->n.inputs[0];
+    return scatter(d, s->dy, again(d, s, 0, pt_grad_emit(d, &pt_grad_places_like, x)), x);
+}
+
+/* As above; what was padded with a constant comes from nowhere, place -1. */
+static int d_pad(struct pt_grad *d, struct pt_grad_site *s)
+{
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    int x = s->n.inputs[0], in[4] = {pt_grad_emit(d, &pt_grad_places_like, x), pt_grad_in(s, 1), pt_grad_int64(d, -1), pt_grad_in(s, 3)};
+    if (s->n.version < 11)
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known from opset 11 on", pt_node_text(&s->n).s);
+    return scatter(d, s->dy, pt_grad_node(d, s->n.op, &s->n, in, s->n.input_count < 4 ? 3 : 4, 1), x);
+}
+
+/* Each part's adjoint; one that nobody read has none. */
+static int d_split(struct pt_grad *d, struct pt_grad_site *s)
+{
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    int x = s->n.inputs[0], places = again(d, s, 0, pt_grad_emit(d, &pt_grad_places_like, x)), sum = PT_GRAD_NONE;
+    for (int i = 0; places >= 0 && i < s->n.output_count && sum >= 0; i++) {
+        int dy = pt_grad_dy(d, s, i);
+        if (dy == PT_GRAD_NONE)
+            continue;
+        int part = scatter(d, dy, places + i, x);
+        sum = sum == PT_GRAD_NONE ? part : pt_grad_emit(d, &pt_op_add, sum, part);
+    }
+    return places < 0 ? places : sum;
+}
+
+/* Places of input k, nowhere for the others. */
+static int d_concat(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int in[64], x = s->n.inputs[s->k], minus = pt_grad_int64(d, -1);
+    if (s->n.input_count > 64)
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known up to 64 operands", pt_node_text(&s->n).s);
+    for (int i = 0; i < s->n.input_count; i++) {
+        int places = pt_grad_emit(d, &pt_grad_places_like, s->n.inputs[i]);
+        /* min(-1, place) is -1 everywhere */
+        in[i] = i == s->k ? places : pt_grad_emit(d, &pt_op_min, places, minus);
+    }
+    return scatter(d, s->dy, pt_grad_node(d, s->n.op, &s->n, in, s->n.input_count, 1), x);
+}
+
+static int d_gather(struct pt_grad *d, struct pt_grad_site *s)
+{
+    const struct pt_onnx_attr *axis = pt_node_attr(&s->n, "axis");
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    if (!axis || axis->i == 0)
+        return pt_grad_emit(d, &pt_grad_rows, s->dy, s->n.inputs[1], s->n.inputs[0]);
+    return d_move(d, s);
+}
+
+/* Broadcasting: the sum to the input's shape, which the walk adds anyway. */
+static int d_expand(struct pt_grad *d, struct pt_grad_site *s)
+{
+    (void)d;
+    return s->k == 0 ? s->dy : PT_GRAD_NONE;
+}
+
+const struct pt_grad_rule pt_grad_rules_shape[] = {
+    {&pt_op_reshape, d_shape, PT_GRAD_SHAPED},
+    {&pt_op_flatten, d_shape, PT_GRAD_SHAPED},
+    {&pt_op_squeeze, d_shape, PT_GRAD_SHAPED},
+    {&pt_op_unsqueeze, d_shape, PT_GRAD_SHAPED},
+    {&pt_grad_shape_like, d_shape, PT_GRAD_SHAPED},
+    {&pt_op_transpose, d_transpose, PT_GRAD_SHAPED},
+    {&pt_op_slice, d_move, PT_GRAD_SHAPED},
+    {&pt_op_gather, d_gather, PT_GRAD_SHAPED},
+    {&pt_op_gather_elements, d_move, PT_GRAD_SHAPED},
+    {&pt_op_gather_nd, d_move, PT_GRAD_SHAPED},
+    {&pt_op_tile, d_move, PT_GRAD_SHAPED},
+    {&pt_op_depth_to_space, d_move, PT_GRAD_SHAPED},
+    {&pt_op_space_to_depth, d_move, PT_GRAD_SHAPED},
+    {&pt_op_pad, d_pad, PT_GRAD_SHAPED},
+    {&pt_op_split, d_split, PT_GRAD_SHAPED | PT_GRAD_ALL},
+    {&pt_op_concat, d_concat, PT_GRAD_SHAPED},
+    {&pt_op_expand, d_expand, 0},
+    {NULL, NULL, 0},
+};
