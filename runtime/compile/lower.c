@@ -5,6 +5,7 @@
  */
 #include "runtime/compile/lower.h"
 
+#include "runtime/ops/joined_attention.h"
 #include "runtime/ops/table.h"
 
 static const struct {
@@ -22,6 +23,7 @@ static const struct {
     {&pt_op_ms_transpose_matmul, pt_lower_fused_matmul},
     {&pt_op_ms_fused_conv, pt_lower_fused_conv},
     {&pt_op_ms_fused_gemm, pt_lower_fused_gemm},
+    {&pt_op_joined_attention, pt_lower_attention},
     {&pt_op_relu, pt_lower_unary},
     {&pt_op_leaky_relu, pt_lower_unary},
     {&pt_op_exp, pt_lower_unary},

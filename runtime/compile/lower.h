@@ -30,6 +30,7 @@ int pt_lower_conv_columns(struct pt_lower *l); /* what pt_lower_conv does not ta
 int pt_lower_pool(struct pt_lower *l);
 int pt_lower_global_average(struct pt_lower *l);
 int pt_lower_reduce_mean(struct pt_lower *l);
+int pt_lower_attention(struct pt_lower *l);
 int pt_lower_gemm(struct pt_lower *l);
 int pt_lower_matmul(struct pt_lower *l);
 int pt_lower_fused_matmul(struct pt_lower *l);
@@ -48,7 +49,8 @@ int pt_lower_concat(struct pt_lower *l);
 int pt_lower_batchnorm(struct pt_lower *l);
 bool pt_is_binary_step(const struct pt_step *s);
 const int *pt_transpose_perm(const struct pt_step *s);        /* NULL when the step is no transposition */
-int pt_fuse_transpose(struct pt_lower *l, const int *perm);   /* the node transposes the result of a MatMul: 1 done */
+int pt_fuse_transpose(struct pt_lower *l, const int *perm);   /* the node transposes the result of a product: 1 done */
+int pt_fuse_transpose_attention(struct pt_lower *l, struct pt_step *s, const int *perm); /* the same where s makes that result */
 
 /* --- fuse.c: merging a node into a step that was emitted before. 1 done, 0 not possible. ------------------------------------------- */
 int pt_fuse_act(struct pt_lower *l, enum pt_act act, float lo, float hi); /* the node is an activation of its input 0 */
@@ -102,6 +104,17 @@ struct pt_step_desc {
 };
 int pt_lower_emit(struct pt_lower *l, const struct pt_step_desc *d, enum pt_layout out_layout);
 int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like);
+
+/* --- lower_view.c: an operand seen through transpositions: dims and element strides -------------------------------------------------- */
+struct pt_view {
+    int slot, rank;
+    int64_t dims[PT_MAX_RANK + 1], stride[PT_MAX_RANK + 1];
+};
+/* The slot as it is. */
+void pt_view_slot(struct pt_lower *l, int slot, struct pt_view *v);
+/* Goes back over transpositions, and scalings by a number into *alpha (NULL: not over those), that only this node reads; with commit their steps
+ * disappear. False: there are none. */
+bool pt_view_peel(struct pt_lower *l, struct pt_view *v, float *alpha, bool commit);
 
 /* --- lower_half.c: float16 and bfloat16 through float32 kernels ----------------------------------------------------------------------------- */
 #define PT_PACK_WIDE 2 /* kind of pack: the constant in float32. Even: the kinds that depend on a shape are odd, and 0 is an aligned copy. */

@@ -142,60 +142,6 @@ int pt_lower_gemm(struct pt_lower *l)
 
 /* --- MatMul ----------------------------------------------------------------------------------------------------------------------- */
 
-/* An operand seen through transpositions: dims and element strides, at least two axes. */
-struct view {
-    int slot, rank;
-    int64_t dims[PT_MAX_RANK + 1], stride[PT_MAX_RANK + 1];
-};
-
-static void view_slot(struct pt_lower *l, int slot, struct view *v)
-{
-    const struct pt_tensor *t = &pt_lower_slot(l, slot)->t;
-    v->slot = slot;
-    v->rank = t->rank;
-    int64_t s = 1;
-    for (int i = t->rank - 1; i >= 0; i--) {
-        v->dims[i] = t->dims[i];
-        v->stride[i] = s;
-        s *= t->dims[i];
-    }
-}
-
-/* Goes back over transpositions and scalings by a number that only this node reads; with commit their steps disappear. False: there are none. */
-static bool peel(struct pt_lower *l, struct view *v, float *alpha, bool commit)
-{
-    int perm[PT_MAX_RANK], slot = v->slot, rank = v->rank;
-    *alpha = 1;
-    for (int i = 0; i < rank; i++)
-        perm[i] = i;
-    for (struct pt_step *s; (s = pt_fuse_source(l, slot)) != NULL;) {
-        const int *ops = pt_lower_operands(l, s), *p = pt_transpose_perm(s);
-        float number;
-        if (p) {
-            for (int i = 0; i < rank; i++)
-                perm[i] = p[perm[i]];
-        } else if (pt_is_binary_step(s) && (s->node->op == &pt_op_mul || s->node->op == &pt_op_div) && pt_fuse_number(l, ops[1], &number) &&
-                   pt_lower_slot(l, ops[0])->t.rank == rank && pt_lower_slot(l, ops[0])->layout == PT_LAYOUT_PLAIN) {
-            *alpha *= s->node->op == &pt_op_mul ? number : 1 / number;
-        } else {
-            break;
-        }
-        if (commit)
-            s->run = NULL;
-        slot = ops[0];
-    }
-    if (slot == v->slot)
-        return false;
-    struct view source;
-    view_slot(l, slot, &source);
-    v->slot = slot;
-    for (int i = 0; i < rank; i++) {
-        v->dims[i] = source.dims[perm[i]];
-        v->stride[i] = source.stride[perm[i]];
-    }
-    return true;
-}
-
 /* Axes outer to inner, the rows last; axes of one drop out, neighbours that continue each other merge. */
 static int merge_axes(const struct axis *all, int n, struct axis *out)
 {
@@ -236,7 +182,7 @@ static bool set_loops(struct gemm_step *p)
     return true;
 }
 
-static bool set_matmul(struct gemm_step *p, const struct pt_matmul_params *mp, const struct view *a, const struct view *b)
+static bool set_matmul(struct gemm_step *p, const struct pt_matmul_params *mp, const struct pt_view *a, const struct pt_view *b)
 {
     int64_t a_row = a->rank > 1 ? a->stride[a->rank - 2] : mp->k, a_col = a->stride[a->rank - 1];
     int64_t b_row = b->stride[b->rank > 1 ? b->rank - 2 : 0], b_col = b->rank > 1 ? b->stride[b->rank - 1] : 1;
@@ -255,13 +201,13 @@ static bool set_matmul(struct gemm_step *p, const struct pt_matmul_params *mp, c
 }
 
 /* Looks through what made the operands, where the kernel can read the sources as well. Nothing is taken apart that it cannot. */
-static void peel_operands(struct pt_lower *l, struct gemm_step *p, const struct pt_matmul_params *mp, struct view *a, struct view *b)
+static void peel_operands(struct pt_lower *l, struct gemm_step *p, const struct pt_matmul_params *mp, struct pt_view *a, struct pt_view *b)
 {
-    struct view *views[2] = {a, b};
+    struct pt_view *views[2] = {a, b};
     for (int k = 0; k < 2; k++) {
-        struct view before = *views[k], after = before;
+        struct pt_view before = *views[k], after = before;
         float alpha = 1;
-        if (!peel(l, &after, &alpha, false))
+        if (!pt_view_peel(l, &after, &alpha, false))
             continue;
         *views[k] = after;
         struct gemm_step trial = *p;
@@ -269,7 +215,7 @@ static void peel_operands(struct pt_lower *l, struct gemm_step *p, const struct 
             *views[k] = before;
             continue;
         }
-        peel(l, &before, &alpha, true);
+        pt_view_peel(l, &before, &alpha, true);
         struct pt_fused fused = p->fused;
         *p = trial;
         p->fused = fused;
@@ -287,9 +233,9 @@ int pt_lower_matmul(struct pt_lower *l)
     int in[4], rc = plain_inputs(l, in);
     if (!p || rc < 0)
         return PT_ENOMEM;
-    struct view a, b;
-    view_slot(l, in[0], &a);
-    view_slot(l, in[1], &b);
+    struct pt_view a, b;
+    pt_view_slot(l, in[0], &a);
+    pt_view_slot(l, in[1], &b);
     if (!set_matmul(p, mp, &a, &b))
         return 0;
     p->fused = (struct pt_fused){.alpha = 1, .scales = true, .bias = 2, .residual = 3, .columns = mp->n};
@@ -300,10 +246,10 @@ int pt_lower_matmul(struct pt_lower *l)
 }
 
 /* The operand with its axes in another order. */
-static void view_permuted(struct pt_lower *l, int slot, const int *order, struct view *v)
+static void view_permuted(struct pt_lower *l, int slot, const int *order, struct pt_view *v)
 {
-    struct view plain;
-    view_slot(l, slot, &plain);
+    struct pt_view plain;
+    pt_view_slot(l, slot, &plain);
     *v = plain;
     for (int i = 0; i < plain.rank; i++) {
         v->dims[i] = plain.dims[order[i]];
@@ -321,7 +267,7 @@ int pt_lower_fused_matmul(struct pt_lower *l)
     int in[4], rc = plain_inputs(l, in);
     if (!p || rc < 0)
         return PT_ENOMEM;
-    struct view a, b;
+    struct pt_view a, b;
     view_permuted(l, in[0], mp->a_order, &a);
     view_permuted(l, in[1], mp->b_order, &b);
     if (!set_matmul(p, &mp->mm, &a, &b))
@@ -336,7 +282,9 @@ int pt_fuse_transpose(struct pt_lower *l, const int *perm)
     int in = pt_lower_in(l, 0);
     struct pt_step *s = pt_fuse_source(l, in);
     const struct pt_tensor *t = &pt_lower_slot(l, in)->t, *out = &pt_lower_slot(l, pt_lower_out(l, 0))->t;
-    if (!s || s->run != gemm_run || pt_lower_operands(l, s)[3] >= 0)
+    if (s && s->run != gemm_run)
+        return pt_fuse_transpose_attention(l, s, perm);
+    if (!s || pt_lower_operands(l, s)[3] >= 0)
         return 0;
     struct gemm_step *p = s->params, old = *p;
     if (p->axis_count != t->rank - 1 || perm[t->rank - 1] != t->rank - 1)

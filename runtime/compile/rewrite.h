@@ -25,6 +25,7 @@
     X(gelu, "Gelu in pieces, erf and tanh forms, becomes the operator") \
     X(layernorm, "LayerNormalization in pieces becomes the operator") \
     X(rmsnorm, "RMSNormalization in pieces becomes the operator") \
+    X(attention, "softmax(q k' scale + mask) v in pieces becomes one step that never holds all scores") \
     X(batchnorm, "BatchNormalization moves into the weights of the Conv, ConvTranspose or Gemm before it") \
     X(prenorm, "BatchNormalization moves into the weights of the Conv after it") \
     X(pad, "Pad moves into the Conv or pool after it") \

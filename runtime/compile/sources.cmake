@@ -4,6 +4,7 @@ set(PT_COMPILE_SOURCES
   compile/eval.c
   compile/fuse.c
   compile/lower.c
+  compile/lower_attention.c
   compile/lower_conv.c
   compile/lower_conv_columns.c
   compile/lower_elem.c
@@ -12,12 +13,14 @@ set(PT_COMPILE_SOURCES
   compile/lower_gemm.c
   compile/lower_half.c
   compile/lower_rmsnorm.c
+  compile/lower_view.c
   compile/match.c
   compile/packs.c
   compile/plan.c
   compile/probe.c
   compile/program.c
   compile/rewrite.c
+  compile/rewrite_attention.c
   compile/rewrite_batchnorm.c
   compile/rewrite_cast.c
   compile/rewrite_cse.c

@@ -93,6 +93,30 @@ struct pt_pool {
     bool count_include_pad; /* average: divide by the taps inside the padded image, not inside the image */
 };
 
+/* --- attention: one head -----------------------------------------------------------------------------------------------------------
+ * y[m x v_width] = softmax(z) v over n keys, z[m x n] = scale q k' + bias; where choice is given and (choice != 0) != keep, z is `fill` (before the bias
+ * is added with bias_last, else after). Scores of one block of keys are there at a time. A row of z that is all -inf, or has a NaN or +inf,
+ * gives NaN, as the formula does; with zero_nan its weights are 0. Values are weighed before they are divided by the sum of the weights: with
+ * |v| above FLT_MAX / n they may overflow. */
+struct pt_attend {
+    size_t m, n, width, v_width; /* n and width are not 0 */
+    const float *q;
+    size_t q_ld;
+    const float *k;
+    size_t k_ld;
+    bool k_columns;              /* a key is a column of k, else a row */
+    const float *v;
+    size_t v_ld;
+    float scale, fill;
+    const float *bias;           /* [m x n] or NULL; bias_ld 0 repeats one row */
+    size_t bias_ld;
+    const uint8_t *choice;       /* [m x n] or NULL; choice_ld 0 repeats one row */
+    size_t choice_ld;
+    bool keep, bias_last, zero_nan;
+    float *y;
+    size_t y_ld;
+};
+
 /* --- elementwise -------------------------------------------------------------------------------------------------------------------------
  * Relative error against the exact result <= 2e-6 (gelu far below 0: 2e-5) except where the result underflows; NaN in, NaN out; +-inf
  * as IEEE. y may be x. */
@@ -177,6 +201,9 @@ struct pt_kernels {
      * or residual. Variance is the mean of squared differences (two passes). */
     void (*layernorm)(size_t rows, size_t n, const float *x, size_t x_ld, const float *residual, size_t residual_ld, const float *gamma,
                       const float *beta, float eps, float *y, size_t y_ld);
+    /* Bytes, a multiple of 64; depends on the sizes only. */
+    size_t (*attend_workspace)(const struct pt_attend *a);
+    void (*attend)(const struct pt_attend *a, void *workspace);
     /* y[j * y_ld + i] = x[i * x_ld + j] for i < rows, j < cols: NCHW <-> NHWC of one image is [C x HW] <-> [HW x C]. */
     void (*transpose)(size_t rows, size_t cols, const float *x, size_t x_ld, float *y, size_t y_ld);
 };

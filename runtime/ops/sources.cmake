@@ -33,6 +33,7 @@ set(PT_OPS_SOURCES
   ops/grid_sample.c
   ops/image.c
   ops/image_decoder.c
+  ops/joined_attention.c
   ops/layernorm.c
   ops/legacy.c
   ops/linear_attention.c

@@ -327,6 +327,32 @@ static void norm_pieces(struct gen *g)
         gen_node(g, 1, "Add(%s,%s)", y->name, scale->name);
 }
 
+/* softmax(scale q k' + mask) v, in some of the forms that exporters write. */
+static void attention(struct gen *g)
+{
+    struct gen_value *q = gen_pick(g, F32, 3 + (int)pick(g, 2)), *s = gen_number(g, 0.25), *low = gen_number(g, -1e9), *zero = gen_number(g, 0);
+    if (!q || !s || !low || !zero)
+        return;
+    int64_t width = q->t.dims[q->t.rank - 1], keys = 1 + pick(g, 9), rows = q->t.dims[q->t.rank - 2];
+    struct gen_value *k = constant(g, 2, width, keys, 0, 0), *v = constant(g, 2, keys, 1 + pick(g, 20), 0, 0),
+                     *mask = constant(g, 2, pick(g, 2) ? rows : 1, keys, 0, 0), *a = k ? gen_node(g, 1, "MatMul(%s,%s)", q->name, k->name) : NULL;
+    if (a && pick(g, 2))
+        a = gen_node(g, 1, pick(g, 2) ? "Div(%s,%s)" : "Mul(%s,%s)", a->name, s->name);
+    for (int i = 0; a && mask && i < 2; i++) {
+        struct gen_value *c = pick(g, 2) ? gen_node(g, 1, "Less(%s,%s)", mask->name, s->name) : NULL;
+        if (c)
+            a = pick(g, 2) ? gen_node(g, 1, "Where(%s,%s,%s)", c->name, a->name, low->name) : gen_node(g, 1, "Where(%s,%s,%s)", c->name, low->name, a->name);
+        else if (pick(g, 2))
+            a = gen_node(g, 1, "Add(%s,%s)", mask->name, a->name);
+    }
+    struct gen_value *p = a ? gen_node(g, 1, "Softmax(%s) axis=%d", a->name, a->t.rank - 1) : NULL;
+    struct gen_value *nan = p && pick(g, 3) == 0 ? gen_node(g, 1, "IsNaN(%s)", p->name) : NULL;
+    if (nan)
+        p = gen_node(g, 1, "Where(%s,%s,%s)", nan->name, zero->name, p->name);
+    if (p && v)
+        gen_node(g, 1, "MatMul(%s,%s)", p->name, v->name);
+}
+
 /* Converters from channels-last frameworks. */
 static void channels_last(struct gen *g)
 {
@@ -352,8 +378,8 @@ static void twice(struct gen *g)
 void gen_layers(struct gen *g)
 {
     static void (*const list[])(struct gen *) = {
-        unary,   unary,           unary,  binary, binary,    binary,      clip,        cast,          transpose,      transpose, reshape,
-        squeeze, dynamic_reshape, concat, slice,  gather,    conv,        conv,        conv,          conv_transpose, pool,      pool,
-        matmul,  matmul,          rows,   gelu,   tanh_gelu, norm_pieces, norm_pieces, channels_last, twice};
+        unary,   unary,           unary,  binary, binary,    binary,      clip,        cast,      transpose,      transpose, reshape,
+        squeeze, dynamic_reshape, concat, slice,  gather,    conv,        conv,        conv,      conv_transpose, pool,      pool,
+        matmul,  matmul,          rows,   gelu,   tanh_gelu, norm_pieces, norm_pieces, attention, channels_last,  twice};
     list[choose(g->c, sizeof list / sizeof *list)](g);
 }

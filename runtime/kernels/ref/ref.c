@@ -273,4 +273,42 @@ static void transpose(size_t rows, size_t cols, const float *x, size_t x_ld, flo
             y[j * y_ld + i] = x[i * x_ld + j];
 }
 
+/* --- attention ------------------------------------------------------------------------------------------------------------------------------- */
+
+static size_t attend_workspace(const struct pt_attend *a)
+{
+    return (a->n * sizeof(double) + 63) / 64 * 64;
+}
+static float attend_score(const struct pt_attend *a, size_t i, size_t j)
+{
+    double sum = 0;
+    for (size_t p = 0; p < a->width; p++)
+        sum += (double)a->q[i * a->q_ld + p] * a->k[a->k_columns ? p * a->k_ld + j : j * a->k_ld + p];
+    float z = (float)(sum * a->scale);
+    if (a->bias && !a->bias_last)
+        z += a->bias[i * a->bias_ld + j];
+    if (a->choice && (a->choice[i * a->choice_ld + j] != 0) != a->keep)
+        z = a->fill;
+    return a->bias && a->bias_last ? z + a->bias[i * a->bias_ld + j] : z;
+}
+static void attend(const struct pt_attend *a, void *workspace)
+{
+    double *w = workspace;
+    for (size_t i = 0; i < a->m; i++) {
+        double max = -INFINITY, sum = 0;
+        for (size_t j = 0; j < a->n; j++) {
+            w[j] = attend_score(a, i, j);
+            max = w[j] > max ? w[j] : max;
+        }
+        for (size_t j = 0; j < a->n; j++)
+            sum += w[j] = exp(w[j] - max);
+        for (size_t p = 0; p < a->v_width; p++) {
+            double y = 0;
+            for (size_t j = 0; j < a->n; j++)
+                y += (a->zero_nan && isnan(sum) ? 0 : w[j] / sum) * a->v[j * a->v_ld + p];
+            a->y[i * a->y_ld + p] = (float)y;
+        }
+    }
+}
+
 const struct pt_kernels pt_kernels_ref = {PT_KERNEL_ROW(PT_ISA_REF, "ref")};

@@ -248,6 +248,87 @@ static void norms(void **state)
 }
 
 #define BN "const s f32[2]:2,3\nconst t f32[2]:1,-1\nconst m f32[2]:0.5,0\nconst v f32[2]:0.25,1\n"
+#define HEADS "in q f32[2,3,5,4]\nin k f32[2,3,4,7]\nin v f32[2,3,7,6]\nin bias f32[2,1,1,7]\nin choice b[5,7]\nin s f32[]\nconst eight f32[]:8\n" \
+              "const low f32[]:-1e9\nconst zero f32[]:0\n"
+
+/* The ways in which exporters write it, and ours. */
+static void attention(void **state)
+{
+    (void)state;
+    golden("attention", HEADS "a = MatMul(q,k)\nb = Div(a,eight)\nc = Add(b,bias)\np = Softmax(c) axis=-1\ny = MatMul(p,v)\nout y\n",
+           "y = JoinedAttention(q,k,v,eight,,bias) divide=1\nout y\n");
+    golden("attention", HEADS "a = MatMul(q,k)\nb = Mul(s,a)\nc = Add(bias,b)\np = Softmax(c) axis=3\ny = MatMul(p,v)\nout y\n",
+           "y = JoinedAttention(q,k,v,s,,bias)\nout y\n");
+    golden("attention", HEADS "a = MatMul(q,k)\np = Softmax(a)\ny = MatMul(p,v)\nout y\n", "y = JoinedAttention(q,k,v)\nout y\n");
+    golden("attention", HEADS "a = MatMul(q,k)\nb = Where(choice,a,low)\np = Softmax(b)\ny = MatMul(p,v)\nout y\n",
+           "y = JoinedAttention(q,k,v,,choice) fill=-1e+09 keep=1\nout y\n");
+    golden("attention", HEADS "a = MatMul(q,k)\nb = Where(choice,low,a)\nc = Add(b,bias)\np = Softmax(c)\ny = MatMul(p,v)\nout y\n",
+           "y = JoinedAttention(q,k,v,,choice,bias) fill=-1e+09 bias_last=1\nout y\n");
+    golden("attention", HEADS "a = MatMul(q,k)\nb = Add(a,bias)\nc = Where(choice,low,b)\np = Softmax(c)\ny = MatMul(p,v)\nout y\n",
+           "y = JoinedAttention(q,k,v,,choice,bias) fill=-1e+09\nout y\n");
+    golden("attention", HEADS "a = MatMul(q,k)\nb = Add(a,bias)\np = Softmax(b)\nn = IsNaN(p)\nw = Where(n,zero,p)\ny = MatMul(w,v)\nout y\n",
+           "y = JoinedAttention(q,k,v,,,bias) zero_nan=1\nout y\n");
+    golden("attention", HEADS "a = com.microsoft::FusedMatMul(q,k) alpha=0.5\np = Softmax(a)\ny = MatMul(p,v)\nout y\n",
+           "y = JoinedAttention(q,k,v) alpha=0.5\nout y\n");
+    golden("attention", "opset 11\n" HEADS "a = MatMul(q,k)\np = Softmax(a) axis=3\ny = MatMul(p,v)\nout y\n", "y = JoinedAttention(q,k,v)\nout y\n");
+}
+
+/* What must stay: another reader, another axis, a scale that is no number, a guard that keeps something else, half precision. */
+static void attention_stays(void **state)
+{
+    (void)state;
+    const char *head = HEADS "in many f32[7]\nconst two f32[]:2\n";
+    untouched("attention", head, "a = MatMul(q,k)\np = Softmax(a) axis=-1\ny = MatMul(p,v)\nout y\nout p\n");
+    untouched("attention", head, "a = MatMul(q,k)\np = Softmax(a) axis=-1\ny = MatMul(p,v)\nout y\nout a\n");
+    untouched("attention", head, "a = MatMul(q,k)\nb = Add(a,bias)\np = Softmax(b) axis=-1\ny = MatMul(p,v)\nz = Neg(b)\nout y\nout z\n");
+    untouched("attention", head, "a = MatMul(q,k)\np = Softmax(a) axis=2\ny = MatMul(p,v)\nout y\n");
+    untouched("attention", head, "a = MatMul(q,k)\nb = Mul(a,many)\np = Softmax(b) axis=-1\ny = MatMul(p,v)\nout y\n");
+    untouched("attention", head, "a = MatMul(q,k)\nb = Div(s,a)\np = Softmax(b) axis=-1\ny = MatMul(p,v)\nout y\n");
+    untouched("attention", head, "a = MatMul(q,k)\nb = Add(a,bias)\nc = Add(b,bias)\np = Softmax(c) axis=-1\ny = MatMul(p,v)\nout y\n");
+    untouched("attention", head, "a = MatMul(q,k)\nb = Where(choice,a,bias)\np = Softmax(b) axis=-1\ny = MatMul(p,v)\nout y\n");
+    untouched("attention", head, "a = MatMul(q,k)\np = Softmax(a) axis=-1\nn = IsNaN(p)\nw = Where(n,two,p)\ny = MatMul(w,v)\nout y\n");
+    untouched("attention", head, "a = MatMul(q,k)\np = Softmax(a) axis=-1\nn = IsNaN(p)\nw = Where(n,zero,p)\ny = MatMul(w,v)\nout y\nout n\n");
+    golden("attention", "in q f32[5,4]\nin k f32[7,4]\nin v f32[7,2]\na = com.microsoft::FusedMatMul(q,k) transB=1\np = Softmax(a)\ny = MatMul(p,v)\nout y\n",
+           "a = FusedMatMul(q,k) transB=1\np = Softmax(a)\ny = MatMul(p,v)\nout y\n");
+    untouched("attention", "in q f16[5,4]\nin k f16[4,7]\nin v f16[7,2]\n", "a = MatMul(q,k)\np = Softmax(a) axis=-1\ny = MatMul(p,v)\nout y\n");
+    untouched("attention", "opset 11\n" HEADS, "a = MatMul(q,k)\np = Softmax(a)\ny = MatMul(p,v)\nout y\n");
+}
+
+/* Operands that broadcast in every way, some of which only the reference does; transpositions that lowering looks through. */
+static void attention_shapes(void **state)
+{
+    (void)state;
+    static const char *const shapes[][5] = {
+        /* q, kt, v, bias, choice */
+        {"5,4", "4,7", "7,3", "7", "5,7"},
+        {"1,4", "4,7", "7,3", "5,7", "1"}, /* the mask has more queries */
+        {"5,4", "4,1", "7,3", "5,7", "1,7"}, /* and more keys */
+        {"2,1,5,4", "3,4,7", "7,6", "2,1,1,7", "1,3,5,1"},
+        {"5,4", "4,7", "2,3,7,3", "1", "7"},
+        {"3,1,4", "3,4,600", "3,600,20", "600", "3,1,600"},
+        {"2,3,100,4", "2,3,4,9", "2,3,9,17", "2,1,1,9", "100,9"},
+        {"1,5,4", "4,7", "7,3", "4,2,1,5,7", "5,1"},
+    };
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        char text[1024];
+        const char *const *s = shapes[i];
+        snprintf(text, sizeof text,
+                 "in q f32[%s]\nin k f32[%s]\nin v f32[%s]\nin bias f32[%s]\nin choice b[%s]\nconst low f32[]:-3\nconst half f32[1]:0.5\nm = MatMul(q,k)\n"
+                 "a = Mul(m,half)\nb = Add(a,bias)\nc = Where(choice,low,b)\np = Softmax(c) axis=-1\ny = MatMul(p,v)\nout y\n",
+                 s[0], s[1], s[2], s[3], s[4]);
+        test_same(text);
+    }
+    /* heads in the order of the model; one step between the products of the layer */
+    assert_int_equal(test_same("in x f32[-1,7,3,4]\nin k f32[-1,9,3,4]\nin v f32[-1,9,3,4]\nconst r f32[]:0.7\nconst shape i64[3]:0,0,12\n"
+                               "qt = Transpose(x) perm=[0,2,1,3]\nqs = Mul(qt,r)\nkt = Transpose(k) perm=[0,2,3,1]\nks = Mul(kt,r)\nvt = Transpose(v) perm=[0,2,1,3]\n"
+                               "a = MatMul(qs,ks)\np = Softmax(a) axis=-1\no = MatMul(p,vt)\nt = Transpose(o) perm=[0,2,1,3]\ny = Reshape(t,shape)\nout y\n"),
+                     2);
+    test_same("in x f32[2,7,4]\nqt = Transpose(x) perm=[0,2,1]\na = MatMul(x,qt)\np = Softmax(a) axis=-1\ny = MatMul(p,x)\nout y\n");
+    test_same("in x f32[2,4,7]\nin z f32[2,7,3]\nqt = Transpose(x) perm=[0,2,1]\na = MatMul(qt,x)\np = Softmax(a) axis=-1\ny = MatMul(p,z)\nt = Transpose(y) "
+              "perm=[2,1,0]\nout t\n");
+    test_same("in x f32[0,7,4]\nin k f32[4,0]\nin v f32[0,3]\na = MatMul(x,k)\np = Softmax(a) axis=-1\ny = MatMul(p,v)\nout y\n");
+}
+
 static void batchnorm(void **state)
 {
     (void)state;
@@ -319,7 +400,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fold),      cmocka_unit_test(dead),            cmocka_unit_test(identity), cmocka_unit_test(numbers), cmocka_unit_test(nothing_added),
         cmocka_unit_test(cast),      cmocka_unit_test(cse),             cmocka_unit_test(reshape),  cmocka_unit_test(transpose), cmocka_unit_test(transpose_stays),
-        cmocka_unit_test(vendor), cmocka_unit_test(gelu),      cmocka_unit_test(norms),           cmocka_unit_test(batchnorm), cmocka_unit_test(prenorm), cmocka_unit_test(pad),
+        cmocka_unit_test(vendor), cmocka_unit_test(gelu),      cmocka_unit_test(norms), cmocka_unit_test(attention), cmocka_unit_test(attention_stays), cmocka_unit_test(attention_shapes),          cmocka_unit_test(batchnorm), cmocka_unit_test(prenorm), cmocka_unit_test(pad),
         cmocka_unit_test(qdq),       cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
