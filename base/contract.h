@@ -63,7 +63,7 @@
 #define PT_CONFIG_SERVING_AUTH "serving.auth"                   /* {tokenFile, metrics, pollMs}; absent: everybody may */
 #define PT_CONFIG_SERVING_TLS "serving.tls"                     /* {certFile, keyFile, clientCaFile, pollMs}; absent: plain */
 #define PT_CONFIG_RUNTIME "runtime"                             /* {threads, concurrency, queue, maxWaitMs, priorityLevels} */
-#define PT_CONFIG_BATCHING "batching"                           /* {maxSize, maxDelayUs, preferredSizes, sizes (text: "4, 8")} */
+#define PT_CONFIG_BATCHING "batching"                           /* {maxSize, maxDelayUs, preferredSizes, sizes (text: "4, 8"), padding} */
 #define PT_CONFIG_REPOSITORY "repository"                       /* {path, control, load, versions, pollMs, memoryBytes}; instead of model.uri; not in pods */
 #define PT_CONFIG_DRAIN "drain"                                 /* {timeoutMs} */
 #define PT_CONFIG_METRICS "metrics"                             /* {aliases (text: "triton, tensorflow")} */

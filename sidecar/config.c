@@ -45,6 +45,7 @@ const struct pt_member pt_members[] = {
     {PT_CONFIG_BATCHING, "maxDelayUs", WHOLE(batching.max_delay_us, 0, 10000000, 0)},
     {PT_CONFIG_BATCHING, "preferredSizes", .kind = PT_MEMBER_SIZES, .offset = offsetof(struct pt_config, batching.preferred)},
     {PT_CONFIG_BATCHING, "sizes", .kind = PT_MEMBER_SIZES, .offset = offsetof(struct pt_config, batching.sizes)},
+    {PT_CONFIG_BATCHING, "padding", TEXT(batching.padding), .max = 4096},
     {PT_CONFIG_REPOSITORY, "path", TEXT(repository.path), .max = 4096},
     {PT_CONFIG_REPOSITORY, "control", TEXT(repository.control), .max = 16, .string = "poll"},
     {PT_CONFIG_REPOSITORY, "load", TEXT(repository.load), .max = 65536},
@@ -151,6 +152,9 @@ static int check(const struct pt_config *c, struct pt_err *err)
         return pt_fail(err, PT_EINVAL, "repository.control: want none, poll or explicit, got \"%s\"", c->repository.control);
     if (c->repository.load && strcmp(c->repository.control, "explicit") != 0)
         return pt_fail(err, PT_EINVAL, "repository.load is for repository.control: explicit");
+    if (c->batching.padding && (folder || c->batching.max_size < 2))
+        return pt_fail(err, PT_EINVAL,
+                       folder ? "batching.padding: of a folder, each model says it in its config.pbtxt" : "batching.padding needs batching.maxSize");
     unsigned aliases;
     if (pt_metrics_alias_parse(c->metrics.aliases, &aliases, err) < 0)
         return PT_EINVAL;

@@ -48,7 +48,8 @@ struct pt_config {
         int64_t max_delay_us;            /* that a request waits for others */
         int64_t preferred[PT_MAX_SIZES]; /* rows that need not wait, ascending; 0 ends */
         int64_t sizes[PT_MAX_SIZES];     /* rows a run must have: it is filled up to the next of them; 0 ends */
-        bool optional;                   /* not of the file: a model whose requests cannot be joined is served without it */
+        char *padding; /* "ids=0, mask=0": inputs that are filled up so that requests of other lengths join (padding.h); NULL: none */
+        bool optional; /* not of the file: a model whose requests cannot be joined is served without it */
     } batching;
     struct {
         char *path;     /* a folder of models, instead of model.uri; NULL: one model */

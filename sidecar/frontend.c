@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "sidecar/padding.h"
 
 enum { RUN_HERE_BODY = 16 << 10 };
 
@@ -181,7 +182,8 @@ static int prepare_call(struct pt_job *j)
     if (c->rc < 0)
         return c->rc;
     j->rows = pt_batch_rows(&c->request);
-    j->alone = j->rows == 0 || !c->loaded->info.max_batch || c->request.alone || atomic_load(&c->loaded->ragged);
+    j->alone = j->rows == 0 || !c->loaded->info.max_batch || c->request.alone || atomic_load(&c->loaded->ragged) ||
+               (c->loaded->info.pads && !pt_padding_fits(&c->request));
     j->priority = priority_of(c);
     j->max_wait_us = c->request.timeout_us;
     return PT_OK;
@@ -233,38 +235,46 @@ static int64_t padded(const struct pt_config *c, int64_t rows)
     return rows;
 }
 
-/* The outputs that were asked for become the views of one request. False: one has other rows than the inputs. */
-static bool show_part(struct pt_call *c, struct pt_loaded_slot *slot, int64_t first)
+/* The outputs become the views of one request. */
+static int show_part(struct pt_call *c, struct pt_loaded_slot *slot, int64_t first, struct pt_err *err)
 {
     for (size_t k = 0; k < c->loaded->info.output_count; k++) {
-        if (!pt_batch_part(&slot->batch, slot->whole[k], first, c->job.rows, &slot->parts[k]))
-            return false;
+        int rc = pt_batch_part(&slot->batch, slot->whole[k], k, &c->request, first, &slot->parts[k], err);
+        if (rc < 0)
+            return rc;
         slot->outputs[k] = &slot->parts[k];
     }
-    return true;
+    return PT_OK;
+}
+
+static int fill_batch(struct pt_call *c, struct pt_loaded_slot *slot, int64_t rows)
+{
+    pt_batch_begin(&slot->batch, &c->request);
+    for (struct pt_job *j = c->job.next; c->loaded->info.pads && j; j = j->next)
+        pt_batch_widen(&slot->batch, &of_job(j)->request);
+    int rc = pt_batch_make_room(&slot->batch, rows, &c->err);
+    for (struct pt_job *j = &c->job; rc == PT_OK && j; j = j->next)
+        pt_batch_add(&slot->batch, &of_job(j)->request);
+    if (rc == PT_OK)
+        pt_batch_pad(&slot->batch);
+    return rc;
 }
 
 /* PT_OK: every call has its answer. */
 static int run_joined(struct pt_call *c, struct pt_loaded_slot *slot, int64_t rows)
 {
     int64_t all = padded(&c->version->config, rows), at = 0;
-    int rc = pt_batch_begin(&slot->batch, &c->request, all, &c->err);
-    if (rc < 0)
-        return rc;
-    for (struct pt_job *j = &c->job; j; j = j->next)
-        pt_batch_add(&slot->batch, &of_job(j)->request);
-    pt_batch_pad(&slot->batch);
-    if ((rc = run_model(c, slot, slot->batch.inputs)) < 0)
+    int rc = fill_batch(c, slot, all);
+    if (rc < 0 || (rc = run_model(c, slot, slot->batch.inputs)) < 0)
         return rc;
     memcpy(slot->whole, slot->outputs, c->loaded->info.output_count * sizeof *slot->whole);
     for (struct pt_job *j = &c->job; j; j = j->next) {
         struct pt_call *d = of_job(j);
         d->infer_ns = c->infer_ns;
-        if (!show_part(d, slot, at)) {
-            if (!atomic_exchange(&c->loaded->ragged, true))
-                pt_log(PT_LOG_WARN, "requests are not joined any more: an output has other rows than the inputs", "model", c->loaded->info.name,
-                       NULL);
-            return PT_EUNSUPPORTED;
+        if ((rc = show_part(d, slot, at, &d->err)) < 0) {
+            if (rc == PT_EUNSUPPORTED && !atomic_exchange(&c->loaded->ragged, true))
+                pt_log(PT_LOG_WARN, "requests are not joined any more", "model", c->loaded->info.name, "error", d->err.msg, NULL);
+            return rc;
         }
         if (!atomic_load(&j->stopped))
             encode(d, slot);

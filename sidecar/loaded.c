@@ -94,6 +94,12 @@ static int open_slots(struct pt_loaded *l, int slots, struct pt_err *err)
     return PT_OK;
 }
 
+static int read_padding(struct pt_loaded *l, const char *text, struct pt_err *err)
+{
+    l->info.pads = l->pads = pt_calloc(l->info.input_count + 1, sizeof *l->pads);
+    return l->pads ? pt_padding_parse(&l->info, pt_str(text), l->pads, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+}
+
 /* Programs kept: as many as there are sizes of a run, within reason. */
 enum { PROGRAMS = 8, MOST_PROGRAMS = 64 };
 
@@ -124,6 +130,8 @@ int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struc
         l->info.max_batch = 0;
         rc = PT_OK;
     }
+    if (rc == PT_OK && o->padding)
+        rc = read_padding(l, o->padding, err);
     return rc < 0 ? rc : open_slots(l, o->slots, err);
 }
 
@@ -191,6 +199,7 @@ void pt_loaded_close(struct pt_loaded *l)
     pt_free(l->slots);
     pt_session_close(l->session);
     pt_free(l->values);
+    pt_free(l->pads);
     if (l->data)
         munmap(l->data, l->len);
     *l = (struct pt_loaded){0};

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "sidecar/batch.h"
+#include "sidecar/padding.h"
 #include "sidecar/request.h"
 
 #include <pintle/runtime.h>
@@ -30,6 +31,7 @@ struct pt_loaded {
     struct pt_session *session;
     struct pt_model_info info;
     const struct pt_value_info **values; /* inputs, then outputs */
+    struct pt_pad *pads;                 /* info's */
     struct pt_loaded_slot *slots;
     int slot_count;
     atomic_bool ragged; /* an output did not have as many rows as the inputs: requests are not joined any more */
@@ -40,11 +42,12 @@ int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, bool copy, stru
 /* SHA-256 of the mapped bytes into l->digest; PT_ECANCELED soon after *stop is set. */
 int pt_loaded_hash(struct pt_loaded *l, const atomic_bool *stop, struct pt_err *err);
 struct pt_loaded_options {
-    const char *name, *version;   /* borrowed */
-    struct pt_threads *threads;   /* borrowed */
+    const char *name, *version; /* borrowed */
+    struct pt_threads *threads; /* borrowed */
     int slots;
-    int64_t max_batch;            /* rows of one run; more than 1: PT_EINVAL if the model's requests cannot be joined, */
-    bool batch_optional;          /* unless this is set: then they run alone */
+    int64_t max_batch;   /* rows of one run; more than 1: PT_EINVAL if the model's requests cannot be joined, */
+    bool batch_optional; /* unless this is set: then they run alone */
+    const char *padding; /* "ids=0, mask=0" (padding.h); NULL: none */
 };
 /* Session and slots. */
 int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struct pt_err *err);

@@ -187,29 +187,37 @@ static int version_policy(struct reader *r)
     return MESSAGE(r, fields);
 }
 
-/* Keys of other backends may be longer than any of ours. */
-static int read_key(struct reader *r, char *out, size_t size)
+static int label(struct reader *r, const char *name, const char *value)
 {
-    char text[1024];
-    int rc = read_text(r, text, sizeof text);
-    if (rc == PT_OK && strlen(text) >= size && strncmp(text, "label.", 6) == 0)
-        rc = pt_fail(r->err, PT_EINVAL, "line %d: parameter \"%.100s\": a label has at most %zu characters", r->t.line, text, size - 7);
-    if (rc == PT_OK)
-        snprintf(out, size, "%.*s", (int)size - 1, text);
-    return rc;
+    struct pt_version_label *l = &r->c->labels[r->c->label_count];
+    if (strlen(name) >= sizeof l->name)
+        return pt_fail(r->err, PT_EINVAL, "line %d: parameter \"label.%.100s\": a label has at most %zu characters", r->t.line, name,
+                       sizeof l->name - 1);
+    if (r->c->label_count == PT_MAX_LABELS || pt_parse_i64(pt_str(value), 0, INT64_MAX, "version", &l->version, NULL) < 0)
+        return pt_fail(r->err, PT_EINVAL, "line %d: parameter \"label.%s\": want the number of a version, got \"%s\"", r->t.line, name, value);
+    memcpy(l->name, name, strlen(name) + 1);
+    r->c->label_count++;
+    return PT_OK;
 }
 
-/* parameters { key: "..." value { string_value: "..." } }: labels of versions are ours, the rest belongs to other backends. */
+static int padding(struct reader *r, const char *input, const char *value)
+{
+    size_t len = strlen(r->c->padding), room = sizeof r->c->padding - len;
+    if (strchr(input, ',') || strchr(value, ',') || snprintf(r->c->padding + len, room, "%s%s=%s", len ? "," : "", input, value) >= (int)room)
+        return pt_fail(r->err, PT_EINVAL, "line %d: parameter \"padding.%.100s\": too long, or with a comma", r->t.line, input);
+    return PT_OK;
+}
+
+/* parameters { key: "..." value { string_value: "..." } }: label.NAME and padding.INPUT are ours, the rest belongs to other backends. */
 static int parameters(struct reader *r)
 {
-    char key[sizeof r->c->labels[0].name + 6] = "", value[256] = "";
-    int64_t version;
+    char key[1024] = "", value[256] = "";
     int rc = pt_pbtxt_message(&r->t, r->err), inner;
     while (rc == PT_OK && (inner = pt_pbtxt_field(&r->t, r->err)) != 0) {
         if (inner < 0)
             return inner;
         if (pt_pbtxt_is(&r->t, "key")) {
-            rc = read_key(r, key, sizeof key);
+            rc = read_text(r, key, sizeof key);
         } else if (pt_pbtxt_is(&r->t, "value")) {
             rc = pt_pbtxt_message(&r->t, r->err);
             while (rc == PT_OK && (inner = pt_pbtxt_field(&r->t, r->err)) == 1)
@@ -219,13 +227,9 @@ static int parameters(struct reader *r)
             return refuse(r, "unknown field");
         }
     }
-    if (rc < 0 || strncmp(key, "label.", 6) != 0)
-        return rc;
-    if (pt_parse_i64(pt_str(value), 0, INT64_MAX, "version", &version, NULL) < 0 || r->c->label_count == PT_MAX_LABELS)
-        return pt_fail(r->err, PT_EINVAL, "line %d: parameter \"%s\": want the number of a version, got \"%s\"", r->t.line, key, value);
-    memcpy(r->c->labels[r->c->label_count].name, key + 6, sizeof r->c->labels[0].name);
-    r->c->labels[r->c->label_count++].version = version;
-    return PT_OK;
+    if (rc == PT_OK && strncmp(key, "label.", 6) == 0)
+        return label(r, key + 6, value);
+    return rc == PT_OK && strncmp(key, "padding.", 8) == 0 ? padding(r, key + 8, value) : rc;
 }
 
 static const struct field fields[] = {

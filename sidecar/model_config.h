@@ -23,6 +23,7 @@ struct pt_model_config {
     size_t version_count;
     struct pt_version_label labels[PT_MAX_LABELS]; /* parameters { key: "label.NAME" value { string_value: "3" } } */
     size_t label_count;
+    char padding[1024]; /* "NAME=VALUE,...", from parameters { key: "padding.NAME" value { string_value: "VALUE" } } */
     int64_t max_batch; /* -1: not said */
     int64_t max_delay_us, preferred[PT_MAX_SIZES], priority_levels;
     bool dynamic_batching;

@@ -103,17 +103,20 @@ static int set_text(char **place, const char *text, struct pt_err *err)
 }
 
 /* What config.pbtxt says of batching stands above what the server says for all. */
-static void adopt_batching(struct pt_config *c, const struct pt_model_config *m)
+static int adopt_batching(struct pt_config *c, const struct pt_model_config *m, struct pt_err *err)
 {
     c->batching.optional = m->max_batch < 0;
+    if (m->padding[0] && set_text(&c->batching.padding, m->padding, err) < 0)
+        return PT_ENOMEM;
     if (m->max_batch < 0)
-        return;
+        return PT_OK;
     bool joins = m->dynamic_batching && m->max_batch > 1;
     c->batching.max_size = joins ? m->max_batch : 1;
     c->batching.max_delay_us = joins ? m->max_delay_us : 0;
     memcpy(c->batching.preferred, m->preferred, sizeof c->batching.preferred);
     memset(c->batching.sizes, 0, sizeof c->batching.sizes);
     c->runtime.priority_levels = m->priority_levels;
+    return PT_OK;
 }
 
 static int configure(struct pt_version *v, const char *path, struct pt_err *err)
@@ -128,8 +131,7 @@ static int configure(struct pt_version *v, const char *path, struct pt_err *err)
         return pt_fail(err, PT_ENOMEM, "out of memory");
     c->model.has_digest = false;
     c->model.copy = true;
-    adopt_batching(c, &v->model->config);
-    return PT_OK;
+    return adopt_batching(c, &v->model->config, err);
 }
 
 /* Before the first of the same or a lower number. */

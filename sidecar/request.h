@@ -11,11 +11,13 @@
 #include "sidecar/datatype.h"
 
 /* What protocols say of a loaded model. Borrowed; outlives its requests. */
+struct pt_pad;
 struct pt_model_info {
     const char *name, *version;
     const struct pt_value_info *const *inputs, *const *outputs;
     size_t input_count, output_count;
-    int64_t max_batch; /* rows along the first dimension that one run takes; 0: requests are not joined */
+    const struct pt_pad *pads; /* one per input (padding.h); NULL: requests of different lengths are not joined */
+    int64_t max_batch;         /* rows along the first dimension that one run takes; 0: requests are not joined */
 };
 /* PT_EUNSUPPORTED names the first input or output whose type cannot be served. */
 int pt_model_info_check(const struct pt_model_info *m, struct pt_err *err);

@@ -114,7 +114,7 @@ static int load(struct pt_servable *s, struct pt_err *err)
     const struct pt_config *c = s->o.config;
     struct pt_loaded_options o = {
         .name = c->model.name, .version = c->model.version, .threads = s->o.threads, .slots = s->o.slots, .max_batch = c->batching.max_size,
-                                  .batch_optional = c->batching.optional};
+                                  .batch_optional = c->batching.optional, .padding = c->batching.padding};
     return pt_loaded_open(&s->loaded, &o, err);
 }
 

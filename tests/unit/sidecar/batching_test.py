@@ -4,7 +4,9 @@
 
 Two servers of one model, one that joins requests and one that does not, get the same random requests: the first many at once, the second one by one.
 Rows, ids, wanted outputs, binary or JSON, and requests that must fail are drawn; status, id, outputs, shapes and error texts must be equal,
-numbers up to the order of summation. The joining server must have needed fewer runs than requests."""
+numbers up to the order of summation. The joining server must have needed fewer runs than requests.
+
+The same for a model of two free dimensions that knows by its mask what is padding, and requests of different lengths."""
 import json
 import http.client
 import pathlib
@@ -18,6 +20,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent.parent))
+import onnx_bytes as onnx
+
 SIDECAR, MODEL = sys.argv[1:3]
 REQUESTS, CLIENTS, SEED = 240, 12, 20261126
 
@@ -29,9 +34,9 @@ def free_port():
 
 
 class Server:
-    def __init__(self, folder, name, **batching):
+    def __init__(self, folder, name, model=MODEL, **batching):
         self.port = free_port()
-        config = {"model": {"name": "digits", "uri": f"file://{MODEL}"}, "serving": {"port": self.port, "metricsPort": free_port()}, "runtime": {"threads": 2, "concurrency": 64}}
+        config = {"model": {"name": "digits", "uri": f"file://{model}"}, "serving": {"port": self.port, "metricsPort": free_port()}, "runtime": {"threads": 2, "concurrency": 64}}
         if batching:
             config["batching"] = batching
         file = pathlib.Path(folder) / f"{name}.json"
@@ -150,6 +155,73 @@ def drive(server, requests):
     return answers
 
 
+def write_masked(path):
+    """mean [batch, 1] of the values where the mask is 1; twice the values [batch, sequence]; the values kept [batch, 1, sequence]."""
+    words = ["batch", "sequence"]
+    onnx.write(path, "masked", onnx.node("Mul", ["x", "mask"], "kept"), onnx.node("ReduceSum", ["kept", "axis"], "sum"),
+               onnx.node("ReduceSum", ["mask", "axis"], "count"), onnx.node("Div", ["sum", "count"], "mean"), onnx.node("Add", ["x", "x"], "twice"),
+               onnx.node("Unsqueeze", ["kept", "axis"], "rows"),
+               onnx.constant("axis", 1), onnx.graph_input("x", onnx.FLOAT, words), onnx.graph_input("mask", onnx.FLOAT, words),
+               onnx.graph_output("mean", onnx.FLOAT, ["batch", 1]), onnx.graph_output("twice", onnx.FLOAT, words),
+               onnx.graph_output("rows", onnx.FLOAT, ["batch", 1, "sequence"]))
+
+
+def draw_masked(rng, i):
+    """Of more bytes than are read on the loop's own thread, where nothing waits for others."""
+    rows, length = rng.choice([1, 1, 2]), rng.randint(1, 12)
+    tensors = [{"name": "x", "shape": [rows, length], "datatype": "FP32", "data": [rng.uniform(1, 9) for _ in range(rows * length)]},
+               {"name": "mask", "shape": [rows, length], "datatype": "FP32", "data": [1 if n % length == 0 else rng.randint(0, 1) for n in range(rows * length)]}]
+    request = {"id": str(i), "inputs": tensors}
+    if rng.random() < 0.5:
+        request["outputs"] = [{"name": n} for n in rng.choice([["mean"], ["twice"], ["rows", "mean"]])]
+    if rng.random() < 0.1:  # a mask for all rows: not of the values' length, so it is not filled up
+        tensors[1].update(shape=[rows, 1], data=[1] * rows)
+    if rng.random() < 0.05:
+        tensors[1]["data"].pop()
+    return json.dumps(request).encode() + b" " * (20 << 10), {"Content-Type": "application/json"}
+
+
+def padding(folder, rng):
+    """Returns the number of failures."""
+    model = pathlib.Path(folder) / "masked.onnx"
+    write_masked(model)
+    requests = [draw_masked(rng, i) for i in range(REQUESTS)]
+    alone = Server(folder, "masked-alone", model)
+    want = [parse(alone.call("POST", "/v2/models/digits/infer", *r)) for r in requests]
+    alone.stop()
+    failures, needed = 0, []
+    for name, more in ("ragged apart", {}), ("padded", {"padding": "x=7.5, mask=0"}):
+        server = Server(folder, name.replace(" ", "-"), model, maxSize=64, maxDelayUs=30000, **more)
+        got = drive(server, requests)
+        needed.append(server.stats()["execution_count"])
+        server.stop()
+        for i, (g, w) in enumerate(zip(got, want)):
+            why = differs(parse(g), w)
+            if why:
+                failures += 1
+                print(f"FAILED {name}: request {i}: {why}")
+        print(f"{name}: {sum(w[0] == 200 for w in want)} requests in {needed[-1]} runs")
+    if needed[1] >= needed[0]:
+        failures += 1
+        print("FAILED padding: no fewer runs than without")
+    return failures
+
+
+def refused_padding(folder):
+    for text, want in [("y=0", '"y=0": the model has no such input'), ("x", '"x": want INPUT=VALUE'), ("x=a", '"x=a": want INPUT=VALUE'),
+                       ("x=0,x=0", '"x=0": want INPUT=VALUE'), ("x=1 2", '"x=1 2": want INPUT=VALUE')]:
+        config = pathlib.Path(folder) / "refused.json"
+        config.write_text(json.dumps({"model": {"name": "m", "uri": f"file://{folder}/masked.onnx"}, "serving": {"port": free_port(), "metricsPort": free_port()},
+                                      "batching": {"maxSize": 4, "padding": text}}))
+        server = subprocess.Popen([SIDECAR, "--config", config], stderr=subprocess.PIPE, text=True)
+        for line in server.stderr:
+            if "model failed" in line:
+                break
+        server.kill()
+        server.wait()
+        assert "batching.padding: " + want in json.loads(line)["error"], line
+
+
 def main():
     rng = random.Random(SEED)
     requests = [draw(rng, i) for i in range(REQUESTS)]
@@ -176,6 +248,8 @@ def main():
             if stats["inference_stats"]["success"]["count"] != served or ("maxDelayUs" in batching and runs >= served):
                 failures += 1
                 print(f"FAILED {name}: {stats}")
+        failures += padding(folder, rng)
+        refused_padding(folder)
     sys.exit(1 if failures else 0)
 
 
