@@ -19,7 +19,8 @@ struct pt_resource {
     bool namespaced;
 };
 extern const struct pt_resource pt_res_modeldeployments, pt_res_pods, pt_res_services, pt_res_controllerrevisions, pt_res_events, pt_res_secrets,
-    pt_res_configmaps, pt_res_tokenreviews, pt_res_poddisruptionbudgets, pt_res_leases, pt_res_apiservices;
+    pt_res_configmaps, pt_res_tokenreviews, pt_res_poddisruptionbudgets, pt_res_leases, pt_res_apiservices,
+    pt_res_endpointslices;
 
 enum pt_verb {
     PT_VERB_GET,

@@ -14,5 +14,6 @@ const struct pt_resource pt_res_controllerrevisions = {"apps", "v1", "controller
 const struct pt_resource pt_res_events = {"", "v1", "events", "Event", true};
 const struct pt_resource pt_res_secrets = {"", "v1", "secrets", "Secret", true};
 const struct pt_resource pt_res_configmaps = {"", "v1", "configmaps", "ConfigMap", true};
+const struct pt_resource pt_res_endpointslices = {"discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", true};
 const struct pt_resource pt_res_apiservices = {"apiregistration.k8s.io", "v1", "apiservices", "APIService", false};
 const struct pt_resource pt_res_tokenreviews = {"authentication.k8s.io", "v1", "tokenreviews", "TokenReview", false};

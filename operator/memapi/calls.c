@@ -238,7 +238,8 @@ int pt_memapi_create(const struct pt_memapi_options *o, struct pt_memapi **out, 
                  {&pt_res_configmaps, false},
                  {&pt_res_tokenreviews, false},
                  {&pt_res_poddisruptionbudgets, true},
-                 {&pt_res_leases, false}};
+                 {&pt_res_leases, false},
+                 {&pt_res_endpointslices, false}};
     struct pt_memapi *m = pt_calloc(1, sizeof *m);
     if (!m)
         return pt_fail(err, PT_ENOMEM, "create memapi: out of memory");

@@ -11,7 +11,7 @@
 /* The operator's part of a pod: not part of a revision, so that upgrading the operator replaces no pod. */
 struct pt_settings {
     const char *sidecar_image, *report_url, *report_ca_pem;
-    int64_t drain_settle_ms;
+    int64_t drain_settle_ms; /* how long proxies may need to follow an EndpointSlice */
 };
 
 /* "<name>-<hash>", hash = FNV-32a over the versioned canonical user input (and the number of collisions, when there were any). */

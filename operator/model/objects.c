@@ -129,6 +129,39 @@ int pt_budget_decode(struct pt_str json, struct pt_object **out, struct pt_err *
     return shaped_decode(json, "PodDisruptionBudget", budget_shape, out, err);
 }
 
+/* --- EndpointSlice -------------------------------------------------------------------------------------------------------- */
+
+int pt_slice_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    struct pt_packer p = {.count = 0};
+    struct pt_slice s = {.pods = NULL};
+    pt_auto_obj *tree = NULL;
+    pt_auto_buf pods = PT_BUF_INIT(0);
+    const cJSON *e;
+    if (pt_obj_parse(json, "EndpointSlice", &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
+        return err->code;
+    pt_buf_putc(&pods, ' ');
+    cJSON_ArrayForEach(e, pt_obj_get(tree, "endpoints"))
+    {
+        const cJSON *ready = pt_obj_get(e, "conditions.ready"); /* not said: ready */
+        if (!cJSON_IsFalse(ready) && !strcmp(pt_obj_text(e, "targetRef.kind"), "Pod"))
+            pt_buf_printf(&pods, "%s ", pt_obj_text(e, "targetRef.name"));
+    }
+    pt_pack_put(&p, &s.pods, pt_buf_cstr(&pods));
+    struct pt_slice *packed = pods.failed ? NULL : pt_pack(&p, &s, sizeof s);
+    *out = packed ? &packed->o : NULL;
+    return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode EndpointSlice: out of memory");
+}
+
+bool pt_slice_has(const struct pt_slice *s, const char *pod)
+{
+    size_t n = strlen(pod);
+    for (const char *at = s->pods; (at = strstr(at, pod)); at += n)
+        if (at[-1] == ' ' && at[n] == ' ')
+            return true;
+    return false;
+}
+
 /* --- ModelDeployment ----------------------------------------------------------------------------------------------------- */
 
 void pt_md_free(struct pt_object *o)

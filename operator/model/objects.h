@@ -52,6 +52,7 @@ struct pt_pod_state {
     int64_t ready_since_ms; /* -1: not ready */
     int64_t drain_since_ms; /* -1: not being drained */
     int64_t drained_ms;     /* being drained, and its node has said not ready since; -1: not */
+    int64_t left_ms;        /* an EndpointSlice sent it traffic until then; -1: not that we saw */
     int64_t removing_ms;    /* its gate was asked to be turned off for good then, and no answer said that it was or was not; -1: not */
     int64_t doomed_ms;      /* its deletion was asked for then; -1: not */
     bool reported, has_digest;
@@ -98,14 +99,22 @@ struct pt_shaped {
     const char *shape; /* what we decide about it in one text, to compare */
 };
 
+/* An EndpointSlice of a Service: its controller is the Service, which has the ModelDeployment's name. */
+struct pt_slice {
+    struct pt_object o;
+    const char *pods; /* the names of those that get traffic, " a b " */
+};
+bool pt_slice_has(const struct pt_slice *s, const char *pod);
+
 /* For struct pt_store_type. A spec that is not understood is no failure of decoding: it is kept with the reason. */
 int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_budget_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+int pt_slice_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 void pt_md_free(struct pt_object *o);
 void pt_pod_free(struct pt_object *o);
-void pt_packed_free(struct pt_object *o); /* revisions, services, budgets */
+void pt_packed_free(struct pt_object *o); /* revisions, services, budgets, slices */
 
 #endif

@@ -11,7 +11,7 @@
 
 #define KEY_MAX 320
 #define STOP_MS 30000
-#define DRAIN_SETTLE_MS 2000
+#define DRAIN_SETTLE_MS 1000 /* as long as kube-proxy waits at most by default */
 #define MAY_NOT_MS 1000
 #define REPORTS_PER_S 200 /* of routine reports, all pods together */
 #define REPORT_MAX_MS 60000
@@ -80,6 +80,22 @@ static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_
     child_changed(arg, change, was_object, is_object, initial);
 }
 
+/* When the last slice that had a pod has let go of it is a part of that pod's state. */
+static void slice_changed(void *arg, enum pt_change change, struct pt_object *was_object, struct pt_object *is_object, bool initial)
+{
+    struct pt_operator *op = arg;
+    const struct pt_slice *was = (const struct pt_slice *)was_object, *is = (const struct pt_slice *)is_object;
+    struct pt_str rest = pt_str(was ? was->pods : NULL), part;
+    char name[256];
+    while (pt_str_split(&rest, ' ', &part)) {
+        snprintf(name, sizeof name, PT_STR_FMT, PT_STR_ARG(part));
+        struct pt_pod *pod = part.len ? (struct pt_pod *)pt_store_get(&op->stores[PT_STORE_POD], was->o.ns, name) : NULL;
+        if (pod && !(is && pt_slice_has(is, name)))
+            pod->state.left_ms = pt_now_ms(op->o.sched);
+    }
+    child_changed(arg, change, was_object, is_object, initial);
+}
+
 static const struct {
     struct pt_store_type type;
     const struct pt_resource *resource;
@@ -89,6 +105,7 @@ static const struct {
     [PT_STORE_POD] = {{"pods", pt_pod_decode, pt_pod_free, pod_changed}, &pt_res_pods, true},
     [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, pt_packed_free, child_changed}, &pt_res_controllerrevisions, true},
     [PT_STORE_SERVICE] = {{"services", pt_service_decode, pt_packed_free, child_changed}, &pt_res_services, true},
+    [PT_STORE_SLICE] = {{"endpointslices", pt_slice_decode, pt_packed_free, slice_changed}, &pt_res_endpointslices, true},
     [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, true},
 };
 
@@ -211,6 +228,8 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         s.named[i].is = (const struct pt_shaped *)pt_store_get(&op->stores[named[i]], md->o.ns, md->o.name);
         s.named[i].taken = d->taken_ms[i] >= 0;
     }
+    if (s.named[PT_NAMED_SERVICE].is)
+        s.slices = (const struct pt_slice *)pt_store_owned(&op->stores[PT_STORE_SLICE], s.named[PT_NAMED_SERVICE].is->o.uid);
     int rc = look_at_load(op, d, &s, err);
     if (rc < 0 || (rc = pt_plan_make(&s, plan, err)) < 0)
         return rc;

@@ -3,7 +3,7 @@
  * operator.h: the controller of ModelDeployments, over any API interface and any clock: pintle-operator, `pintle up` and the simulator
  * run this same object.
  *
- * Four reflectors fill stores; a changed object queues its ModelDeployment; a reconcile takes a snapshot, asks plan() (plan.h, pure)
+ * Six reflectors fill stores; a changed object queues its ModelDeployment; a reconcile takes a snapshot, asks plan() (plan.h, pure)
  * and carries out its effects. One thread, the scheduler's.
  */
 #ifndef PT_MODEL_OPERATOR_H
@@ -23,7 +23,7 @@ struct pt_operator_options {
     const char *sidecar_image;   /* for spec.runtime.image "" */
     const char *report_url;      /* "https://host:8443/v1/report"; NULL: pods are told to send no reports, and then never get ready */
     const char *report_ca_pem;   /* what pods verify it with; may be NULL */
-    int64_t drain_settle_ms;     /* how long endpoints may need to follow a pod's readiness; 0 = 2,000 */
+    int64_t drain_settle_ms;     /* how long proxies may need to follow an EndpointSlice; 0 = 1,000 */
     unsigned workers;            /* reconciles under way at once; 0 = 16 */
     bool standby;                /* watches, and does nothing until pt_operator_lead() */
     bool (*may_write)(void *arg); /* asked before each reconcile; NULL: always */

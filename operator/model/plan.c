@@ -3,7 +3,8 @@
  * plan.c: see plan.h. Looks at the pods, follows those that leave and what sidecars report, and puts the plan together: rollout.c decides
  * which pods there shall be, owned.c about revisions, Service and budget, status.c what is said about it.
  *
- * A pod that serves leaves in two steps: its gate is turned off, and when its node has seen that and endpoints have had time to follow it is deleted.
+ * A pod that serves leaves in two steps: its gate is turned off, and when its node has seen that, no EndpointSlice has it any more and proxies have had
+ * time to follow, it is deleted.
  */
 #include "operator/model/view.h"
 #include "base/num.h"
@@ -12,7 +13,7 @@
 #include <stdlib.h>
 
 #define DOOMED_MS 30000 /* a deletion whose answer was lost is repeated after this */
-#define FOLLOW_MS 10000 /* how long a kubelet may take to say that a pod whose gate is off is not ready; then it is deleted all the same */
+#define FOLLOW_MS 10000 /* how long kubelet and EndpointSlices may take to follow a gate that is off; then the pod is deleted all the same */
 
 /* --- small helpers ------------------------------------------------------------------------------------------------------- */
 
@@ -227,6 +228,21 @@ void pt_view_take_out(struct pt_view *v, const struct pt_pod *pod)
     }
 }
 
+static bool gets_traffic(const struct pt_view *v, const struct pt_pod *pod)
+{
+    for (const struct pt_slice *s = v->s->slices; s; s = (const struct pt_slice *)s->o.next)
+        if (pt_slice_has(s, pod->o.name))
+            return true;
+    return false;
+}
+
+/* When a pod that is being drained may be deleted, as things are. */
+static int64_t drained_by(const struct pt_view *v, const struct pt_pod *pod)
+{
+    int64_t bound = pod->state.drain_since_ms + FOLLOW_MS, out = pod->state.left_ms > pod->state.drained_ms ? pod->state.left_ms : pod->state.drained_ms;
+    return (pod->ready || gets_traffic(v, pod) || out > bound ? bound : out) + v->s->settings.drain_settle_ms;
+}
+
 static void follow_leaving(struct pt_view *v)
 {
     for (const struct pt_pod *pod = v->s->pods; pod; pod = (const struct pt_pod *)pod->o.next) {
@@ -246,7 +262,7 @@ static void follow_leaving(struct pt_view *v)
                 pt_view_look_again(v, pod->state.removing_ms + DOOMED_MS - v->s->now_ms);
             continue;
         } else if (draining(pod))
-            due = (pod->ready ? pod->state.drain_since_ms + FOLLOW_MS : pod->state.drained_ms) + v->s->settings.drain_settle_ms;
+            due = drained_by(v, pod);
         else
             continue;
         if (due <= v->s->now_ms)

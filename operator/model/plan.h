@@ -45,6 +45,7 @@ struct pt_snapshot {
         const struct pt_shaped *is; /* of md's name, ours or not; NULL: none that we can see */
         bool taken;                 /* creating it failed: someone else's has the name */
     } named[PT_NAMED_COUNT];
+    const struct pt_slice *slices; /* of our Service; linked as well */
     bool revision_taken; /* the same of the revision */
     const struct pt_reserved *reserved;
     size_t reserved_count;

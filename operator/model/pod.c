@@ -378,7 +378,7 @@ static int finish(struct reader *r, struct pt_object **out)
 int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
 {
     struct pt_err local;
-    struct reader r = {.err = err ? err : &local, .pod.state = {.ready_since_ms = -1, .drain_since_ms = -1, .drained_ms = -1, .removing_ms = -1, .doomed_ms = -1}};
+    struct reader r = {.err = err ? err : &local, .pod.state = {.ready_since_ms = -1, .drain_since_ms = -1, .drained_ms = -1, .left_ms = -1, .removing_ms = -1, .doomed_ms = -1}};
     pt_json_init(&r.j, json.p ? json.p : "", json.len);
     int rc = each_member(&r, pod_member, NULL);
     if (rc == PT_OK)

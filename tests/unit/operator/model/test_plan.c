@@ -32,12 +32,21 @@ static struct pt_pod pod_of(struct scene *t, size_t i, const char *two)
     char state = two[1];
     bool ready = state == 'A' || state == 'R' || state == 'T' || state == 'X';
     snprintf(t->names[i], sizeof t->names[i], "p%zu%.2s", i, two);
-    struct pt_pod p = {.o = {.ns = "ns", .name = t->names[i], .uid = t->names[i], .owner_uid = "u"}, .gate_message = "", .waiting = "", .waiting_message = "", .ended = "",
-                       .unschedulable = "", .phase = state == 'E' ? PT_PHASE_ENDED : PT_PHASE_RUNNING, .terminating = state == 'T', .assigned = true, .ready = ready};
+    struct pt_pod p = {.o = {.ns = "ns", .name = t->names[i], .uid = t->names[i], .owner_uid = "u"},
+                       .gate_message = "",
+                       .waiting = "",
+                       .waiting_message = "",
+                       .ended = "",
+                       .unschedulable = "",
+                       .phase = state == 'E' ? PT_PHASE_ENDED : PT_PHASE_RUNNING,
+                       .terminating = state == 'T',
+                       .assigned = true,
+                       .ready = ready};
     p.revision = two[0] == 'n' ? t->update : two[0] == 'c' ? "m-current" : "m-other";
     p.gate = ready ? PT_TRUE : state == 'D' || state == 'F' ? PT_FALSE : PT_UNKNOWN;
     p.gate_reason = state == 'D' ? PT_GATE_REMOVAL : state == 'F' ? "DigestMismatch" : "";
-    p.state = (struct pt_pod_state){.removing_ms = -1, .ready_since_ms = state == 'R' ? NOW - 1000
+    p.state = (struct pt_pod_state){.removing_ms = -1,
+                                    .ready_since_ms = state == 'R' ? NOW - 1000
                                                       : ready      ? NOW - 900000
                                                                    : -1,
                                     .drain_since_ms = state == 'D' ? NOW - 500 : -1,
@@ -65,8 +74,10 @@ static void plan(struct scene *t, const char *pods, struct pt_spec spec)
     pt_revision_name(&t->md, user, 0, t->update);
     if (!strpbrk(pods, "co"))
         t->md.current_revision = t->update; /* no rollout is under way */
-    t->revisions[0] = (struct pt_revision){.o = {.name = t->update, .uid = "r0", .next = &t->revisions[1].o}, .number = 3, .data = user, .digest = ""};
-    t->revisions[1] = (struct pt_revision){.o = {.name = "m-current", .uid = "r1", .next = &t->revisions[2].o}, .number = 2, .data = user, .digest = ""};
+    t->revisions[0] =
+        (struct pt_revision){.o = {.name = t->update, .uid = "r0", .next = &t->revisions[1].o}, .number = 3, .data = user, .digest = ""};
+    t->revisions[1] =
+        (struct pt_revision){.o = {.name = "m-current", .uid = "r1", .next = &t->revisions[2].o}, .number = 2, .data = user, .digest = ""};
     t->revisions[2] = (struct pt_revision){.o = {.name = "m-other", .uid = "r2"}, .number = 1, .data = user, .digest = ""};
     t->service = (struct pt_shaped){.o = {.owner_uid = "u", .uid = "s"}, .shape = "http:8080>http grpc:8081>grpc metrics:8082>metrics @m"};
     for (const char *p = pods; *p; p += strspn(p, " "), n++) {
@@ -117,7 +128,10 @@ static void summary(const struct scene *t, char out[256])
 static void rollouts(void **state)
 {
     (void)state;
-#define ROLL(r, s, u) {.replicas = (r), .max_surge = {(s), false}, .max_unavailable = {(u), false}}
+#define ROLL(r, s, u)                                                                                                                                \
+    {                                                                                                                                                \
+        .replicas = (r), .max_surge = {(s), false}, .max_unavailable = {(u), false }                                                                 \
+    }
     static const struct {
         const char *pods;
         struct pt_spec spec;
@@ -127,23 +141,23 @@ static void rollouts(void **state)
         {"nS nS", ROLL(3, 1, 0), "+1n "},
         {"nA nA nA", ROLL(3, 1, 0), ""},
         {"nA nA nA", ROLL(5, 1, 0), "+2n "},
-        {"nA nS nA nA", ROLL(3, 1, 0), "xp1nS "},                                    /* what does not serve goes first */
+        {"nA nS nA nA", ROLL(3, 1, 0), "xp1nS "}, /* what does not serve goes first */
         {"nA nA nA", ROLL(1, 1, 0), "-p0nA -p1nA "},
-        {"nA nT nE nD", ROLL(3, 1, 0), "xp2nE +2n "},                                /* leaving pods are replaced at once */
-        {"nA nA nX", ROLL(3, 1, 0), "+1n "},                                         /* surge makes room for a replacement... */
-        {"nA nA nX", ROLL(3, 0, 1), ""},                                             /* ...without it the deletion must be seen first */
-        {"cA cA cA", ROLL(3, 1, 0), "+1n "},                                         /* surge first */
-        {"cA cA cA", ROLL(3, 0, 1), "-p0cA "},                                       /* or take one out; its place is filled when it is gone */
+        {"nA nT nE nD", ROLL(3, 1, 0), "xp2nE +2n "}, /* leaving pods are replaced at once */
+        {"nA nA nX", ROLL(3, 1, 0), "+1n "},          /* surge makes room for a replacement... */
+        {"nA nA nX", ROLL(3, 0, 1), ""},              /* ...without it the deletion must be seen first */
+        {"cA cA cA", ROLL(3, 1, 0), "+1n "},          /* surge first */
+        {"cA cA cA", ROLL(3, 0, 1), "-p0cA "},        /* or take one out; its place is filled when it is gone */
         {"cD cA cA", ROLL(3, 0, 1), "+1n "},
         {"cA cA cA nS", ROLL(3, 1, 0), ""},
         {"cA cA cA nA", ROLL(3, 1, 0), "-p0cA "},
         {"cA cA cA nR", {.replicas = 3, .max_surge = {1, false}, .min_ready_s = 5}, ""},
-        {"cA cA cA nF", ROLL(3, 1, 0), ""},                                          /* a bad revision costs nothing */
-        {"cE cE cE", ROLL(3, 1, 0), "xp0cE xp1cE xp2cE +1n +3c "},                    /* all is lost in the middle of a rollout */
-        {"cA cA nF", ROLL(3, 1, 0), "+1c "},                                         /* and what serves is healed meanwhile */
-        {"cA cA cA nF", ROLL(5, 1, 0), "+2c "},                                      /* or scaled with the working revision */
-        {"cA cA cA oF", ROLL(3, 1, 0), "xp3oF "},                                    /* a bad one in between is cleared away */
-        {"cS cA cA nA", ROLL(3, 1, 0), "xp0cS "},                                    /* the old pod that does not serve goes first */
+        {"cA cA cA nF", ROLL(3, 1, 0), ""},                        /* a bad revision costs nothing */
+        {"cE cE cE", ROLL(3, 1, 0), "xp0cE xp1cE xp2cE +1n +3c "}, /* all is lost in the middle of a rollout */
+        {"cA cA nF", ROLL(3, 1, 0), "+1c "},                       /* and what serves is healed meanwhile */
+        {"cA cA cA nF", ROLL(5, 1, 0), "+2c "},                    /* or scaled with the working revision */
+        {"cA cA cA oF", ROLL(3, 1, 0), "xp3oF "},                  /* a bad one in between is cleared away */
+        {"cS cA cA nA", ROLL(3, 1, 0), "xp0cS "},                  /* the old pod that does not serve goes first */
         {"oA cA nA nA", ROLL(3, 1, 0), "-p0oA "},
         {"cA", {.replicas = 0, .max_surge = {25, true}}, "-p0cA "},
         {"cA cA", {.replicas = 2, .strategy = PT_STRATEGY_RECREATE}, "-p0cA -p1cA "},
@@ -232,8 +246,11 @@ static void a_second_look_writes_nothing(void **state)
     cJSON *s = status_of(&t);
     pt_auto_buf object = PT_BUF_INIT(0), status = PT_BUF_INIT(0);
     assert_int_equal(pt_obj_print(pt_obj_get(s, "status"), &status, &err), PT_OK);
-    pt_buf_printf(&object, "{\"metadata\":{\"name\":\"m\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"6\",\"generation\":2},\"spec\":{\"replicas\":2,\"model\":{"
-                           "\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":1}}},\"status\":%s}", pt_buf_cstr(&status));
+    pt_buf_printf(&object,
+                  "{\"metadata\":{\"name\":\"m\",\"namespace\":\"ns\",\"uid\":\"u\",\"resourceVersion\":\"6\",\"generation\":2},\"spec\":{"
+                  "\"replicas\":2,\"model\":{"
+                  "\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":1}}},\"status\":%s}",
+                  pt_buf_cstr(&status));
     assert_int_equal(pt_md_decode((struct pt_str){object.data, object.len}, &o, &err), PT_OK);
     t.s.md = (struct pt_md *)o;
     t.s.wall_ms += 3600000; /* time alone changes nothing */
@@ -591,6 +608,64 @@ static void drains(void **state)
     pt_plan_finish(&t.plan);
 }
 
+static struct pt_slice *slice(const char *json)
+{
+    struct pt_object *o = NULL;
+    struct pt_err err;
+    assert_int_equal(pt_slice_decode(pt_str(json), &o, &err), PT_OK);
+    return (struct pt_slice *)o;
+}
+
+#define SLICE(endpoints)                                                                                                                             \
+    "{\"metadata\":{\"name\":\"m-1\",\"namespace\":\"ns\",\"uid\":\"e\",\"resourceVersion\":\"7\",\"ownerReferences\":[{\"kind\":\"Service\","       \
+    "\"name\":\"m\","                                                                                                                                \
+    "\"uid\":\"s\",\"controller\":true}]},\"endpoints\":[" endpoints "]}"
+#define ENDPOINT(name, conditions)                                                                                                                   \
+    "{\"addresses\":[\"10.0.0.1\"],\"conditions\":{" conditions "},\"targetRef\":{\"kind\":\"Pod\",\"name\":\"" name "\"}}"
+
+static void slices_name_who_gets_traffic(void **state)
+{
+    (void)state;
+    struct pt_slice *s =
+        slice(SLICE(ENDPOINT("a-1", "\"ready\":true") "," ENDPOINT("a", "\"ready\":false") "," ENDPOINT("b", "") ",{\"addresses\":[\"10.0.0.2\"]}"));
+    assert_string_equal(s->o.owner_uid, "s");
+    assert_string_equal(s->o.owner_name, "m");
+    assert_true(pt_slice_has(s, "a-1") && pt_slice_has(s, "b"));
+    assert_false(pt_slice_has(s, "a") || pt_slice_has(s, "1") || pt_slice_has(s, "a-"));
+    pt_packed_free(&s->o);
+    s = slice("{\"metadata\":{\"name\":\"m-1\",\"uid\":\"e\",\"resourceVersion\":\"7\"},\"endpoints\":null}");
+    assert_false(pt_slice_has(s, "a"));
+    pt_packed_free(&s->o);
+}
+
+static void drains_until_no_slice_has_it(void **state)
+{
+    (void)state;
+    static struct scene t;
+    struct pt_slice *has = slice(SLICE(ENDPOINT("p0nD", "\"ready\":true"))), *has_not = slice(SLICE(ENDPOINT("p0nD", "\"ready\":false")));
+    plan(&t, "nD nA nA", (struct pt_spec)ROLL(2, 1, 0));
+    t.s.slices = has;
+    t.s.now_ms += 5000; /* its node has followed long ago */
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_DELETE_POD));
+    assert_int_equal(t.plan.requeue_ms, 10000 - 5500 + 2000);
+    t.s.slices = has_not;
+    t.pods[0].state.left_ms = t.s.now_ms - 300;
+    again(&t);
+    assert_null(effect(&t, PT_EFFECT_DELETE_POD));
+    assert_int_equal(t.plan.requeue_ms, 1700);
+    t.s.now_ms += 1700;
+    again(&t);
+    assert_non_null(effect(&t, PT_EFFECT_DELETE_POD));
+    t.s.slices = has; /* for ever: not longer than the bound */
+    t.s.now_ms = NOW - 500 + 12000;
+    again(&t);
+    assert_non_null(effect(&t, PT_EFFECT_DELETE_POD));
+    pt_plan_finish(&t.plan);
+    pt_packed_free(&has->o);
+    pt_packed_free(&has_not->o);
+}
+
 static void revisions(void **state)
 {
     (void)state;
@@ -654,7 +729,10 @@ int main(void)
                                        cmocka_unit_test(adoption),
                                        cmocka_unit_test(budgets),
                                        cmocka_unit_test(victims),
-                                       cmocka_unit_test(drains), cmocka_unit_test(lost_removals),
+                                       cmocka_unit_test(drains),
+                                       cmocka_unit_test(slices_name_who_gets_traffic),
+                                       cmocka_unit_test(drains_until_no_slice_has_it),
+                                       cmocka_unit_test(lost_removals),
                                        cmocka_unit_test(revisions),
                                        cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
