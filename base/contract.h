@@ -67,6 +67,7 @@
 #define PT_CONFIG_REPOSITORY "repository"                       /* {path, control, load, versions, pollMs, memoryBytes}; instead of model.uri; not in pods */
 #define PT_CONFIG_DRAIN "drain"                                 /* {timeoutMs} */
 #define PT_CONFIG_METRICS "metrics"                             /* {aliases (text: "triton, tensorflow")} */
+#define PT_CONFIG_MONITORING "monitoring"                       /* {enabled, task, output, classes, ...}: docs/monitoring.md; absent: none */
 #define PT_CONFIG_ACCESS_LOG "accessLog"                        /* {enabled, sample, path}; absent: none is kept */
 #define PT_CONFIG_REPORT "report"                               /* {url, ca (PEM), tokenFile, intervalMs}; absent: no reports */
 

@@ -53,6 +53,7 @@ static const char help[] =
     "      --tls-key FILE         its private key\n"
     "      --tls-client-ca FILE   and clients must show a certificate of one of these CAs\n"
     "      --auth-tokens FILE     only bearers of these tokens may use models: lines sha256:HEX [comment], read again when it changes\n"
+    "      --monitoring 1         watch drift, quality and bias (docs/monitoring.md; default 0)\n"
     "      --access-log 1         a line of JSON per request (default 0: none)\n"
     "      --access-log-sample N  of those that went well one in N (default 1: all)\n"
     "      --access-log-path FILE appended to this file (default: standard output)\n"
@@ -90,6 +91,7 @@ static const struct {
     {"tls-key", PT_CONFIG_SERVING_TLS, "keyFile"},
     {"tls-client-ca", PT_CONFIG_SERVING_TLS, "clientCaFile"},
     {"metrics-aliases", PT_CONFIG_METRICS, "aliases"},
+    {"monitoring", PT_CONFIG_MONITORING, "enabled"},
     {"access-log", PT_CONFIG_ACCESS_LOG, "enabled"},
     {"access-log-sample", PT_CONFIG_ACCESS_LOG, "sample"},
     {"access-log-path", PT_CONFIG_ACCESS_LOG, "path"},

@@ -54,6 +54,17 @@ const struct pt_member pt_members[] = {
     {PT_CONFIG_REPOSITORY, "memoryBytes", WHOLE(repository.memory_bytes, 0, INT64_MAX, 0)},
     {PT_CONFIG_DRAIN, "timeoutMs", WHOLE(drain.timeout_ms, 0, HOUR_MS, 30000)},
     {PT_CONFIG_METRICS, "aliases", TEXT(metrics.aliases), .max = 64},
+    {PT_CONFIG_MONITORING, "enabled", WHOLE(monitoring.enabled, 0, 1, 0)},
+    {PT_CONFIG_MONITORING, "task", TEXT(monitoring.task), .max = 32, .string = "auto"},
+    {PT_CONFIG_MONITORING, "output", TEXT(monitoring.output), .max = 256},
+    {PT_CONFIG_MONITORING, "classes", TEXT(monitoring.classes), .max = 4096},
+    {PT_CONFIG_MONITORING, "positive", WHOLE(monitoring.positive, 0, 63, 1)},
+    {PT_CONFIG_MONITORING, "group", TEXT(monitoring.group), .max = 256},
+    {PT_CONFIG_MONITORING, "minCount", WHOLE(monitoring.min_count, 1, 1000000, 30)},
+    {PT_CONFIG_MONITORING, "lowConfidence", WHOLE(monitoring.low_confidence, 0, 100, 50)},
+    {PT_CONFIG_MONITORING, "windowMs", WHOLE(monitoring.window_ms, 120, 30 * 24 * (int64_t)HOUR_MS, HOUR_MS)},
+    {PT_CONFIG_MONITORING, "labelTtlMs", WHOLE(monitoring.label_ttl_ms, 1, 30 * 24 * (int64_t)HOUR_MS, 24 * HOUR_MS)},
+    {PT_CONFIG_MONITORING, "profile", TEXT(monitoring.profile), .max = 4096},
     {PT_CONFIG_ACCESS_LOG, "enabled", WHOLE(access_log.enabled, 0, 1, 0)},
     {PT_CONFIG_ACCESS_LOG, "sample", WHOLE(access_log.sample, 1, 1000000, 1)},
     {PT_CONFIG_ACCESS_LOG, "path", TEXT(access_log.path), .max = 4096},
@@ -155,6 +166,11 @@ static int check(const struct pt_config *c, struct pt_err *err)
     if (c->batching.padding && (folder || c->batching.max_size < 2))
         return pt_fail(err, PT_EINVAL,
                        folder ? "batching.padding: of a folder, each model says it in its config.pbtxt" : "batching.padding needs batching.maxSize");
+    const char *task = c->monitoring.task;
+    if (strcmp(task, "auto") != 0 && strcmp(task, "classification") != 0 && strcmp(task, "regression") != 0)
+        return pt_fail(err, PT_EINVAL, "monitoring.task: want auto, classification or regression, got \"%s\"", task);
+    if (folder && c->monitoring.profile)
+        return pt_fail(err, PT_EINVAL, "monitoring.profile: of a folder of models, each has its profile.json beside its file");
     unsigned aliases;
     if (pt_metrics_alias_parse(c->metrics.aliases, &aliases, err) < 0)
         return PT_EINVAL;

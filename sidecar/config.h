@@ -66,6 +66,18 @@ struct pt_config {
         char *aliases; /* triton, tensorflow or both; NULL: none */
     } metrics;
     struct {
+        int64_t enabled; /* 1: monitor.h */
+        char *task;      /* auto, classification, regression */
+        char *output;    /* with the scores or the value; NULL: found */
+        char *classes;   /* names of them, in order; NULL: numbers */
+        int64_t positive;
+        char *group; /* parameter of requests by which answers are compared; NULL: none */
+        int64_t min_count;
+        int64_t low_confidence; /* percent */
+        int64_t window_ms, label_ttl_ms;
+        char *profile; /* profile.json; NULL: that beside the model, if there is one */
+    } monitoring;
+    struct {
         int64_t enabled; /* 1: one line per request */
         int64_t sample;  /* one in so many of those that went well */
         char *path;      /* NULL: standard output */

@@ -28,6 +28,7 @@ static void view(const struct pt_version *v, struct pt_model_view *out)
                                   .serving = serving,
                                   .info = serving ? &v->servable.loaded.info : NULL,
                                   .stats = &v->stats,
+                                  .monitor = v->monitor,
                                   .max_delay_us = v->config.batching.max_delay_us};
 }
 
@@ -214,6 +215,8 @@ static int run_model(struct pt_call *c, struct pt_loaded_slot *slot, const struc
 static void encode(struct pt_call *c, const struct pt_loaded_slot *slot)
 {
     int64_t begin_ns = pt_clock_mono_ns();
+    if (c->version->monitor)
+        pt_monitor_observe(c->version->monitor, &c->request, slot->outputs, begin_ns / 1000000);
     c->rc = c->ops->encode(c, slot->outputs, &c->err);
     c->encode_ns = pt_clock_mono_ns() - begin_ns;
 }
@@ -393,6 +396,7 @@ static int admit(struct pt_call *c)
     int rc = pt_queue_room(v->queue, &c->retry_after_s, &c->err);
     if (rc == PT_OK)
         rc = pt_request_init(&c->request, &v->servable.loaded.info, &c->err);
+    c->request.group_key = v->monitor ? v->config.monitoring.group : NULL;
     c->loaded = &v->servable.loaded;
     return rc;
 }

@@ -28,6 +28,7 @@ struct pt_model_view {
     bool serving;                     /* takes requests (Ready, or Draining after it) */
     const struct pt_model_info *info; /* NULL unless serving */
     const struct pt_model_stats *stats;
+    struct pt_monitor *monitor; /* NULL: it is not monitored */
     int64_t max_delay_us; /* of dynamic batching; with info->max_batch */
 };
 

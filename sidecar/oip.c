@@ -86,6 +86,8 @@ static int read_parameter(struct pt_json *j, struct pt_str key, struct wishes *w
         w->q->priority = (uint32_t)n;
     } else if (w->q && pt_json_key_is(&key, "timeout")) {
         rc = read_whole(j, INT64_MAX / 1000, &w->q->timeout_us, err);
+    } else if (w->q && w->q->group_key && pt_json_key_is(&key, w->q->group_key)) {
+        rc = pt_json_value(j, &w->q->group, err);
     } else if (w->q && pt_json_key_is(&key, "batching")) {
         rc = pt_json_bool(j, &b, err);
         w->q->alone = !b;

@@ -4,6 +4,7 @@
  */
 #include "sidecar/oip_pb.h"
 
+#include "base/num.h"
 #include "sidecar/oip.h"
 #include "sidecar/pbtensor.h"
 
@@ -71,6 +72,15 @@ static int whole(const struct parameter *p, int64_t max, int64_t *out, struct pt
     return p->number && p->value >= 0 && p->value <= max ? PT_OK : pt_fail(err, PT_EINVAL, "want a whole number from 0 to %lld", (long long)max);
 }
 
+static int read_group(const struct parameter *p, struct pt_request *q, struct pt_err *err)
+{
+    char *text = p->text.len ? NULL : pt_request_alloc(q, PT_NUM_MAX);
+    if (!p->text.len && !text)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    q->group = p->text.len ? p->text : (struct pt_str){text, pt_num_put_i64(text, p->value)};
+    return PT_OK;
+}
+
 /* request: of the whole request; wish: of an output. */
 static int read_parameters(struct pt_str entry, struct pt_request *request, struct pt_output_wish *wish, struct pt_err *err)
 {
@@ -89,6 +99,8 @@ static int read_parameters(struct pt_str entry, struct pt_request *request, stru
         rc = whole(&p, INT64_MAX / 1000, &request->timeout_us, err);
     else if (request && pt_str_eq(p.key, PT_STR("traceparent")))
         request->traceparent = p.text;
+    else if (request && request->group_key && pt_str_eq(p.key, pt_str(request->group_key)))
+        rc = read_group(&p, request, err);
     else if (wish && pt_str_eq(p.key, PT_STR("classification"))) {
         rc = whole(&p, UINT32_MAX, &n, err);
         wish->classes = (uint32_t)n;

@@ -7,9 +7,12 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/sched.h"
+#include "sidecar/monitor_rest.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static void sweep(struct pt_timer *t);
 
@@ -88,6 +91,7 @@ static void free_version(struct pt_version *v)
         pt_servable_finish(&v->servable);
     pt_queue_destroy(v->queue);
     pt_serving_metrics_finish(&v->metrics);
+    pt_monitor_unref(v->monitor);
     pt_config_finish(&v->config);
     pt_free(v);
 }
@@ -134,6 +138,21 @@ static int configure(struct pt_version *v, const char *path, struct pt_err *err)
     return adopt_batching(c, &v->model->config, err);
 }
 
+/* The reference is beside the model's file unless the configuration says where. */
+static int start_monitor(struct pt_version *v, struct pt_err *err)
+{
+    struct pt_config *c = &v->config;
+    struct pt_str uri = pt_str(c->model.uri), scheme = PT_STR("file://");
+    const char *end = pt_str_starts(uri, scheme) ? strrchr(c->model.uri, '/') : NULL;
+    if (!c->monitoring.profile && end) {
+        const char *folder = c->model.uri + scheme.len;
+        pt_auto_free char *path = pt_asprintf("%.*s/profile.json", (int)(end - folder), folder);
+        if (!path || (access(path, F_OK) == 0 && set_text(&c->monitoring.profile, path, err) < 0))
+            return pt_fail(err, PT_ENOMEM, "out of memory");
+    }
+    return pt_monitor_create(c, v->repository->o.registry, pt_hash64(&v, sizeof v, (uint64_t)pt_clock_mono_ns()), &v->monitor, err);
+}
+
 /* Before the first of the same or a lower number. */
 static void link_version(struct pt_model *m, struct pt_version *v)
 {
@@ -166,6 +185,8 @@ int pt_repository_add_version(struct pt_repository *r, struct pt_model *m, const
     }
     if (rc == PT_OK)
         rc = pt_serving_metrics_init(&v->metrics, r->o.registry, v->config.model.name, v->config.model.version, err);
+    if (rc == PT_OK && v->config.monitoring.enabled)
+        rc = start_monitor(v, err);
     unsigned aliases = 0;
     if (rc == PT_OK && (rc = pt_metrics_alias_parse(v->config.metrics.aliases, &aliases, err)) == PT_OK)
         rc = pt_metrics_alias_init(&v->metrics, aliases, err);
@@ -431,8 +452,11 @@ static void collect(void *arg)
 {
     const struct pt_repository *r = arg;
     for (const struct pt_model *m = r->models; m; m = m->next)
-        for (struct pt_version *v = m->versions; v; v = v->next)
+        for (struct pt_version *v = m->versions; v; v = v->next) {
             pt_serving_metrics_collect(&v->metrics);
+            if (v->monitor)
+                pt_monitor_refresh(v->monitor, r->o.loop);
+        }
 }
 
 static int start_one(struct pt_repository *r, struct pt_err *err)

@@ -15,6 +15,7 @@
 
 #include "sidecar/metrics.h"
 #include "sidecar/model_list.h"
+#include "sidecar/monitor.h"
 #include "sidecar/scan.h"
 #include "sidecar/servable.h"
 
@@ -33,6 +34,7 @@ struct pt_version {
     struct pt_queue *queue;
     struct pt_serving_metrics metrics;
     struct pt_model_stats stats;
+    struct pt_monitor *monitor; /* NULL: it is not monitored */
     uint64_t print; /* of the file that is, or is to be, loaded */
     bool started;   /* servable is */
     bool dormant;   /* unloaded to save memory; a request starts it: */

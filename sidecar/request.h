@@ -36,6 +36,8 @@ struct pt_request {
     struct pt_str id;                /* as the protocol writes it; p NULL without one */
     uint32_t priority;               /* 0: the default, else 1 is the highest */
     int64_t timeout_us;              /* 0: the server's; most that the client wants it to wait in the queue */
+    const char *group_key;           /* the parameter that names the request's group; NULL: none does */
+    struct pt_str group;             /* its value as the client wrote it; p NULL without one */
     struct pt_str traceparent;       /* of this message of a stream; p NULL without one */
     bool alone;                      /* not to be joined with others into one run */
     struct pt_request_chunk *chunks; /* its own */

@@ -253,7 +253,8 @@ void pt_rest_handle(void *rest, struct pt_http_request *req)
         pt_tfs_handle(r, req);
         return;
     }
-    if (serve(r, req, pt_oip_routes, pt_oip_route_count, &allow) || serve(r, req, pt_page_routes, pt_page_route_count, &allow))
+    if (serve(r, req, pt_oip_routes, pt_oip_route_count, &allow) || serve(r, req, pt_monitor_routes, pt_monitor_route_count, &allow) ||
+        serve(r, req, pt_page_routes, pt_page_route_count, &allow))
         return;
     if (allow) {
         pt_rest_not_allowed(req, allow);

@@ -26,8 +26,8 @@ struct pt_rest_route {
     const char *method, *path;
     pt_rest_fn handle;
 };
-extern const struct pt_rest_route pt_oip_routes[], pt_page_routes[];
-extern const size_t pt_oip_route_count, pt_page_route_count;
+extern const struct pt_rest_route pt_oip_routes[], pt_monitor_routes[], pt_page_routes[];
+extern const size_t pt_oip_route_count, pt_monitor_route_count, pt_page_route_count;
 
 /* Answers what is under /v1/: TensorFlow Serving's paths, which are told apart by more than their segments (tfs_rest.c). */
 void pt_tfs_handle(struct pt_rest *r, struct pt_http_request *req);
