@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "tests/graphs/noise.h"
+#include "tests/graphs/types.h"
 #include "runtime/ops/op.h"
 
 struct both {
@@ -63,6 +64,21 @@ static int run(struct both *b, int k, const struct gen *g, const struct pt_buf *
     return rc < 0 ? pt_wrap(err, "%s", k ? "reference" : "optimised") : rc;
 }
 
+/* What is inferred of the values for any inputs must hold for these. */
+static int check_types(const struct gen *g, struct pt_session *s, struct pt_err *err)
+{
+    struct pt_rewriter types;
+    int rc = types_infer(&types, s, err);
+    for (int i = 0; rc == PT_OK && i < s->graph.value_count; i++) {
+        struct pt_str name = s->graph.values[i].name;
+        for (int k = 0; rc == PT_OK && k < g->value_count; k++)
+            if (g->values[k].t.data && pt_str_eq(name, pt_str(g->values[k].name)))
+                rc = types_check(&types, i, &g->values[k].t, err);
+    }
+    types_finish(&types);
+    return rc;
+}
+
 int compare_graph(struct choices *c, int max_nodes, bool hostile, bool verbose, struct pt_err *err)
 {
     struct gen *g = calloc(1, sizeof *g);
@@ -75,6 +91,8 @@ int compare_graph(struct choices *c, int max_nodes, bool hostile, bool verbose, 
     int rc = run(&b, 1, g, &model, err);
     if (rc == PT_OK)
         rc = run(&b, 0, g, &model, err);
+    if (rc == PT_OK)
+        rc = check_types(g, b.s[1], err);
     if (rc == PT_OK && (rc = compare_all(&b, NULL, err)) < 0)
         rc = forgive(&b, g, &model, err);
     if (rc >= 0 && g->mistake[0])
