@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "cli/plot.h"
+#include "cli/traffic.h"
 #include "operator/model/autosim.h"
 
 #include <math.h>
@@ -34,7 +35,7 @@ static const char help[] =
     "      --svg FILE              a plot of the trace: traffic, pods, latency\n"
     "      --json                  the figures as JSON\n";
 
-enum { MAX_SECONDS = 7 * 86400, MAX_FILE = 64 << 20 };
+enum { MAX_FILE = 64 << 20 };
 
 struct arguments {
     const char *trace, *svg;
@@ -103,68 +104,12 @@ static int parse(int argc, char **argv, struct arguments *a)
 
 /* --- the trace ----------------------------------------------------------------------------------------------------------------- */
 
-struct trace {
-    double *rps;
-    size_t seconds;
-};
-
-static int put_rate(struct trace *t, size_t upto, double rate, struct pt_err *err)
-{
-    double *more = pt_reallocarray(t->rps, upto, sizeof *more);
-    if (!more)
-        return pt_fail(err, PT_ENOMEM, "out of memory");
-    t->rps = more;
-    while (t->seconds < upto)
-        more[t->seconds++] = rate;
-    return PT_OK;
-}
-
-static bool number(struct pt_str s, double most, double *v)
-{
-    char text[64], *end;
-    s = pt_str_trim(s);
-    snprintf(text, sizeof text, PT_STR_FMT, s.len < sizeof text ? (int)s.len : 0, s.len ? s.p : "");
-    *v = strtod(text, &end);
-    return *text && !*end && *v >= 0 && *v <= most;
-}
-
-/* Each rate holds until the next line's time; the last one for as long as the one before, or a second. */
-static int read_lines(struct trace *t, const char *file, struct pt_str text, struct pt_err *err)
-{
-    struct pt_str line;
-    double at, rate, last_rate = 0, last_at = 0;
-    size_t n = 0;
-    for (int k = 1; pt_str_split(&text, '\n', &line); k++) {
-        struct pt_str rest = pt_str_trim(line), first = {0};
-        if (!rest.len || rest.p[0] == '#')
-            continue;
-        pt_str_split(&rest, ',', &first);
-        bool timed = rest.p != NULL, good = timed ? number(first, MAX_SECONDS - 1, &at) && number(rest, 1e9, &rate) : number(first, 1e9, &rate);
-        if (!good && n == 0 && k == 1) /* a line of titles */
-            continue;
-        at = timed ? at : (double)n;
-        if (!good || (n && at <= last_at) || at >= MAX_SECONDS)
-            return pt_fail(err, PT_EPARSE, "%s: line %d: want SECONDS,RATE with growing seconds up to %d, or a RATE: \"" PT_STR_FMT "\"", file, k,
-                           MAX_SECONDS, (int)(line.len < 80 ? line.len : 80), line.p);
-        if (n && put_rate(t, (size_t)at > t->seconds ? (size_t)at : t->seconds, last_rate, err) < 0)
-            return err->code;
-        if (!n && put_rate(t, (size_t)at ? (size_t)at : 1, rate, err) < 0)
-            return err->code;
-        last_at = at;
-        last_rate = rate;
-        n++;
-    }
-    if (n < 2)
-        return pt_fail(err, PT_EPARSE, "%s: a trace has at least two lines, this one has %zu", file, n);
-    return put_rate(t, t->seconds + 1, last_rate, err);
-}
-
-static int read_trace(struct trace *t, const char *file, struct pt_err *err)
+static int read_trace(struct pt_traffic *t, const char *file, struct pt_err *err)
 {
     pt_auto_buf text = PT_BUF_INIT(MAX_FILE);
     if (strcmp(file, "-") != 0) {
         int rc = pt_buf_read_file(&text, file, err);
-        return rc < 0 ? rc : read_lines(t, file, (struct pt_str){text.data, text.len}, err);
+        return rc < 0 ? rc : pt_traffic_read(t, file, (struct pt_str){text.data, text.len}, err);
     }
     for (char *p; (p = pt_buf_reserve(&text, 65536));) {
         size_t n = fread(p, 1, 65536, stdin);
@@ -173,7 +118,7 @@ static int read_trace(struct trace *t, const char *file, struct pt_err *err)
             break;
     }
     int rc = pt_buf_check(&text, "standard input", err);
-    return rc < 0 ? rc : read_lines(t, "standard input", (struct pt_str){text.data, text.len}, err);
+    return rc < 0 ? rc : pt_traffic_read(t, "standard input", (struct pt_str){text.data, text.len}, err);
 }
 
 /* --- figures ------------------------------------------------------------------------------------------------------------------- */
@@ -227,8 +172,8 @@ static void add(struct pt_autosim_result *sum, const struct pt_autosim_result *r
     sum->worst_s = r->worst_s > sum->worst_s ? r->worst_s : sum->worst_s;
 }
 
-static int compare(struct table *t, const char *name, const struct trace *trace, const struct pt_autosim_options *o, struct pt_autosim_point *points,
-                   struct pt_err *err)
+static int compare(struct table *t, const char *name, const struct pt_traffic *trace, const struct pt_autosim_options *o,
+                   struct pt_autosim_point *points, struct pt_err *err)
 {
     struct pt_autosim_result r[PT_AUTOSIM_POLICIES];
     for (int p = 0; p < PT_AUTOSIM_POLICIES; p++) {
@@ -251,7 +196,7 @@ static int simulate_set(const struct arguments *a, struct table *t, struct pt_er
     for (size_t i = 0; rc == PT_OK && (name = pt_autosim_trace(i, rps)); i++) {
         struct pt_autosim_options o = options_of(a);
         o.seed += i;
-        rc = compare(t, name, &(struct trace){rps, PT_AUTOSIM_TRACE_S}, &o, NULL, err);
+        rc = compare(t, name, &(struct pt_traffic){rps, PT_AUTOSIM_TRACE_S}, &o, NULL, err);
     }
     pt_free(rps);
     for (int p = 0; rc == PT_OK && p < PT_AUTOSIM_POLICIES; p++)
@@ -261,7 +206,7 @@ static int simulate_set(const struct arguments *a, struct table *t, struct pt_er
 
 /* --- the plot ------------------------------------------------------------------------------------------------------------------ */
 
-static int plot(const char *file, const struct trace *t, const struct pt_autosim_point *points, const struct pt_autosim_options *o,
+static int plot(const char *file, const struct pt_traffic *t, const struct pt_autosim_point *points, const struct pt_autosim_options *o,
                 struct pt_err *err)
 {
     size_t n = t->seconds;
@@ -289,7 +234,7 @@ static int plot(const char *file, const struct trace *t, const struct pt_autosim
 
 static int simulate_trace(const struct arguments *a, struct table *t, struct pt_err *err)
 {
-    struct trace trace = {0};
+    struct pt_traffic trace = {0};
     struct pt_autosim_options o = options_of(a);
     struct pt_autosim_point *points = NULL;
     int rc = read_trace(&trace, a->trace, err);
