@@ -49,12 +49,12 @@ static struct pt_str word(struct pt_str *rest)
     return w;
 }
 
-static void on_reply(void *arg, int status, struct pt_str piece, bool more)
+static void on_reply(void *arg, int status, const char *content_type, struct pt_str piece, bool more)
 {
     bool *ended = arg;
     struct pt_str line;
     check(status >= 200 && status < 600 && !*ended);
-    while (pt_str_split(&piece, '\n', &line)) /* of a watch: one event a line */
+    while (strstr(content_type, "json") && pt_str_split(&piece, '\n', &line)) /* of a watch: one event a line */
         if (line.len)
             check_json(line);
     *ended = !more;
@@ -68,7 +68,14 @@ static void request(struct pt_memapi *m, struct pt_vsched *clock, struct pt_str 
                           : kind == 's' ? "application/strategic-merge-patch+json"
                           : kind == 'a' ? "application/apply-patch+yaml"
                                         : "application/json";
-    struct pt_memapi_http r = {method, target, pt_str(content), line};
+    char wanted = type.len > 1 ? type.p[1] : 'j';
+    const char *accept =
+        wanted == 't' ? "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+        : wanted == 'p'
+            ? "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+        : wanted == 'd' ? "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
+                        : "application/json";
+    struct pt_memapi_http r = {.method = method, .target = target, .content_type = pt_str(content), .accept = pt_str(accept), .body = line};
     struct pt_memapi_exchange *x = NULL;
     struct pt_err err = {0};
     bool ended = false;
