@@ -65,6 +65,7 @@
 #define PT_CONFIG_RUNTIME "runtime"                             /* {threads, concurrency, queue, maxWaitMs, priorityLevels} */
 #define PT_CONFIG_BATCHING "batching"                           /* {maxSize, maxDelayUs, preferredSizes, sizes (text: "4, 8"), padding} */
 #define PT_CONFIG_REPOSITORY "repository"                       /* {path, control, load, versions, pollMs, memoryBytes}; instead of model.uri; not in pods */
+#define PT_CONFIG_CACHE "cache"                                 /* {path, maxBytes, waitMs} */
 #define PT_CONFIG_DRAIN "drain"                                 /* {timeoutMs} */
 #define PT_CONFIG_METRICS "metrics"                             /* {aliases (text: "triton, tensorflow")} */
 #define PT_CONFIG_MONITORING "monitoring"                       /* {enabled, task, output, classes, ...}: docs/monitoring.md; absent: none */

@@ -59,7 +59,8 @@ static const char help[] =
     "      --access-log-path FILE appended to this file (default: standard output)\n"
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
     "      --check                say what is wrong with the options, or with the configurations in the folder, and exit without serving\n"
-    "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n";
+    "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n"
+    "      --cache-max-bytes N    of all models there: unused ones go, the one used longest ago first (default 0: no limit)\n";
 
 /* The options that are members of the configuration; getopt's value is FIRST + the row. */
 static const struct {
@@ -96,12 +97,14 @@ static const struct {
     {"access-log-sample", PT_CONFIG_ACCESS_LOG, "sample"},
     {"access-log-path", PT_CONFIG_ACCESS_LOG, "path"},
     {"auth-tokens", PT_CONFIG_SERVING_AUTH, "tokenFile"},
+    {"cache", PT_CONFIG_CACHE, "path"},
+    {"cache-max-bytes", PT_CONFIG_CACHE, "maxBytes"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
-enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CACHE = FIRST + ROWS, CHECK, CONFIG };
+enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CHECK = FIRST + ROWS, CONFIG };
 
 struct arguments {
-    const char *model, *config, *cache;
+    const char *model, *config;
     const char *values[ROWS]; /* of options that were given */
     bool help, check;
 };
@@ -109,12 +112,10 @@ struct arguments {
 /* 0, or the exit status. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
-    struct option options[ROWS + 5] = {{"cache", required_argument, NULL, CACHE},
-                                       {"help", no_argument, NULL, 'h'},
-                                       {"check", no_argument, NULL, CHECK},
-                                       {"config", required_argument, NULL, CONFIG}};
+    struct option options[ROWS + 4] = {
+        {"help", no_argument, NULL, 'h'}, {"check", no_argument, NULL, CHECK}, {"config", required_argument, NULL, CONFIG}};
     for (int i = 0; i < ROWS; i++)
-        options[4 + i] = (struct option){rows[i].option, required_argument, NULL, FIRST + i};
+        options[3 + i] = (struct option){rows[i].option, required_argument, NULL, FIRST + i};
     opterr = 0;
     for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
         if (o == '?' || o == ':')
@@ -123,8 +124,6 @@ static int parse(int argc, char **argv, struct arguments *a)
             a->help = true;
         else if (o == CHECK)
             a->check = true;
-        else if (o == CACHE)
-            a->cache = optarg;
         else if (o == CONFIG)
             a->config = optarg;
         else
@@ -227,7 +226,7 @@ static int check_folder(const struct pt_config *c)
 static int serve(const struct arguments *a, struct pt_config *c)
 {
     struct pt_err err;
-    pt_auto_free char *cache = a->cache ? pt_strdup(a->cache) : default_cache();
+    pt_auto_free char *cache = default_cache();
     int rc = cache ? set_model(c, a->model, &err) : pt_fail(&err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK)
         rc = pt_config_check(c, "serve", &err);

@@ -60,6 +60,11 @@ struct pt_config {
         int64_t memory_bytes; /* of models; 0: no limit */
     } repository;
     struct {
+        char *path;        /* of downloaded models; NULL: the program's own place */
+        int64_t max_bytes; /* of all in it; 0: no limit */
+        int64_t wait_ms;   /* for another process that downloads the same */
+    } cache;
+    struct {
         int64_t timeout_ms; /* SIGTERM to exit at the latest */
     } drain;
     struct {

@@ -120,8 +120,9 @@ static int read_section(struct reader *r, const char *section, const yaml_node_t
 
 static int read_document(struct reader *r)
 {
-    static const char *const sections[] = {PT_CONFIG_MODEL, PT_CONFIG_SERVING, PT_CONFIG_RUNTIME,    PT_CONFIG_BATCHING,   PT_CONFIG_REPOSITORY,
-                                           PT_CONFIG_DRAIN, PT_CONFIG_METRICS, PT_CONFIG_MONITORING, PT_CONFIG_ACCESS_LOG, PT_CONFIG_REPORT};
+    static const char *const sections[] = {PT_CONFIG_MODEL,      PT_CONFIG_SERVING, PT_CONFIG_RUNTIME, PT_CONFIG_BATCHING,
+                                           PT_CONFIG_REPOSITORY, PT_CONFIG_DRAIN,   PT_CONFIG_METRICS, PT_CONFIG_MONITORING,
+                                           PT_CONFIG_ACCESS_LOG, PT_CONFIG_CACHE,   PT_CONFIG_REPORT};
     enum { SECTIONS = sizeof sections / sizeof sections[0] };
     bool seen[SECTIONS] = {false};
     const yaml_node_t *root = yaml_document_get_root_node(&r->doc);

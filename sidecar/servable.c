@@ -148,6 +148,13 @@ static void run_step(struct pt_work *w)
     (void)rc;
 }
 
+static void close_file(struct pt_servable *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+}
+
 static void start_step(struct pt_servable *s, size_t step);
 
 /* Back on the loop: what the step did is ours again. */
@@ -157,8 +164,8 @@ static void end_step(struct pt_work *w)
     const struct step *step = &steps[s->step];
     s->working = false;
     if (step->run == verify) {
-        close(s->fd);
-        s->fd = -1;
+        if (!s->cached)
+            close_file(s);
         s->has_digest = s->loaded.data != NULL && s->work_err.code != PT_ECANCELED;
         memcpy(s->digest, s->loaded.digest, sizeof s->digest);
     }
@@ -218,7 +225,9 @@ static void on_fetched(void *arg, const struct pt_source_file *file, const struc
         fail(s, err->code == PT_ECONFLICT ? PT_REASON_DIGEST_MISMATCH : PT_REASON_DOWNLOAD_FAILED, err);
         return;
     }
+    close_file(s);
     s->fd = file->fd;
+    s->cached = file->cached;
     s->hashed = file->hashed;
     if (file->hashed)
         memcpy(s->digest, file->digest, sizeof s->digest);
@@ -237,7 +246,9 @@ int pt_servable_start(struct pt_servable *s, const struct pt_servable_options *o
     struct pt_source_options so = {.loop = o->loop,
                                    .uri = c->model.uri,
                                    .digest = c->model.has_digest ? c->model.digest : NULL,
-                                   .cache_dir = o->cache_dir,
+                                   .cache_dir = c->cache.path ? c->cache.path : o->cache_dir,
+                                   .cache_limit = c->cache.max_bytes,
+                                   .wait_ms = c->cache.wait_ms,
                                    .tls = o->tls,
                                    .progress = on_progress,
                                    .done = on_fetched,

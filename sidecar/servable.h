@@ -17,10 +17,10 @@ struct pt_servable_options {
     struct pt_loop *loop;
     const struct pt_config *config; /* outlives the servable */
     const char *cache_dir;
-    struct pt_tls *tls;             /* for downloads; NULL: the system's roots */
+    struct pt_tls *tls; /* for downloads; NULL: the system's roots */
     struct pt_threads *threads;
-    int slots;                      /* runs to prepare */
-    void (*changed)(void *arg);     /* after each change of state; drains nothing itself */
+    int slots;                  /* runs to prepare */
+    void (*changed)(void *arg); /* after each change of state; drains nothing itself */
     void *arg;
 };
 
@@ -30,14 +30,15 @@ struct pt_servable {
     enum pt_model_reason reason; /* with Failed, */
     struct pt_err error;         /* and its words */
     bool has_digest;
-    uint8_t digest[32];          /* of the bytes that are or were being loaded */
+    uint8_t digest[32]; /* of the bytes that are or were being loaded */
     int64_t bytes_done, bytes_total;
-    int64_t load_ms;             /* from the file's presence to Ready; -1: not yet */
+    int64_t load_ms; /* from the file's presence to Ready; -1: not yet */
     struct pt_loaded loaded;
-    bool serving;                /* loaded takes requests: Ready, or Draining after it */
+    bool serving; /* loaded takes requests: Ready, or Draining after it */
     /* its own */
     struct pt_source *source;
-    int fd; /* between fetching and mapping; -1 */
+    int fd;      /* between fetching and mapping, and, of the cache, as long as it is used; -1 */
+    bool cached; /* fd is of the cache */
     bool hashed, working;
     char path[512];
     struct pt_timer timer;

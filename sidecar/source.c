@@ -5,8 +5,10 @@
  */
 #include "sidecar/source.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
+#include "sidecar/cache.h"
 #include "sidecar/locator.h"
 
 #include <errno.h>
@@ -19,7 +21,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { STALL_MS = 30000, HASH_CHUNK = 256 << 10, MAX_REFUSAL = 4096, MAX_HEADERS = 12, REFUSAL_MS = 2000 };
+enum { STALL_MS = 30000, HASH_CHUNK = 256 << 10, MAX_REFUSAL = 4096, MAX_HEADERS = 12, REFUSAL_MS = 2000, WAIT_MS = 200 };
 
 struct pt_source {
     struct pt_source_options o;
@@ -33,9 +35,13 @@ struct pt_source {
     struct pt_locator *locator;
     const struct pt_location *where; /* of this attempt */
     struct pt_http_call *call;
-    int refused;           /* status of an answer that is no success, */
-    struct pt_buf refusal; /* and its body */
-    bool elsewhere;        /* the locator knows another place to try */
+    struct pt_cache_ref ref;  /* what the URI was, */
+    bool has_ref, unchanged;  /* and still is */
+    int64_t waiting_since_ms; /* for another process that downloads it; 0: not */
+    int64_t waited_from_ms;   /* wall clock */
+    int refused;              /* status of an answer that is no success, */
+    struct pt_buf refusal;    /* and its body */
+    bool elsewhere;           /* the locator knows another place to try */
     struct pt_timer timer;
     struct pt_work work;
     bool working, destroyed;
@@ -56,7 +62,7 @@ static void give_up(struct pt_source *s, const struct pt_err *err)
 
 static void finish(struct pt_source *s, int fd, bool hashed)
 {
-    struct pt_source_file f = {.fd = fd, .path = s->path, .hashed = hashed};
+    struct pt_source_file f = {.fd = fd, .path = s->path, .hashed = hashed, .cached = !s->is_file};
     memcpy(f.digest, s->got, sizeof f.digest);
     s->o.done(s->o.arg, &f, NULL);
 }
@@ -119,22 +125,14 @@ static int restart(struct pt_source *s, struct pt_err *err)
 /* Opens NAME.part, alone; what an earlier process left in it is in s->done. */
 static int open_part(struct pt_source *s, struct pt_err *err)
 {
-    struct stat st;
-    int rc = pt_path_mkdirs(s->dir, 0755, err);
-    if (rc < 0)
-        return pt_wrap(err, "cache");
-    snprintf(s->part, sizeof s->part, "%s/%016llx.part", s->dir, (unsigned long long)pt_hash64(s->uri, strlen(s->uri), 0));
-    int fd = open(s->part, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int64_t size = 0;
+    int fd = pt_cache_open_part(s->dir, s->uri, s->part, &size, err);
+    if (fd == PT_EAGAIN)
+        s->o.progress(s->o.arg, size, -1);
     if (fd < 0)
-        return pt_fail(err, PT_EIO, "open %s: %s", s->part, strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0 || fstat(fd, &st) != 0) {
-        rc = errno == EWOULDBLOCK ? pt_fail(err, PT_EBUSY, "%s: another process is downloading it", s->part)
-                                  : pt_fail(err, PT_EIO, "%s: %s", s->part, strerror(errno));
-        close(fd);
-        return rc;
-    }
+        return fd;
     s->fd = fd;
-    s->done = st.st_size;
+    s->done = size;
     return PT_OK;
 }
 
@@ -149,6 +147,8 @@ static int no_space(struct pt_source *s, struct pt_err *err)
 /* A full disk is found before the download rather than at its end. */
 static int reserve(struct pt_source *s, struct pt_err *err)
 {
+    if (s->total > 0 && pt_cache_make_room(s->dir, s->o.cache_limit, s->total, s->part, err) < 0)
+        return pt_wrap(err, "GET %s", s->shown);
     if (s->total > 0 && fallocate(s->fd, FALLOC_FL_KEEP_SIZE, 0, s->total) != 0 && errno == ENOSPC)
         return no_space(s, err);
     return PT_OK;
@@ -174,6 +174,39 @@ static int write_part(struct pt_source *s, const char *p, size_t len, struct pt_
         s->done += n;
     }
     return PT_OK;
+}
+
+/* The next attempt locks it anew. */
+static void forget_part(struct pt_source *s)
+{
+    pt_sha256_abort(s->sha);
+    s->sha = NULL;
+    close(s->fd);
+    s->fd = -1;
+}
+
+/* An empty .part that was made to hold the lock is of no use to anybody. */
+static void drop_part(struct pt_source *s)
+{
+    if (s->done == 0)
+        (void)unlink(s->part);
+    forget_part(s);
+}
+
+/* The model that the URI was the last time, if it is still there. */
+static bool from_ref(struct pt_source *s)
+{
+    final_path(s, s->ref.digest);
+    int fd = pt_cache_open(s->path);
+    if (fd < 0) {
+        s->has_ref = false;
+        pt_fail(&s->err, PT_EUNAVAILABLE, "%s: it went while its server was asked for changes", s->path);
+        return false;
+    }
+    if (s->fd >= 0)
+        drop_part(s);
+    finish(s, fd, false);
+    return true;
 }
 
 /* --- the response ------------------------------------------------------------------------------------------------------------ */
@@ -253,6 +286,10 @@ static int accept_refusal(struct pt_source *s, const struct pt_http_response *r)
 static int accept_response(struct pt_source *s, const struct pt_http_response *r, struct pt_err *err)
 {
     int rc;
+    if (r->status == 304 && s->has_ref) {
+        s->unchanged = true;
+        return PT_OK;
+    }
     if (r->status != 200 && !(r->status == 206 && s->done > 0))
         return accept_refusal(s, r);
     if (r->status == 206) {
@@ -269,7 +306,7 @@ static int on_headers(void *arg, const struct pt_http_response *r)
 {
     struct pt_source *s = arg;
     int rc = accept_response(s, r, &s->err);
-    if (rc == PT_OK && !s->refused)
+    if (rc == PT_OK && !s->refused && !s->unchanged)
         s->o.progress(s->o.arg, s->done, s->total);
     return rc;
 }
@@ -290,6 +327,11 @@ static int on_data(void *arg, const void *p, size_t len)
 static void run_publish(struct pt_work *w)
 {
     struct pt_source *s = of_work(w);
+    if (s->total < 0 && pt_cache_make_room(s->dir, s->o.cache_limit, s->done, s->part, &s->err) < 0) {
+        (void)unlink(s->part);
+        return;
+    }
+    (void)flock(s->fd, LOCK_SH | LOCK_NB); /* from a download to a model in use, before anybody can find it */
     if (fsync(s->fd) != 0)
         pt_fail(&s->err, PT_EIO, "write %s: %s", s->part, strerror(errno));
     else if (rename(s->part, s->path) != 0)
@@ -299,6 +341,11 @@ static void run_publish(struct pt_work *w)
         (void)fsync(dir); /* best effort: without it the download may have to be repeated */
         close(dir);
     }
+    struct pt_cache_ref ref = {.digest = {0}};
+    memcpy(ref.digest, s->got, sizeof ref.digest);
+    memcpy(ref.validator, s->validator, sizeof ref.validator);
+    if (!s->err.code && !s->has_digest)
+        pt_cache_remember(s->dir, s->uri, &ref);
 }
 
 static void on_published(struct pt_work *w)
@@ -307,6 +354,7 @@ static void on_published(struct pt_work *w)
     if (!end_work(s))
         return;
     if (s->err.code) {
+        forget_part(s);
         give_up(s, &s->err);
         return;
     }
@@ -361,6 +409,8 @@ static void on_call_done(void *arg, const struct pt_http_response *r, const stru
     }
     if (s->err.code == 0 && err)
         s->err = *err;
+    if (s->err.code == 0 && s->unchanged && from_ref(s))
+        return;
     if (s->err.code == 0)
         complete(s, &s->err);
     if (s->err.code)
@@ -374,7 +424,7 @@ static int start_call(struct pt_source *s, struct pt_err *err)
     char range[48];
     struct pt_http_header headers[MAX_HEADERS] = {{PT_STR("Accept-Encoding"), PT_STR("identity")}};
     size_t count = 1;
-    for (size_t i = 0; i < s->where->header_count && count + 2 < MAX_HEADERS; i++)
+    for (size_t i = 0; i < s->where->header_count && count + 3 < MAX_HEADERS; i++)
         headers[count++] = s->where->headers[i];
     bool resume = s->sha && s->done > 0 && (s->validator[0] || s->has_digest);
     if (!resume && restart(s, err) < 0)
@@ -385,7 +435,12 @@ static int start_call(struct pt_source *s, struct pt_err *err)
         if (s->validator[0])
             headers[count++] = (struct pt_http_header){PT_STR("If-Range"), pt_str(s->validator)};
     }
+    if (!resume && s->has_ref && s->ref.validator[0]) {
+        struct pt_str name = s->ref.validator[0] == '"' ? PT_STR("If-None-Match") : PT_STR("If-Modified-Since");
+        headers[count++] = (struct pt_http_header){name, pt_str(s->ref.validator)};
+    }
     s->total = -1;
+    s->unchanged = false;
     s->refused = 0;
     s->elsewhere = false;
     pt_buf_reset(&s->refusal);
@@ -435,22 +490,72 @@ static bool from_cache(struct pt_source *s)
     if (!s->has_digest)
         return false;
     final_path(s, s->digest);
-    int fd = open_file(s->path, NULL);
-    if (fd >= 0)
-        finish(s, fd, false);
-    return fd >= 0;
+    int fd = pt_cache_open(s->path);
+    if (fd < 0)
+        return false;
+    if (s->fd >= 0)
+        drop_part(s);
+    finish(s, fd, false);
+    return true;
+}
+
+/* Without a digest: what the URI was, where the file is there. What came while this process waited for it is as fresh as its own download would be.
+ */
+static bool from_memory(struct pt_source *s)
+{
+    char digest[72], path[PATH_MAX];
+    s->has_ref = !s->has_digest && pt_cache_recall(s->dir, s->uri, &s->ref);
+    if (!s->has_ref)
+        return false;
+    pt_format_digest(s->ref.digest, digest);
+    snprintf(path, sizeof path, "%s/sha256-%s", s->dir, digest + sizeof "sha256:" - 1);
+    s->has_ref = access(path, R_OK) == 0;
+    return s->has_ref && s->waited_from_ms && s->ref.written_ms >= s->waited_from_ms && from_ref(s);
+}
+
+static void look_again(struct pt_timer *t);
+
+/* Another process downloads it: looks again soon, for as long as that may take. */
+static int wait_for_other(struct pt_source *s, struct pt_err *err)
+{
+    struct pt_sched *clock = pt_loop_sched(s->o.loop);
+    int64_t now_ms = pt_now_ms(clock);
+    if (!s->waiting_since_ms) {
+        s->waiting_since_ms = now_ms;
+        s->waited_from_ms = pt_wall_ms(clock) - 1000; /* the volume's clock may be another machine's */
+        pt_log(PT_LOG_INFO, "another process downloads the model", "part", s->part, NULL);
+    }
+    if (now_ms - s->waiting_since_ms > s->o.wait_ms) {
+        s->waiting_since_ms = 0;
+        return pt_fail(err, PT_ETIMEDOUT, "%s: another process has been downloading it for more than %lld ms (cache.waitMs)", s->part,
+                       (long long)s->o.wait_ms);
+    }
+    pt_timer_start(clock, &s->timer, WAIT_MS, look_again);
+    return PT_OK;
 }
 
 static int download(struct pt_source *s, struct pt_err *err)
 {
     int rc;
     if (s->fd < 0) {
-        if ((rc = open_part(s, err)) < 0)
+        if ((rc = open_part(s, err)) == PT_EAGAIN)
+            return wait_for_other(s, err);
+        if (rc < 0)
             return rc;
+        s->waiting_since_ms = 0;
+        if (from_cache(s) || from_memory(s))
+            return PT_OK; /* it came while the lock was another's */
         if (s->has_digest && s->done > 0)
             return start_work(s, run_hash_part, on_part_hashed, err);
     }
     return start_call(s, err);
+}
+
+static void look_again(struct pt_timer *t)
+{
+    struct pt_source *s = (struct pt_source *)((char *)t - offsetof(struct pt_source, timer));
+    if (download(s, &s->err) < 0)
+        give_up(s, &s->err);
 }
 
 /* What the place says of the bytes counts like a wish; both must hold. */

@@ -400,8 +400,8 @@ static void one_process_at_a_time(void **state)
     assert_int_equal(fetch(f), PT_EIO);
     struct pt_source *first = f->source;
     create(f, f->uri, NULL);
-    assert_int_equal(fetch(f), PT_EBUSY);
-    assert_non_null(strstr(f->message, "another process is downloading it"));
+    assert_int_equal(fetch(f), PT_ETIMEDOUT);
+    assert_non_null(strstr(f->message, "another process has been downloading it for more than 0 ms"));
     pt_source_destroy(first);
     tear_down(f);
 }
