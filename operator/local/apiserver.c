@@ -4,6 +4,7 @@
  */
 #include "operator/local/apiserver.h"
 
+#include "base/contract.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/path.h"
@@ -25,7 +26,8 @@ struct exchange {
     struct pt_http_request *request;
     struct pt_memapi_exchange *memapi;
     bool streaming;
-    int log_fd; /* -1: not a log */
+    int log_fd;       /* -1: not a log */
+    int64_t log_left; /* bytes that may still be sent; -1: all */
     bool follow;
     struct pt_timer timer;
 };
@@ -106,6 +108,7 @@ static int start_memapi(struct exchange *x, struct pt_err *err)
                                  .target = {target.data, target.len},
                                  .content_type = pt_http_header(x->request, "Content-Type"),
                                  .accept = pt_http_header(x->request, "Accept"),
+                                 .user_agent = pt_http_header(x->request, "User-Agent"),
                                  .body = pt_http_body(x->request)};
     return rc < 0 ? rc : pt_memapi_http(x->server->memapi, &req, on_reply, x, &x->memapi, err);
 }
@@ -116,10 +119,13 @@ static void send_log(struct pt_timer *t)
 {
     struct exchange *x = (struct exchange *)(void *)((char *)t - offsetof(struct exchange, timer));
     char piece[LOG_PIECE];
-    ssize_t n = read(x->log_fd, piece, sizeof piece);
+    size_t room = x->log_left >= 0 && x->log_left < LOG_PIECE ? (size_t)x->log_left : sizeof piece;
+    ssize_t n = room ? read(x->log_fd, piece, room) : 0;
     if (n > 0)
         pt_http_chunk(x->request, (struct pt_str){piece, (size_t)n});
-    if (n > 0 || x->follow) {
+    if (n > 0 && x->log_left >= 0)
+        x->log_left -= n;
+    if (n > 0 || (x->follow && room)) {
         pt_timer_start(pt_loop_sched(x->server->loop), &x->timer, n > 0 ? 0 : LOG_POLL_MS, send_log);
         return;
     }
@@ -149,12 +155,45 @@ static bool is_log_path(struct pt_str path, char ns[64], char name[254])
     return sscanf(text, "/api/v1/namespaces/%63[^/]/pods/%253[^/]/log%n", ns, name, &end) == 2 && end > 0 && text[end] == 0;
 }
 
+static bool is_true(const char *text)
+{
+    return text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0);
+}
+
+static int log_number(struct exchange *x, const char *name, int64_t *out, struct pt_err *err)
+{
+    char value[32];
+    const char *text = pt_http_query_param(x->request, name, value, sizeof value);
+    return text ? pt_parse_i64(pt_str(text), 0, INT32_MAX, name, out, err) : PT_OK;
+}
+
+/* What a kubelet could answer and a file of lines without times cannot is refused, not ignored. */
+static int check_log_options(struct exchange *x, const char *pod, struct pt_err *err)
+{
+    static const char *const refused[] = {"previous", "timestamps", "sinceSeconds", "sinceTime"};
+    char value[64];
+    const char *container = pt_http_query_param(x->request, "container", value, sizeof value);
+    if (container && *container && strcmp(container, PT_CONTAINER) != 0)
+        return pt_fail(err, PT_EINVAL, "container %s is not valid for pod %s: it has only %s", container, pod, PT_CONTAINER);
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        const char *text = pt_http_query_param(x->request, refused[i], value, sizeof value);
+        if (text && strcmp(text, "false") != 0 && strcmp(text, "0") != 0)
+            return pt_fail(err, PT_EINVAL,
+                           "logs: %s is not supported without a cluster: a pod has one log, of all its runs, in which every line has its own time",
+                           refused[i]);
+    }
+    return PT_OK;
+}
+
 static int start_log(struct exchange *x, const char *ns, const char *name, struct pt_err *err)
 {
     char path[512], value[32];
     int64_t tail = -1;
-    const char *text = pt_http_query_param(x->request, "tailLines", value, sizeof value);
-    int rc = text ? pt_parse_i64(pt_str(text), 0, INT32_MAX, "tailLines", &tail, err) : PT_OK;
+    int rc = check_log_options(x, name, err);
+    if (rc == PT_OK)
+        rc = log_number(x, "tailLines", &tail, err);
+    if (rc == PT_OK)
+        rc = log_number(x, "limitBytes", &x->log_left, err);
     if (rc == PT_OK)
         rc = pt_agent_log_path(x->server->agent, ns, name, path, sizeof path, err);
     if (rc < 0)
@@ -164,8 +203,7 @@ static int start_log(struct exchange *x, const char *ns, const char *name, struc
         return pt_fail(err, PT_ENOTFOUND, "the pod \"%s\" has written nothing yet", name);
     if (tail >= 0)
         seek_tail(x->log_fd, tail);
-    text = pt_http_query_param(x->request, "follow", value, sizeof value);
-    x->follow = text && (strcmp(text, "true") == 0 || strcmp(text, "1") == 0);
+    x->follow = is_true(pt_http_query_param(x->request, "follow", value, sizeof value));
     pt_http_begin(x->request, 200, "text/plain");
     pt_timer_start(pt_loop_sched(x->server->loop), &x->timer, 0, send_log);
     return PT_OK;
@@ -186,7 +224,7 @@ static void handle(void *arg, struct pt_http_request *req)
         reply_status(req, &err);
         return;
     }
-    *x = (struct exchange){.server = s, .request = req, .next = s->exchanges, .link = &s->exchanges, .log_fd = -1};
+    *x = (struct exchange){.server = s, .request = req, .next = s->exchanges, .link = &s->exchanges, .log_fd = -1, .log_left = -1};
     if (x->next)
         x->next->link = &x->next;
     s->exchanges = x;

@@ -234,7 +234,7 @@ static int start(struct up *u, struct pt_err *err)
     if (rc == PT_OK && !(u->metrics = pt_metrics_create()))
         rc = pt_fail(err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK)
-        rc = pt_memapi_create(&(struct pt_memapi_options){.sched = pt_loop_sched(u->loop), .seed = (uint64_t)pt_clock_mono_ns(), .admit = admit},
+        rc = pt_memapi_create(&(struct pt_memapi_options){.sched = pt_loop_sched(u->loop), .seed = (uint64_t)pt_clock_mono_ns(), .managed_fields = true, .admit = admit},
                               &u->memapi, err);
     if (rc == PT_OK)
         rc = pt_http_client_create(u->loop, &(struct pt_http_client_options){.max_idle = 256}, &u->http, err);

@@ -256,6 +256,10 @@ int pt_memapi_create(const struct pt_memapi_options *o, struct pt_memapi **out, 
             pt_memapi_destroy(m);
             return err ? err->code : PT_ENOMEM;
         }
+    if (o->managed_fields && pt_mem_define(m, err) < 0) {
+        pt_memapi_destroy(m);
+        return err ? err->code : PT_ENOMEM;
+    }
     *out = m;
     return PT_OK;
 }

@@ -58,7 +58,13 @@ int pt_mem_define(struct pt_memapi *m, struct pt_err *err)
     if (!m->definitions)
         return pt_fail(err, PT_ENOMEM, "definitions: out of memory");
     int rc = pt_manifest_parse((struct pt_str){(const char *)kinds_yaml, sizeof kinds_yaml}, "kinds.yaml", take_definition, m, err);
-    return rc < 0 ? rc : pt_manifest_parse((struct pt_str){(const char *)crd_yaml, sizeof crd_yaml}, "crd.yaml", take_definition, m, err);
+    if (rc == PT_OK)
+        rc = pt_manifest_parse((struct pt_str){(const char *)crd_yaml, sizeof crd_yaml}, "crd.yaml", take_definition, m, err);
+    struct pt_mem_answer a = {0};
+    if (rc == PT_OK && pt_mem_enter_namespace(m, "default", &a) < 0)
+        rc = pt_fail(err, a.err.code, "%s", a.err.msg);
+    pt_buf_finish(&a.body);
+    return rc;
 }
 
 const cJSON *pt_mem_schema(const struct pt_mem_type *t)

@@ -94,6 +94,11 @@ static const struct {
 
 static bool answer_page(struct pt_memapi_exchange *x)
 {
+    if (x->req.protobuf) {
+        x->content_type = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+        pt_mem_put_openapi_v2_protobuf(&x->answer.body);
+        return true;
+    }
     for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
         if (!pt_str_eq(x->req.path, pt_str(pages[i].path)))
             continue;

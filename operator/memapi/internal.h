@@ -93,6 +93,7 @@ int pt_mem_check_selectors(const char *label_selector, const char *field_selecto
 void pt_mem_execute(struct pt_memapi *m, const struct pt_api_request *req, struct pt_mem_answer *a);
 /* Writes a Status into a->body and fills the rest. */
 void pt_mem_fail(struct pt_mem_answer *a, int http, const char *reason, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void pt_mem_details(struct pt_mem_answer *a, const char *details); /* after that: its details, JSON */
 int pt_mem_list(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, struct pt_mem_answer *a);
 
 /* patch.c: the object after this update, patch or apply; *out is the caller's. http status of a failure in *a. was NULL: apply creates. */
@@ -101,6 +102,21 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
 int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const cJSON *was, struct pt_mem_answer *a);
 void pt_mem_defaults(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree);
 int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const struct pt_api_request *req, struct pt_mem_answer *a);
+
+/* managed.c: nothing unless the options ask for managed fields. was NULL: created. */
+int pt_mem_manage(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, cJSON *next, struct pt_err *err);
+/* Applies config to next. A conflict is answered in *a. */
+int pt_mem_apply(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, cJSON *next, const cJSON *config, struct pt_mem_answer *a,
+                 struct pt_err *err);
+
+/* protobuf.c: an object of a kind that clients send in protobuf without asking; PT_EUNSUPPORTED for another. */
+int pt_mem_protobuf_to_json(struct pt_str body, struct pt_buf *json, struct pt_err *err);
+
+/* namespace.c */
+bool pt_mem_is_namespace(const struct pt_mem_type *t);
+int pt_mem_enter_namespace(struct pt_memapi *m, const char *ns, struct pt_mem_answer *a); /* before something is created there */
+bool pt_mem_empty_namespace(struct pt_memapi *m, const char *ns);                         /* deletes what is in it; is something left, for now? */
+void pt_mem_left_namespace(struct pt_memapi *m, const char *ns);                          /* something in it is gone */
 
 /* review.c */
 void pt_mem_review(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, struct pt_mem_answer *a);
@@ -118,7 +134,10 @@ bool pt_mem_put_resources(struct pt_memapi *m, struct pt_str group, struct pt_st
 void pt_mem_put_aggregated(struct pt_memapi *m, bool core, struct pt_buf *b);
 
 /* openapi.c */
+#define PT_MEM_OPENAPI_V2_PROTOBUF "application/com.github.proto-openapi.spec.v2@v1.0+protobuf" /* as it is asked for; answers cannot have an @ */
 void pt_mem_put_openapi_v2(struct pt_memapi *m, struct pt_buf *b);
+/* The same without paths and definitions. kubectl takes nothing else when it meets a kind that version 3 does not have, only to find that this has not got it either. */
+void pt_mem_put_openapi_v2_protobuf(struct pt_buf *b);
 void pt_mem_put_openapi_v3_index(struct pt_memapi *m, struct pt_buf *b);
 bool pt_mem_put_openapi_v3(struct pt_memapi *m, struct pt_str group, struct pt_str version, struct pt_buf *b);
 
@@ -132,7 +151,7 @@ struct pt_mem_request {
     struct pt_api_request api;
     struct pt_mem_type *type;           /* NULL: not about objects */
     struct pt_str path, group, version; /* group p NULL: not a path of the API's groups; version p NULL: about the group */
-    bool watch, bookmarks, force, aggregated, unacceptable;
+    bool watch, bookmarks, force, aggregated, protobuf, unacceptable;
     enum pt_mem_form form;
     enum pt_mem_include include;
 };

@@ -5,6 +5,7 @@
  */
 #include "operator/memapi/internal.h"
 #include "base/contract.h"
+#include "base/pbwire.h"
 
 #define META_NAME "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
@@ -179,6 +180,15 @@ void pt_mem_put_openapi_v2(struct pt_memapi *m, struct pt_buf *b)
     pt_buf_puts(b, ",\"definitions\":");
     put_schemas(m, &d, NULL, NULL);
     pt_buf_putc(b, '}');
+}
+
+void pt_mem_put_openapi_v2_protobuf(struct pt_buf *b)
+{
+    pt_pb_put_bytes(b, 1, "2.0", 3);
+    size_t info = pt_pb_begin(b, 2);
+    pt_pb_put_bytes(b, 1, "Pintle", 6);
+    pt_pb_put_bytes(b, 2, PT_VERSION, strlen(PT_VERSION));
+    pt_pb_end(b, info);
 }
 
 bool pt_mem_put_openapi_v3(struct pt_memapi *m, struct pt_str group, struct pt_str version, struct pt_buf *b)

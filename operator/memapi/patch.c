@@ -83,7 +83,7 @@ static int take_member(cJSON *to, const cJSON *from, const char *name, struct pt
 }
 
 /* What the server keeps whatever the client sent. */
-static int keep_system_fields(struct pt_mem_type *t, const struct pt_api_request *req, cJSON *next, const cJSON *was, struct pt_err *err)
+static int keep_system_fields(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, cJSON *next, const cJSON *was, struct pt_err *err)
 {
     static const char *const kept[] = {
         "name", "namespace", "uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"};
@@ -96,7 +96,7 @@ static int keep_system_fields(struct pt_mem_type *t, const struct pt_api_request
         rc = take_member(next, was, "apiVersion", err);
     if (rc == PT_OK)
         rc = take_member(next, was, "kind", err);
-    if (meta)
+    if (meta && !m->o.managed_fields)
         cJSON_DeleteItemFromObjectCaseSensitive(meta, "managedFields");
     if (rc == PT_OK && t->has_status && !req->subresource)
         rc = take_member(next, was, "status", err);
@@ -147,7 +147,6 @@ static int json_patched(struct pt_str text, const cJSON *was, cJSON **out, struc
 int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
                 struct pt_mem_answer *a)
 {
-    (void)m;
     struct pt_err err = {0};
     pt_auto_obj *body = NULL;
     bool status = req->subresource != NULL;
@@ -169,15 +168,30 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
     else if (rc == PT_OK && req->verb == PT_VERB_MERGE_PATCH)
         rc = pt_obj_merge(next, body, &err);
     else if (rc == PT_OK && req->verb == PT_VERB_APPLY)
-        rc = apply(req, next, body, applied, &err);
+        rc = m->o.managed_fields ? pt_mem_apply(m, t, req, next, body, a, &err) : apply(req, next, body, applied, &err);
     else if (rc == PT_OK && status)
         rc = take_member(next, body, "status", &err);
     if (rc == PT_OK)
-        rc = keep_system_fields(t, req, next, was, &err);
+        rc = keep_system_fields(m, t, req, next, was, &err);
     if (rc < 0)
-        return bad(a, &err);
+        return a->err.code ? a->err.code : bad(a, &err);
     *out = pt_steal(next);
     return PT_OK;
+}
+
+/* A message begins with the path of the field. */
+static void fail_invalid(struct pt_mem_answer *a, const struct pt_mem_type *t, const char *name, const char *why)
+{
+    pt_auto_buf b = PT_BUF_INIT(0);
+    size_t n = strcspn(why, ":");
+    const char *rest = why[n] ? why + n + 1 : why;
+    pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: %s", t->res->kind, name, why);
+    pt_buf_printf(&b, "{\"name\":\"%s\",\"group\":\"%s\",\"kind\":\"%s\",\"causes\":[{\"reason\":\"FieldValueInvalid\",\"message\":", name, t->res->group, t->res->kind);
+    pt_buf_json_string(&b, pt_str_trim(pt_str(rest)));
+    pt_buf_puts(&b, ",\"field\":");
+    pt_buf_json_string(&b, (struct pt_str){why, why[n] ? n : 0});
+    pt_buf_puts(&b, "}]}");
+    pt_mem_details(a, pt_buf_cstr(&b));
 }
 
 int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const cJSON *was, struct pt_mem_answer *a)
@@ -195,7 +209,7 @@ int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const
         if (err.code == PT_EDENIED)
             pt_mem_fail(a, 403, "Forbidden", "%s \"%s\" is forbidden: %s", t->res->plural, name ? name : "", err.msg);
         else
-            pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: %s", t->res->kind, name ? name : "", err.msg);
+            fail_invalid(a, t, name ? name : "", err.msg);
         return a->err.code;
     }
     if (!out.len)
@@ -248,4 +262,6 @@ void pt_mem_defaults(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree)
         pod_defaults(tree);
     else if (t->res == &pt_res_services)
         service_defaults(m, tree);
+    else if (pt_mem_is_namespace(t))
+        set_default(pt_obj_ensure(tree, "status"), "phase", cJSON_CreateString("Active"));
 }

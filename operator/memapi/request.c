@@ -128,7 +128,7 @@ static struct pt_str parameter_of(struct pt_str type, const char *name)
     return (struct pt_str){NULL, 0};
 }
 
-/* Takes the first of the accepted media types that can be had. JSON in any of its forms can; protobuf and CBOR cannot. */
+/* Takes the first of the accepted media types that can be had. JSON in any of its forms can; protobuf (but for one document) and CBOR cannot. */
 static bool negotiate(struct pt_mem_request *r, struct pt_str accept)
 {
     struct pt_str type;
@@ -139,6 +139,10 @@ static bool negotiate(struct pt_mem_request *r, struct pt_str accept)
         pt_str_split(&rest, ';', &name);
         name = pt_str_trim(name);
         struct pt_str as = parameter_of(type, "as"), version = parameter_of(type, "v");
+        if (pt_str_eq(name, PT_STR(PT_MEM_OPENAPI_V2_PROTOBUF)) && pt_str_eq(r->path, PT_STR("/openapi/v2"))) {
+            r->protobuf = true;
+            return true;
+        }
         bool any = pt_str_eq(name, PT_STR("*/*")) || pt_str_eq(name, PT_STR("application/*"));
         if (!any && !pt_str_eq_nocase(name, PT_STR("application/json")))
             continue;
@@ -170,6 +174,15 @@ static int take_yaml(void *arg, struct pt_str json, size_t line, struct pt_err *
     return r->api.body.p ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory");
 }
 
+static int take_protobuf(struct pt_mem_request *r, struct pt_str body, struct pt_err *err)
+{
+    pt_auto_buf json = PT_BUF_INIT(4 << 20);
+    if (pt_mem_protobuf_to_json(body, &json, err) < 0)
+        return err->code;
+    r->api.body = (struct pt_str){pt_arena_strndup(&r->arena, json.data, json.len), json.len};
+    return r->api.body.p ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory");
+}
+
 static struct pt_str media_type(struct pt_str content_type)
 {
     struct pt_str rest = content_type, type = content_type;
@@ -182,6 +195,8 @@ static int take_body(struct pt_mem_request *r, const struct pt_memapi_http *h, s
     struct pt_str type = media_type(h->content_type);
     if (pt_str_eq_nocase(type, PT_STR("application/yaml")))
         return pt_manifest_parse(h->body, "request body", take_yaml, r, err);
+    if (pt_str_eq_nocase(type, PT_STR("application/vnd.kubernetes.protobuf")))
+        return take_protobuf(r, h->body, err);
     if (type.len && !pt_str_eq_nocase(type, PT_STR("application/json")))
         return pt_fail(err, PT_EUNSUPPORTED,
                        "the body of the request was in an unknown format (" PT_STR_FMT
@@ -333,5 +348,10 @@ int pt_mem_request_read(struct pt_memapi *m, const struct pt_memapi_http *h, str
         r->type = NULL;
     }
     int rc = question ? take_query(r, (struct pt_str){question + 1, h->target.len - n - 1}, err) : PT_OK;
+    if (rc == PT_OK && !r->api.field_manager) { /* as a server: who does not say is called by its program */
+        struct pt_str rest = h->user_agent, program = PT_STR("unknown");
+        pt_str_split(&rest, '/', &program);
+        r->api.field_manager = pt_arena_strndup(&r->arena, program.len ? program.p : "unknown", program.len ? program.len : 7);
+    }
     return rc == PT_OK && r->type ? take_method(r, h, err) : rc;
 }

@@ -260,6 +260,7 @@ int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_obje
     pt_free(o->applied);
     pt_free(o);
     pt_mem_owner_gone(m, v->uid);
+    pt_mem_left_namespace(m, v->ns);
     pt_mem_version_release(v);
     return PT_OK;
 }
@@ -278,17 +279,51 @@ static bool has_label(const char *labels, struct pt_str key, struct pt_str *valu
     return false;
 }
 
-/* One requirement: key, !key, key=value, key==value, key!=value. Sets are not supported. */
+/* One requirement: key, !key, key=value, key==value, key!=value, key in (a,b), key notin (a,b). */
 struct requirement {
-    struct pt_str key, value;
-    bool has_value, negated;
+    struct pt_str key, value; /* value: of sets what is between the parentheses */
+    bool has_value, negated, is_set;
 };
+
+/* Cuts the next one off: commas between parentheses divide nothing. */
+static bool next_part(struct pt_str *rest, struct pt_str *part)
+{
+    size_t n = 0;
+    int depth = 0;
+    for (; n < rest->len && (depth || rest->p[n] != ','); n++)
+        depth += rest->p[n] == '(' ? 1 : rest->p[n] == ')' && depth ? -1 : 0;
+    if (!rest->len)
+        return false;
+    *part = (struct pt_str){rest->p, n};
+    n += n < rest->len;
+    *rest = (struct pt_str){rest->p + n, rest->len - n};
+    return true;
+}
+
+/* "in (a,b)" after a key; false: not of that form */
+static bool read_set(struct pt_str after, struct requirement *r)
+{
+    r->negated = pt_str_starts(after, PT_STR("notin"));
+    if (!r->negated && !pt_str_starts(after, PT_STR("in")))
+        return false;
+    size_t n = r->negated ? 5 : 2;
+    after = pt_str_trim((struct pt_str){after.p + n, after.len - n});
+    if (after.len < 2 || after.p[0] != '(' || after.p[after.len - 1] != ')')
+        return false;
+    r->value = (struct pt_str){after.p + 1, after.len - 2};
+    r->has_value = r->is_set = true;
+    return true;
+}
 
 static struct requirement requirement_of(struct pt_str part)
 {
     struct requirement r = {.key = pt_str_trim(part)};
-    const char *eq = memchr(r.key.p, '=', r.key.len);
-    if (eq) {
+    const char *eq = memchr(r.key.p, '=', r.key.len), *blank = memchr(r.key.p, ' ', r.key.len), *open = memchr(r.key.p, '(', r.key.len);
+    if (open && blank && blank < open) {
+        const char *end = r.key.p + r.key.len;
+        if (read_set(pt_str_trim((struct pt_str){blank, (size_t)(end - blank)}), &r))
+            r.key.len = (size_t)(blank - r.key.p);
+    } else if (eq) {
         const char *end = r.key.p + r.key.len;
         r.has_value = true;
         r.negated = eq > r.key.p && eq[-1] == '!';
@@ -308,24 +343,33 @@ int pt_mem_check_selectors(const char *label_selector, const char *field_selecto
 {
     const char *all[] = {label_selector, field_selector};
     for (int i = 0; i < 2; i++) {
-        if (all[i] && strpbrk(all[i], "()<>"))
-            return pt_fail(err, PT_EUNSUPPORTED, "selector \"%s\": only =, ==, != and (for labels) key and !key are supported", all[i]);
         struct pt_str rest = pt_str(all[i]), part;
-        while (rest.len && pt_str_split(&rest, ',', &part)) {
+        while (rest.len && next_part(&rest, &part)) {
             struct requirement r = requirement_of(part);
-            if (!r.key.len || (i == 1 && !r.has_value) || memchr(r.key.p, ' ', r.key.len))
+            if (!r.key.len || (i == 1 && (!r.has_value || r.is_set)) || memchr(r.key.p, ' ', r.key.len) || memchr(r.key.p, '(', r.key.len) || memchr(r.key.p, '>', r.key.len) || memchr(r.key.p, '<', r.key.len))
                 return pt_fail(err, PT_EINVAL, "selector \"%s\": \"" PT_STR_FMT "\" is not a requirement", all[i], PT_STR_ARG(part));
         }
     }
     return PT_OK;
 }
 
+static bool is_value(const struct requirement *r, struct pt_str value)
+{
+    struct pt_str rest = r->value, one;
+    if (!r->is_set)
+        return pt_str_eq(value, r->value);
+    while (rest.len && pt_str_split(&rest, ',', &one))
+        if (pt_str_eq(pt_str_trim(one), value))
+            return true;
+    return false;
+}
+
 static bool labels_match(const char *labels, const char *selector)
 {
     struct pt_str rest = pt_str(selector), part, value;
-    while (rest.len && pt_str_split(&rest, ',', &part)) {
+    while (rest.len && next_part(&rest, &part)) {
         struct requirement r = requirement_of(part);
-        bool hit = has_label(labels, r.key, &value) && (!r.has_value || pt_str_eq(value, r.value));
+        bool hit = has_label(labels, r.key, &value) && (!r.has_value || is_value(&r, value));
         if (hit == r.negated)
             return false;
     }

@@ -244,7 +244,7 @@ static void put_function_cell(struct pt_buf *b, const cJSON *o, const char *name
     if (i < sizeof functions / sizeof *functions)
         functions[i].cell(o, now_ms, &text);
     if (!text.len)
-        pt_buf_puts(b, "null");
+        pt_buf_puts(b, "\"<none>\"");
     else if (number)
         pt_buf_append(b, text.data, text.len);
     else

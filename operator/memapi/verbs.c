@@ -35,6 +35,15 @@ void pt_mem_fail(struct pt_mem_answer *a, int http, const char *reason, const ch
     pt_buf_printf(&a->body, ",\"reason\":\"%s\",\"code\":%d}", reason, http);
 }
 
+void pt_mem_details(struct pt_mem_answer *a, const char *details)
+{
+    if (a->body.len && !a->body.failed)
+        a->body.len--; /* the closing brace */
+    pt_buf_puts(&a->body, ",\"details\":");
+    pt_buf_puts(&a->body, details);
+    pt_buf_putc(&a->body, '}');
+}
+
 static void fail_err(struct pt_mem_answer *a, const struct pt_err *err)
 {
     if (err->code == PT_ENOMEM)
@@ -128,7 +137,7 @@ static int name_new(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_
 
 static int stamp_new(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree, cJSON *meta, struct pt_err *err)
 {
-    static const char *const not_yours[] = {"deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "resourceVersion", "selfLink"};
+    static const char *const not_yours[] = {"deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink"};
     char uid[40], now[24];
     uint32_t r[4] = {pt_rand_u32(&m->rand), pt_rand_u32(&m->rand), pt_rand_u32(&m->rand), pt_rand_u32(&m->rand)};
     snprintf(uid, sizeof uid, "%08x-%04x-4%03x-%04x-%04x%08x", r[0], r[1] >> 16, r[1] & 0xfff, 0x8000 | (r[2] >> 16 & 0x3fff), r[2] & 0xffff, r[3]);
@@ -151,6 +160,20 @@ static void check_owners(struct pt_memapi *m, const struct pt_mem_version *v)
         if (s && (!owner || pt_mem_is_waiting(owner)))
             pt_mem_owner_gone(m, s);
     }
+}
+
+/* Who creates by apply owns what was applied, not what was added to it. */
+static int manage_new(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, cJSON *tree, struct pt_err *err)
+{
+    if (req->verb != PT_VERB_APPLY || !m->o.managed_fields) {
+        cJSON_DeleteItemFromObjectCaseSensitive(pt_obj_mut(tree, "metadata"), "managedFields");
+        return pt_mem_manage(m, t, req, NULL, tree, err);
+    }
+    pt_auto_obj *config = NULL;
+    struct pt_mem_answer none = {0};
+    if (pt_obj_parse(req->body, "request body", &config, err) < 0)
+        return err->code;
+    return pt_mem_apply(m, t, req, tree, config, &none, err);
 }
 
 static void create(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, char *applied, struct pt_mem_answer *a)
@@ -178,9 +201,15 @@ static void create(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
         fail_err(a, &err);
         return;
     }
+    if (t->res->namespaced && !req->dry_run && pt_mem_enter_namespace(m, req->ns, a) < 0)
+        return;
     if (pt_mem_admit(m, t, &tree, NULL, a) < 0)
         return;
     pt_mem_defaults(m, t, tree);
+    if (manage_new(m, t, req, tree, &err) < 0) {
+        fail_err(a, &err);
+        return;
+    }
     if (req->dry_run) {
         answer_tree(a, 201, tree);
         return;
@@ -309,11 +338,16 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
         o->applied = pt_steal(applied);
         pt_free(old);
     }
+    if (!req->subresource)
+        pt_mem_defaults(m, t, next);
+    if (pt_mem_manage(m, t, req, was, next, &err) < 0) {
+        fail_err(a, &err);
+        return;
+    }
     if (req->subresource) {
         store_status(m, t, o, was, &next, req->dry_run, a);
         return;
     }
-    pt_mem_defaults(m, t, next);
     struct pt_mem_version *before = o->now;
     bool owned = *before->owners;
     store_next(m, t, o, was, &next, req->dry_run, a);
@@ -454,9 +488,18 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
         pt_mem_fail(a, 500, "InternalError", "delete: out of memory");
         return;
     }
+    if (pt_mem_is_namespace(t) && !strcmp(shown(req), "default")) {
+        pt_mem_fail(a, 403, "Forbidden", "namespaces \"default\" is forbidden: this namespace may not be deleted");
+        return;
+    }
+    bool waits = pt_mem_is_namespace(t) && pt_mem_empty_namespace(m, shown(req));
     int64_t grace = grace_of(t, req, tree);
     int rc = PT_OK;
-    if (grace > 0 || !no_finalizers(tree)) {
+    if (waits && pt_obj_set(pt_obj_ensure(tree, "status"), "phase", cJSON_CreateString("Terminating"), &err) < 0) {
+        fail_err(a, &err);
+        return;
+    }
+    if (waits || grace > 0 || !no_finalizers(tree)) {
         rc = mark_deleted(m, t, o, &tree, grace, &err);
         if (rc == PT_OK)
             answer_object(a, 200, o->now);

@@ -265,8 +265,16 @@ static void lists(void **state)
         assert_int_equal(cJSON_GetArraySize(pt_obj_get(g->o, "items")), cases[i].count);
     }
     req.field_selector = NULL;
-    req.label_selector = "parity in (odd)";
-    assert_int_equal(call(g, req), 400);
+    static const struct {
+        const char *labels;
+        int status;
+    } sets[] = {{"parity in (odd)", 200}, {"parity notin (odd, even),parity", 200}, {"parity in odd", 400}, {"parity within (odd)", 400}, {"parity > 3", 400}};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        req.label_selector = sets[i].labels;
+        assert_int_equal(call(g, req), sets[i].status);
+        if (sets[i].status == 200)
+            assert_int_equal(cJSON_GetArraySize(pt_obj_get(g->o, "items")) > 0, i == 0);
+    }
 }
 
 /* --- the asynchronous face ----------------------------------------------------------------------------------------------- */
