@@ -289,12 +289,29 @@ static float read_column(struct pt_monitor *m, const struct pt_mon_column *c, co
     return element < width ? value_at(t, (size_t)(row * width + element)) : NAN;
 }
 
+/* Columns from k on that are neighbours in one tensor. */
+static size_t neighbours(const struct pt_monitor *m, size_t k, size_t count)
+{
+    const struct pt_mon_column *c = &m->columns[k];
+    size_t n = 1;
+    while (c->element >= 0 && k + n < count && c[n].tensor == c->tensor && c[n].output == c->output)
+        n++;
+    return n;
+}
+
 static void read_row(struct pt_monitor *m, const struct pt_request *q, const struct pt_tensor *const *outputs, int64_t rows, int64_t row,
                      size_t count, float *out)
 {
-    for (size_t k = 0; k < count; k++) {
+    for (size_t k = 0, n; k < count; k += n) {
         const struct pt_mon_column *c = &m->columns[k];
-        out[k] = read_column(m, c, c->output ? outputs[c->tensor] : &q->inputs[c->tensor], rows, row);
+        const struct pt_tensor *t = c->output ? outputs[c->tensor] : &q->inputs[c->tensor];
+        n = neighbours(m, k, count);
+        if (c->element >= 0 && is_readable(t) && t->dtype == PT_FLOAT && rows_of(t) == rows && c->element + (int64_t)n <= width_of(t)) {
+            memcpy(out + k, (const float *)t->data + row * width_of(t) + c->element, n * sizeof *out);
+            continue;
+        }
+        for (size_t i = 0; i < n; i++)
+            out[k + i] = read_column(m, c + i, t, rows, row);
     }
 }
 

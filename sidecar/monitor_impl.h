@@ -163,6 +163,7 @@ uint32_t *pt_mon_head(struct pt_monitor *m, uint64_t key);
 void pt_mon_put_number(struct pt_buf *b, double v);
 
 /* monitor_profile.c */
+int pt_mon_parse_profile(struct pt_monitor *m, struct pt_str text, struct pt_err *err);
 int pt_mon_read_profile(struct pt_monitor *m, const char *path, struct pt_err *err);
 void pt_mon_free_profile(struct pt_monitor *m);
 const struct pt_mon_reference *pt_mon_reference(const struct pt_monitor *m, const char *name);

@@ -86,24 +86,27 @@ static int read_columns(struct pt_monitor *m, struct pt_json *j, struct pt_err *
     return rc;
 }
 
-int pt_mon_read_profile(struct pt_monitor *m, const char *path, struct pt_err *err)
+int pt_mon_parse_profile(struct pt_monitor *m, struct pt_str text, struct pt_err *err)
 {
-    pt_auto_buf text = PT_BUF_INIT(MAX_PROFILE);
     struct pt_json j;
     struct pt_str key;
-    int rc = pt_buf_read_file(&text, path, err);
-    if (rc < 0)
-        return pt_wrap(err, "monitoring.profile");
-    pt_json_init(&j, text.data, text.len);
-    rc = pt_json_object(&j, err);
+    pt_json_init(&j, text.p, text.len);
+    int rc = pt_json_object(&j, err);
     while (rc >= 0 && (rc = pt_json_member(&j, &key, err)) == 1)
         rc = pt_json_key_is(&key, "columns")
                  ? read_columns(m, &j, err)
                  : pt_fail(err, PT_EINVAL, "unknown member \"" PT_STR_FMT "\"", (int)(key.len < 64 ? key.len : 64), key.p);
     if (rc >= 0)
         rc = pt_json_end(&j, err);
-    if (rc >= 0 && m->reference_count == 0)
-        rc = pt_fail(err, PT_EINVAL, "no columns");
+    return rc >= 0 && m->reference_count == 0 ? pt_fail(err, PT_EINVAL, "no columns") : rc;
+}
+
+int pt_mon_read_profile(struct pt_monitor *m, const char *path, struct pt_err *err)
+{
+    pt_auto_buf text = PT_BUF_INIT(MAX_PROFILE);
+    if (pt_buf_read_file(&text, path, err) < 0)
+        return pt_wrap(err, "monitoring.profile");
+    int rc = pt_mon_parse_profile(m, (struct pt_str){text.data, text.len}, err);
     return rc < 0 ? pt_wrap(err, "monitoring.profile: %s", path) : PT_OK;
 }
 
