@@ -63,6 +63,11 @@ struct stream {
     size_t trailer_count;
     char *trailer_text;
     int64_t progress_ms;
+    int64_t due_ms;   /* 0, or its answer goes out then: a client that asks too early waits for its refusal; until then it is here: */
+    nghttp2_nv *late; /* fields, */
+    struct pt_buf late_text;
+    size_t late_count;
+    bool late_body;
 };
 
 struct pt_h2 {
@@ -80,6 +85,8 @@ struct pt_h2 {
     uint64_t mark;
     int64_t mark_ms; /* when `mark` bytes had been sent */
     struct pt_timer last_streams;
+    struct pt_timer hold;  /* the next late answer is due, */
+    int64_t hold_until_ms; /* as are those of streams that are refused until then */
 };
 
 static int64_t now_ms(const struct pt_h2 *h)
@@ -134,6 +141,8 @@ static void free_stream(struct stream *s)
     pt_free(s->fields);
     pt_free(s->trailers);
     pt_free(s->trailer_text);
+    pt_free(s->late);
+    pt_buf_finish(&s->late_text);
     pt_free(s);
 }
 
@@ -218,7 +227,8 @@ static void check_head(struct stream *s)
     s->state = BODY;
     if (!s->refused && server->on_head)
         server->on_head(server->arg, &s->req);
-    if (s->refused && !s->received)
+    bool unwelcome = !s->refused && !s->received && !s->body_ops && s->state == BODY && server->admits && !server->admits(server->arg, &s->req);
+    if (unwelcome || (s->refused && !s->received))
         dispatch(s); /* its body would only be thrown away */
 }
 
@@ -556,16 +566,24 @@ static bool reserve_fields(struct pt_buf *b, const struct pt_http_header *header
 
 enum { MAX_OUT_FIELDS = 32 };
 
+static bool submit_fields(struct stream *s, const nghttp2_nv *nv, size_t n, bool with_body)
+{
+    nghttp2_data_provider body = {.source.ptr = s, .read_callback = read_out};
+    return nghttp2_submit_response(s->h2->session, s->id, nv, n, with_body ? &body : NULL) == 0;
+}
+
 /* The head of an answer. length SIZE_MAX: not known or not to be said. */
 static bool submit(struct stream *s, int status, const char *content_type, const struct pt_http_header *headers, size_t count, size_t length,
                    bool with_body)
 {
     struct pt_http_server *server = s->h2->conn->server;
-    struct pt_buf *b = &server->head;
-    nghttp2_nv nv[MAX_OUT_FIELDS + 4];
+    struct pt_buf *b = s->due_ms ? &s->late_text : &server->head;
+    nghttp2_nv fields[MAX_OUT_FIELDS + 4], *nv = fields;
     size_t n = 0;
     char text[24];
     pt_buf_reset(b);
+    if (s->due_ms && !(nv = s->late = pt_calloc(MAX_OUT_FIELDS + 4, sizeof *nv)))
+        return false;
     struct pt_str type = pt_str(content_type), date = pt_server_date(server);
     if (count > MAX_OUT_FIELDS || type.len > 128 || !reserve_fields(b, headers, count))
         return false;
@@ -580,8 +598,30 @@ static bool submit(struct stream *s, int status, const char *content_type, const
     }
     for (size_t i = 0; i < count; i++)
         nv[n++] = put_field(b, headers[i].name, headers[i].value);
-    nghttp2_data_provider body = {.source.ptr = s, .read_callback = read_out};
-    return nghttp2_submit_response(s->h2->session, s->id, nv, n, with_body ? &body : NULL) == 0;
+    s->late_count = n;
+    s->late_body = with_body;
+    return s->due_ms || submit_fields(s, nv, n, with_body);
+}
+
+static void send_late(struct pt_timer *t)
+{
+    struct pt_h2 *h = (struct pt_h2 *)((char *)t - offsetof(struct pt_h2, hold));
+    int64_t now = now_ms(h), next = INT64_MAX;
+    for (struct stream *s = h->streams; s; s = s->next) {
+        if (!s->late || s->closed)
+            continue;
+        if (s->due_ms > now) {
+            next = s->due_ms < next ? s->due_ms : next;
+            continue;
+        }
+        s->due_ms = 0;
+        if (!submit_fields(s, s->late, s->late_count, s->late_body))
+            nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
+        pt_free(pt_steal(s->late));
+    }
+    if (next != INT64_MAX)
+        pt_timer_start(pt_loop_sched(h->conn->server->loop), t, next - now, send_late);
+    flush(h);
 }
 
 /* The handler still has it: it is told by on_close. */
@@ -743,8 +783,17 @@ static void pause_body(struct pt_http_request *r, bool pause)
 static void discourage(struct pt_http_request *r, int retry_after_s)
 {
     struct stream *s = stream_of(r);
-    pt_conn_discourage(s->h2->conn, s->id > s->h2->refused_id, retry_after_s);
-    s->h2->refused_id = nghttp2_session_get_last_proc_stream_id(s->h2->session);
+    struct pt_h2 *h = s->h2;
+    int64_t now = now_ms(h), hold_ms = h->hold_until_ms - now;
+    bool early = s->id > h->refused_id;
+    h->refused_id = nghttp2_session_get_last_proc_stream_id(h->session);
+    if (hold_ms <= 0)
+        hold_ms = pt_conn_hold_ms(h->conn, early, retry_after_s);
+    if (!early || hold_ms <= 0)
+        return;
+    h->hold_until_ms = s->due_ms = now + hold_ms;
+    if (!pt_timer_running(&h->hold))
+        pt_timer_start(pt_loop_sched(h->conn->server->loop), &h->hold, hold_ms, send_late);
 }
 
 static const struct pt_http_request_ops http2_ops = {.method = method,
@@ -929,6 +978,7 @@ void pt_h2_destroy(struct pt_http_conn *c)
     if (!h)
         return;
     pt_timer_stop(pt_loop_sched(c->server->loop), &h->last_streams);
+    pt_timer_stop(pt_loop_sched(c->server->loop), &h->hold);
     h->busy = true; /* whatever handlers do now is not sent */
     while (h->streams)
         end_stream(h->streams);

@@ -75,6 +75,7 @@ struct pt_http_conn {
     struct pt_timer resume; /* goes on with the stash from the loop */
     bool parsing;           /* inside parse(): it goes on by itself */
     bool close_after;       /* the reply is the last one */
+    bool unwelcome;         /* the request was not admitted: its body is not read */
     bool send_continue;     /* the client waits for 100 Continue */
     struct pt_http_msg msg;
     struct pt_buf body;
@@ -87,7 +88,7 @@ struct pt_http_conn {
     struct pt_timer age;  /* when it is old enough to end, */
     bool old;             /* and whether it is */
     int64_t patience_ms;  /* before this the client should not ask again */
-    int64_t hold_ms;      /* how long it was last not read from for asking nevertheless; 0: it was not */
+    int64_t hold_ms;      /* how long it was last held back for asking nevertheless; 0: it was not */
     struct pt_timer hold; /* runs meanwhile */
     struct sockaddr_in6 peer; /* if the server has `ended`; family 0: none, or a unix socket */
 };
@@ -103,6 +104,7 @@ struct pt_http_server {
     unsigned max_connections, max_streams;
     bool http2;
     pt_http_handler_fn handler, on_head;
+    bool (*admits)(void *arg, const struct pt_http_request *r);
     pt_http_ended_fn ended;
     void *arg;
     struct pt_http_conn *conns;
@@ -135,8 +137,10 @@ struct pt_str pt_server_date(struct pt_http_server *s);
 void pt_conn_close(struct pt_http_conn *c);
 /* Sends what is pending and then closes. */
 void pt_conn_linger(struct pt_http_conn *c);
-/* A request was refused. early: it came before the patience asked for by the last refusal was over. */
-void pt_conn_discourage(struct pt_http_conn *c, bool early, int retry_after_s);
+/* A request was refused: how long its client is to be held back. early: it was sent after the last refusal was known, which counts if its time is
+ * not over. */
+int64_t pt_conn_hold_ms(struct pt_http_conn *c, bool early, int retry_after_s);
+void pt_conn_discourage(struct pt_http_conn *c, int retry_after_s); /* HTTP/1.1: the connection is not read from for so long */
 void pt_conn_set_deadline(struct pt_http_conn *c, int64_t delay_ms);
 /* {"error": reason} as a whole reply. */
 void pt_request_refuse(struct pt_http_request *r, int status, const char *reason);

@@ -264,7 +264,7 @@ static void end(struct pt_http_request *r, const struct pt_http_header *trailers
 /* One request at a time: each came after the answer to the one before, or might have waited for it. */
 static void discourage(struct pt_http_request *r, int retry_after_s)
 {
-    pt_conn_discourage(pt_conn_of(r), true, retry_after_s);
+    pt_conn_discourage(pt_conn_of(r), retry_after_s);
 }
 
 const struct pt_http_request_ops pt_http1_ops = {.method = method,

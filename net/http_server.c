@@ -94,24 +94,25 @@ static bool is_held(const struct pt_http_conn *c)
 static void on_held(struct pt_timer *t)
 {
     struct pt_http_conn *c = (struct pt_http_conn *)((char *)t - offsetof(struct pt_http_conn, hold));
-    if (c->state == PT_CONN_HTTP2)
-        pt_stream_pause(&c->stream, false);
-    else
-        resume_soon(c);
+    resume_soon(c);
 }
 
-void pt_conn_discourage(struct pt_http_conn *c, bool early, int retry_after_s)
+int64_t pt_conn_hold_ms(struct pt_http_conn *c, bool early, int retry_after_s)
 {
     int64_t now = pt_now_ms(sched(c->server));
     bool again = early && now < c->patience_ms;
-    if (is_held(c)) /* it was on its way already */
-        return;
     if (now >= c->patience_ms)
         c->hold_ms = 0;
     c->patience_ms = now + 1000 * (int64_t)retry_after_s;
-    if (!again)
+    if (again)
+        c->hold_ms = c->hold_ms == 0 ? HOLD_MIN_MS : c->hold_ms < HOLD_MAX_MS / 2 ? 2 * c->hold_ms : HOLD_MAX_MS;
+    return again ? c->hold_ms : 0;
+}
+
+void pt_conn_discourage(struct pt_http_conn *c, int retry_after_s)
+{
+    if (is_held(c) || pt_conn_hold_ms(c, true, retry_after_s) == 0) /* held: it was on its way already */
         return;
-    c->hold_ms = c->hold_ms == 0 ? HOLD_MIN_MS : c->hold_ms < HOLD_MAX_MS / 2 ? 2 * c->hold_ms : HOLD_MAX_MS;
     pt_stream_pause(&c->stream, true);
     pt_timer_start(sched(c->server), &c->hold, c->hold_ms, on_held);
 }
@@ -191,6 +192,10 @@ static int on_headers(struct pt_http_msg *m)
         return pt_http_msg_fail(m, PT_EUNSUPPORTED, 417, "only the expectation 100-continue is supported");
     c->send_continue = expect.p && m->parser.http_minor > 0 && (length > 0 || (m->parser.flags & F_CHUNKED));
     c->req.head_only = m->parser.method == HTTP_HEAD;
+    bool has_body = length > 0 || (m->parser.flags & F_CHUNKED);
+    c->unwelcome = has_body && c->server->admits && !c->server->admits(c->server->arg, &c->req);
+    if (c->unwelcome)
+        return pt_http_msg_fail(m, PT_EDENIED, 403, "not admitted"); /* parse() lets the handler say it better */
     if (length > 0 && !pt_buf_reserve(&c->body, (size_t)(length < RESERVE_BYTES ? length : RESERVE_BYTES)))
         return pt_http_msg_fail(m, PT_ENOMEM, 503, "out of memory");
     return PT_OK;
@@ -226,7 +231,11 @@ static size_t parse(struct pt_http_conn *c, const char *p, size_t len)
         size_t used;
         int rc = pt_http_msg_feed(&c->msg, p + at, len - at, &used);
         at += used;
-        if (rc < 0)
+        if (rc < 0 && c->unwelcome) {
+            c->close_after = true;
+            c->send_continue = false;
+            dispatch(c);
+        } else if (rc < 0)
             pt_conn_refuse(c, c->msg.fail_status, c->msg.fail_reason);
         else if (rc == 1)
             dispatch(c);
@@ -514,6 +523,7 @@ int pt_http_server_start(struct pt_loop *l, const struct pt_http_server_options 
             .http2 = o->http2,
             .handler = o->handler,
             .on_head = o->on_head,
+            .admits = o->admits,
             .ended = o->ended,
             .arg = o->arg,
             .read_buf = read_buf,

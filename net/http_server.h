@@ -52,6 +52,9 @@ struct pt_http_server_options {
     pt_http_handler_fn handler;
     /* HTTP/2 only, optional: a request's head is complete. It may call pt_http_read_body(), and the request is then never given to handler. */
     pt_http_handler_fn on_head;
+    /* Optional, asked of each request that has a body when its head is complete. False: it is given to handler at once, which refuses it, and its
+     * body is thrown away instead of collected; nobody is told to go on sending it. */
+    bool (*admits)(void *arg, const struct pt_http_request *r);
     pt_http_ended_fn ended; /* optional: told of each request once, inside the call that answers it or when its client is gone; before on_close */
     void *arg;
 };
@@ -93,7 +96,8 @@ bool pt_http_peer_name(const struct pt_http_request *r, char *out, size_t size);
 
 /* --- the reply, exactly once per request ------------------------------------------------------------------------------------ */
 /* Before the reply that refuses it because the server is busy: the client is told to come back after so long. If the connection asks again before
- * that and is refused again, it is not read from for 50 ms, then 100, up to 1 s, so that who is refused costs those who are served little. */
+ * that and is refused again, it is not read from for 50 ms, then 100, up to 1 s, so that who is refused costs those who are served little. Of HTTP/2,
+ * which may carry many clients of a proxy, only the refusals come so much later: how many streams there may be bounds the rest. */
 void pt_http_discourage(struct pt_http_request *r, int retry_after_s);
 /* Headers may be NULL; Content-Length, Date, Connection are added. Body is copied unless empty. */
 void pt_http_reply(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count, struct pt_str body);

@@ -246,6 +246,11 @@ static void handle_rest(void *arg, struct pt_http_request *req)
         pt_rest_handle(&s->rest, req);
 }
 
+static bool admits(void *arg, const struct pt_http_request *req)
+{
+    return is_health(pt_http_path(req)) || pt_auth_check(&((struct sidecar *)arg)->auth, req, NULL) == PT_OK;
+}
+
 static void handle_head(void *arg, struct pt_http_request *req)
 {
     pt_grpc_accept(&((struct sidecar *)arg)->grpc, req);
@@ -307,7 +312,7 @@ static int start_servers(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
     struct pt_http_server_options serving = {
-        .http2 = true, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .arg = s};
+        .http2 = true, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .admits = admits, .arg = s};
     serving.ended = s->access ? on_ended : NULL;
     struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
     s->auth = (struct pt_auth){.loop = s->loop, .file = c->serving.auth.token_file, .poll_ms = c->serving.auth.poll_ms};

@@ -515,7 +515,7 @@ static void who_asks_again_too_early_waits(void **state)
         together[i] = ask("GET", "/busy?s=5", none);
     for (int i = 0; i < 20; i++)
         finish(together[i]);
-    for (int i = 0; i < 4; i++) { /* these are: 50 + 100 + 200 ms before the last can be read, and 400 after it */
+    for (int i = 0; i < 4; i++) { /* these are: their refusals come after 50 + 100 + 200 + 400 ms */
         struct answer *a = ask("GET", "/busy?s=5", none);
         finish(a);
         assert_int_equal(a->status, 429);
@@ -523,6 +523,45 @@ static void who_asks_again_too_early_waits(void **state)
     finish(ask("GET", "/hello", none));
     clock_gettime(CLOCK_MONOTONIC, &end);
     assert_in_range((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000, 740, 5000);
+    /* other streams of the connection do not, and one that leaves meanwhile does no harm */
+    struct answer *late = ask("GET", "/busy?s=5", none), *left = ask("GET", "/busy?s=5", none);
+    for (int i = 0; i < 20; i++) {
+        struct answer *a = ask("GET", "/hello", none);
+        finish(a);
+        assert_int_equal(a->status, 200);
+    }
+    assert_false(late->closed);
+    nghttp2_submit_rst_stream(client.session, 0, left->id, NGHTTP2_CANCEL);
+    finish(late);
+    assert_int_equal(late->status, 429);
+    finish(ask("GET", "/hello", none));
+    disconnect();
+}
+
+static bool has_word(void *arg, const struct pt_http_request *r)
+{
+    (void)arg;
+    return pt_http_header(r, "authorization").p != NULL;
+}
+
+/* The handler answers without the body, which is never sent. */
+static void who_is_not_admitted_need_not_send_a_body(void **state)
+{
+    (void)state;
+    static const char *const word[] = {"authorization", "w", NULL};
+    rig.options.admits = has_word;
+    rig_start(&rig);
+    connect_client();
+    struct answer *a = &client.answers[client.count++];
+    nghttp2_nv nv[] = {NV(":method", "POST"), NV(":path", "/echo"), NV(":scheme", "http"), NV(":authority", "a"), NV("content-length", "60000000")};
+    *a = (struct answer){.grpc_status = -1};
+    a->id = nghttp2_submit_headers(client.session, 0, -1, NULL, nv, 5, NULL); /* more is to come */
+    finish(a);
+    assert_int_equal(a->status, 200);
+    assert_int_equal(a->body.len, 0);
+    a = ask_with("POST", "/echo", PT_STR("all of it"), word);
+    finish(a);
+    assert_body(a, "all of it");
     disconnect();
 }
 
@@ -834,6 +873,7 @@ int main(void)
                                        CASE(slow_bodies_and_idle_connections_end),
                                        CASE(a_drain_answers_what_is_under_way),
                                        CASE(who_asks_again_too_early_waits),
+                                       CASE(who_is_not_admitted_need_not_send_a_body),
                                        CASE(old_connections_are_sent_away),
                                        CASE(broken_frames_end_the_connection),
                                        CASE(unary_calls),
