@@ -5,6 +5,8 @@
 #include "runtime/compile/program.h"
 #include "runtime/ops/widen.h"
 
+#include <stdio.h>
+
 static uint32_t allowed_types(const struct pt_op *op, int i)
 {
     int last = 0;
@@ -13,16 +15,28 @@ static uint32_t allowed_types(const struct pt_op *op, int i)
     return op->types[i < last ? i : last];
 }
 
+/* "float32, float64" */
+static const char *names_of(uint32_t types, char *s, size_t size)
+{
+    *s = 0;
+    for (int t = 1; t < PT_DTYPE_COUNT; t++)
+        if (types & PT_T(t))
+            snprintf(s + strlen(s), size - strlen(s), "%s%s", *s ? ", " : "", pt_dtype_name((enum pt_dtype)t));
+    return s;
+}
+
 static int check_types(struct pt_op_ctx *c)
 {
     const struct pt_op *op = c->node->op;
     const struct pt_tensor *first = NULL;
+    char names[320];
     for (int i = 0; i < c->in_count; i++) {
         const struct pt_tensor *t = c->in[i];
         if (!t)
             continue;
         if (op->types[0] && !(allowed_types(op, i) & PT_T(t->dtype)))
-            return pt_op_fail(c, PT_EUNSUPPORTED, "input %d has type %s, which is not supported here", i, pt_dtype_name(t->dtype));
+            return pt_op_fail(c, PT_EUNSUPPORTED, "input %d has type %s, which is not supported here, only %s", i, pt_dtype_name(t->dtype),
+                              names_of(allowed_types(op, i), names, sizeof names));
         if ((op->flags & PT_OP_SAME_TYPE) && (allowed_types(op, i) == allowed_types(op, 0))) {
             if (first && first->dtype != t->dtype)
                 return pt_op_fail(c, PT_EINVAL, "input %d has type %s, but an earlier one has %s", i, pt_dtype_name(t->dtype),

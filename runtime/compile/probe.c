@@ -9,6 +9,7 @@
  */
 #include "runtime/compile/program.h"
 #include "runtime/compile/rewrite.h"
+#include "runtime/ops/table.h"
 
 /* Values computed while probing are shapes, axes and sizes. */
 #define SMALL_BYTES 8192
@@ -128,10 +129,43 @@ static struct pt_type merge(const struct probe p[CHOICES], int value)
         for (int i = 0; i < type.rank; i++)
             type.dims[i] = o->dims[i] == type.dims[i] ? type.dims[i] : -1;
     }
-    for (int i = 0; i < type.rank; i++)
-        if (!type.exact && type.dims[i] <= 1)
-            type.dims[i] = -1;
     return type;
+}
+
+static bool has_free_dims(const struct pt_graph *g)
+{
+    for (int i = 0; g->index == 0 && i < g->input_count; i++)
+        for (int k = 0; k < g->input_info[i].rank; k++)
+            if (g->input_info[i].dims[k] < 0)
+                return true;
+    return false;
+}
+
+/* How many there are hangs on the values themselves: three choices that agree prove nothing. */
+static bool counts(const struct pt_op *op)
+{
+    return op == &pt_op_unique || op == &pt_op_ms_unique || op == &pt_op_nonzero || op == &pt_op_compress || op == &pt_op_nms;
+}
+
+/* What was counted, and what is made of that, is not exact. */
+static int loosen(struct pt_rewriter *r)
+{
+    const struct pt_graph *g = r->g;
+    pt_auto_free bool *counted = pt_calloc((size_t)g->value_count + 1, sizeof *counted);
+    if (!counted)
+        return pt_fail(r->err, PT_ENOMEM, "out of memory for the types of %d values", g->value_count);
+    for (int i = 0; i < g->node_count; i++) {
+        const struct pt_node *n = &g->nodes[i];
+        bool any = false;
+        for (int k = 0; !n->dead && k < n->input_count; k++)
+            any = any || (n->inputs[k] >= 0 && (counted[n->inputs[k]] || (counts(n->op) && !g->values[n->inputs[k]].constant)));
+        for (int k = 0; any && k < n->output_count; k++)
+            if (n->outputs[k] >= 0) {
+                counted[n->outputs[k]] = true;
+                r->types[n->outputs[k]].exact = false;
+            }
+    }
+    return PT_OK;
 }
 
 int pt_rewriter_probe(struct pt_rewriter *r)
@@ -151,6 +185,12 @@ int pt_rewriter_probe(struct pt_rewriter *r)
         r->type_count = g->value_count;
     for (int i = 0; i < r->type_count; i++)
         r->types[i] = merge(p, i);
+    if (rc == PT_OK && has_free_dims(g))
+        rc = loosen(r);
+    for (int i = 0; i < r->type_count; i++)
+        for (int k = 0; k < r->types[i].rank; k++)
+            if (!r->types[i].exact && r->types[i].dims[k] <= 1)
+                r->types[i].dims[k] = -1;
     for (int k = 0; k < CHOICES; k++)
         finish(&p[k]);
     return rc;

@@ -135,21 +135,35 @@ void pt_graph_pass_constants(struct pt_graph *g)
 
 /* --- checks ------------------------------------------------------------------------------------------------------------- */
 
+/* "2", "1 to 3" or "at least 1" */
+static const char *range(int min, int max, char *s, size_t size)
+{
+    if (max == PT_OP_VARIADIC)
+        snprintf(s, size, "at least %d", min);
+    else if (min == max)
+        snprintf(s, size, "%d", min);
+    else
+        snprintf(s, size, "%d to %d", min, max);
+    return s;
+}
+
 static int check_node(const struct pt_node *n, struct pt_err *err)
 {
     int inputs = n->input_count - n->capture_count;
+    char text[48];
     if (n->domain.len == 0 && n->version > PT_MAX_OPSET)
         return pt_fail(err, PT_EUNSUPPORTED, "%s: opset %d is newer than the newest known, %d", pt_node_text(n).s, n->version, PT_MAX_OPSET);
     if (!n->op)
         return pt_fail(err, PT_EUNSUPPORTED, "%s: this operator is not supported (opset %d)", pt_node_text(n).s, n->version);
     if (inputs < n->op->min_in || inputs > n->op->max_in)
-        return pt_fail(err, PT_EINVAL, "%s has %d inputs, needs %d to %d", pt_node_text(n).s, inputs, n->op->min_in,
-                       n->op->max_in == PT_OP_VARIADIC ? 999 : n->op->max_in);
+        return pt_fail(err, PT_EINVAL, "%s has %d inputs, needs %s", pt_node_text(n).s, inputs,
+                       range(n->op->min_in, n->op->max_in, text, sizeof text));
     for (int k = 0; k < n->op->min_in; k++)
         if (n->inputs[k] < 0 && !(n->op->flags & PT_OP_MAY_LACK))
             return pt_fail(err, PT_EINVAL, "%s: input %d is missing", pt_node_text(n).s, k);
     if (n->output_count < 1 || n->output_count > n->op->max_out)
-        return pt_fail(err, PT_EINVAL, "%s has %d outputs, may have 1 to %d", pt_node_text(n).s, n->output_count, n->op->max_out);
+        return pt_fail(err, PT_EINVAL, "%s has %d outputs, may have %s", pt_node_text(n).s, n->output_count,
+                       range(1, n->op->max_out, text, sizeof text));
     for (int k = 0; k < n->body_count; k++) {
         int rc = pt_graph_check_supported(n->bodies[k], err);
         if (rc < 0)

@@ -235,6 +235,8 @@ static int set_type(struct pt_op_ctx *c, int64_t to)
     struct cast *p = c->params;
     int64_t saturate = 1;
     int mode = PT_ROUND_UP, rc = PT_OK;
+    if (to == 0)
+        return pt_op_fail(c, PT_EINVAL, "attribute 'to' is missing or undefined (0)");
     if (to <= 0 || to >= PT_DTYPE_COUNT || !(CASTABLE & PT_T(to)))
         return pt_op_fail(c, PT_EUNSUPPORTED, "cast to %s (type %lld) is not supported", pt_dtype_name((enum pt_dtype)to), (long long)to);
     if (c->node->version >= 19)

@@ -81,7 +81,7 @@ static int of_shape_infer(struct pt_op_ctx *c)
         return pt_op_fail(c, PT_EINVAL, "attribute 'value' is not a tensor of one value");
     for (int i = 0; i < n; i++)
         if (dims[i] < 0)
-            return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld", i, (long long)dims[i]);
+            return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld, must be at least 0", i, (long long)dims[i]);
     pt_op_set_out(c, 0, a ? a->t->t.dtype : PT_FLOAT, n, dims);
     return PT_OK;
 }

@@ -39,8 +39,8 @@ static int check_loop(const struct pt_node *n, struct pt_err *err)
         return rc;
     int states = body->own_input_count - 2;
     if (states < 0 || (own_inputs(n) > 2 ? own_inputs(n) - 2 : 0) != states)
-        return pt_fail(err, PT_EINVAL, "%s: the body has %d inputs for the iteration, the condition and %d states", pt_node_text(n).s,
-                       body->own_input_count, own_inputs(n) > 2 ? own_inputs(n) - 2 : 0);
+        return pt_fail(err, PT_EINVAL, "%s: the body has %d inputs, must have those for the iteration, the condition and %d states",
+                       pt_node_text(n).s, body->own_input_count, own_inputs(n) > 2 ? own_inputs(n) - 2 : 0);
     if (body->output_count < 1 + states || body->output_count - 1 < n->output_count)
         return pt_fail(err, PT_EINVAL, "%s: the body has %d outputs for the condition, %d states and the stacked ones of %d outputs",
                        pt_node_text(n).s, body->output_count, states, n->output_count);

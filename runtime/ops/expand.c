@@ -14,7 +14,7 @@ static int expand_infer(struct pt_op_ctx *c)
     shape.rank = n;
     for (int i = 0; i < n; i++)
         if (shape.dims[i] < 0)
-            return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld", i, (long long)shape.dims[i]);
+            return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld, must be at least 0", i, (long long)shape.dims[i]);
     if (!pt_bcast_dims(dims, &rank, c->in[0]) || !pt_bcast_dims(dims, &rank, &shape))
         return pt_op_fail(c, PT_EINVAL, "%s does not broadcast to %s", PT_SHAPE(c->in[0]), pt_shape_text(c->in[0]->dtype, n, shape.dims).s);
     pt_op_set_out(c, 0, c->in[0]->dtype, rank, dims);
@@ -76,7 +76,7 @@ static int tile_infer(struct pt_op_ctx *c)
         return pt_op_fail(c, PT_EINVAL, "%d repeats for an input of rank %d", n, x->rank);
     for (int i = 0; i < n; i++)
         if (repeats[i] < 0 || __builtin_mul_overflow(x->dims[i], repeats[i], &dims[i]))
-            return pt_op_fail(c, PT_EINVAL, "repeat %d is %lld", i, (long long)repeats[i]);
+            return pt_op_fail(c, PT_EINVAL, "repeat %d is %lld: negative, or too much for axis %d of %s", i, (long long)repeats[i], i, PT_SHAPE(x));
     pt_op_set_out(c, 0, x->dtype, n, dims);
     return PT_OK;
 }

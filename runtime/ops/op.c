@@ -44,11 +44,33 @@ const struct pt_onnx_attr *pt_node_attr(const struct pt_node *n, const char *nam
     return NULL;
 }
 
+/* What an attribute of another type than it must be is, with its value where that is short. */
+static const char *describe(const struct pt_onnx_attr *a, char *s, size_t size)
+{
+    static const char *const kinds[] = {[PT_ATTR_TENSOR] = "a tensor",
+                                        [PT_ATTR_GRAPH] = "a graph",
+                                        [PT_ATTR_FLOATS] = "a list of floats",
+                                        [PT_ATTR_INTS] = "a list of integers",
+                                        [PT_ATTR_STRINGS] = "a list of strings"};
+    if (a->type == PT_ATTR_INT)
+        snprintf(s, size, "the integer %lld", (long long)a->i);
+    else if (a->type == PT_ATTR_FLOAT)
+        snprintf(s, size, "the float %g", (double)a->f);
+    else if (a->type == PT_ATTR_STRING)
+        snprintf(s, size, "the text \"%.*s\"", (int)(a->s.len < 40 ? a->s.len : 40), a->s.len ? a->s.p : "");
+    else if ((size_t)a->type < sizeof kinds / sizeof *kinds && kinds[a->type])
+        snprintf(s, size, "%s", kinds[a->type]);
+    else
+        snprintf(s, size, "of type %d", (int)a->type);
+    return s;
+}
+
 static int attr_of_type(struct pt_op_ctx *c, const char *name, enum pt_attr_type type, const char *type_name, const struct pt_onnx_attr **out)
 {
     *out = pt_node_attr(c->node, name);
+    char what[80];
     if (*out && (*out)->type != type)
-        return pt_op_fail(c, PT_EINVAL, "attribute '%s' is not %s (type %d)", name, type_name, (int)(*out)->type);
+        return pt_op_fail(c, PT_EINVAL, "attribute '%s' is %s, must be %s", name, describe(*out, what, sizeof what), type_name);
     return PT_OK;
 }
 
@@ -108,7 +130,10 @@ int pt_attr_choice(struct pt_op_ctx *c, const char *name, const char *const *cho
             *out = i;
             return PT_OK;
         }
-    return pt_op_fail(c, PT_EUNSUPPORTED, "attribute '%s' = \"" PT_STR_FMT "\" is not supported", name, PT_STR_ARG(a->s));
+    char known[240] = "";
+    for (int i = 0; choices[i]; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", choices[i]);
+    return pt_op_fail(c, PT_EUNSUPPORTED, "attribute '%s' = \"" PT_STR_FMT "\" is not supported, only %s", name, PT_STR_ARG(a->s), known);
 }
 
 int pt_op_axis(struct pt_op_ctx *c, const char *what, int64_t axis, int rank, bool end_ok, int *out)

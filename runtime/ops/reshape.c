@@ -38,7 +38,10 @@ static int reshape_infer(struct pt_op_ctx *c)
             continue;
         }
         if (dims[i] < 0 || __builtin_mul_overflow(known, dims[i], &known))
-            return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld", i, (long long)dims[i]);
+            return pt_op_fail(c, PT_EINVAL, "dim %d of the shape is %lld: %s", i, (long long)dims[i],
+                              dims[i] == -1  ? "only one may be -1"
+                              : dims[i] < -1 ? "must be a size, 0 or -1"
+                                             : "too large");
     }
     if (open >= 0 && (known == 0 || count % known))
         return pt_op_fail(c, PT_EINVAL, "%s does not divide into a shape whose other dims have the product %lld", PT_SHAPE(x), (long long)known);

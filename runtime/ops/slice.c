@@ -43,8 +43,10 @@ static int slice_infer(struct pt_op_ctx *c)
         if ((rc = pt_op_axis(c, "axis", na < 0 ? k : axes[k], x->rank, false, &a)) < 0)
             return rc;
         int64_t step = nt < 0 ? 1 : steps[k], d = x->dims[a], s = starts[k], e = ends[k];
-        if (step == 0 || step == INT64_MIN || seen[a])
-            return pt_op_fail(c, PT_EINVAL, "axis %d is given twice or its step %lld is out of range", a, (long long)step);
+        if (seen[a])
+            return pt_op_fail(c, PT_EINVAL, "axis %d is given twice", a);
+        if (step == 0 || step == INT64_MIN)
+            return pt_op_fail(c, PT_EINVAL, "the step of axis %d is %lld, must be another number than 0", a, (long long)step);
         seen[a] = true;
         s = s < 0 ? s + d : s;
         e = e < 0 ? e + d : e;

@@ -15,11 +15,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 void __wrap_pt_locator_call(struct pt_locator *l, const char *url, const struct pt_http_header *headers, size_t count, const char *body,
                             void (*on_answer)(struct pt_locator *l, const struct pt_http_response *r));
 
-#define DIGEST "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" /* of nothing */
+#define BY_DIGEST "oci://localhost:5000/m@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855" /* of nothing */
 
 enum way { TAG, DIGESTED, WEB_IDENTITY, CONTAINER, SHARED_FILE, WAYS };
-static const char *const uris[WAYS] = {"oci://r.example/models/digits:1", "oci://localhost:5000/m@" DIGEST, "s3://bucket/a/b c.onnx",
-                                       "s3://bucket/key", "s3://bucket/key"};
+static const char *const uris[WAYS] = {"oci://r.example/models/digits:1", BY_DIGEST, "s3://bucket/a/b c.onnx", "s3://bucket/key", "s3://bucket/key"};
 
 static void (*next)(struct pt_locator *l, const struct pt_http_response *r);
 static int endings, calls;

@@ -5,6 +5,7 @@
 #ifndef PT_TESTS_FUZZ_MODEL_H
 #define PT_TESTS_FUZZ_MODEL_H
 
+#include "base/err.h"
 #include "pintle/runtime.h"
 
 #include <stdlib.h>
@@ -52,26 +53,28 @@ static inline bool fuzz_value(const struct pt_value_info *vi, size_t i, const ui
     return true;
 }
 
-/* The session, run once on such inputs; NULL when that fails. */
-static inline struct pt_run *fuzz_run(struct pt_session *s, const uint8_t choices[8], int most, struct pt_run_options options)
+/* The session, run once on such inputs. *out is NULL after a failure; PT_EUNSUPPORTED, without a message: there are no such inputs. */
+static inline int fuzz_run(struct pt_session *s, const uint8_t choices[8], int most, struct pt_run_options options, struct pt_run **out,
+                           struct pt_err *err)
 {
     struct pt_tensor in[FUZZ_MAX_VALUES] = {0};
     struct fuzz_holder held[FUZZ_MAX_VALUES] = {0};
     size_t n = pt_session_input_count(s);
-    struct pt_run *r = NULL;
     options.size = sizeof options;
-    options.deadline_ms = FUZZ_TIME_MS;
-    bool ok = n <= FUZZ_MAX_VALUES && pt_run_create(s, &r, NULL) == 0;
-    for (size_t i = 0; ok && i < n; i++)
-        ok = fuzz_value(pt_session_input(s, i), i, choices, most, &held[i], &in[i]) && pt_run_set_input(r, i, &in[i], NULL) == 0;
-    ok = ok && pt_run_execute_with(r, &options, NULL) == 0;
+    options.deadline_ms = options.deadline_ms ? options.deadline_ms : FUZZ_TIME_MS;
+    *out = NULL;
+    int rc = n > FUZZ_MAX_VALUES ? PT_EUNSUPPORTED : pt_run_create(s, out, err);
+    for (size_t i = 0; rc == PT_OK && i < n; i++)
+        rc = fuzz_value(pt_session_input(s, i), i, choices, most, &held[i], &in[i]) ? pt_run_set_input(*out, i, &in[i], err) : PT_EUNSUPPORTED;
+    if (rc == PT_OK)
+        rc = pt_run_execute_with(*out, &options, err);
     for (size_t i = 0; i < FUZZ_MAX_VALUES; i++)
         free(held[i].item[0].data ? held[i].item[0].data : in[i].data);
-    if (!ok) {
-        pt_run_destroy(r);
-        r = NULL;
+    if (rc < 0) {
+        pt_run_destroy(*out);
+        *out = NULL;
     }
-    return r;
+    return rc;
 }
 
 #endif

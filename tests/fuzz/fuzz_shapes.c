@@ -42,11 +42,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pt_session_options o = {.max_arena_bytes = FUZZ_MEMORY, .no_opt = true};
     struct pt_rewriter types = {0};
     struct pt_session *s = NULL;
+    struct pt_run *r = NULL;
     struct pt_err err = {0};
     if (size < 8 || pt_threads_create(1, &o.threads, NULL) < 0)
         return 0;
     if (pt_session_open_memory(data + 8, size - 8, &o, &s, NULL) == 0 && types_infer(&types, s, &err) == PT_OK)
-        pt_run_destroy(fuzz_run(s, data, 15, (struct pt_run_options){.profile = behind_step, .profile_arg = &types}));
+        fuzz_run(s, data, 15, (struct pt_run_options){.profile = behind_step, .profile_arg = &types}, &r, NULL);
+    pt_run_destroy(r);
     types_finish(&types);
     pt_session_close(s);
     pt_threads_destroy(o.threads);

@@ -217,7 +217,7 @@ static void loops(void **state)
              "in n i64[]\nconst z i64[]:0\ny = Loop(n,,z) body=@body\nout y\n",
              TEXTS("i64[]:4"), TEXTS("i64[]:24"));
     test_fails("in n i64[]\ny = Loop(n) \nout y\n", NULL, "attribute 'body' is missing");
-    test_fails(LOOP "y,z = Loop(n,,x,x) body=@body\nout y\n", NULL, "the body has 3 inputs for the iteration, the condition and 2 states");
+    test_fails(LOOP "y,z = Loop(n,,x,x) body=@body\nout y\n", NULL, "the body has 3 inputs, must have those for the iteration, the condition and 2 states");
     test_fails(LOOP "y,z,q = Loop(n,,x) body=@body\nout y\n", NULL, "the body has 3 outputs");
     test_fails("graph body\nin i i64[]\nin go b[]\nin v f32[-1]\nw = Concat(v,v) axis=0\nout go\nout w\nout w\nend\nin x f32[1]\nconst n i64[]:3\ny,z = Loop(n,,x) body=@body\nout z\n",
                TEXTS("f32[1]:1"), "node 'y' (Loop): an output that is stacked is float32[4], earlier iterations made float32[1,2]");

@@ -94,7 +94,7 @@ static void functions(void **state)
     test_op(6, "Elu", "alpha=2.0", "f32[2]:-1,1", "f32[2]:-1.264241,1");
     test_op(9, "Shrink", "bias=1.0 lambd=1.5", "f32[3]:-2,1,2", "f32[3]:-1,0,1");
     test_op_fails(13, "Exp", "", "i32[1]:1", "int32, which is not supported");
-    test_op_fails(16, "LeakyRelu", "alpha=1", "f32[1]:1", "attribute 'alpha' is not a float");
+    test_op_fails(16, "LeakyRelu", "alpha=1", "f32[1]:1", "attribute 'alpha' is the integer 1, must be a float");
 }
 
 static void clip(void **state)
@@ -133,7 +133,7 @@ static void casts(void **state)
     test_op(5, "Cast", "to='INT32'", "f32[1]:2.5", "i32[1]:2");
     test_op(15, "CastLike", "", "i32[2]:1,2 | f64[0]:", "f64[2]:1,2");
     test_op_fails(13, "Cast", "to=99", "f32[1]:1", "'to' = 99 is outside");
-    test_op_fails(13, "Cast", "", "f32[1]:1", "cast to undefined");
+    test_op_fails(13, "Cast", "", "f32[1]:1", "attribute 'to' is missing");
 }
 
 int main(void)

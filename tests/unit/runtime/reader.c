@@ -44,10 +44,10 @@ static void graphs(void **state)
     expect("opset 3\nin x f32[1]\ny = Where(x,x,x)\nout y\n", "this operator is not supported (opset 3)");
     expect("opset 29\nin x f32[1]\ny = Relu(x)\nout y\n", "opset 29 is newer than the newest known, 28");
     expect("opset 0\nin x f32[1]\ny = Relu(x)\nout y\n", "opset version 0 is out of range");
-    expect("in x f32[1]\ny = Add(x)\nout y\n", "has 1 inputs, needs 2 to 2");
-    expect("in x f32[1]\ny = Relu(x,x)\nout y\n", "has 2 inputs, needs 1 to 1");
+    expect("in x f32[1]\ny = Add(x)\nout y\n", "has 1 inputs, needs 2");
+    expect("in x f32[1]\ny = Relu(x,x)\nout y\n", "has 2 inputs, needs 1");
     expect("in x f32[1]\ny = Add(,x)\nout y\n", "input 0 is missing");
-    expect("in x f32[1]\ny,z = Relu(x)\nout y\n", "has 2 outputs, may have 1 to 1");
+    expect("in x f32[1]\ny,z = Relu(x)\nout y\n", "has 2 outputs, may have 1");
     /* what is not needed may be anything */
     struct pt_buf b = test_model("in x f32[1]\nq = Nope(x)\ny = Relu(x)\nout y\n");
     struct pt_err err;
