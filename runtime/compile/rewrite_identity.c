@@ -42,6 +42,15 @@ static bool drops_nothing(const struct pt_rewriter *r, const struct pt_node *n)
     return off && (n->output_count < 2 || n->outputs[1] < 0 || r->uses[n->outputs[1]] == 0);
 }
 
+/* Has constant b that many numbers for each axis of operand 0, or for each of those that operand 3 names? What has not is refused by its inference.
+ */
+static bool is_whole(const struct pt_rewriter *r, const struct pt_node *n, int64_t per_axis)
+{
+    const struct pt_tensor *b = pt_constant(r, pt_node_in(n, 1)), *axes = pt_constant(r, pt_node_in(n, 3));
+    int64_t count = pt_node_in(n, 3) < 0 ? pt_type_of(r, pt_node_in(n, 0)).rank : axes ? pt_tensor_count(axes) : -1;
+    return b && count >= 0 && pt_tensor_count(b) == per_axis * count;
+}
+
 /* Which operand the node's result is, or -1. */
 static int kept_operand(const struct pt_rewriter *r, const struct pt_node *n)
 {
@@ -56,9 +65,9 @@ static int kept_operand(const struct pt_rewriter *r, const struct pt_node *n)
     if (op == &pt_op_concat || op == &pt_op_sum || op == &pt_op_max || op == &pt_op_min || op == &pt_op_mean)
         return n->input_count == 1 && pt_type_of(r, a).rank > 0 ? 0 : -1;
     if (op == &pt_op_pad && n->version >= 11)
-        return all_are(r, b, 0) ? 0 : -1;
+        return all_are(r, b, 0) && is_whole(r, n, 2) ? 0 : -1;
     if (op == &pt_op_tile && n->version >= 6)
-        return all_are(r, b, 1) ? 0 : -1;
+        return all_are(r, b, 1) && is_whole(r, n, 1) ? 0 : -1;
     if (op == &pt_op_expand)
         return same_shape(r, a, n->outputs[0]) ? 0 : -1;
     if (n->version < 7 || n->input_count != 2)
