@@ -10,6 +10,7 @@ import time
 import traceback
 
 DIGITS, TYPES, REPOSITORY, RELOAD = (f"127.0.0.1:{os.environ[k]}" for k in ("PINTLE_DIGITS", "PINTLE_TYPES", "PINTLE_REPOSITORY", "PINTLE_RELOAD"))
+SECURE, CA = f"127.0.0.1:{os.environ['PINTLE_SECURE']}", os.environ["PINTLE_CA"]  # digits with TLS, for bearers of the token "secret"
 GRPC = f"127.0.0.1:{os.environ['PINTLE_GRPC']}"  # of digits, its second port
 
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from common import DIGITS, GRPC, equal, main
+from common import CA, DIGITS, GRPC, SECURE, equal, main
 
 PROGRAM = sys.argv[1]
 SERVICES = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "inference.GRPCInferenceService",
@@ -50,6 +50,18 @@ def case_tensorflow_serving():
 
 def case_health():
     equal(call("grpc.health.v1.Health/Check", {}), {"status": "SERVING"})
+
+
+def case_tls_and_tokens():
+    def ask(*args, service="inference.GRPCInferenceService/ServerReady"):
+        return subprocess.run([PROGRAM, "-max-time", "20", "-connect-timeout", "2", *args, SECURE, service], capture_output=True, text=True)
+    bearer = ["-H", "authorization: Bearer secret"]
+    equal(json.loads(ask("-cacert", CA, *bearer).stdout), {"ready": True})
+    for args, want in ((["-cacert", CA], "a bearer token is needed"), (["-cacert", CA, "-H", "authorization: Bearer wrong"], "not known here"),
+                       (bearer, "certificate"), (["-plaintext", *bearer], "")):
+        r = ask(*args)
+        assert r.returncode != 0 and want in r.stderr, (args, r.stderr)
+    equal(json.loads(ask("-cacert", CA, "-import-path", ".", "-proto", "health.proto", service="grpc.health.v1.Health/Check").stdout), {"status": "SERVING"})
 
 
 def case_errors():

@@ -7,7 +7,7 @@ import time
 
 import grpc
 import numpy as np
-from common import DIGITS, GRPC, RELOAD, REPOSITORY, TYPES, equal, main, raises
+from common import CA, DIGITS, GRPC, RELOAD, REPOSITORY, SECURE, TYPES, equal, main, raises
 from google.protobuf.wrappers_pb2 import Int64Value
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
@@ -299,6 +299,24 @@ def case_health():
         watch = stub.Watch(health_pb2.HealthCheckRequest(service="digits"), timeout=10)
         equal(next(iter(watch)).status, health_pb2.HealthCheckResponse.SERVING)
         watch.cancel()
+
+
+def case_tls_and_tokens():
+    trusted = grpc.ssl_channel_credentials(pathlib.Path(CA).read_bytes())
+    bearer = grpc.composite_channel_credentials(trusted, grpc.access_token_call_credentials("secret"))
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.secure_channel(SECURE, bearer))
+    equal(stub.Predict(request(image(2)), 10).outputs["logits"].tensor_shape.dim[0].size, 2)
+    for token in (None, "wrong"):
+        credentials = grpc.composite_channel_credentials(trusted, grpc.access_token_call_credentials(token)) if token else trusted
+        channel = grpc.secure_channel(SECURE, credentials)
+        e = raises(grpc.RpcError, "bearer token", prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict, request(image(200)), 10)
+        equal(e.code(), grpc.StatusCode.UNAUTHENTICATED)
+        e = raises(grpc.RpcError, "bearer token", model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus, get_model_status_pb2.GetModelStatusRequest(), 10)
+        equal(e.code(), grpc.StatusCode.UNAUTHENTICATED)
+        equal(health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10).status, health_pb2.HealthCheckResponse.SERVING)
+    for channel in (grpc.insecure_channel(SECURE), grpc.secure_channel(SECURE, grpc.ssl_channel_credentials())):  # plain, and with other roots
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        equal(raises(grpc.RpcError, "", stub.Predict, request(image(1)), 5).code(), grpc.StatusCode.UNAVAILABLE)
 
 
 def case_many_streams_of_one_connection():
