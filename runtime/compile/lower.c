@@ -13,6 +13,9 @@ static const struct {
     pt_lower_fn fn;
 } rows[] = {
     {&pt_op_conv, pt_lower_conv},
+    {&pt_op_conv_integer, pt_lower_int_conv},
+    {&pt_op_qlinear_conv, pt_lower_int_conv},
+    {&pt_op_ms_qlinear_conv, pt_lower_int_conv},
     {&pt_op_max_pool, pt_lower_pool},
     {&pt_op_average_pool, pt_lower_pool},
     {&pt_op_global_average_pool, pt_lower_global_average},

@@ -12,6 +12,7 @@ set(PT_COMPILE_SOURCES
   compile/lower_gelu.c
   compile/lower_gemm.c
   compile/lower_half.c
+  compile/lower_int.c
   compile/lower_rmsnorm.c
   compile/lower_view.c
   compile/match.c

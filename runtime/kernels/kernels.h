@@ -117,6 +117,28 @@ struct pt_attend {
     size_t y_ld;
 };
 
+/* --- products of quantised integers ----------------------------------------------------------------------------------------------
+ * Operands of 8 bits less their zero points, as int16: pairs of products are summed in int32, modulo 2^32 from there on, so nothing saturates and
+ * every table gives the same. A convolution whose image has its borders: y[p][j] = sum over taps (r, q) and channels c of
+ *     x[p / out_w * y_step + p % out_w * x_step + r * tap_row + q * tap_col + c] * w[j][(r * kernel_w + q) * channels + c].
+ * A matrix product is one with a single tap. `channels` is even: who has an odd number adds one of zeros. */
+#define PT_INT_BAND 96
+struct pt_int_conv {
+    size_t out_w, kernel_h, kernel_w, channels, n;
+    size_t y_step, x_step, tap_row, tap_col; /* elements between neighbours */
+};
+/* Integers to quantised bytes: y[r][j] = saturate(round((acc[r][j] + bias[j]) * scale[j]) + zero), half to even; NaN is the lowest. */
+struct pt_requantise {
+    size_t rows, n;
+    const int32_t *acc;
+    size_t acc_ld;
+    const int32_t *bias; /* or NULL */
+    const float *scale;
+    int32_t zero, lo, hi; /* the range of the type */
+    uint8_t *y;
+    size_t y_ld;
+};
+
 /* --- elementwise -------------------------------------------------------------------------------------------------------------------------
  * Relative error against the exact result <= 2e-6 (gelu far below 0: 2e-5) except where the result underflows; NaN in, NaN out; +-inf
  * as IEEE. y may be x. */
@@ -204,6 +226,12 @@ struct pt_kernels {
     /* Bytes, a multiple of 64; depends on the sizes only. */
     size_t (*attend_workspace)(const struct pt_attend *a);
     void (*attend)(const struct pt_attend *a, void *workspace);
+    /* w is [n][k], k = kernel_h * kernel_w * channels. Bytes are a multiple of 64. */
+    size_t (*int_pack_size)(size_t k, size_t n);
+    void (*int_pack)(size_t k, size_t n, const int16_t *w, void *packed);
+    /* Pixels [first, first + count), count <= PT_INT_BAND, into the rows of y. */
+    void (*int_conv)(const struct pt_int_conv *s, const int16_t *x, const void *packed, size_t first, size_t count, int32_t *y, size_t y_ld);
+    void (*requantise)(const struct pt_requantise *r);
     /* y[j * y_ld + i] = x[i * x_ld + j] for i < rows, j < cols: NCHW <-> NHWC of one image is [C x HW] <-> [HW x C]. */
     void (*transpose)(size_t rows, size_t cols, const float *x, size_t x_ld, float *y, size_t y_ld);
 };

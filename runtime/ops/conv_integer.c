@@ -6,22 +6,13 @@
  * One channel of one image of the result at a time: every tap of the window adds a shifted, scaled copy of an input channel to an image of int32.
  * Taps in the padding add nothing, which is what the zero point stands for.
  */
-#include "runtime/ops/conv.h"
-#include "runtime/ops/quant.h"
+#include "runtime/ops/conv_integer.h"
 
 #define PIECES 16 /* of the work, at most that many threads */
 
-struct params {
-    struct pt_conv_params conv;
-    int x, w; /* operands */
-    int x_zero, w_zero;
-    int64_t x_channel, y_channel; /* element strides of image and result: */
-    int64_t x_pixel, y_pixel;
-};
-
 static int plan(struct pt_op_ctx *c, int bias, bool channels_last, enum pt_dtype out)
 {
-    struct params *p = c->params;
+    struct pt_int_conv_params *p = c->params;
     struct pt_tensor x = *c->in[p->x];
     int rc;
     if (channels_last && x.rank > 2) {
@@ -92,7 +83,7 @@ static void add_tap(const struct image *im, int axis, const int64_t *k, int64_t 
 /* Channel oc of image n. */
 static void convolve(const struct pt_op_ctx *c, int64_t n, int64_t oc, int32_t *acc)
 {
-    const struct params *p = c->params;
+    const struct pt_int_conv_params *p = c->params;
     const struct pt_window *win = &p->conv.w;
     const struct pt_tensor *xt = c->in[p->x], *wt = c->in[p->w];
     int64_t cg = wt->dims[1], taps = pt_dims_product(win->kernel, win->axes), pixels = pt_dims_product(win->out, win->axes);
@@ -115,7 +106,7 @@ static void convolve(const struct pt_op_ctx *c, int64_t n, int64_t oc, int32_t *
 
 static uint64_t macs(const struct pt_op_ctx *c)
 {
-    const struct params *p = c->params;
+    const struct pt_int_conv_params *p = c->params;
     const struct pt_tensor *w = c->in[p->w];
     return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)pt_dims_product(w->dims + 1, w->rank - 1);
 }
@@ -124,8 +115,8 @@ static uint64_t macs(const struct pt_op_ctx *c)
 
 static int integer_infer(struct pt_op_ctx *c)
 {
-    struct params *p = c->params;
-    *p = (struct params){.x = 0, .w = 1, .x_zero = 2, .w_zero = 3};
+    struct pt_int_conv_params *p = c->params;
+    *p = (struct pt_int_conv_params){.x = 0, .w = 1, .x_zero = 2, .w_zero = 3};
     int rc = plan(c, -1, false, PT_INT32);
     if (rc < 0 || (rc = pt_quant_params(c, -1, 2, c->in[0]->dtype, 1)) < 0)
         return rc;
@@ -136,7 +127,7 @@ static int integer_infer(struct pt_op_ctx *c)
 static void integer_channels(void *arg, size_t begin, size_t end)
 {
     const struct pt_op_ctx *c = arg;
-    const struct params *p = c->params;
+    const struct pt_int_conv_params *p = c->params;
     int64_t m = c->in[1]->dims[0];
     for (int64_t i = (int64_t)begin; i < (int64_t)end; i++)
         convolve(c, i / m, i % m, (int32_t *)c->out[0]->data + i * p->y_channel);
@@ -155,7 +146,7 @@ const struct pt_op pt_op_conv_integer = {.type = "ConvInteger",
                                          .max_in = 4,
                                          .max_out = 1,
                                          .types = {PT_TS_8BIT},
-                                         .params_size = sizeof(struct params),
+                                         .params_size = sizeof(struct pt_int_conv_params),
                                          .infer = integer_infer,
                                          .run = integer_run,
                                          .macs = macs};
@@ -164,8 +155,8 @@ const struct pt_op pt_op_conv_integer = {.type = "ConvInteger",
 
 static int qlinear(struct pt_op_ctx *c, bool channels_last)
 {
-    struct params *p = c->params;
-    *p = (struct params){.x = 0, .w = 3, .x_zero = 2, .w_zero = 5};
+    struct pt_int_conv_params *p = c->params;
+    *p = (struct pt_int_conv_params){.x = 0, .w = 3, .x_zero = 2, .w_zero = 5};
     const struct pt_tensor *w = c->in[3], *y_zero = c->in[7];
     int rc;
     if ((rc = pt_quant_type(c, 3, "w", PT_TS_8BIT)) < 0 || (rc = pt_quant_type(c, 7, "y_zero_point", PT_TS_8BIT)) < 0 ||
@@ -192,7 +183,7 @@ static int ms_qlinear_infer(struct pt_op_ctx *c)
 
 static void qlinear_channel(const struct pt_op_ctx *c, int64_t i, int32_t *acc)
 {
-    const struct params *p = c->params;
+    const struct pt_int_conv_params *p = c->params;
     const struct pt_tensor *bias = pt_op_in(c, 8);
     int64_t m = c->in[3]->dims[0], pixels = pt_dims_product(p->conv.w.out, p->conv.w.axes), oc = i % m, at = i / m * m * pixels + oc * p->y_channel;
     uint32_t b = bias ? (uint32_t)((const int32_t *)bias->data)[oc] : 0;
@@ -207,7 +198,7 @@ static void qlinear_channel(const struct pt_op_ctx *c, int64_t i, int32_t *acc)
 static void qlinear_pieces(void *arg, size_t begin, size_t end)
 {
     const struct pt_op_ctx *c = arg;
-    const struct params *p = c->params;
+    const struct pt_int_conv_params *p = c->params;
     int64_t channels = c->in[0]->dims[0] * c->in[3]->dims[0], pixels = pt_dims_product(p->conv.w.out, p->conv.w.axes);
     for (int64_t k = (int64_t)begin; k < (int64_t)end; k++)
         for (int64_t i = k; i < channels; i += PIECES)
@@ -229,7 +220,7 @@ static int qlinear_run(struct pt_op_ctx *c)
                                       .max_in = 9,                                                                                                   \
                                       .max_out = 1,                                                                                                  \
                                       .types = {PT_TS_8BIT, PT_T(PT_FLOAT), PT_TS_8BIT, PT_TS_8BIT | PT_T(PT_FLOAT) | PT_T(PT_INT32)},               \
-                                      .params_size = sizeof(struct params),                                                                          \
+                                      .params_size = sizeof(struct pt_int_conv_params),                                                                          \
                                       .infer = infer_fn,                                                                                             \
                                       .run = qlinear_run,                                                                                            \
                                       .macs = macs};

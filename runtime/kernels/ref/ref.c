@@ -311,4 +311,41 @@ static void attend(const struct pt_attend *a, void *workspace)
     }
 }
 
+/* --- quantised integers --------------------------------------------------------------------------------------------------------------------------- */
+
+static size_t int_pack_size(size_t k, size_t n)
+{
+    return (k * n * sizeof(int16_t) + 63) / 64 * 64;
+}
+static void int_pack(size_t k, size_t n, const int16_t *w, void *packed)
+{
+    if (k && n)
+        memcpy(packed, w, k * n * sizeof *w);
+}
+static void int_conv(const struct pt_int_conv *s, const int16_t *x, const void *packed, size_t first, size_t count, int32_t *y, size_t y_ld)
+{
+    const int16_t *w = packed;
+    const size_t k = s->kernel_h * s->kernel_w * s->channels;
+    for (size_t i = 0; i < count; i++) {
+        const int16_t *px = x + (first + i) / s->out_w * s->y_step + (first + i) % s->out_w * s->x_step;
+        for (size_t j = 0; j < s->n; j++) {
+            uint32_t sum = 0;
+            for (size_t p = 0; p < k; p++) {
+                size_t tap = p / s->channels, at = tap / s->kernel_w * s->tap_row + tap % s->kernel_w * s->tap_col + p % s->channels;
+                sum += (uint32_t)(px[at] * w[j * k + p]);
+            }
+            y[i * y_ld + j] = (int32_t)sum;
+        }
+    }
+}
+static void requantise(const struct pt_requantise *r)
+{
+    const float low = (float)(r->lo - r->zero), high = (float)(r->hi - r->zero);
+    for (size_t i = 0; i < r->rows; i++)
+        for (size_t j = 0; j < r->n; j++) {
+            float v = (float)(int32_t)((uint32_t)r->acc[i * r->acc_ld + j] + (uint32_t)(r->bias ? r->bias[j] : 0)) * r->scale[j];
+            r->y[i * r->y_ld + j] = (uint8_t)((v >= low ? v > high ? r->hi - r->zero : (int32_t)rintf(v) : r->lo - r->zero) + r->zero);
+        }
+}
+
 const struct pt_kernels pt_kernels_ref = {PT_KERNEL_ROW(PT_ISA_REF, "ref")};

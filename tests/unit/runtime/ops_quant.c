@@ -110,12 +110,60 @@ static void dynamic_lstm(void **state)
     test_op_fails(1, LSTM, "hidden_size=1", NO_WEIGHTS " | - | i32[1]:5 | - | - | - | " SCALES, "sequence 0 has the length 5");
 }
 
+/* As text: `count` values from lo on, wandering over `span`. */
+static void put_values(struct pt_buf *b, const char *type, int64_t count, int lo, int span)
+{
+    pt_buf_printf(b, "%s[%lld]:", type, (long long)count);
+    for (int64_t i = 0; i < count; i++)
+        pt_buf_printf(b, "%s%d", i ? "," : "", lo + (int)((uint32_t)i * 2654435761u >> 9) % span);
+    pt_buf_putc(b, '\n');
+}
+
+/* Convolutions whose weights are known, on the integer kernel, against the reference: bit for bit. */
+static void convolution_shapes(void **state)
+{
+    (void)state;
+    static const struct {
+        int out_c, in_c; /* of a group */
+        const char *image, *kernel, *attrs;
+        int taps, channels;
+    } all[] = {
+        {5, 3, "2,3,9,8", "3,3", "pads=[1,1,1,1]", 9, 5},           {33, 8, "1,8,12,11", "1,1", "", 1, 33},
+        {16, 5, "1,5,7,7", "3,2", "strides=[2,3]", 6, 16},          {6, 4, "1,8,6,6", "3,3", "group=2 pads=[2,0,1,3]", 9, 12},
+        {4, 1, "1,3,6,6", "2,2", "group=3 dilations=[2,2]", 4, 12}, {1, 1, "1,6,9,9", "3,3", "group=6 auto_pad='SAME_UPPER'", 9, 6},
+        {7, 6, "3,6,20", "5", "pads=[4,4] strides=[2]", 5, 7},      {3, 2, "1,2,1,1", "3,3", "pads=[9,9,9,9]", 9, 3},
+        {17, 2, "1,2,40,13", "1,1", "strides=[3,2]", 1, 17},        {2, 2, "1,2,3,3,3", "1,2,2", "pads=[0,1,0,0,0,1]", 4, 2},
+    };
+    for (size_t i = 0; i < 4 * sizeof all / sizeof *all; i++) {
+        struct pt_buf b = PT_BUF_INIT(0);
+        const size_t k = i / 4;
+        const char *x = i & 1 ? "u8" : "i8", *w = i & 2 ? "u8" : "i8";
+        int n = all[k].channels;
+        pt_buf_printf(&b, "opset 21\nin f f32[%s]\nconst xs f32[]:0.02\nconst ys f32[]:0.3\nconst xz %s[]:%d\nconst yz %s[]:%d\nconst shape i64[%d]:%d,%d,%s\n", all[k].image, x,
+                      i & 1 ? 120 : 3, x, i & 1 ? 130 : -2, 2 + (int)strlen(all[k].kernel) / 2 + 1, n, all[k].in_c, all[k].kernel);
+        pt_buf_puts(&b, "const flat ");
+        put_values(&b, w, (int64_t)n * all[k].in_c * all[k].taps, i & 2 ? 0 : -128, 256);
+        pt_buf_puts(&b, "const wz ");
+        put_values(&b, w, n, i & 2 ? 100 : -5, 11);
+        pt_buf_printf(&b, "const ws f32[%d]:", n);
+        for (int j = 0; j < n; j++)
+            pt_buf_printf(&b, "%s%g", j ? "," : "", 0.01 + 0.001 * j);
+        pt_buf_puts(&b, "\nconst bias ");
+        put_values(&b, "i32", n, -900, 2000);
+        pt_buf_printf(&b, "w = Reshape(flat,shape)\nx = QuantizeLinear(f,xs,xz)\ny = QLinearConv(x,xs,xz,w,ws,wz,ys,yz,bias) %s\n"
+                          "z = ConvInteger(x,w,xz,wz) %s\nout y\nout z\n", all[k].attrs, all[k].attrs);
+        test_same(pt_buf_cstr(&b));
+        pt_buf_finish(&b);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(integer_products),
         cmocka_unit_test(quantised_products),
         cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolution_shapes),
         cmocka_unit_test(elementwise),
         cmocka_unit_test(pools),
         cmocka_unit_test(dynamic_lstm),

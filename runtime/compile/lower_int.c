@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * lower_int.c: ConvInteger and QLinearConv on the integer kernel. An image is first copied as int16: less its zero point, with its borders, channels
+ * innermost and an even number of them in each group. Then bands of its pixels are multiplied with the packed weights, each on one thread, and
+ * written where the result has them, quantised again or as int32. Exact: the same as the reference, whatever the instruction set.
+ *
+ * Left to the reference: weights that are not known, more than two spatial axes, groups of few channels (depthwise), windows that wander far outside
+ * their image.
+ */
+#include "runtime/compile/lower.h"
+
+#include "runtime/ops/conv_integer.h"
+#include "runtime/ops/table.h"
+
+#define FEW_CHANNELS 4        /* results of a group, for which a tile of columns is not worth it */
+#define MOST_PADDED (1 << 28) /* elements of an image with borders */
+
+struct int_step {
+    struct pt_int_conv s;
+    const void *packed;
+    size_t group_bytes;                           /* packed, of a group */
+    int64_t images, groups, in_c, channels;       /* of a group: as given, and even */
+    int64_t in_h, in_w, height, width, top, left; /* with borders */
+    int64_t pixels, x_channel, x_pixel, y_channel, y_pixel, x_image, y_image;
+    int x, x_zero, bias; /* operands of the step */
+    bool quantises;
+    size_t image_bytes, scale_bytes, slot_bytes, slots;
+};
+
+/* --- the image --------------------------------------------------------------------------------------------------------------------------- */
+
+struct int_job {
+    const struct int_step *s;
+    const struct pt_op_ctx *c;
+    const uint8_t *x; /* the image */
+    bool is_signed;
+    int32_t zero;
+    int16_t *wide;
+    const float *scale;
+    char *slots;
+    int64_t image;
+    size_t next; /* task to claim, atomic */
+};
+
+#define WIDEN(T, name)                                                                                                                               \
+    static void widen_##name(const struct int_step *s, const T *x, int16_t zero, int16_t *to)                                                        \
+    {                                                                                                                                                \
+        int64_t step = s->groups * s->channels;                                                                                                      \
+        for (int64_t g = 0; g < s->groups; g++)                                                                                                      \
+            for (int64_t c = 0; c < s->in_c; c++) {                                                                                                  \
+                const T *from = x + (g * s->in_c + c) * s->x_channel;                                                                                \
+                int16_t *put = to + g * s->channels + c;                                                                                             \
+                for (int64_t i = 0; i < s->in_w; i++)                                                                                                \
+                    put[i * step] = (int16_t)(from[i * s->x_pixel] - zero);                                                                          \
+            }                                                                                                                                        \
+    }
+WIDEN(uint8_t, u8)
+WIDEN(int8_t, i8)
+
+static void widen_rows(void *arg, size_t begin, size_t end)
+{
+    const struct int_job *j = arg;
+    const struct int_step *s = j->s;
+    size_t row = (size_t)(s->width * s->groups * s->channels);
+    for (size_t i = begin; i < end; i++) {
+        int64_t y = (int64_t)i - s->top;
+        int16_t *to = j->wide + i * row;
+        memset(to, 0, row * sizeof *to);
+        if (y < 0 || y >= s->in_h)
+            continue;
+        const uint8_t *x = j->x + y * s->in_w * s->x_pixel;
+        to += s->left * s->groups * s->channels;
+        if (j->is_signed)
+            widen_i8(s, (const int8_t *)x, (int16_t)j->zero, to);
+        else
+            widen_u8(s, x, (int16_t)j->zero, to);
+    }
+}
+
+/* --- a band of pixels -------------------------------------------------------------------------------------------------------------------- */
+
+static void put_quantised(const struct int_job *j, int64_t group, size_t first, size_t count, const int32_t *acc, uint8_t *work)
+{
+    const struct int_step *s = j->s;
+    struct pt_tensor *out = j->c->out[0];
+    int64_t channel = group * (int64_t)s->s.n;
+    uint8_t *y = (uint8_t *)out->data + j->image * s->y_image + channel * s->y_channel + (int64_t)first * s->y_pixel;
+    const struct pt_tensor *bias = s->bias < 0 ? NULL : pt_op_in(j->c, s->bias);
+    struct pt_requantise r = {.rows = count,
+                              .n = s->s.n,
+                              .acc = acc,
+                              .acc_ld = s->s.n,
+                              .bias = bias ? (const int32_t *)bias->data + channel : NULL,
+                              .scale = j->scale + channel,
+                              .zero = pt_quant_zero(pt_op_in(j->c, 7), 0),
+                              .y = work,
+                              .y_ld = s->s.n};
+    pt_quant_range(out->dtype, &r.lo, &r.hi);
+    if (s->y_channel == 1) {
+        r.y = y;
+        r.y_ld = (size_t)s->y_pixel;
+    }
+    pt_kernels()->requantise(&r);
+    for (size_t k = 0; s->y_channel != 1 && k < s->s.n; k++)
+        for (size_t i = 0; i < count; i++)
+            y[(int64_t)k * s->y_channel + (int64_t)i] = work[i * s->s.n + k];
+}
+
+static void int_task(const struct int_job *j, size_t task, char *work)
+{
+    const struct int_step *s = j->s;
+    size_t bands = ((size_t)s->pixels + PT_INT_BAND - 1) / PT_INT_BAND, group = task / bands, band = task % bands;
+    size_t first = band * (size_t)s->pixels / bands, count = (band + 1) * (size_t)s->pixels / bands - first;
+    int32_t *acc = (int32_t *)(void *)work;
+    pt_kernels()->int_conv(&s->s, j->wide + group * (size_t)s->channels, (const char *)s->packed + group * s->group_bytes, first, count, acc, s->s.n);
+    if (s->quantises) {
+        put_quantised(j, (int64_t)group, first, count, acc, (uint8_t *)work + PT_INT_BAND * s->s.n * sizeof *acc);
+        return;
+    }
+    int64_t at = j->image * s->y_image + (int64_t)(group * s->s.n) * s->y_channel + (int64_t)first;
+    pt_kernels()->transpose(count, s->s.n, (const float *)(const void *)acc, s->s.n, (float *)j->c->out[0]->data + at, (size_t)s->y_channel);
+}
+
+static void int_slots(void *arg, size_t begin, size_t end)
+{
+    struct int_job *j = arg;
+    size_t tasks = ((size_t)j->s->pixels + PT_INT_BAND - 1) / PT_INT_BAND * (size_t)j->s->groups;
+    for (size_t slot = begin; slot < end; slot++)
+        for (size_t t; (t = __atomic_fetch_add(&j->next, 1, __ATOMIC_RELAXED)) < tasks;)
+            int_task(j, t, j->slots + slot * j->s->slot_bytes);
+}
+
+/* As the reference multiplies them: the order decides the last bit. */
+static void set_scales(const struct pt_op_ctx *c, int64_t n, float *scale)
+{
+    for (int64_t i = 0; i < n; i++)
+        scale[i] = pt_quant_scale(c->in[1], 0) * pt_quant_scale(c->in[4], i) / pt_quant_scale(c->in[6], 0);
+}
+
+static int int_run(struct pt_op_ctx *c)
+{
+    const struct int_step *s = c->params;
+    const struct pt_tensor *x = c->in[s->x];
+    struct int_job j = {.s = s, .c = c, .is_signed = x->dtype == PT_INT8, .zero = pt_quant_zero(pt_op_in(c, s->x_zero), 0), .wide = c->scratch};
+    float *scale = (float *)(void *)((char *)c->scratch + s->image_bytes);
+    j.slots = (char *)c->scratch + s->image_bytes + s->scale_bytes;
+    j.scale = scale;
+    if (s->quantises)
+        set_scales(c, s->groups * (int64_t)s->s.n, scale);
+    for (j.image = 0; j.image < s->images; j.image++) {
+        j.x = (const uint8_t *)x->data + j.image * s->x_image;
+        j.next = 0;
+        pt_parallel_for(c->threads, (size_t)s->height, 4, widen_rows, &j);
+        pt_parallel_for(c->threads, s->slots, 1, int_slots, &j);
+    }
+    return PT_OK;
+}
+
+/* --- weights -------------------------------------------------------------------------------------------------------------------------------- */
+
+struct int_pack_job {
+    const struct pt_kernels *k;
+    const struct int_step *s;
+    const struct pt_tensor *w, *zero;
+};
+
+/* Filter o of a group as [tap][channel], less its zero point. */
+static void widen_filter(const struct int_pack_job *j, int64_t o, int16_t *to)
+{
+    const struct int_step *s = j->s;
+    int64_t taps = (int64_t)(s->s.kernel_h * s->s.kernel_w);
+    int32_t zero = pt_quant_zero(j->zero, o);
+    for (int64_t c = 0; c < s->in_c; c++)
+        for (int64_t t = 0; t < taps; t++)
+            to[t * s->channels + c] = (int16_t)(pt_elem_i64(j->w, (o * s->in_c + c) * taps + t) - zero);
+}
+
+static int fill_int(void *arg, void *out, struct pt_err *err)
+{
+    const struct int_pack_job *j = arg;
+    const struct int_step *s = j->s;
+    size_t k = s->s.kernel_h * s->s.kernel_w * s->s.channels;
+    pt_auto_free int16_t *wide = pt_calloc(s->s.n * k, sizeof *wide);
+    if (!wide)
+        return pt_fail(err, PT_ENOMEM, "out of memory packing weights");
+    for (int64_t g = 0; g < s->groups; g++) {
+        for (int64_t o = 0; o < (int64_t)s->s.n; o++)
+            widen_filter(j, g * (int64_t)s->s.n + o, wide + (size_t)o * k);
+        j->k->int_pack(k, s->s.n, wide, (char *)out + (size_t)g * s->group_bytes);
+    }
+    return PT_OK;
+}
+
+static bool is_known(const struct pt_slot *s)
+{
+    return !s || s->place == PT_PLACE_CONST;
+}
+
+static uint64_t pack_key(const struct int_step *s, const struct pt_slot *zero)
+{
+    uint64_t key[3] = {(uint64_t)s->channels, (uint64_t)s->groups, 1};
+    if (zero)
+        key[2] = pt_hash64(zero->t.data, zero->t.size_bytes, 3);
+    return pt_hash64(key, sizeof key, 4) | 1;
+}
+
+/* --- lowering ------------------------------------------------------------------------------------------------------------------------------- */
+
+/* Sizes of the image with its borders; false when it is too large to be copied. */
+static bool set_image(struct int_step *s, const struct pt_window *w)
+{
+    bool flat = w->axes == 1;
+    int v = w->axes - 1;
+    int64_t out_h = flat ? 1 : w->out[0], kernel_h = flat ? 1 : w->kernel[0], stride_h = flat ? 1 : w->stride[0],
+            dilation_h = flat ? 1 : w->dilation[0];
+    int64_t row, all;
+    s->in_h = flat ? 1 : w->in[0];
+    s->in_w = w->in[v];
+    s->top = flat ? 0 : w->pad[0];
+    s->left = w->pad[v];
+    s->height = (out_h - 1) * stride_h + (kernel_h - 1) * dilation_h + 1;
+    s->width = (w->out[v] - 1) * w->stride[v] + (w->kernel[v] - 1) * w->dilation[v] + 1;
+    s->height = s->height > s->top + s->in_h ? s->height : s->top + s->in_h;
+    s->width = s->width > s->left + s->in_w ? s->width : s->left + s->in_w;
+    if (__builtin_mul_overflow(s->width, s->groups * s->channels, &row) || __builtin_mul_overflow(row, s->height, &all) || all > MOST_PADDED)
+        return false;
+    int64_t pixel = s->groups * s->channels;
+    s->pixels = out_h * w->out[v];
+    s->s.out_w = (size_t)w->out[v];
+    s->s.kernel_h = (size_t)kernel_h;
+    s->s.kernel_w = (size_t)w->kernel[v];
+    s->s.x_step = (size_t)(w->stride[v] * pixel);
+    s->s.y_step = (size_t)(stride_h * row);
+    s->s.tap_col = (size_t)(w->dilation[v] * pixel);
+    s->s.tap_row = (size_t)(dilation_h * row);
+    s->image_bytes = ((size_t)all * sizeof(int16_t) + 63) / 64 * 64;
+    return true;
+}
+
+static bool set_step(struct pt_lower *l, struct int_step *s, const struct pt_tensor *x, const struct pt_tensor *w)
+{
+    const struct pt_int_conv_params *p = l->item->params;
+    *s = (struct int_step){.images = x->dims[0],
+                           .groups = p->conv.groups,
+                           .in_c = w->dims[1],
+                           .channels = (w->dims[1] + 1) / 2 * 2,
+                           .x = p->x,
+                           .x_zero = p->x_zero,
+                           .x_channel = p->x_channel,
+                           .x_pixel = p->x_pixel,
+                           .y_channel = p->y_channel,
+                           .y_pixel = p->y_pixel,
+                           .bias = l->item->node->op == &pt_op_conv_integer ? -1 : 8,
+                           .quantises = l->item->node->op != &pt_op_conv_integer};
+    s->s.n = (size_t)(w->dims[0] / s->groups);
+    s->s.channels = (size_t)s->channels;
+    if (p->conv.w.axes > 2 || (s->groups > 1 && s->s.n < FEW_CHANNELS) || !set_image(s, &p->conv.w))
+        return false;
+    s->x_image = pt_tensor_count(x) / s->images;
+    s->y_image = s->pixels * w->dims[0];
+    size_t threads = (size_t)(l->o->threads > 0 ? l->o->threads : 1), band = PT_INT_BAND * s->s.n;
+    s->slots = threads;
+    s->slot_bytes = (band * (sizeof(int32_t) + 1) + 63) / 64 * 64;
+    s->scale_bytes = s->quantises ? ((size_t)w->dims[0] * sizeof(float) + 63) / 64 * 64 : 0;
+    s->group_bytes = l->k->int_pack_size(s->s.kernel_h * s->s.kernel_w * s->s.channels, s->s.n);
+    return true;
+}
+
+int pt_lower_int_conv(struct pt_lower *l)
+{
+    const struct pt_int_conv_params *p = l->item->params;
+    const struct pt_node *n = l->item->node;
+    const struct pt_slot *x = pt_lower_slot(l, pt_lower_in(l, p->x)), *w = pt_lower_slot(l, pt_lower_in(l, p->w));
+    const struct pt_slot *w_zero = pt_lower_given(l, pt_lower_in(l, p->w_zero));
+    if (!is_known(w) || !is_known(w_zero) || pt_tensor_count(&x->t) == 0 || pt_tensor_count(&w->t) == 0 ||
+        pt_tensor_count(&pt_lower_slot(l, pt_lower_out(l, 0))->t) == 0)
+        return 0;
+    struct int_step *s = pt_lower_alloc(l, sizeof *s);
+    int *in = pt_lower_alloc(l, (size_t)n->input_count * sizeof *in);
+    if (!s || !in)
+        return PT_ENOMEM;
+    if (!set_step(l, s, &x->t, &w->t))
+        return 0;
+    struct int_pack_job job = {l->k, s, &w->t, w_zero ? &w_zero->t : NULL};
+    s->packed = pt_lower_pack(l, w, pack_key(s, w_zero), (size_t)s->groups * s->group_bytes, fill_int, &job);
+    if (!s->packed)
+        return PT_ENOMEM;
+    memcpy(in, n->inputs, (size_t)n->input_count * sizeof *in);
+    in[p->w] = -1;
+    struct pt_step_desc d = {.run = int_run,
+                             .params = s,
+                             .in = in,
+                             .in_count = n->input_count,
+                             .out = pt_lower_out(l, 0),
+                             .scratch_bytes = s->image_bytes + s->scale_bytes + s->slots * s->slot_bytes};
+    int rc = pt_lower_emit(l, &d, PT_LAYOUT_PLAIN);
+    return rc < 0 ? rc : 1;
+}
