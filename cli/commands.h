@@ -15,6 +15,7 @@
     X(run, "run a model on inputs from files")                                                                                                       \
     X(bench, "measure load time, latency and memory of a model")                                                                                     \
     X(inspect, "show what a model is made of")                                                                                                       \
+    X(profile, "make the reference that monitoring compares with")                                                                                   \
     X(serve, "serve a model over HTTP")                                                                                                              \
     X(up, "run ModelDeployments on this machine, without a cluster")                                                                                 \
     X(get, "list objects of a running `pintle up`")                                                                                                  \

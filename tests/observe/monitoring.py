@@ -6,6 +6,7 @@ import json
 import math
 import pathlib
 import re
+import subprocess
 import sys
 import tempfile
 import time
@@ -333,6 +334,39 @@ def case_unsure_samples():
         assert_equal(sorted(int(s["id"][1:]) for s in samples), list(range(19, 50, 2)))
         assert all(s["answer"] == "0" and abs(s["confidence"] - 0.4) < 1e-6 for s in samples)
         close(list(samples[0]["inputs"].values()), [0.4, 0.35, 0.25])
+
+
+def case_profile_command():
+    with tempfile.TemporaryDirectory() as tmp:
+        folder = pathlib.Path(tmp)
+        model, profile = identity(folder / "m.onnx", 3), folder / "profile.json"
+        def make(rows, *more):
+            np.save(folder / "x.npy", rows)
+            return subprocess.run([PINTLE, "profile", model, "-i", f"x={folder}/x.npy", "-o", profile, *more], capture_output=True, text=True)
+        rows = RNG.normal(0, 1, (700, 3)).astype(np.float32)
+        rows[:7, 2] = np.nan
+        assert_equal(make(rows).returncode, 0)
+        columns = {c["name"]: c for c in json.loads(profile.read_text())["columns"]}
+        assert_equal(list(columns), ["x[0]", "x[1]", "x[2]", "y[0]", "y[1]", "y[2]"])
+        for k in range(3):
+            for side in "xy":
+                c, want = columns[f"{side}[{k}]"], np.sort(rows[:, k][~np.isnan(rows[:, k])])
+                assert_equal((c["count"], c["missing"], len(c["values"])), (700, 700 - len(want), len(want)))
+                close(c["values"], want)
+                close((c["min"], c["max"]), (want[0], want[-1]))
+        rows = RNG.normal(0, 1, (20000, 3)).astype(np.float32)
+        assert_equal(make(rows).returncode, 0)
+        c = json.loads(profile.read_text())["columns"][0]
+        close(c["count"], 20000)
+        assert len(c["values"]) == 1000 and scipy.stats.ks_2samp(c["values"], rows[:, 0]).statistic < 0.05
+        with Monitored(3, profile=profile.read_text()) as m: # which a server takes
+            m.infer(rows[:64])
+            assert m.report()["drift"]["reference"]
+        np.save(folder / "x.npy", rows[:0])
+        r = subprocess.run([PINTLE, "profile", model, "-i", f"x={folder}/x.npy", "-o", "-"], capture_output=True, text=True)
+        assert r.returncode == 65 and "the same number of rows in every input, one at least" in r.stderr, r
+        r = subprocess.run([PINTLE, "profile", model, "-o", "-"], capture_output=True, text=True)
+        assert r.returncode == 65 and "input 'x' is missing" in r.stderr, r
 
 
 def case_profile_faults():
