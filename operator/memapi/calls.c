@@ -103,6 +103,10 @@ static void execute(struct pt_timer *t)
     c->executed = true;
     if (f->http) {
         pt_mem_fail(&c->answer, f->http, f->reason ? f->reason : "InternalError", "injected fault: HTTP %d", f->http);
+        char details[64];
+        snprintf(details, sizeof details, "{\"retryAfterSeconds\":%d}", f->retry_after_s);
+        if (f->retry_after_s)
+            pt_mem_details(&c->answer, details);
     } else if (c->is_watch && !f->lose_request) {
         start_watch(c);
         return;
