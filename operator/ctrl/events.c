@@ -25,8 +25,9 @@
 
 struct memory {
     struct memory *prev, *next;
-    double tokens;    /* b */
-    int64_t since_ms; /* b: tokens counted at; s: window began; e: wall time of the first */
+    double tokens;    /* b, m */
+    bool written;     /* e: there is such an Event */
+    int64_t since_ms; /* b, m: tokens counted at; s: window began; e: wall time of the first */
     unsigned count;   /* s, e */
     char name[300];   /* e: of the Event */
     char key[];
@@ -54,9 +55,13 @@ struct pt_events {
     struct pt_metric *m_sent, *m_dropped;
 };
 
-static const struct pt_metric_family
-    f_sent = {"pintle_events_total", "Kubernetes Events written", PT_COUNTER, "", NULL, 0},
-    f_dropped = {"pintle_events_dropped_total", "Kubernetes Events not written: over the rate, the queue full, or refused", PT_COUNTER, "", NULL, 0};
+static const struct pt_metric_family f_sent = {"pintle_events_total", "Kubernetes Events written", PT_COUNTER, "", NULL, 0},
+                                     f_dropped = {"pintle_events_dropped_total",
+                                                  "Kubernetes Events not written: over the rate, the queue full, or refused",
+                                                  PT_COUNTER,
+                                                  "",
+                                                  NULL,
+                                                  0};
 
 int pt_events_create(struct pt_api *api, struct pt_sched *sched, struct pt_metrics *metrics, uint64_t seed, const char *component,
                      struct pt_events **out, struct pt_err *err)
@@ -146,7 +151,7 @@ static struct memory *recall(struct pt_events *e, struct pt_str key)
 static bool within_rate(struct pt_events *e, const struct pt_event *ev)
 {
     char key[96];
-    int n = snprintf(key, sizeof key, "b%.64s", ev->uid);
+    int n = snprintf(key, sizeof key, "%c%.64s", ev->milestone ? 'm' : 'b', ev->uid);
     struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
     int64_t now = pt_now_ms(e->sched);
     if (!m)
@@ -256,8 +261,12 @@ static void send_first(struct pt_events *e)
     struct post *p = e->first;
     if (!p || e->call || pt_timer_running(&e->retry))
         return;
-    struct pt_api_request req = {.verb = p->create ? PT_VERB_CREATE : PT_VERB_MERGE_PATCH, .resource = &pt_res_events, .ns = p->ns,
-                                 .name = p->create ? NULL : p->name, .body = {p->body.data, p->body.len}, .grace_seconds = -1};
+    struct pt_api_request req = {.verb = p->create ? PT_VERB_CREATE : PT_VERB_MERGE_PATCH,
+                                 .resource = &pt_res_events,
+                                 .ns = p->ns,
+                                 .name = p->create ? NULL : p->name,
+                                 .body = {p->body.data, p->body.len},
+                                 .grace_seconds = -1};
     struct pt_err err;
     if (pt_api_start(e->api, &req, sent, e, &e->call, &err) < 0)
         pt_timer_start(e->sched, &e->retry, RETRY_MS, retry_now);
@@ -284,13 +293,14 @@ void pt_events_emit(struct pt_events *e, const struct pt_event *ev)
         message.len = MESSAGE_MAX;
     struct memory *m = NULL;
     struct post *p = NULL;
-    if (e->queued < QUEUE_MAX && within_rate(e, ev)) {
-        bool combined = many_similar(e, ev);
-        m = series_of(e, ev, message, combined);
-        p = m ? pt_calloc(1, sizeof *p) : NULL;
+    bool allowed = within_rate(e, ev) && e->queued < QUEUE_MAX, combined = many_similar(e, ev);
+    m = series_of(e, ev, message, combined); /* what is not written is counted: the next that is says so */
+    if (m && allowed) {
+        p = pt_calloc(1, sizeof *p);
         if (p) {
             p->body = PT_BUF_INIT(16384);
-            p->create = m->count == 1;
+            p->create = !m->written;
+            m->written = true;
             snprintf(p->ns, sizeof p->ns, "%s", ev->ns);
             snprintf(p->name, sizeof p->name, "%s", m->name);
             write_body(e, ev, m, message, combined, &p->body);

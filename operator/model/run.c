@@ -87,10 +87,22 @@ void pt_carry_out_cancel(struct pt_carry_out *run)
     free_run(run);
 }
 
-static void emit(struct pt_carry_out *run, bool warning, const char *reason, const char *message)
+/* What becomes of the whole is told whatever else there was to tell. */
+static bool is_milestone(enum pt_effect_kind kind)
 {
-    struct pt_event ev = {.resource = &pt_res_modeldeployments, .ns = run->ns, .name = run->name, .uid = run->uid, .warning = warning, .reason = reason,
-                          .message = message};
+    return kind == PT_EFFECT_PATCH_STATUS || kind == PT_EFFECT_CREATE_REVISION || kind == PT_EFFECT_NUMBER_REVISION;
+}
+
+static void emit(struct pt_carry_out *run, const struct pt_effect *e, bool warning, const char *reason, const char *message)
+{
+    struct pt_event ev = {.resource = &pt_res_modeldeployments,
+                          .ns = run->ns,
+                          .name = run->name,
+                          .uid = run->uid,
+                          .warning = warning,
+                          .reason = reason,
+                          .message = message,
+                          .milestone = is_milestone(e->kind)};
     pt_events_emit(run->op->events, &ev);
 }
 
@@ -160,7 +172,8 @@ static void fail(struct pt_carry_out *run, const struct pt_effect *e, const stru
 {
     const struct kind *k = &kinds[e->kind];
     run->failed = true;
-    pt_log(err->code == PT_ECONFLICT ? PT_LOG_DEBUG : PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object", e->name, "error", err->msg, NULL);
+    pt_log(err->code == PT_ECONFLICT ? PT_LOG_DEBUG : PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object",
+           e->name, "error", err->msg, NULL);
 }
 
 static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
@@ -178,7 +191,7 @@ static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, c
     snprintf(d->trouble, sizeof d->trouble, "FailedCreate");
     snprintf(d->trouble_message, sizeof d->trouble_message, "%.*s", (int)sizeof d->trouble_message - 1, res->err.msg);
     snprintf(message, sizeof message, "Error creating %s: %.400s", kinds[e->kind].resource->kind, res->err.msg);
-    emit(run, true, "FailedCreate", message);
+    emit(run, e, true, "FailedCreate", message);
     fail(run, e, &res->err);
 }
 
@@ -195,7 +208,7 @@ static void succeeded(struct pt_carry_out *run, const struct pt_effect *e, const
         run->created = true;
     }
     if (e->reason)
-        emit(run, e->warning, e->reason, e->message);
+        emit(run, e, e->warning, e->reason, e->message);
 }
 
 static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step step);
@@ -273,7 +286,7 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
     if (!before && (e->kind == PT_EFFECT_CREATE_SERVICE || e->kind == PT_EFFECT_CREATE_BUDGET)) {
         bool service = e->kind == PT_EFFECT_CREATE_SERVICE;
         run->d->taken_ms[service ? PT_NAMED_SERVICE : PT_NAMED_BUDGET] = pt_now_ms(run->op->o.sched);
-        emit(run, true, service ? "ServiceNameTaken" : "BudgetNameTaken", err.msg);
+        emit(run, e, true, service ? "ServiceNameTaken" : "BudgetNameTaken", err.msg);
     }
     run->d->revision_taken |= !before && e->kind == PT_EFFECT_CREATE_REVISION;
     fail(run, e, &err);

@@ -441,7 +441,7 @@ static void events_aggregate(void **state)
     char message[32];
     start_rig(&g, 64, PT_WATCHLIST);
     assert_int_equal(pt_events_create(pt_memapi_api(g.api), &g.clock.sched, NULL, 1, "test", &e, &err), PT_OK);
-    struct pt_event ev = {&pt_res_modeldeployments, "ns", "m", "uid-1", true, "Bad", "it \"failed\""};
+    struct pt_event ev = {.resource = &pt_res_modeldeployments, .ns = "ns", .name = "m", .uid = "uid-1", .warning = true, .reason = "Bad", .message = "it \"failed\""};
     for (int i = 0; i < 5; i++)
         pt_events_emit(e, &ev);
     advance(&g, 100);
@@ -459,6 +459,21 @@ static void events_aggregate(void **state)
     assert_int_equal(events_stored, 1 + 10 + 1);
     assert_int_equal(combined, 1);
     assert_int_equal(count_sum, 5 + 25);
+    ev.milestone = true; /* not used up by those */
+    ev.reason = "Ready";
+    ev.message = "2 of 2";
+    pt_events_emit(e, &ev);
+    advance(&g, 100);
+    tally_events(&g);
+    assert_int_equal(events_stored, 1 + 10 + 1 + 1);
+    ev.milestone = false;
+    ev.reason = "Bad";
+    ev.message = message;
+    advance(&g, 400000); /* a token later: the next of the series says how many there were */
+    pt_events_emit(e, &ev);
+    advance(&g, 100);
+    tally_events(&g);
+    assert_int_equal(count_sum, 5 + 10 + 51 + 1);
     ev.uid = "uid-3";
     g.fail_http = 503;
     pt_events_emit(e, &ev);
@@ -466,7 +481,7 @@ static void events_aggregate(void **state)
     g.fail_http = 0;
     advance(&g, 20000);
     tally_events(&g);
-    assert_int_equal(count_sum, 31); /* it was tried again */
+    assert_int_equal(count_sum, 5 + 10 + 51 + 1 + 1); /* it was tried again */
     pt_events_destroy(e);
     stop_rig(&g);
 }
