@@ -165,7 +165,9 @@ static struct bits bits_of(const struct pt_tensor *t)
     struct bits b = {0, 0};
     for (int64_t i = 0; i < pt_tensor_count(t); i++) {
         int e;
-        double m = frexp(pt_elem_f64(t, i), &e);
+        double v = pt_elem_f64(t, i), m = isfinite(v) ? frexp(v, &e) : 0;
+        if (!isfinite(v))
+            return (struct bits){-1000, 1000};
         if (m == 0)
             continue;
         int low = e - 53 + __builtin_ctzll((unsigned long long)(int64_t)ldexp(fabs(m), 53));
