@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train.c: training on a problem that one can see through: is a point of the plane inside a ring?
+ */
+#include "tests/unit/runtime/model.h"
+
+#include "base/rand.h"
+#include "runtime/train/evaluate.h"
+#include "runtime/train/train.h"
+
+#include <unistd.h>
+
+#define SAMPLES 300
+
+#define MLP(softmax)                                                                                                                                 \
+    "opset 17\nin x f32[-1,2]\nconst w1 f32[2,16]:0\nconst b1 f32[16]:0\nconst w2 f32[2,16]:0\nconst b2 f32[2]:0\nh = MatMul(x,w1)\nhb = "           \
+    "Add(h,b1)\n"                                                                                                                                    \
+    "r = Relu(hb)\nz = Gemm(r,w2,b2) transB=1\n" softmax
+
+static float points[SAMPLES * 2];
+static int64_t labels[SAMPLES];
+static struct pt_tensor inputs = {.dtype = PT_FLOAT, .rank = 2, .dims = {SAMPLES, 2}, .data = points, .size_bytes = sizeof points};
+static struct pt_data data = {.inputs = &inputs,
+                              .input_count = 1,
+                              .count = SAMPLES,
+                              .labels = {.dtype = PT_INT64, .rank = 1, .dims = {SAMPLES}, .data = labels, .size_bytes = sizeof labels}};
+
+static void make_data(void)
+{
+    struct pt_rand r;
+    pt_rand_init(&r, 3);
+    for (int i = 0; i < SAMPLES; i++) {
+        points[2 * i] = (float)(pt_rand_unit(&r) * 4 - 2);
+        points[2 * i + 1] = (float)(pt_rand_unit(&r) * 4 - 2);
+        labels[i] = points[2 * i] * points[2 * i] + points[2 * i + 1] * points[2 * i + 1] < 2;
+    }
+}
+
+/* A model whose constants of one value are filled to their size, then given random weights. */
+static void open_model(struct pt_edit *e, struct pt_buf *bytes, const char *text)
+{
+    struct pt_err err = {0};
+    pt_auto_buf full = {0};
+    for (const char *p = text; *p;) { /* "const w f32[2,16]:0" -> as many zeros as it needs */
+        size_t len = strcspn(p, "\n");
+        int64_t n = 1;
+        const char *bracket = memchr(p, '[', len);
+        if (strncmp(p, "const ", 6) == 0 && bracket && p[len - 1] == '0' && p[len - 2] == ':') {
+            for (const char *q = bracket + 1; *q != ']'; q += *q == ',')
+                n *= strtol(q, (char **)(uintptr_t)&q, 10);
+            pt_buf_append(&full, p, len);
+            for (int64_t i = 1; i < n; i++)
+                pt_buf_puts(&full, ",0");
+            pt_buf_putc(&full, '\n');
+        } else {
+            pt_buf_append(&full, p, len + 1);
+        }
+        p += len + 1;
+    }
+    *bytes = test_model(pt_buf_cstr(&full));
+    if (pt_edit_open_memory(e, bytes->data, bytes->len, &err) < 0 || pt_train_reset(e, 5, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static struct pt_train_options options(void)
+{
+    return (struct pt_train_options){.optimizer = {.kind = PT_ADAMW, .rate = 0.02F}, .batch_size = 32, .epochs = 30, .seed = 1};
+}
+
+static struct pt_train_result trained(struct pt_edit *e, const struct pt_train_options *o)
+{
+    struct pt_train_result result;
+    struct pt_err err = {0};
+    if (pt_train(e, &data, &data, o, &result, &err) < 0)
+        fail_msg("%s", err.msg);
+    return result;
+}
+
+static double accuracy(struct pt_edit *e)
+{
+    struct pt_evaluation v;
+    struct pt_err err = {0};
+    if (pt_evaluate(e, &data, PT_LOSS_CROSS_ENTROPY, 0, NULL, false, &v, &err) < 0)
+        fail_msg("%s", err.msg);
+    return v.accuracy;
+}
+
+static uint64_t fingerprint(struct pt_edit *e)
+{
+    struct pt_buf b = {0};
+    struct pt_err err = {0};
+    uint64_t h = 1;
+    assert_int_equal(pt_onnx_write(&e->model, &b, &err), PT_OK);
+    for (size_t i = 0; i < b.len; i++)
+        h = h * 1099511628211U + (uint8_t)b.data[i];
+    pt_buf_finish(&b);
+    return h;
+}
+
+static void learns(void **state)
+{
+    (void)state;
+    static const char *const models[] = {MLP("out z\n"), MLP("y = Softmax(z)\nout y\n"),
+                                         "opset 17\nin x f32[-1,2]\nconst s i64[4]:-1,2,1,1\nconst w1 f32[16,2,1,1]:0\nconst g f32[16]:0\nconst b "
+                                         "f32[16]:0\nconst m f32[16]:0\nconst v f32[16]:0\nconst "
+                                         "w2 f32[16,2]:0\ni = Reshape(x,s)\nc = Conv(i,w1)\nn = BatchNormalization(c,g,b,m,v)\nr = Relu(n)\np = "
+                                         "GlobalAveragePool(r)\nf = Flatten(p)\nz = "
+                                         "MatMul(f,w2)\nout z\n"};
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        for (int sgd = 0; sgd < 2; sgd++) {
+            struct pt_edit e;
+            struct pt_buf bytes;
+            open_model(&e, &bytes, models[i]);
+            struct pt_train_options o = options();
+            if (sgd)
+                o.optimizer = (struct pt_optimizer_options){.kind = PT_SGD, .rate = 0.1F, .momentum = 0.9F, .nesterov = true, .clip_norm = 5};
+            o.schedule = (struct pt_schedule){.kind = PT_RATE_COSINE, .floor = 0.01, .warmup_steps = 10};
+            double before = accuracy(&e);
+            struct pt_train_result r = trained(&e, &o);
+            assert_int_equal(r.count, 30);
+            assert_true(accuracy(&e) > 0.93 && accuracy(&e) > before);
+            assert_true(fabs(accuracy(&e) - r.points[29].held_out_accuracy) < 1e-9);
+            assert_true(r.points[29].loss < 0.5 * r.points[0].loss);
+            pt_free(r.points);
+            pt_edit_finish(&e);
+            pt_buf_finish(&bytes);
+        }
+    }
+}
+
+static int stop_at(void *arg, const struct pt_train_progress *p)
+{
+    return !p->epoch_ended && p->now.step == *(const int64_t *)arg;
+}
+
+/* Cut off at any step and resumed, the weights are to the bit what they are without. */
+static void resumes(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/pintle-train-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/checkpoint", folder);
+    struct pt_edit e;
+    struct pt_buf bytes;
+    struct pt_err err = {0};
+    struct pt_train_options o = options();
+    o.epochs = 4;
+    o.dropout = 0.2F;
+    o.dropout_at = (struct pt_str[]){PT_STR("r")};
+    o.dropout_count = 1;
+    o.patience = 3;
+    open_model(&e, &bytes, MLP("out z\n"));
+    struct pt_train_result r = trained(&e, &o);
+    uint64_t whole = fingerprint(&e);
+    pt_free(r.points);
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+    for (int64_t stop = 1; stop < 40; stop += 7) {
+        struct pt_train_options cut = o;
+        cut.checkpoint = path;
+        cut.checkpoint_steps = 1;
+        cut.progress = stop_at;
+        cut.progress_arg = &stop;
+        open_model(&e, &bytes, MLP("out z\n"));
+        uint64_t before = fingerprint(&e);
+        assert_int_equal(pt_train(&e, &data, &data, &cut, &r, &err), PT_ECANCELED);
+        assert_true(fingerprint(&e) == before); /* a training that ends early leaves the model alone */
+        cut.progress = NULL;
+        r = trained(&e, &cut);
+        assert_int_equal(r.resumed_at, stop - 1);
+        assert_int_equal(r.count, 4);
+        assert_true(fingerprint(&e) == whole);
+        pt_free(r.points);
+        if (stop == 1) { /* of other options */
+            struct pt_train_options other = cut;
+            other.batch_size = 31;
+            assert_int_equal(pt_train(&e, &data, &data, &other, &r, &err), PT_ECONFLICT);
+            FILE *f = fopen(path, "r+");
+            fseek(f, 100, SEEK_SET);
+            fputc('x', f);
+            fclose(f);
+            assert_int_equal(pt_train(&e, &data, &data, &cut, &r, &err), PT_EPARSE);
+            assert_non_null(strstr(err.msg, "the checkpoint is damaged"));
+        }
+        pt_edit_finish(&e);
+        pt_buf_finish(&bytes);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+static void keeps_masks(void **state)
+{
+    (void)state;
+    struct pt_edit e;
+    struct pt_buf bytes;
+    uint8_t keep[32];
+    for (int i = 0; i < 32; i++)
+        keep[i] = i % 3 != 0;
+    struct pt_train_mask mask = {PT_STR("w1"), keep};
+    open_model(&e, &bytes, MLP("out z\n"));
+    struct pt_train_options o = options();
+    o.masks = &mask;
+    o.mask_count = 1;
+    o.frozen = (struct pt_str[]){PT_STR("b2")};
+    o.frozen_count = 1;
+    o.optimizer.weight_decay = 0.01F;
+    pt_free(trained(&e, &o).points);
+    const float *w = e.model.graph.initializers[pt_edit_value(&e, PT_STR("w1"), NULL)->initializer].t.data;
+    for (int i = 0; i < 32; i++)
+        assert_true(keep[i] ? w[i] != 0 : w[i] == 0);
+    const float *b2 = e.model.graph.initializers[pt_edit_value(&e, PT_STR("b2"), NULL)->initializer].t.data;
+    assert_true(b2[0] == 0 && b2[1] == 0);
+    assert_true(accuracy(&e) > 0.85);
+    mask.name = PT_STR("nothing");
+    struct pt_train_result r;
+    struct pt_err err = {0};
+    assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_ENOTFOUND);
+    assert_string_equal(err.msg, "a mask is given for 'nothing', which is not trained");
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
+/* Group lasso takes whole channels to nothing; plain training does not. */
+static void regularises(void **state)
+{
+    (void)state;
+    double norms[2];
+    for (int lasso = 0; lasso < 2; lasso++) {
+        struct pt_edit e;
+        struct pt_buf bytes;
+        open_model(&e, &bytes, MLP("out z\n"));
+        struct pt_train_options o = options();
+        o.optimizer.group_lasso = lasso ? 0.02F : 0;
+        o.optimizer.l1 = lasso ? 0.002F : 0;
+        pt_free(trained(&e, &o).points);
+        const float *w = e.model.graph.initializers[pt_edit_value(&e, PT_STR("w2"), NULL)->initializer].t.data;
+        norms[lasso] = 0;
+        for (int i = 0; i < 32; i++)
+            norms[lasso] += fabs((double)w[i]);
+        pt_edit_finish(&e);
+        pt_buf_finish(&bytes);
+    }
+    assert_true(norms[1] < 0.7 * norms[0]);
+}
+
+/* A student that is told nothing but what the teacher says ends up agreeing with it. */
+static void distils(void **state)
+{
+    (void)state;
+    struct pt_edit teacher, student;
+    struct pt_buf bytes[2];
+    open_model(&teacher, &bytes[0], MLP("out z\n"));
+    struct pt_train_options o = options();
+    pt_free(trained(&teacher, &o).points);
+    open_model(&student, &bytes[1], MLP("y = Softmax(z)\nout y\n"));
+    assert_int_equal(pt_train_reset(&student, 77, &(struct pt_err){0}), PT_OK);
+    struct pt_data unlabelled = data;
+    unlabelled.labels.dtype = PT_UNDEFINED;
+    struct pt_train_result r;
+    struct pt_err err = {0};
+    o.distill = (struct pt_distillation){.teacher = &teacher, .temperature = 3, .hardness = 1};
+    if (pt_train(&student, &unlabelled, NULL, &o, &r, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(r.points[29].loss < 0.1 * r.points[0].loss && r.points[29].loss > -1e-6); /* a divergence: 0 when they agree */
+    pt_free(r.points);
+    assert_true(accuracy(&student) > accuracy(&teacher) - 0.03);
+    /* hidden values too */
+    o.distill.student_hidden = o.distill.teacher_hidden = (struct pt_str[]){PT_STR("r")};
+    o.distill.hidden_count = 1;
+    o.distill.hidden_weight = 0.5F;
+    if (pt_train(&student, &unlabelled, NULL, &o, &r, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(r.points[29].loss < r.points[0].loss);
+    pt_free(r.points);
+    o.distill.hardness = 2;
+    assert_int_equal(pt_train(&student, &data, NULL, &o, &r, &err), PT_EINVAL);
+    o.distill.hardness = 1;
+    o.distill.student_hidden = (struct pt_str[]){PT_STR("nope")};
+    assert_int_equal(pt_train(&student, &data, NULL, &o, &r, &err), PT_ENOTFOUND);
+    assert_string_equal(err.msg, "the student has no value 'nope'");
+    pt_edit_finish(&teacher);
+    pt_edit_finish(&student);
+    pt_buf_finish(&bytes[0]);
+    pt_buf_finish(&bytes[1]);
+}
+
+static void fits_numbers(void **state)
+{
+    (void)state;
+    struct pt_edit e;
+    struct pt_buf bytes;
+    float radius[SAMPLES];
+    for (int i = 0; i < SAMPLES; i++)
+        radius[i] = points[2 * i] * points[2 * i] + points[2 * i + 1] * points[2 * i + 1];
+    struct pt_data d = data;
+    d.labels = (struct pt_tensor){.dtype = PT_FLOAT, .rank = 2, .dims = {SAMPLES, 1}, .data = radius, .size_bytes = sizeof radius};
+    open_model(
+        &e, &bytes,
+        "in x f32[-1,2]\nconst w1 f32[2,32]:0\nconst b1 f32[32]:0\nconst w2 f32[32,1]:0\nh = Gemm(x,w1,b1)\nr = Tanh(h)\nz = MatMul(r,w2)\nout z\n");
+    struct pt_train_options o = options();
+    o.loss = PT_LOSS_MSE;
+    o.schedule = (struct pt_schedule){.kind = PT_RATE_PLATEAU, .gamma = 0.5, .every = 2};
+    struct pt_train_result r;
+    struct pt_err err = {0};
+    if (pt_train(&e, &d, &d, &o, &r, &err) < 0)
+        fail_msg("%s", err.msg);
+    assert_true(r.points[29].held_out_loss < 0.3 && isnan(r.points[29].accuracy));
+    pt_free(r.points);
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
+static void stops_early(void **state)
+{
+    (void)state;
+    struct pt_edit e;
+    struct pt_buf bytes;
+    open_model(&e, &bytes, MLP("out z\n"));
+    struct pt_train_options o = options();
+    o.optimizer.rate = 1.5F; /* too much: it gets no better */
+    o.epochs = 100;
+    o.patience = 2;
+    struct pt_train_result r = trained(&e, &o);
+    assert_true(r.stopped_early && r.count < 100);
+    double best = 1e9;
+    for (size_t i = 0; i < r.count; i++)
+        best = fmin(best, r.points[i].held_out_loss);
+    struct pt_evaluation v;
+    assert_int_equal(pt_evaluate(&e, &data, PT_LOSS_CROSS_ENTROPY, 0, NULL, false, &v, &(struct pt_err){0}), PT_OK);
+    assert_true(fabs(v.loss - best) < 1e-6);
+    pt_free(r.points);
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
+static void refuses(void **state)
+{
+    (void)state;
+    struct pt_edit e;
+    struct pt_buf bytes;
+    struct pt_train_result r;
+    struct pt_err err = {0};
+    open_model(&e, &bytes, MLP("out z\n"));
+    uint64_t before = fingerprint(&e);
+    struct pt_train_options o = options();
+    labels[7] = 2;
+    assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "training data: label 2 of sample 7 is outside of the model's 2 classes");
+    make_data();
+    float at = points[9];
+    points[9] = NAN;
+    assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_EINVAL);
+    assert_non_null(strstr(err.msg, "the loss is"));
+    assert_true(fingerprint(&e) == before);
+    points[9] = at;
+    o.optimizer.rate = -1;
+    assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "the learning rate is -1, must be from 0 to below inf");
+    o = options();
+    o.batch_size = 0;
+    assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_EINVAL);
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+    open_model(&e, &bytes, "in x f32[-1,2]\nconst w f32[2,2]:0\nh = MatMul(x,w)\nc = Ceil(h)\nz = Identity(c)\nout z\n");
+    o = options();
+    assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_EUNSUPPORTED);
+    assert_non_null(strstr(err.msg, "node 'c' (Ceil): its derivative is not known"));
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
+static void schedules(void **state)
+{
+    (void)state;
+    struct pt_schedule s = {.kind = PT_RATE_STEP, .gamma = 0.1, .every = 3, .warmup_steps = 4};
+    assert_true(fabs(pt_schedule_factor(&s, 0, 100, 0, 0) - 0.25) < 1e-12);
+    assert_true(fabs(pt_schedule_factor(&s, 50, 100, 7, 0) - 0.01) < 1e-12);
+    s = (struct pt_schedule){.kind = PT_RATE_COSINE, .floor = 0.1};
+    assert_true(fabs(pt_schedule_factor(&s, 0, 100, 0, 0) - 1) < 1e-12);
+    assert_true(fabs(pt_schedule_factor(&s, 50, 100, 0, 0) - 0.55) < 1e-12);
+    s = (struct pt_schedule){.kind = PT_RATE_POLYNOMIAL, .power = 2};
+    assert_true(fabs(pt_schedule_factor(&s, 25, 100, 0, 0) - 0.5625) < 1e-12);
+    s = (struct pt_schedule){.kind = PT_RATE_EXPONENTIAL, .gamma = 0.5};
+    assert_true(fabs(pt_schedule_factor(&s, 0, 100, 3, 0) - 0.125) < 1e-12);
+    s = (struct pt_schedule){.kind = PT_RATE_PLATEAU, .gamma = 0.5};
+    assert_true(fabs(pt_schedule_factor(&s, 0, 100, 9, 2) - 0.25) < 1e-12);
+}
+
+int main(void)
+{
+    make_data();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),      cmocka_unit_test(resumes), cmocka_unit_test(keeps_masks),
+                                       cmocka_unit_test(regularises), cmocka_unit_test(distils), cmocka_unit_test(fits_numbers),
+                                       cmocka_unit_test(stops_early), cmocka_unit_test(refuses), cmocka_unit_test(schedules)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
