@@ -46,6 +46,9 @@
 #define PT_PATH_TOKEN "/var/run/secrets/pintle.dev/token"
 #define PT_PATH_CACHE "/var/cache/pintle"                       /* emptyDir: downloaded models */
 #define PT_PATH_CREDENTIALS "/var/run/secrets/pintle-credentials"  /* files of the Secret that model.credentialsSecretRef names */
+#define PT_PATH_TLS "/var/run/secrets/pintle-tls"                  /* tls.crt and tls.key of serving.tls.secretName */
+#define PT_PATH_CLIENT_CA "/var/run/secrets/pintle-client-ca"      /* ca.crt of serving.tls.clientCASecretName */
+#define PT_PATH_TOKENS "/var/run/secrets/pintle-tokens"            /* tokens of serving.auth.tokensSecretName */
 #define PT_PATH_MODEL "/mnt/pintle/model"                       /* the claim of a pvc:// URI, read-only; the sidecar is given a file:// URI below it */
 #define PT_TOKEN_AUDIENCE "pintle.dev"
 
@@ -61,7 +64,7 @@
 #define PT_CONFIG_MODEL "model"                                 /* {name, version, uri, digest, format} */
 #define PT_CONFIG_SERVING "serving"                             /* {port, grpcPort, metricsPort, timeoutMs, maxConnectionAgeMs, tls, auth} */
 #define PT_CONFIG_SERVING_AUTH "serving.auth"                   /* {tokenFile, metrics, pollMs}; absent: everybody may */
-#define PT_CONFIG_SERVING_TLS "serving.tls"                     /* {certFile, keyFile, clientCaFile, pollMs}; absent: plain */
+#define PT_CONFIG_SERVING_TLS "serving.tls"                     /* {certFile, keyFile, clientCaFile, openHealth, pollMs}; absent: plain */
 #define PT_CONFIG_RUNTIME "runtime"                             /* {threads, concurrency, queue, maxWaitMs, priorityLevels} */
 #define PT_CONFIG_BATCHING "batching"                           /* {maxSize, maxDelayUs, preferredSizes, sizes (text: "4, 8"), padding} */
 #define PT_CONFIG_REPOSITORY "repository"                       /* {path, control, load, versions, pollMs, memoryBytes}; instead of model.uri; not in pods */

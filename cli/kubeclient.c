@@ -18,6 +18,7 @@ static const struct pt_cli_kind kinds[] = {
     {"pods", "pod", "po", "Pod", "", "v1"},
     {"services", "service", "svc", "Service", "", "v1"},
     {"configmaps", "configmap", "cm", "ConfigMap", "", "v1"},
+    {"secrets", "secret", "", "Secret", "", "v1"},
     {"events", "event", "ev", "Event", "", "v1"},
     {"controllerrevisions", "controllerrevision", "", "ControllerRevision", "apps", "v1"},
 };

@@ -122,6 +122,11 @@ struct pt_http_server *pt_http_request_server(const struct pt_http_request *r)
     return r->ops->conn(r)->server;
 }
 
+bool pt_http_has_peer_certificate(const struct pt_http_request *r)
+{
+    return pt_stream_has_peer(&r->ops->conn(r)->stream);
+}
+
 bool pt_http_peer_name(const struct pt_http_request *r, char *out, size_t size)
 {
     return pt_stream_peer_name(&r->ops->conn(r)->stream, out, size);

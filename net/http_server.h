@@ -91,6 +91,8 @@ void pt_http_peer(const struct pt_http_request *r, char out[64]);
 void pt_http_set_note(struct pt_http_request *r, void *note);
 void *pt_http_note(const struct pt_http_request *r);
 void pt_http_set_outcome(struct pt_http_request *r, int code, const char *reason);
+/* Its client has shown a certificate, which was verified. */
+bool pt_http_has_peer_certificate(const struct pt_http_request *r);
 /* The common name of the client's certificate, which was verified; false: it showed none, or its name does not fit. */
 bool pt_http_peer_name(const struct pt_http_request *r, char *out, size_t size);
 

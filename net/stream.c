@@ -163,6 +163,11 @@ static void read_tls(struct pt_stream *s)
     kick(s);
 }
 
+bool pt_stream_has_peer(const struct pt_stream *s)
+{
+    return s->ssl && SSL_get0_peer_certificate(s->ssl) && SSL_get_verify_result(s->ssl) == X509_V_OK;
+}
+
 bool pt_stream_peer_name(const struct pt_stream *s, char *out, size_t size)
 {
     X509 *x = s->ssl && SSL_get_verify_result(s->ssl) == X509_V_OK ? SSL_get1_peer_certificate(s->ssl) : NULL;

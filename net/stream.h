@@ -57,6 +57,7 @@ void pt_stream_write(struct pt_stream *s, const struct pt_str *parts, size_t cou
 size_t pt_stream_pending(const struct pt_stream *s);
 void pt_stream_pause(struct pt_stream *s, bool pause);                   /* reading; what the peer does meanwhile, leaving included, is not noticed */
 void pt_stream_shutdown(struct pt_stream *s);                            /* no more writes: the peer sees the end after what is sent */
+bool pt_stream_has_peer(const struct pt_stream *s); /* the peer has shown a certificate, which was verified */
 bool pt_stream_peer_name(const struct pt_stream *s, char *out, size_t size); /* the common name of the peer's verified certificate, if it showed one */
 bool pt_stream_readable(const struct pt_stream *s);                      /* are there bytes that were not read yet? */
 bool pt_stream_is_stale(const struct pt_stream *s);                      /* has the peer closed an idle connection, though we were not told yet? */

@@ -113,6 +113,14 @@ static int trust(SSL_CTX *ctx, const char *ca_pem, struct pt_err *err)
     return count ? PT_OK : pt_fail(err, PT_EPARSE, "CA certificates: no PEM certificate found");
 }
 
+int pt_tls_client_create_unverified(struct pt_tls **out, struct pt_err *err)
+{
+    int rc = create(TLS_client_method(), false, out, err);
+    if (rc == PT_OK)
+        SSL_CTX_set_alpn_protos((*out)->ctx, alpn_http11, sizeof alpn_http11 - 1);
+    return rc; /* SSL_VERIFY_NONE is OpenSSL's own default */
+}
+
 int pt_tls_client_create(const char *ca_pem, struct pt_tls **out, struct pt_err *err)
 {
     struct pt_tls *t;
@@ -187,10 +195,10 @@ int pt_tls_server_create(const char *cert_pem, const char *key_pem, struct pt_tl
     return PT_OK;
 }
 
-int pt_tls_require_clients(struct pt_tls *t, const char *ca_pem, struct pt_err *err)
+int pt_tls_require_clients(struct pt_tls *t, const char *ca_pem, bool may_lack, struct pt_err *err)
 {
     static const unsigned char context[] = "pintle";
-    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER | (may_lack ? 0 : SSL_VERIFY_FAIL_IF_NO_PEER_CERT), NULL);
     if (SSL_CTX_set_session_id_context(t->ctx, context, sizeof context - 1) != 1) /* without it OpenSSL fails the resumption of such sessions */
         return pt_ssl_fail(err, PT_ENOMEM, "client certificates");
     return trust(t->ctx, ca_pem, err);

@@ -13,8 +13,11 @@ struct pt_tls;
 int pt_tls_client_create(const char *ca_pem, struct pt_tls **out, struct pt_err *err);
 /* Server with this certificate chain and key, PEM. */
 int pt_tls_server_create(const char *cert_pem, const char *key_pem, struct pt_tls **out, struct pt_err *err);
-/* Of a server, before its first connection: clients must show a certificate that one of these CAs has signed. */
-int pt_tls_require_clients(struct pt_tls *t, const char *ca_pem, struct pt_err *err);
+/* For those that know whom they talk to by other means, as a kubelet's probes do: nothing is verified. */
+int pt_tls_client_create_unverified(struct pt_tls **out, struct pt_err *err);
+/* Of a server, before its first connection: clients must show a certificate that one of these CAs has signed. may_lack: or none at all, which
+ * pt_stream_has_peer() tells. */
+int pt_tls_require_clients(struct pt_tls *t, const char *ca_pem, bool may_lack, struct pt_err *err);
 void pt_tls_destroy(struct pt_tls *t); /* connections hold their own reference */
 
 /* A new P-256 CA: certificate and key as PEM appended to the buffers; valid from one hour ago for `days`. */

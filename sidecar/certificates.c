@@ -25,7 +25,7 @@ static int load(const struct pt_certificates *c, struct pt_tls **out, struct pt_
         rc = pt_buf_read_file(&ca, c->client_ca_file, err);
     if (rc == PT_OK && (rc = pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), out, err)) < 0)
         return pt_wrap(err, "%s, %s", c->cert_file, c->key_file);
-    if (rc == PT_OK && c->client_ca_file && (rc = pt_tls_require_clients(*out, pt_buf_cstr(&ca), err)) < 0) {
+    if (rc == PT_OK && c->client_ca_file && (rc = pt_tls_require_clients(*out, pt_buf_cstr(&ca), c->open_health, err)) < 0) {
         pt_tls_destroy(*out);
         return pt_wrap(err, "%s", c->client_ca_file);
     }

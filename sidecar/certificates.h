@@ -14,6 +14,7 @@
 struct pt_certificates {
     const char *cert_file, *key_file;
     const char *client_ca_file; /* clients must show a certificate of these; NULL: anybody may come */
+    bool open_health; /* clients may show none: who needs one is decided by request */
     int64_t poll_ms;
     void (*changed)(void *arg, struct pt_tls *tls); /* to use from now on; the callee takes a reference if it keeps it */
     void *arg;

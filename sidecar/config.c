@@ -31,6 +31,7 @@ const struct pt_member pt_members[] = {
     {PT_CONFIG_SERVING_TLS, "certFile", TEXT(serving.tls.cert_file), .max = 4096},
     {PT_CONFIG_SERVING_TLS, "keyFile", TEXT(serving.tls.key_file), .max = 4096},
     {PT_CONFIG_SERVING_TLS, "clientCaFile", TEXT(serving.tls.client_ca_file), .max = 4096},
+    {PT_CONFIG_SERVING_TLS, "openHealth", WHOLE(serving.tls.open_health, 0, 1, 0)},
     {PT_CONFIG_SERVING_TLS, "pollMs", WHOLE(serving.tls.poll_ms, 10, HOUR_MS, 10000)},
     {PT_CONFIG_SERVING, "auth", .kind = PT_MEMBER_GROUP},
     {PT_CONFIG_SERVING_AUTH, "tokenFile", TEXT(serving.auth.token_file), .max = 4096},

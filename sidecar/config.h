@@ -28,6 +28,7 @@ struct pt_config {
         struct {
             char *cert_file, *key_file; /* PEM; NULL: plain */
             char *client_ca_file;       /* NULL: clients need no certificate */
+            int64_t open_health;        /* 1: health needs no certificate; what else comes without one is answered 401 */
             int64_t poll_ms;            /* how often the files are looked at */
         } tls;                          /* of all ports */
         struct {

@@ -61,11 +61,19 @@ static void stop(struct sidecar *s, int rc)
 
 /* --- who may ----------------------------------------------------------------------------------------------------------------- */
 
+/* Certificate and token. */
+static int check(const struct sidecar *s, const struct pt_http_request *req, struct pt_err *err)
+{
+    if (s->o->config->serving.tls.client_ca_file && !pt_http_has_peer_certificate(req))
+        return pt_fail(err, PT_EUNAUTHENTICATED, "a client certificate is needed");
+    return pt_auth_check(&s->auth, req, err);
+}
+
 /* Is the request one of those that may go on? Else it is answered. */
 static bool may(struct sidecar *s, struct pt_http_request *req)
 {
     struct pt_err err;
-    if (pt_auth_check(&s->auth, req, &err) == PT_OK)
+    if (check(s, req, &err) == PT_OK)
         return true;
     char body[sizeof err.msg + 16];
     snprintf(body, sizeof body, "{\"error\":\"%s\"}", err.msg); /* our own words: nothing to escape */
@@ -84,7 +92,7 @@ static bool is_health(struct pt_str path)
 static int authorize_grpc(void *arg, const struct pt_http_request *req, struct pt_err *err)
 {
     struct sidecar *s = arg;
-    return pt_str_starts(pt_http_path(req), PT_STR("/grpc.health.v1.Health/")) ? PT_OK : pt_auth_check(&s->auth, req, err);
+    return pt_str_starts(pt_http_path(req), PT_STR("/grpc.health.v1.Health/")) ? PT_OK : check(s, req, err);
 }
 
 /* --- metrics port ---------------------------------------------------------------------------------------------------------- */
@@ -112,7 +120,13 @@ static void handle_metrics(void *arg, struct pt_http_request *req)
         pt_fail(&err, PT_EMETHOD, "only GET is served here");
         pt_http_reply_error(req, &err);
     } else if (pt_str_eq(path, PT_STR("/metrics"))) {
-        if (s->o->config->serving.auth.metrics && !may(s, req))
+        const struct pt_config *c = s->o->config;
+        if (c->serving.tls.client_ca_file && !pt_http_has_peer_certificate(req)) {
+            pt_fail(&err, PT_EUNAUTHENTICATED, "a client certificate is needed");
+            pt_http_reply_error(req, &err);
+            return;
+        }
+        if (c->serving.auth.metrics && !may(s, req))
             return;
         pt_auto_buf b = PT_BUF_INIT(MAX_METRICS);
         enum pt_metrics_format format = pt_metrics_choose(pt_http_header(req, "Accept"));
@@ -248,7 +262,7 @@ static void handle_rest(void *arg, struct pt_http_request *req)
 
 static bool admits(void *arg, const struct pt_http_request *req)
 {
-    return is_health(pt_http_path(req)) || pt_auth_check(&((struct sidecar *)arg)->auth, req, NULL) == PT_OK;
+    return is_health(pt_http_path(req)) || check(arg, req, NULL) == PT_OK;
 }
 
 static void handle_head(void *arg, struct pt_http_request *req)
@@ -302,6 +316,7 @@ static int start_tls(struct sidecar *s, struct pt_err *err)
     s->certificates = (struct pt_certificates){.cert_file = c->serving.tls.cert_file,
                                                .key_file = c->serving.tls.key_file,
                                                .client_ca_file = c->serving.tls.client_ca_file,
+                                               .open_health = c->serving.tls.open_health,
                                                .poll_ms = c->serving.tls.poll_ms,
                                                .changed = on_certificates,
                                                .arg = s};

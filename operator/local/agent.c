@@ -203,7 +203,7 @@ size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const cJSON *selec
         const struct pt_local_pod *p = a->pods[i];
         int port = pt_local_pod_port(p, target_port);
         if (port && strcmp(p->ns, ns) == 0 && pt_local_pod_is_endpoint(p) && matches(p, selector))
-            out[n++] = (struct pt_endpoint){p->address, port};
+            out[n++] = (struct pt_endpoint){p->address, port, pt_local_pod_uses_tls(p)};
     }
     return n;
 }

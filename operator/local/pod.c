@@ -83,6 +83,11 @@ static void send_probe(struct pt_timer *t)
         probe_done(b, NULL, &err);
 }
 
+bool pt_local_pod_uses_tls(const struct pt_local_pod *p)
+{
+    return strcmp(pt_obj_text(container_of(p), "readinessProbe.httpGet.scheme"), "HTTPS") == 0;
+}
+
 /* Before the first success a probe is repeated fast, whatever its period: a model is ready in milliseconds. Only failures after it count. */
 static void start_probe(struct pt_local_pod *p, struct pt_local_probe *b, const char *member, void (*result)(struct pt_local_pod *, bool))
 {
@@ -94,7 +99,7 @@ static void start_probe(struct pt_local_pod *p, struct pt_local_probe *b, const 
     b->failure_threshold = (int)pt_obj_int(probe, "failureThreshold", 3);
     if (!get || number <= 0)
         return;
-    snprintf(b->url, sizeof b->url, "http://%s:%d%s", p->address, number, pt_obj_text(get, "path"));
+    snprintf(b->url, sizeof b->url, "%s://%s:%d%s", strcmp(pt_obj_text(get, "scheme"), "HTTPS") == 0 ? "https" : "http", p->address, number, pt_obj_text(get, "path"));
     pt_timer_start(sched_of(p), &b->timer, 1, send_probe);
 }
 

@@ -65,9 +65,12 @@ const char *pt_local_pod_field(const struct pt_local_pod *p, const char *path);
 /* rm -r. */
 void pt_local_pod_remove_dir(const char *path);
 
+bool pt_local_pod_uses_tls(const struct pt_local_pod *p);
+
 struct pt_endpoint {
     const char *address;
     int port;
+    bool tls; /* its probes say so */
 };
 /* Ready pods of namespace ns that carry all labels of selector, oldest first, with the number that target_port (a number or a port's name) has in each;
  * their count, at most max. Valid until the loop turns. */

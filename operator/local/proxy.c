@@ -107,12 +107,18 @@ static int forward(struct exchange *x, const struct pt_endpoint *to, struct pt_e
     struct pt_str path = pt_http_path(x->request), query = pt_http_query(x->request), method = pt_http_method(x->request);
     struct pt_str type = pt_http_header(x->request, "Content-Type");
     char url[4200], verb[16];
-    if (snprintf(url, sizeof url, "http://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, to->address, to->port, PT_STR_ARG(path), query.len ? "?" : "",
+    if (snprintf(url, sizeof url, "%s://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, to->tls ? "https" : "http", to->address, to->port, PT_STR_ARG(path), query.len ? "?" : "",
                  PT_STR_ARG(query)) >= (int)sizeof url ||
         snprintf(verb, sizeof verb, PT_STR_FMT, PT_STR_ARG(method)) >= (int)sizeof verb)
         return pt_fail(err, PT_ELIMIT, "the request line is too long");
-    struct pt_http_header header = {PT_STR("Content-Type"), type};
-    struct pt_http_call_options o = {.method = verb, .url = url, .headers = &header, .header_count = type.p != NULL, .body = pt_http_body(x->request),
+    struct pt_str bearer = pt_http_header(x->request, "Authorization");
+    struct pt_http_header headers[2];
+    size_t count = 0;
+    if (type.p)
+        headers[count++] = (struct pt_http_header){PT_STR("Content-Type"), type};
+    if (bearer.p)
+        headers[count++] = (struct pt_http_header){PT_STR("Authorization"), bearer};
+    struct pt_http_call_options o = {.method = verb, .url = url, .headers = headers, .header_count = count, .body = pt_http_body(x->request),
                                      .max_body_bytes = MAX_ANSWER, .connect_timeout_ms = 1000, .timeout_ms = CALL_MS, .on_done = on_answer, .arg = x};
     return pt_http_call_start(x->service->proxy->o.http, &o, &x->call, err);
 }

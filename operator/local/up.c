@@ -35,6 +35,7 @@ struct up {
     struct pt_loop *loop;
     struct pt_metrics *metrics;
     struct pt_memapi *memapi;
+    struct pt_tls *tls;
     struct pt_http_client *http;
     struct pt_intake *intake;
     struct pt_operator *operator_;
@@ -237,7 +238,9 @@ static int start(struct up *u, struct pt_err *err)
         rc = pt_memapi_create(&(struct pt_memapi_options){.sched = pt_loop_sched(u->loop), .seed = (uint64_t)pt_clock_mono_ns(), .managed_fields = true, .admit = admit},
                               &u->memapi, err);
     if (rc == PT_OK)
-        rc = pt_http_client_create(u->loop, &(struct pt_http_client_options){.max_idle = 256}, &u->http, err);
+        rc = pt_tls_client_create_unverified(&u->tls, err); /* of pods on this machine, as a kubelet's probes */
+    if (rc == PT_OK)
+        rc = pt_http_client_create(u->loop, &(struct pt_http_client_options){.max_idle = 256, .tls = u->tls}, &u->http, err);
     if (rc == PT_OK)
         rc = pt_agent_create(&(struct pt_agent_options){u->loop, u->memapi, u->http, u->sidecar, u->state_dir}, &u->agent, err);
     if (rc == PT_OK)
@@ -268,6 +271,7 @@ static void finish(struct up *u)
     pt_agent_destroy(u->agent);
     pt_intake_destroy(u->intake);
     pt_http_client_destroy(u->http);
+    pt_tls_destroy(u->tls);
     pt_memapi_destroy(u->memapi);
     pt_buf_finish(&u->ca_cert);
     pt_buf_finish(&u->ca_key);

@@ -209,6 +209,29 @@ static void put_inside(struct pt_buf *b, const char *text)
         pt_buf_append(b, quoted.data + 1, quoted.len - 2);
 }
 
+/* What serving.tls, serving.auth and serving.maxConnectionAge add to PT_CONFIG_SERVING. Probes show no certificate. */
+static void put_security(struct pt_buf *b, const cJSON *user)
+{
+    if (pt_obj_get(user, "serving.maxConnectionAge"))
+        pt_buf_printf(b, ",\"maxConnectionAgeMs\":%lld", (long long)duration_of(user, "serving.maxConnectionAge", 300000));
+    if (pt_obj_get(user, "serving.tls"))
+        pt_buf_printf(b, ",\"tls\":{\"certFile\":\"" PT_PATH_TLS "/tls.crt\",\"keyFile\":\"" PT_PATH_TLS "/tls.key\"%s}",
+                      pt_obj_get(user, "serving.tls.clientCASecretName") ? ",\"clientCaFile\":\"" PT_PATH_CLIENT_CA "/ca.crt\",\"openHealth\":1" : "");
+    if (pt_obj_get(user, "serving.auth"))
+        pt_buf_printf(b, ",\"auth\":{\"tokenFile\":\"" PT_PATH_TOKENS "/tokens\",\"metrics\":%d}", pt_obj_true(user, "serving.auth.metrics"));
+}
+
+/* The Secrets that a pod mounts, by the field that names each: only the keys that are used. */
+static const struct {
+    const char *field, *volume, *path, *items;
+} secrets[] = {
+    {"model.credentialsSecretRef.name", "pintle-credentials", PT_PATH_CREDENTIALS, ""},
+    {"serving.tls.secretName", "pintle-tls", PT_PATH_TLS, ",\"items\":[{\"key\":\"tls.crt\",\"path\":\"tls.crt\"},{\"key\":\"tls.key\",\"path\":\"tls.key\"}]"},
+    {"serving.tls.clientCASecretName", "pintle-client-ca", PT_PATH_CLIENT_CA, ",\"items\":[{\"key\":\"ca.crt\",\"path\":\"ca.crt\"}]"},
+    {"serving.auth.tokensSecretName", "pintle-tokens", PT_PATH_TOKENS, ",\"items\":[{\"key\":\"tokens\",\"path\":\"tokens\"}]"},
+};
+enum { SECRETS = sizeof secrets / sizeof *secrets };
+
 /* PT_CONFIG_* of base/contract.h. What the user left out, the sidecar knows the default of. */
 static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt_settings *s, const cJSON *user)
 {
@@ -230,10 +253,12 @@ static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt
         if ((path = pt_obj_str(user, at)))
             put_text(b, texts[i], path);
     }
-    pt_buf_printf(b, "},\"" PT_CONFIG_SERVING "\":{\"port\":%lld,\"grpcPort\":%lld,\"metricsPort\":%lld,\"timeoutMs\":%lld}",
+    pt_buf_printf(b, "},\"" PT_CONFIG_SERVING "\":{\"port\":%lld,\"grpcPort\":%lld,\"metricsPort\":%lld,\"timeoutMs\":%lld",
                   (long long)pt_obj_int(user, "serving.port", PT_PORT_HTTP), (long long)pt_obj_int(user, "serving.grpcPort", PT_PORT_GRPC),
                   (long long)pt_obj_int(user, "serving.metricsPort", PT_PORT_METRICS),
                   (long long)duration_of(user, "serving.timeout", 60000));
+    put_security(b, user);
+    pt_buf_putc(b, '}');
     pt_buf_printf(b, ",\"" PT_CONFIG_RUNTIME "\":{\"threads\":%lld,\"concurrency\":%lld,\"queue\":%lld}",
                   (long long)pt_obj_int(user, "runtime.threads", 0), (long long)pt_obj_int(user, "runtime.concurrency", 8),
                   (long long)pt_obj_int(user, "runtime.queue", 256));
@@ -271,9 +296,10 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
                   "{\"name\":\"grpc\",\"containerPort\":%lld,\"protocol\":\"TCP\"},{\"name\":\"metrics\",\"containerPort\":%lld,\"protocol\":\"TCP\"}]",
                   (long long)pt_obj_int(user, "serving.port", PT_PORT_HTTP), (long long)pt_obj_int(user, "serving.grpcPort", PT_PORT_GRPC),
                   (long long)pt_obj_int(user, "serving.metricsPort", PT_PORT_METRICS));
-    pt_buf_puts(b, ",\"readinessProbe\":{\"httpGet\":{\"path\":\"/v2/health/ready\",\"port\":\"http\"},\"periodSeconds\":1,\"timeoutSeconds\":2,"
-                   "\"failureThreshold\":3},\"livenessProbe\":{\"httpGet\":{\"path\":\"/v2/health/live\",\"port\":\"http\"},\"initialDelaySeconds\":10,"
-                   "\"periodSeconds\":10,\"timeoutSeconds\":5,\"failureThreshold\":3}");
+    const char *scheme = pt_obj_get(user, "serving.tls") ? ",\"scheme\":\"HTTPS\"" : "";
+    pt_buf_printf(b, ",\"readinessProbe\":{\"httpGet\":{\"path\":\"/v2/health/ready\",\"port\":\"http\"%s},\"periodSeconds\":1,\"timeoutSeconds\":2,"
+                     "\"failureThreshold\":3},\"livenessProbe\":{\"httpGet\":{\"path\":\"/v2/health/live\",\"port\":\"http\"%s},\"initialDelaySeconds\":10,"
+                     "\"periodSeconds\":10,\"timeoutSeconds\":5,\"failureThreshold\":3}", scheme, scheme);
     if (resources) {
         pt_buf_puts(b, ",\"resources\":");
         (void)pt_obj_print(resources, b, err); /* a failure sticks to the buffer */
@@ -282,8 +308,9 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
                    "\"volumeMounts\":[{\"name\":\"pintle-config\",\"mountPath\":\"" PT_PATH_CONFIG_DIR "\",\"readOnly\":true},"
                    "{\"name\":\"pintle-token\",\"mountPath\":\"" PT_PATH_TOKEN_DIR "\",\"readOnly\":true},"
                    "{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}");
-    if (pt_obj_get(user, "model.credentialsSecretRef"))
-        pt_buf_puts(b, ",{\"name\":\"pintle-credentials\",\"mountPath\":\"" PT_PATH_CREDENTIALS "\",\"readOnly\":true}");
+    for (int i = 0; i < SECRETS; i++)
+        if (pt_obj_str(user, secrets[i].field))
+            pt_buf_printf(b, ",{\"name\":\"%s\",\"mountPath\":\"%s\",\"readOnly\":true}", secrets[i].volume, secrets[i].path);
     if (path_in_claim(user))
         pt_buf_puts(b, ",{\"name\":\"pintle-model\",\"mountPath\":\"" PT_PATH_MODEL "\",\"readOnly\":true}");
     pt_buf_puts(b, "]}");
@@ -291,14 +318,16 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
 
 static void put_volumes(struct pt_buf *b, const cJSON *user)
 {
-    const char *secret = pt_obj_str(user, "model.credentialsSecretRef.name"), *claim = pt_obj_text(user, "model.uri") + sizeof PT_SCHEME_PVC - 1;
+    const char *name, *claim = pt_obj_text(user, "model.uri") + sizeof PT_SCHEME_PVC - 1;
     pt_buf_puts(b, "{\"name\":\"pintle-config\",\"downwardAPI\":{\"items\":[{\"path\":\"config.json\",\"fieldRef\":{\"apiVersion\":\"v1\","
                    "\"fieldPath\":\"metadata.annotations['" PT_ANNOTATION_CONFIG "']\"}}]}},");
     pt_buf_puts(b, "{\"name\":\"pintle-token\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"audience\":\"" PT_TOKEN_AUDIENCE "\","
                    "\"expirationSeconds\":3600,\"path\":\"token\"}}]}},");
     pt_buf_puts(b, "{\"name\":\"pintle-cache\",\"emptyDir\":{}}");
-    if (secret)
-        pt_buf_printf(b, ",{\"name\":\"pintle-credentials\",\"secret\":{\"secretName\":\"%s\",\"defaultMode\":288}}", secret); /* 0440 */
+    for (int i = 0; i < SECRETS; i++)
+        if ((name = pt_obj_str(user, secrets[i].field)))
+            pt_buf_printf(b, ",{\"name\":\"%s\",\"secret\":{\"secretName\":\"%s\",\"defaultMode\":288%s}}", secrets[i].volume, name, /* 0440 */
+                          secrets[i].items);
     if (path_in_claim(user))
         pt_buf_printf(b, ",{\"name\":\"pintle-model\",\"persistentVolumeClaim\":{\"claimName\":\"%.*s\",\"readOnly\":true}}", (int)strcspn(claim, "/"), claim);
 }

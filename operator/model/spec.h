@@ -37,6 +37,7 @@ struct pt_spec {
     bool own_containers;     /* the user brings containers or init containers */
     bool has_budget;         /* disruption */
     struct pt_amount budget; /* disruption.maxUnavailable */
+    bool tls; /* serving.tls */
     int port, grpc_port, metrics_port; /* for the Service and the endpoint */
     char *user_json; /* canonical text of what shapes pods, defaults left out: hashed, kept in the ControllerRevision, pods are built from it */
 };

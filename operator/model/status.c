@@ -317,7 +317,7 @@ static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary
     put_text(b, "currentRevision", v->complete ? v->update : md->current_revision);
     pt_buf_putc(b, ',');
     if (!md->invalid)
-        pt_buf_printf(b, "\"endpoint\":\"http://%s.%s.svc:%d\",", md->o.name, md->o.ns, md->spec.port);
+        pt_buf_printf(b, "\"endpoint\":\"http%s://%s.%s.svc:%d\",", md->spec.tls ? "s" : "", md->o.name, md->o.ns, md->spec.port);
     pt_buf_puts(b, "\"model\":{");
     put_model(v, b, sum, failure, patch);
     pt_buf_puts(b, "},");

@@ -130,7 +130,7 @@ int pt_ca_serve(const char *ca_cert_pem, const char *ca_key_pem, const char *nam
     int rc = pt_ca_issue(ca_cert_pem, ca_key_pem, names, CERT_DAYS, &cert, &key, err);
     if (rc == PT_OK)
         rc = pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), &tls, err);
-    if (rc == PT_OK && client_ca_pem && (rc = pt_tls_require_clients(tls, client_ca_pem, err)) < 0)
+    if (rc == PT_OK && client_ca_pem && (rc = pt_tls_require_clients(tls, client_ca_pem, false, err)) < 0)
         pt_tls_destroy(pt_steal(tls));
     *out = tls;
     return rc;

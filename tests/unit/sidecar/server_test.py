@@ -561,6 +561,31 @@ def case_tls():
             assert_equal(s.end(), 0)
 
 
+def case_health_without_a_client_certificate():
+    with tempfile.TemporaryDirectory() as d:
+        certificate(d, "ca")
+        cert, key = certificate(d, "server", "ca")
+        mine, foreign = certificate(d, "client", "ca"), certificate(d, "foreign")
+        tls = {"certFile": cert, "keyFile": key, "clientCaFile": f"{d}/ca.pem", "openHealth": 1}
+        with sidecar(d, {}, serving={"port": 0, "metricsPort": 0, "tls": tls}).listening() as s:
+            def get(port, path, pair=None):
+                context = ssl.create_default_context(cafile=f"{d}/ca.pem")
+                if pair:
+                    context.load_cert_chain(*pair)
+                return secure_get(port, path, context)[0]
+            wait(lambda: get(s.port, "/v2/health/ready") == 200)
+            assert_equal([get(s.port, p) for p in ("/v2/health/live", "/v2", "/v2/models/digits", "/")], [200, 401, 401, 401])
+            assert_equal([get(s.metrics_port, p) for p in ("/healthz", "/metrics")], [200, 401])
+            assert_equal([get(s.port, "/v2", mine), get(s.metrics_port, "/metrics", mine)], [200, 200])
+            for port, path in ((s.port, "/v2/health/live"), (s.metrics_port, "/healthz")):
+                try:
+                    get(port, path, foreign)
+                    raise AssertionError("a foreign certificate was taken")
+                except (http.client.HTTPException, OSError):
+                    pass
+            assert_equal(s.end(), 0)
+
+
 def case_tls_files_that_change():
     with tempfile.TemporaryDirectory() as d:
         certificate(d, "ca")

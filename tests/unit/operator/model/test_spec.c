@@ -68,6 +68,12 @@ static void refused(void **state)
         {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"port\":8082}}", "spec.serving.metricsPort", "also"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"grpcPort\":8082}}", "spec.serving.metricsPort", "also serving.grpcPort"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"grpcPort\":8080}}", "spec.serving.grpcPort", "also serving.port"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"tls\":{}}}", "spec.serving.tls.secretName", "required"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"tls\":{\"secretName\":\"A\"}}}", "spec.serving.tls.secretName: \"A\"", "name of an object"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"tls\":{\"secretName\":\"a\",\"clientCA\":\"b\"}}}", "spec.serving.tls.clientCA", "unknown field"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"auth\":{\"metrics\":true}}}", "spec.serving.auth.tokensSecretName", "required"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"auth\":{\"tokensSecretName\":\"t\",\"metrics\":1}}}", "spec.serving.auth.metrics: 1", "true or false"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"maxConnectionAge\":\"2h\"}}", "spec.serving.maxConnectionAge: \"2h\"", "duration"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"type\":\"Canary\"}}", "spec.strategy.type: \"Canary\"", "not supported"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"type\":\"Recreate\",\"rollingUpdate\":{}}}", "spec.strategy.rollingUpdate", "only"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":0}}}", "maxSurge", "both 0"},
@@ -267,6 +273,33 @@ static void places_of_models(void **state)
     assert_string_equal(pt_obj_str(named(pt_obj_get(with, "spec.containers.0.volumeMounts"), "name", "pintle-credentials"), "mountPath"), "/var/run/secrets/pintle-credentials");
 }
 
+static void who_may_use_the_model(void **state)
+{
+    (void)state;
+    struct pt_err err;
+    pt_auto_obj *open = build("{\"model\":{\"uri\":\"https://h/p\"}}", NULL), *config = NULL;
+    assert_null(pt_obj_str(open, "spec.containers.0.readinessProbe.httpGet.scheme"));
+    pt_auto_obj *pod = build("{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"maxConnectionAge\":\"0s\",\"tls\":{\"secretName\":\"cert\","
+                             "\"clientCASecretName\":\"ca\"},\"auth\":{\"tokensSecretName\":\"tokens\",\"metrics\":true}}}", NULL);
+    assert_int_equal(pt_obj_parse(pt_str(cJSON_GetObjectItem(pt_obj_get(pod, "metadata.annotations"), "pintle.dev/config")->valuestring), "config", &config, &err), PT_OK);
+    assert_int_equal(pt_obj_int(config, "serving.maxConnectionAgeMs", -1), 0);
+    static const char *const rows[][4] = {{"pintle-tls", "cert", "tls.certFile", "/tls.crt"}, {"pintle-tls", "cert", "tls.keyFile", "/tls.key"},
+                                          {"pintle-client-ca", "ca", "tls.clientCaFile", "/ca.crt"}, {"pintle-tokens", "tokens", "auth.tokenFile", "/tokens"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const cJSON *mount = named(pt_obj_get(pod, "spec.containers.0.volumeMounts"), "name", rows[i][0]);
+        char path[256], at[64];
+        assert_string_equal(pt_obj_str(named(pt_obj_get(pod, "spec.volumes"), "name", rows[i][0]), "secret.secretName"), rows[i][1]);
+        assert_true(pt_obj_true(mount, "readOnly"));
+        snprintf(path, sizeof path, "%s%s", pt_obj_str(mount, "mountPath"), rows[i][3]);
+        snprintf(at, sizeof at, "serving.%s", rows[i][2]);
+        assert_string_equal(pt_obj_str(config, at), path);
+    }
+    assert_int_equal(pt_obj_int(config, "serving.tls.openHealth", 0), 1);
+    assert_int_equal(pt_obj_int(config, "serving.auth.metrics", 0), 1);
+    assert_string_equal(pt_obj_str(pod, "spec.containers.0.readinessProbe.httpGet.scheme"), "HTTPS");
+    assert_string_equal(pt_obj_str(pod, "spec.containers.0.livenessProbe.httpGet.scheme"), "HTTPS");
+}
+
 /* Beside the user's containers the sidecar is a native one, after their init containers. */
 static void own_containers(void **state)
 {
@@ -364,7 +397,7 @@ int main(void)
                                        cmocka_unit_test(stable_revision),
                                        cmocka_unit_test(pods),
                                        cmocka_unit_test(template_is_merged),
-                                       cmocka_unit_test(own_containers), cmocka_unit_test(places_of_models),
+                                       cmocka_unit_test(who_may_use_the_model), cmocka_unit_test(own_containers), cmocka_unit_test(places_of_models),
                                        cmocka_unit_test(trouble_of_native_sidecars),
                                        cmocka_unit_test(an_invalid_object_is_kept_with_its_reason),
                                        cmocka_unit_test(out_of_memory)};

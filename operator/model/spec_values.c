@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * spec_values.c: what single values may be.
+ */
+#include "operator/model/spec_fields.h"
+
+#include "base/contract.h"
+
+#include <stdio.h>
+
+/* The value as a user would recognise it, short. */
+static const char *shown(const cJSON *v, char text[96])
+{
+    pt_auto_buf b = PT_BUF_INIT(0);
+    if (pt_obj_print(v, &b, NULL) < 0)
+        return "?";
+    snprintf(text, 96, "%.*s%s", b.len > 80 ? 80 : (int)b.len, b.data, b.len > 80 ? "..." : "");
+    return text;
+}
+
+int pt_spec_bad(const cJSON *v, const char *path, const char *why, struct pt_err *err)
+{
+    char text[96];
+    return pt_fail(err, PT_EINVAL, "%s: %s: %s", path, shown(v, text), why);
+}
+
+/* --- single values ------------------------------------------------------------------------------------------------------- */
+
+/* "claim/path": a path that stays inside. */
+static bool is_claim_path(const char *text, size_t claim)
+{
+    return pt_is_dns_subdomain((struct pt_str){text, claim}) && !strstr(text + claim, "/../") && !strstr(text + claim, "//") &&
+           strcmp(text + strlen(text) - 3, "/..") != 0;
+}
+
+int pt_spec_check_uri(const cJSON *v, const char *path, struct pt_err *err)
+{
+    const char *uri = v->valuestring;
+    for (const char *p = uri; *p; p++)
+        if ((unsigned char)*p <= ' ' || *p == 0x7f)
+            return pt_spec_bad(v, path, "has blanks or control characters", err);
+    static const char *const schemes[] = {"https://", "s3://", "oci://", PT_SCHEME_PVC};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        size_t scheme = strlen(schemes[i]), first = strncmp(uri, schemes[i], scheme) ? 0 : strcspn(uri + scheme, "/?#@");
+        if (first && uri[scheme + first] == '/' && uri[scheme + first + 1] && (i < 3 || is_claim_path(uri + scheme, first)))
+            return PT_OK;
+    }
+    if (!strncmp(uri, "file:///", 8) && uri[8])
+        return PT_OK;
+    return pt_spec_bad(v, path, "must be https://HOST/PATH, s3://BUCKET/KEY, oci://REGISTRY/REPOSITORY, pvc://CLAIM/PATH or file:///PATH", err);
+}
+
+int pt_spec_check_subdomain(const cJSON *v, const char *path, struct pt_err *err)
+{
+    return pt_is_dns_subdomain(pt_str(v->valuestring)) ? PT_OK : pt_spec_bad(v, path, "is not the name of an object", err);
+}
+
+int pt_spec_check_metric(const cJSON *v, const char *path, struct pt_err *err)
+{
+    if (!strcmp(v->valuestring, "Concurrency") || !strcmp(v->valuestring, "RPS"))
+        return PT_OK;
+    return pt_spec_bad(v, path, "must be Concurrency or RPS; QueueDelay and Latency are not supported in v" PT_VERSION, err);
+}
+
+int pt_spec_check_digest(const cJSON *v, const char *path, struct pt_err *err)
+{
+    uint8_t digest[32];
+    if (pt_parse_digest(pt_str(v->valuestring), path, digest, NULL) == PT_OK)
+        return PT_OK;
+    return pt_spec_bad(v, path, "must be \"sha256:\" and 64 lower-case hex digits", err);
+}
+
+static bool alphanumeric(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
+int pt_spec_check_served_name(const cJSON *v, const char *path, struct pt_err *err)
+{
+    const char *s = v->valuestring;
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++)
+        if (!alphanumeric(s[i]) && (i == 0 || i == n - 1 || !strchr("._-", s[i])))
+            return pt_spec_bad(v, path, "only letters, digits, and between them '.', '_' and '-'", err);
+    return PT_OK;
+}
+
+int pt_spec_check_format(const cJSON *v, const char *path, struct pt_err *err)
+{
+    return !strcmp(v->valuestring, "onnx") ? PT_OK : pt_spec_bad(v, path, "must be onnx; other formats are not supported in v" PT_VERSION, err);
+}
+
+int pt_spec_check_image(const cJSON *v, const char *path, struct pt_err *err)
+{
+    for (const char *p = v->valuestring; *p; p++)
+        if (!alphanumeric(*p) && (p == v->valuestring || !strchr("._:/@-", *p)))
+            return pt_spec_bad(v, path, "is not an image reference", err);
+    return PT_OK;
+}
+
+int pt_spec_check_strategy_type(const cJSON *v, const char *path, struct pt_err *err)
+{
+    if (!strcmp(v->valuestring, "RollingUpdate") || !strcmp(v->valuestring, "Recreate"))
+        return PT_OK;
+    return pt_spec_bad(v, path, "must be RollingUpdate or Recreate; Canary is not supported in v" PT_VERSION, err);
+}
+
+/* What the pattern in deploy/crd.yaml allows: "250m", "1.5", "128Mi", "1e3". */
+static bool is_quantity(const cJSON *v)
+{
+    static const char *const suffixes[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "n", "u", "m", "k", "K", "M", "G", "T", "P", "E"};
+    if (!cJSON_IsString(v))
+        return cJSON_IsNumber(v) && v->valuedouble >= 0;
+    const char *s = v->valuestring;
+    size_t whole = strspn(s, "0123456789"), fraction = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
+    if (whole + fraction == 0 || strlen(s) > 32)
+        return false;
+    s += whole + (s[whole] == '.') + fraction;
+    for (size_t i = 0; i < sizeof suffixes / sizeof *suffixes; i++)
+        if (!strcmp(s, suffixes[i]))
+            return true;
+    size_t sign = 1 + (s[1] == '+' || s[1] == '-');
+    return (*s == 'e' || *s == 'E') && s[sign] && strspn(s + sign, "0123456789") == strlen(s + sign);
+}
+
+int pt_spec_check_resources(const cJSON *v, const char *path, struct pt_err *err)
+{
+    const cJSON *part, *q;
+    char at[256];
+    cJSON_ArrayForEach(part, v)
+    {
+        snprintf(at, sizeof at, "%s.%s", path, part->string);
+        if (strcmp(part->string, "requests") != 0 && strcmp(part->string, "limits") != 0)
+            return pt_spec_bad(part, at, "unknown field; requests or limits", err);
+        if (!cJSON_IsObject(part))
+            return pt_spec_bad(part, at, "must be an object", err);
+        cJSON_ArrayForEach(q, part)
+        {
+            snprintf(at, sizeof at, "%s.%s.%s", path, part->string, q->string);
+            if (!is_quantity(q))
+                return pt_spec_bad(q, at, "must be a quantity like \"500m\" or \"1Gi\"", err);
+        }
+    }
+    return PT_OK;
+}
+
+static int check_keys(const cJSON *v, const char *path, const char *const *ours, size_t count, struct pt_err *err)
+{
+    const cJSON *e;
+    char at[384];
+    cJSON_ArrayForEach(e, v)
+    {
+        bool refused = !strncmp(e->string, PT_GROUP "/", sizeof PT_GROUP);
+        for (size_t i = 0; i < count; i++)
+            refused |= !strcmp(e->string, ours[i]);
+        snprintf(at, sizeof at, "%.150s[%.200s]", path, e->string);
+        if (refused)
+            return pt_spec_bad(e, at, "is the operator's own", err);
+    }
+    return PT_OK;
+}
+
+int pt_spec_check_labels(const cJSON *v, const char *path, struct pt_err *err)
+{
+    static const char *const ours[] = {PT_LABEL_MANAGED_BY, PT_LABEL_INSTANCE, PT_LABEL_REVISION};
+    return check_keys(v, path, ours, sizeof ours / sizeof *ours, err);
+}
+
+int pt_spec_check_annotations(const cJSON *v, const char *path, struct pt_err *err)
+{
+    return check_keys(v, path, NULL, 0, err);
+}
+
+int pt_spec_check_env(const cJSON *v, const char *path, struct pt_err *err)
+{
+    return strncmp(v->valuestring, "PINTLE_", 7) ? PT_OK
+                                                 : pt_spec_bad(v, path, "environment variables that begin with PINTLE_ are the operator's own", err);
+}
+
+int pt_spec_check_pull_policy(const cJSON *v, const char *path, struct pt_err *err)
+{
+    bool known = !strcmp(v->valuestring, "Always") || !strcmp(v->valuestring, "IfNotPresent") || !strcmp(v->valuestring, "Never");
+    return known ? PT_OK : pt_spec_bad(v, path, "must be Always, IfNotPresent or Never", err);
+}
+
+int pt_spec_check_mount(const cJSON *v, const char *path, struct pt_err *err)
+{
+    static const char *const ours[] = {"/", PT_PATH_CONFIG_DIR, PT_PATH_TOKEN_DIR, PT_PATH_CACHE, PT_PATH_CREDENTIALS, PT_PATH_MODEL};
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (!strcmp(v->valuestring, ours[i]))
+            return pt_spec_bad(v, path, "this path is the operator's own", err);
+    return PT_OK;
+}
+
+int pt_spec_check_volume(const cJSON *v, const char *path, struct pt_err *err)
+{
+    const cJSON *e;
+    cJSON_ArrayForEach(e, v)
+    {
+        const char *name = pt_obj_str(e, "name");
+        if (!name || !pt_is_dns_label(pt_str(name)))
+            return pt_spec_bad(e, path, "a volume needs a name, a lower-case RFC 1123 label", err);
+        if (!strncmp(name, "pintle-", 7))
+            return pt_spec_bad(e, path, "names of volumes that begin with pintle- are the operator's own", err);
+    }
+    return PT_OK;
+}
+
+int pt_spec_read_amount(const cJSON *v, const char *path, struct pt_amount *out, struct pt_err *err)
+{
+    int64_t n = -1;
+    if (cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= 1000 && v->valuedouble == (double)(int)v->valuedouble) {
+        *out = (struct pt_amount){(int)v->valuedouble, false};
+        return PT_OK;
+    }
+    struct pt_str s = pt_str(cJSON_GetStringValue(v));
+    if (s.len > 1 && s.p[s.len - 1] == '%')
+        (void)pt_parse_i64((struct pt_str){s.p, s.len - 1}, 0, 100, path, &n, NULL);
+    if (n < 0)
+        return pt_spec_bad(v, path, "must be a whole number or a percentage from \"0%\" to \"100%\"", err);
+    *out = (struct pt_amount){(int)n, true};
+    return PT_OK;
+}
