@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HASH_CHUNK = 1 << 20 };
+enum { HASH_CHUNK = 1 << 20, HUGE_FROM = 8 << 20 };
 
 static int read_all(int fd, char *p, size_t len, const char *path, struct pt_err *err)
 {
@@ -23,7 +23,8 @@ static int read_all(int fd, char *p, size_t len, const char *path, struct pt_err
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            return n < 0 ? pt_fail(err, PT_EIO, "read %s: %s", path, strerror(errno)) : pt_fail(err, PT_EIO, "read %s: it ends after %zu of %zu bytes", path, at, len);
+            return n < 0 ? pt_fail(err, PT_EIO, "read %s: %s", path, strerror(errno))
+                         : pt_fail(err, PT_EIO, "read %s: it ends after %zu of %zu bytes", path, at, len);
         at += (size_t)n;
     }
     return PT_OK;
@@ -39,11 +40,14 @@ int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, bool copy, stru
         return pt_fail(err, PT_EINVAL, "%s: is not a regular file", path);
     if (st.st_size == 0)
         return pt_fail(err, PT_EINVAL, "%s: is empty", path);
-    void *p = mmap(NULL, (size_t)st.st_size, copy ? PROT_READ | PROT_WRITE : PROT_READ, copy ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE, copy ? -1 : fd, 0);
+    void *p = mmap(NULL, (size_t)st.st_size, copy ? PROT_READ | PROT_WRITE : PROT_READ, copy ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_PRIVATE,
+                   copy ? -1 : fd, 0);
     if (p == MAP_FAILED)
         return pt_fail(err, errno == ENOMEM ? PT_ENOMEM : PT_EIO, "map %s: %s", path, strerror(errno));
     l->data = p;
     l->len = (size_t)st.st_size;
+    if (copy && l->len >= HUGE_FROM)
+        madvise(p, l->len, MADV_HUGEPAGE); /* where there are none, small ones do as well */
     return copy ? read_all(fd, p, l->len, path, err) : PT_OK;
 }
 
@@ -157,7 +161,10 @@ static int make_input(const struct pt_value_info *v, bool ones, struct pt_tensor
     const float f = 1;
     const double d = 1;
     const uint64_t one = v->dtype == PT_FLOAT16 ? 0x3c00 : v->dtype == PT_BFLOAT16 ? 0x3f80 : 1; /* little-endian, as everything here */
-    const void *src = text ? (const void *)&strings[ones] : v->dtype == PT_FLOAT ? (const void *)&f : v->dtype == PT_DOUBLE ? (const void *)&d : (const void *)&one;
+    const void *src = text                    ? (const void *)&strings[ones]
+                      : v->dtype == PT_FLOAT  ? (const void *)&f
+                      : v->dtype == PT_DOUBLE ? (const void *)&d
+                                              : (const void *)&one;
     for (int64_t i = 0; (ones || text) && i < count; i++)
         memcpy(p + (size_t)i * width, src, width);
     return PT_OK;

@@ -8,10 +8,13 @@
 
 #include <stdio.h>
 
+/* Memory for several small things, or for a large one. */
 struct pt_request_chunk {
     struct pt_request_chunk *next;
+    char *free; /* aligned */
+    size_t left;
 };
-enum { CHUNK_HEAD = 64 }; /* keeps what follows aligned */
+enum { ALIGN = 64, CHUNK = 512 };
 
 static int check_values(const char *what, const struct pt_value_info *const *values, size_t count, struct pt_err *err)
 {
@@ -27,16 +30,26 @@ int pt_model_info_check(const struct pt_model_info *m, struct pt_err *err)
     return rc < 0 ? rc : check_values("output", m->outputs, m->output_count, err);
 }
 
+/* malloc() has small blocks at hand, aligned_alloc() has not. */
 void *pt_request_alloc(struct pt_request *q, size_t bytes)
 {
-    if (bytes > SIZE_MAX - CHUNK_HEAD)
+    struct pt_request_chunk *c = q->chunks;
+    if (bytes > SIZE_MAX / 2)
         return NULL;
-    struct pt_request_chunk *c = pt_alloc_aligned(CHUNK_HEAD + bytes);
-    if (!c)
-        return NULL;
-    c->next = q->chunks;
-    q->chunks = c;
-    return (char *)c + CHUNK_HEAD;
+    bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
+    if (!c || bytes > c->left) {
+        size_t room = bytes > CHUNK ? bytes : CHUNK;
+        c = pt_malloc(sizeof *c + ALIGN - 1 + room);
+        if (!c)
+            return NULL;
+        *c = (struct pt_request_chunk){.next = q->chunks, .free = (char *)(c + 1), .left = room};
+        c->free += -(uintptr_t)c->free & (ALIGN - 1);
+        q->chunks = c;
+    }
+    char *p = c->free;
+    c->free += bytes;
+    c->left -= bytes;
+    return p;
 }
 
 int pt_request_init(struct pt_request *q, const struct pt_model_info *m, struct pt_err *err)

@@ -42,9 +42,11 @@ static void set_state(struct pt_servable *s, enum pt_model_state state, enum pt_
     s->error = error ? *error : (struct pt_err){0};
     s->serving = state == PT_MODEL_READY || (s->serving && state == PT_MODEL_DRAINING);
     if (state == PT_MODEL_FAILED)
-        pt_log(PT_LOG_ERROR, "model failed", "model", s->o.config->model.name, "version", s->o.config->model.version, "reason", pt_model_reason_text(reason), "error", s->error.msg, NULL);
+        pt_log(PT_LOG_ERROR, "model failed", "model", s->o.config->model.name, "version", s->o.config->model.version, "reason",
+               pt_model_reason_text(reason), "error", s->error.msg, NULL);
     else
-        pt_log(PT_LOG_INFO, "model", "model", s->o.config->model.name, "version", s->o.config->model.version, "state", pt_model_state_text(state), NULL);
+        pt_log(PT_LOG_INFO, "model", "model", s->o.config->model.name, "version", s->o.config->model.version, "state", pt_model_state_text(state),
+               NULL);
     s->o.changed(s->o.arg);
 }
 
@@ -91,6 +93,12 @@ static void fail(struct pt_servable *s, enum pt_model_reason reason, const struc
 
 /* --- the steps on the pool -------------------------------------------------------------------------------------------------- */
 
+/* Hashing takes longer than loading does: only where somebody has said, or is told, what the digest is. */
+static bool needs_digest(const struct pt_servable *s)
+{
+    return s->o.config->model.has_digest || s->o.config->report.url;
+}
+
 static int verify(struct pt_servable *s, struct pt_err *err)
 {
     const uint8_t *want = s->o.config->model.digest;
@@ -100,7 +108,7 @@ static int verify(struct pt_servable *s, struct pt_err *err)
         return rc;
     if (s->hashed)
         memcpy(s->loaded.digest, s->digest, sizeof s->digest);
-    else if ((rc = pt_loaded_hash(&s->loaded, &s->stop, err)) < 0)
+    else if (needs_digest(s) && (rc = pt_loaded_hash(&s->loaded, &s->stop, err)) < 0)
         return rc;
     if (!s->o.config->model.has_digest || memcmp(want, s->loaded.digest, 32) == 0)
         return PT_OK;
@@ -166,7 +174,7 @@ static void end_step(struct pt_work *w)
     if (step->run == verify) {
         if (!s->cached)
             close_file(s);
-        s->has_digest = s->loaded.data != NULL && s->work_err.code != PT_ECANCELED;
+        s->has_digest = (s->hashed || needs_digest(s)) && s->loaded.data != NULL && s->work_err.code != PT_ECANCELED;
         memcpy(s->digest, s->loaded.digest, sizeof s->digest);
     }
     if (s->state == PT_MODEL_DRAINING) {

@@ -80,14 +80,20 @@ static int64_t channel_in(const struct layer *l, int64_t row, int64_t col)
     return row / (l->out / l->groups) * l->in + col;
 }
 
+static float *scale(float *w, int64_t n, double f)
+{
+    for (int64_t i = 0; i < n; i++)
+        w[i] = (float)((double)w[i] * f);
+    return w + n;
+}
+
 static void scale_weights(const struct layer *l, float *w, const double *factor, int64_t (*channel)(const struct layer *, int64_t, int64_t))
 {
     for (int64_t row = 0; row < l->w->dims[0]; row++) {
         const double *f = factor + channel(l, row, 0);
-        int64_t step = channel(l, row, 1) - channel(l, row, 0);
-        for (int64_t col = 0; col < cols(l); col++, f += step)
-            for (int64_t i = 0; i < l->pixels; i++, w++)
-                *w = (float)((double)*w * *f);
+        int64_t step = channel(l, row, 1) - channel(l, row, 0), cut = step ? cols(l) : 1; /* into stretches of one factor */
+        for (int64_t i = 0; i < cut; i++)
+            w = scale(w, cols(l) / cut * l->pixels, f[i * step]);
     }
 }
 

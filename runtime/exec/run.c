@@ -5,7 +5,7 @@
 #include "runtime/exec/profile.h"
 #include "runtime/exec/value.h"
 
-#include <stdio.h>
+#include <string.h>
 
 struct pt_run {
     struct pt_exec x;
@@ -109,13 +109,22 @@ static int check_value(const struct pt_value_info *vi, const char *what, const s
     return PT_OK;
 }
 
+/* "input 'NAME'", for messages. Once per input and run, so without printf. */
+static void name_value(char out[160], const char *what, const char *name)
+{
+    size_t at = strlen(what), len = strnlen(name, 130);
+    memcpy(out, what, at);
+    memcpy(out + at, name, len);
+    memcpy(out + at + len, "'", 2);
+}
+
 int pt_run_set_input(struct pt_run *r, size_t i, const struct pt_tensor *t, struct pt_err *err)
 {
     const struct pt_value_info *vi = pt_session_input(r->x.session, i);
     if (!vi)
         return pt_fail(err, PT_EINVAL, "input %zu does not exist: the model has %zu", i, pt_session_input_count(r->x.session));
     char what[160];
-    snprintf(what, sizeof what, "input '%.140s'", vi->name);
+    name_value(what, "input '", vi->name);
     int rc = check_value(vi, what, t, err);
     if (rc < 0)
         return rc;
@@ -134,7 +143,7 @@ int pt_run_bind_output(struct pt_run *r, size_t i, const struct pt_tensor *t, st
     char what[160];
     if (!vi)
         return pt_fail(err, PT_EINVAL, "output %zu does not exist: the model has %zu", i, pt_session_output_count(r->x.session));
-    snprintf(what, sizeof what, "buffer of output '%.130s'", vi->name);
+    name_value(what, "buffer of output '", vi->name);
     if (t && (t->dtype == PT_STRING || pt_is_kind(t->dtype)))
         return pt_fail(err, PT_EUNSUPPORTED, "%s: %s cannot be bound", what, pt_dtype_name(t->dtype));
     int rc = t ? check_value(vi, what, t, err) : PT_OK;

@@ -106,9 +106,12 @@ static void types_that_cannot_be_served(void **state)
 static void out_of_memory(void **state)
 {
     (void)state;
-    static const char request[] = "{\"inputs\":[{\"name\":\"x\",\"shape\":[1,3],\"datatype\":\"FP32\",\"data\":[1,2,3]}]}";
+    pt_auto_buf request = PT_BUF_INIT(0);
     struct model m;
-    pt_auto_buf out = PT_BUF_INIT(0);
+    pt_buf_puts(&request, "{\"inputs\":[{\"name\":\"x\",\"shape\":[50,3],\"datatype\":\"FP32\",\"data\":[0");
+    for (int i = 1; i < 150; i++) /* too many for the memory that the request has anyway */
+        pt_buf_printf(&request, ",%d", i);
+    pt_buf_puts(&request, "]}]}");
     read_model(&m, "x FP32 -1,3\n");
     int failed = 0;
     for (int n = 1; n < 50; n++) {
@@ -117,7 +120,7 @@ static void out_of_memory(void **state)
         pt_mem_fail_at(n, 1);
         int rc = pt_request_init(&q, &m.info, &err);
         if (rc == PT_OK)
-            rc = pt_oip_decode(&q, pt_str(request), PT_OIP_ALL_JSON, &err);
+            rc = pt_oip_decode(&q, (struct pt_str){request.data, request.len}, PT_OIP_ALL_JSON, &err);
         pt_mem_fail_at(0, 0);
         if (rc == PT_OK)
             n = 50;

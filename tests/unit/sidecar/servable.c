@@ -53,7 +53,8 @@ static struct fixture *set_up(const char *uri)
 
 static int start(struct fixture *f, struct pt_err *err)
 {
-    struct pt_servable_options o = {.loop = f->loop, .config = &f->config, .cache_dir = f->dir, .threads = f->threads, .slots = 2, .changed = on_changed, .arg = f};
+    struct pt_servable_options o = {
+        .loop = f->loop, .config = &f->config, .cache_dir = f->dir, .threads = f->threads, .slots = 2, .changed = on_changed, .arg = f};
     return pt_servable_start(&f->servable, &o, err);
 }
 
@@ -103,11 +104,24 @@ static void becomes_ready(void **state)
     struct pt_loaded *l = pt_servable_serving(&f->servable);
     assert_non_null(l);
     assert_string_equal(l->info.inputs[0]->name, "x");
-    assert_true(f->servable.has_digest && f->servable.load_ms >= 0);
+    assert_true(f->servable.load_ms >= 0);
+    assert_false(f->servable.has_digest); /* nobody wants to know it */
     pt_servable_drain(&f->servable);
     assert_non_null(pt_servable_serving(&f->servable)); /* until the end */
     assert_false(pt_servable_busy(&f->servable));
     assert_string_equal(f->states, "Verifying Loading Warming Ready Draining");
+    tear_down(f);
+}
+
+static void knows_the_digest_for_reports(void **state)
+{
+    (void)state;
+    struct fixture *f = set_up("file://" DIGITS);
+    assert_int_equal(pt_config_set(&f->config, PT_CONFIG_REPORT, "url", "https://operator:9443/report", NULL), PT_OK);
+    assert_int_equal(start(f, NULL), PT_OK);
+    until(f, PT_MODEL_READY);
+    assert_true(f->servable.has_digest);
+    pt_servable_drain(&f->servable);
     tear_down(f);
 }
 
@@ -216,7 +230,8 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(becomes_ready), cmocka_unit_test(tries_again), cmocka_unit_test(names_what_is_wrong),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(becomes_ready),         cmocka_unit_test(knows_the_digest_for_reports),
+                                       cmocka_unit_test(tries_again),           cmocka_unit_test(names_what_is_wrong),
                                        cmocka_unit_test(drains_in_every_state), cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,8 +65,11 @@ static void golden(void **state)
 static void out_of_memory(void **state)
 {
     (void)state;
-    static const char request[] = "{\"instances\":[{\"x\":[1,2,3],\"s\":{\"b64\":\"AA==\"}},{\"x\":[1,2,3],\"s\":\"a\\n\"}]}";
+    pt_auto_buf request = PT_BUF_INIT(0);
     struct model m;
+    pt_buf_puts(&request, "{\"instances\":[");
+    for (int i = 0; i < 10; i++) /* too many for the memory that the request has anyway */
+        pt_buf_printf(&request, "{\"x\":[1,2,3],\"s\":{\"b64\":\"AA==\"}},{\"x\":[1,2,3],\"s\":\"a%0600d\\n\"}%s", i, i < 9 ? "," : "]}");
     bool columns;
     read_model(&m, "x FP32 -1,3\ns BYTES -1\n");
     int failed = 0;
@@ -76,7 +79,7 @@ static void out_of_memory(void **state)
         pt_mem_fail_at(n, 1);
         int rc = pt_request_init(&q, &m.info, &err);
         if (rc == PT_OK)
-            rc = pt_tfs_json_decode(&q, pt_str(request), PT_TFS_PREDICT, &columns, &err);
+            rc = pt_tfs_json_decode(&q, (struct pt_str){request.data, request.len}, PT_TFS_PREDICT, &columns, &err);
         pt_mem_fail_at(0, 0);
         if (rc == PT_OK)
             n = 50;
