@@ -225,6 +225,7 @@ orphans() {
   traffic_ends
 }
 
+one_replica() { patch '{"spec": {"replicas": 1, "disruption": null, "template": {"metadata": null}}}'; eventually 60 serving 1; }
 leader() { k -n $operator get lease pintle-operator -o jsonpath='{.spec.holderIdentity}' | cut -d_ -f1; }
 other_leads() { local now; now=$(leader); [ -n "$now" ] && [ "$now" != "$1" ]; }
 hand_over() {
@@ -265,20 +266,20 @@ operator_restart() {
 metrics_api=/apis/custom.metrics.k8s.io/v1beta2
 value_of() { k get --raw "$metrics_api/namespaces/$models/$1" | jq -e "$2"; }
 
-# load_starts RATE: so many requests per second, two seconds of them on a connection, until load_ends; that fails if one of them did.
+# load_starts RATE: so many requests per second, each on a connection of its own, until load_ends; that fails if one of them did.
 load_starts() {
   classify 1 1 >/dev/null
   cp "$work/request.json" "$work/load.json"
   touch "$work/load"
   # shellcheck disable=SC2016
   node bash -c 'while [ -e "$1/load" ]; do
-      curl -sS -o /dev/null -w "%{http_code}\n" --rate "$3/s" -m 5 -H "Content-Type: application/json" --data-binary "@$1/load.json" "$2/infer?[1-$((2 * $3))]"
+      curl -sS -o /dev/null -w "%{http_code}\n" --rate "$3/s" -m 5 -H "Connection: close" -H "Content-Type: application/json" --data-binary "@$1/load.json" "$2/infer?[1-$((2 * $3))]"
     done' load "$work" "$endpoint" "$1" >"$work/load.log" 2>&1 &
 }
 load_ends() {
   rm "$work/load"; wait
   echo "$(wc -l <"$work/load.log") requests of load"
-  if grep -v '^200$' "$work/load.log" | sort | uniq -c | grep .; then return 1; fi
+  if grep -v '^200$' "$work/load.log" | sort | uniq -c | grep .; then echo "that was not 200"; return 1; fi
 }
 
 custom_metrics() {
@@ -366,6 +367,37 @@ apply_to_ready() {
   echo "kubectl apply -> Ready: $(median "${ours[@]}") s; a bare pod with the same image and probe: $(median "${bare[@]}") s (medians of 5)" | tee "$work/note"
 }
 
+rights() { "$here/check-rights" | tee "$work/note"; }
+
+# A report is believed of the pod whose token comes with it, and of no other.
+reports() {
+  k -n $models scale mdep/digits --replicas=2
+  eventually 60 serving 2
+  local a b address; a=$(pods | jq -c '.items[0].metadata | {name, uid}') b=$(pods | jq -c '.items[1].metadata | {name, uid}')
+  address=$(k -n $operator get service pintle-operator -o jsonpath='{.spec.clusterIP}')
+  token() { # AUDIENCE [POD]
+    k -n $models create token default --audience "$1" ${2:+--bound-object-kind Pod --bound-object-name "$(jq -r .name <<<"$2")" --bound-object-uid "$(jq -r .uid <<<"$2")"}
+  }
+  says() { # STATUS TOKEN POD: what a report about the pod is answered
+    jq -n --argjson pod "$3" '{podUID: $pod.uid, podName: $pod.name, namespace: "'$models'", sequence: 1, startedMs: 1, state: "Failed", reason: "RuntimeUnhealthy", message: "a lie"}' >"$work/report.json"
+    local status; status=$(node curl -sk -m 10 -o "$work/answer.json" -w '%{http_code}' ${2:+-H "Authorization: Bearer $2"} --data-binary "@$work/report.json" "https://$address:8443/v1/report")
+    [ "$status" = "$1" ] || { echo "$status and not $1:"; cat "$work/answer.json"; return 1; }
+  }
+  says 401 '' "$a"
+  says 401 nonsense "$a"
+  says 401 "$(token https://kubernetes.default.svc "$a")" "$a"    # meant for somebody else
+  says 401 "$(token pintle.dev)" "$a"                             # of no pod
+  says 403 "$(token pintle.dev "$b")" "$a"                        # of another pod
+  says 200 "$(token pintle.dev "$a")" "$a"                        # its own: heard, and dropped as older than what its sidecar said
+  sleep 2
+  serving 2
+  # and the sidecar believes only a server of the operator's own CA
+  k -n $operator get secret pintle-ca -o jsonpath='{.data.tls\.crt}' | base64 -d >"$work/ca.crt"
+  node curl -s -m 10 -o "$work/answer.json" --cacert "$work/ca.crt" --resolve "pintle-operator.$operator.svc:8443:$address" "https://pintle-operator.$operator.svc:8443/v1/report"
+  k -n $models scale mdep/digits --replicas=1
+  eventually 60 serving 1
+}
+
 helm_uninstall() {
   node helm uninstall pintle --namespace $operator --wait
   eventually 60 nothing_but_crd
@@ -448,12 +480,16 @@ run_steps() {
       step "helm upgrade with customMetrics: kubectl get --raw, no pod replaced, no request lost" custom_metrics
       step "custom metrics: only the API server's front proxy is answered" custom_metrics_refused
       step "HorizontalPodAutoscaler: up under load, down without" hpa
+      fault_steps
+      step "back to one replica" one_replica
+      step "reports are believed only of the pod whose token they bring" reports
       step "leader hand-over" hand_over
       step "operator killed: pods keep serving, no request lost" operator_restart
       step "kubectl delete: nothing is left" delete_digits
       step "time from apply to Ready" apply_to_ready
       k -n $models delete mdep digits --ignore-not-found --timeout 60s >/dev/null || true
     fi
+    step "each right of the operator is used, and none is missing" rights
     step "helm uninstall: nothing but the CRD is left" helm_uninstall
     step "kubectl apply -f install.yaml, and its removal" plain_install
   fi

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * soak.c: runs schedules from seeds. soak --seeds N [--start S]; soak --seed S prints the whole timeline of one; soak --scenarios [NAME] [--share N]
- * runs those with names, or every Nth schedule of them.
+ * runs those with names, or every Nth schedule of them. --uses prints at last what operators have asked of the API.
  *
  * Without --start the seeds are fresh (from the clock), and the first one is printed, so that any run can be repeated. A schedule that breaks an
  * invariant is run again and again with one action or one kind of fault less, as long as it still breaks; what is left is printed. With SIM_LOG=1 in
@@ -26,7 +26,7 @@ static const struct {
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: soak --seeds N [--start S] | --seed S | --scenarios [NAME] [--share N]\n");
+    fprintf(stderr, "usage: soak --seeds N [--start S] | --seed S | --scenarios [NAME] [--share N] [--uses]\n");
     return 2;
 }
 
@@ -130,7 +130,7 @@ static int run_one(int64_t seed)
 int main(int argc, char **argv)
 {
     int64_t seeds = 0, start = -1, one = -1, share = 1;
-    bool scenarios = false;
+    bool scenarios = false, uses = false;
     const char *which = NULL;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -145,6 +145,8 @@ int main(int argc, char **argv)
             i++;
         else if (!strcmp(argv[i], "--seed") && number(value, INT64_MAX / 4, &one))
             i++;
+        else if (!strcmp(argv[i], "--uses"))
+            uses = true;
         else
             return usage();
     }
@@ -159,8 +161,8 @@ int main(int argc, char **argv)
         failed = sim_scenarios(which, (int)share, &count, &runs);
         printf("%d scenarios in %d schedules, %d broken\n", count, runs, failed);
     }
-    if (!seeds)
-        return failed > 0;
-    int64_t broken = run_known() + run_seeds(start >= 0 ? start : pt_clock_wall_ms() * 1000, seeds);
+    int64_t broken = !seeds ? 0 : run_known() + run_seeds(start >= 0 ? start : pt_clock_wall_ms() * 1000, seeds);
+    if (uses)
+        world_print_uses(stdout);
     return broken + failed > 0;
 }

@@ -211,10 +211,35 @@ static void an_error(struct world *w, const struct pt_api_request *req, struct p
     f->retry_after_s = f->http == 429 && chance(&w->luck, 0.5) ? (int)between(&w->luck, 1, 3) : 0;
 }
 
+/* What the operators asked for in all schedules of this process: their rights are judged by it. */
+static struct use {
+    const struct pt_resource *resource;
+    const char *subresource, *verb; /* static texts */
+} uses[128];
+static size_t use_count;
+
+static void note_use(const struct pt_api_request *req, const char *verb)
+{
+    const char *subresource = !req->subresource ? "" : !strcmp(req->subresource, "status") ? "/status" : "/another";
+    for (size_t i = 0; i < use_count; i++)
+        if (uses[i].resource == req->resource && !strcmp(uses[i].verb, verb) && !strcmp(uses[i].subresource, subresource))
+            return;
+    if (use_count < sizeof uses / sizeof *uses)
+        uses[use_count++] = (struct use){req->resource, subresource, verb};
+}
+
+void world_print_uses(FILE *out)
+{
+    for (size_t i = 0; i < use_count; i++)
+        fprintf(out, "%s %s/%s%s\n", uses[i].verb, uses[i].resource->group, uses[i].resource->plural, uses[i].subresource);
+}
+
 static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
 {
     struct world *w = arg;
-    static const char *const verbs[] = {"get", "list", "create", "update", "patch", "apply", "patch", "delete"};
+    static const char *const verbs[] = {"get", "list", "create", "update", "patch", "apply", "patch", "patch", "delete"};
+    if (by_operator(req))
+        note_use(req, watch ? "watch" : verbs[req->verb]);
     if (w->p.denied && req->verb == PT_VERB_CREATE && req->resource == &pt_res_pods) {
         f->http = 403;
         f->reason = "Forbidden";

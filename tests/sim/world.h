@@ -8,6 +8,7 @@
 #ifndef PT_SIM_WORLD_H
 #define PT_SIM_WORLD_H
 
+#include <stdio.h>
 #include "base/mem.h"
 #include "base/rand.h"
 #include "operator/ctrl/lease.h"
@@ -147,6 +148,7 @@ int64_t between(struct pt_rand *r, int64_t low, int64_t high);
 struct pt_operator *world_leader(struct world *w); /* NULL: nobody leads */
 void world_crash(struct world *w);                 /* the one that leads */
 void world_upgrade(struct world *w);               /* all operators end and others of the next release begin */
+void world_print_uses(FILE *out); /* "VERB GROUP/RESOURCE[/SUBRESOURCE]" a line: whatever operators have asked for so far */
 int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail);
 
 void kubelet_observe(struct world *w);

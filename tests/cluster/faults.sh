@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Sourced by run, after steps.sh: what goes wrong in clusters, under a constant rate of requests through the Service, each on a connection of its own;
+# none may fail. `run` does a handful of each, `soak` as many as it is told ($rounds).
+
+rounds=${rounds:-2}
+some() { echo $((rounds / $1 > 0 ? rounds / $1 : 1)); }   # a share of the rounds, at least one
+
+under_load() { # WHAT COUNT FUNCTION: FUNCTION so often, with the number of the round
+  local i begin=$EPOCHREALTIME
+  load_starts 40
+  for ((i = 1; i <= $2; i++)); do "$3" "$i"; done
+  load_ends
+  echo "$2 $1 in $(since "$begin") s, $(wc -l <"$work/load.log") requests, 0 failed" | tee "$work/note"
+  cat "$work/load.log" >>"$work/load.all"
+}
+
+two_replicas() {
+  patch '{"spec": {"replicas": 2, "disruption": {"maxUnavailable": 1}}}'
+  eventually 60 serving 2
+  eventually 10 answers
+}
+
+# --- what a user does -----------------------------------------------------------------------------------------------
+
+one_rollout() { patch '{"spec": {"template": {"metadata": {"labels": {"round": "'"$1"'"}}}}}'; eventually 120 rolled_out "$1"; }
+rolled_out() { serving 2 && pods_are "all(.items[]; .metadata.labels.round == \"$1\")"; }
+rollouts() { under_load rollouts "$rounds" one_rollout; }
+
+one_scale_down() {
+  k -n $models scale mdep/digits --replicas=4; eventually 60 serving 4
+  k -n $models scale mdep/digits --replicas=2; eventually 60 serving 2
+}
+scale_downs() { under_load "scale-downs from 4 to 2" "$(some 4)" one_scale_down; }
+
+one_kill() {
+  local name; name=$(pods | jq -r '.items[0].metadata.name')
+  k -n $models delete pod "$name" --wait=false
+  eventually 60 pods_are "all(.items[]; .metadata.name != \"$name\")"
+  eventually 60 serving 2
+}
+kills() { under_load "pods deleted by hand" "$(some 4)" one_kill; }
+
+# There is one node: the drain takes one pod, whose successor finds no place; the budget keeps the other until the node is free again.
+one_drain() {
+  local before; before=$(pods | jq -c '[.items[].metadata.name]')
+  k drain $node --pod-selector=pintle.dev/model-deployment=digits --ignore-daemonsets --delete-emptydir-data --timeout 120s >"$work/drain.log" 2>&1 &
+  local drain=$!
+  eventually 60 grep -q 'would violate the pod.s disruption budget' "$work/drain.log"
+  pods_are "[.items[] | select(.status.conditions[]? | .type == \"Ready\" and .status == \"True\")] | length >= 1"
+  k uncordon $node
+  wait $drain || { cat "$work/drain.log"; return 1; }
+  k uncordon $node
+  eventually 90 serving 2
+  pods_are ".items | all(.metadata.name as \$n | $before | index(\$n) | not)"
+}
+drains() { under_load "node drains that a budget slowed down" "$(some 20)" one_drain; }
+
+# --- what happens to the control plane ------------------------------------------------------------------------------
+
+one_apiserver_restart() {
+  "$here/restart" kube-apiserver 2
+  eventually 30 k get --raw /readyz
+  one_rollout "restart-$1"
+}
+apiserver_restarts() { under_load "kills of the API server, each followed by a rollout" "$(some 20)" one_apiserver_restart; }
+
+one_hand_over() {
+  local first; first=$(leader)
+  k -n $operator delete pod "$first" --wait=false
+  eventually 30 other_leads "$first"
+  one_rollout "leader-$1"
+  k -n $operator rollout status deployment/pintle-operator --timeout 60s
+}
+hand_overs() { under_load "leader hand-overs, each followed by a rollout" "$(some 20)" one_hand_over; }
+
+one_upgrade() {
+  local uids; uids=$(pods | jq -c '[.items[].metadata.uid] | sort')
+  node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set-string podAnnotations.round="$1" --wait --timeout 90s
+  pods_are "([.items[].metadata.uid] | sort) == $uids"
+}
+upgrades() { under_load "operator upgrades that replaced no pod" "$(some 20)" one_upgrade; }
+
+# --- what a cluster denies ------------------------------------------------------------------------------------------
+
+# namespace NAME COUNT: with the model and so many ModelDeployments of it, m1, m2 ...
+namespace() {
+  local i
+  k create namespace "$1"
+  k label namespace "$1" pod-security.kubernetes.io/enforce=restricted
+  k -n $models get configmap digits-model -o json | jq 'del(.metadata.uid, .metadata.resourceVersion, .metadata.namespace, .metadata.annotations)' | k -n "$1" create -f -
+  mdep | jq 'del(.status, .spec.disruption) | .metadata |= {name, labels} | .spec.replicas = 1 | .spec.template.metadata = null' >"$work/model.json"
+  for ((i = 1; i <= $2; i++)); do jq -c ".metadata.name = \"m$i\"" "$work/model.json"; done >"$work/models.json"
+  [ "$2" = 0 ] || k -n "$1" create -f "$work/models.json" >/dev/null
+}
+all_ready() { # NAMESPACE COUNT
+  [ "$(k -n "$1" get mdep -o json | jq '[.items[] | select(.status.conditions[]? | .type == "Ready" and .status == "True") | select(.status.observedGeneration == .metadata.generation)] | length')" = "$2" ]
+}
+says() { k -n "$1" get mdep m1 -o json | jq -e ".status.conditions | any(.[]; .message | test(\"$2\"))"; }   # NAMESPACE REGEX
+gone() { ! k get namespace "$1"; }
+
+namespace_deleted() {
+  namespace doomed 4
+  eventually 60 all_ready doomed 4
+  k -n doomed get mdep -o name | while read -r m; do k -n doomed patch "$m" --type merge -p '{"spec": {"replicas": 3, "template": {"metadata": {"labels": {"round": "2"}}}}}'; done
+  k delete namespace doomed --wait=false                  # in the middle of four rollouts
+  eventually 120 gone doomed
+  k -n $operator get pods -l app.kubernetes.io/component=operator -o json | jq -e 'all(.items[]; all(.status.conditions[]; .type != "Ready" or .status == "True"))'
+}
+
+quota_denied() {
+  namespace poor 1
+  eventually 60 all_ready poor 1
+  k -n poor create quota pods --hard=pods=1
+  k -n poor scale mdep/m1 --replicas=2
+  eventually 60 says poor 'exceeded quota'
+  k -n poor get mdep m1 -o json | jq -e '.status.readyReplicas == 1'
+  k -n poor patch quota pods --type merge -p '{"spec": {"hard": {"pods": "5"}}}'
+  eventually 120 all_ready poor 1
+  k delete namespace poor --wait=false
+}
+
+webhook_denied() {
+  namespace guarded 0
+  # A webhook that nobody answers, and that must be asked.
+  k create -f - <<END
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: pintle-test-guard}
+webhooks:
+- name: guard.pintle.test
+  admissionReviewVersions: [v1]
+  sideEffects: None
+  failurePolicy: Fail
+  timeoutSeconds: 2
+  namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: guarded}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+  clientConfig: {service: {namespace: guarded, name: nobody}}
+END
+  jq -c '.metadata.name = "m1"' "$work/model.json" | k -n guarded create -f -
+  eventually 60 says guarded 'guard.pintle.test'
+  k delete validatingwebhookconfiguration pintle-test-guard
+  eventually 120 all_ready guarded 1
+  k delete namespace guarded --wait=false
+}
+
+crowd() {
+  local count=$((rounds * 2 > 10 ? rounds * 2 : 10)) begin=$EPOCHREALTIME
+  namespace crowd $count
+  eventually 900 all_ready crowd $count
+  echo "$count ModelDeployments at once: all Ready after $(since "$begin") s" | tee "$work/note"
+  k top pods -n $operator 2>/dev/null || true
+  k delete namespace crowd --wait=false
+  eventually 600 gone crowd
+}
+
+fault_steps() {
+  step "two replicas and a budget" two_replicas
+  if [ -n "$soak" ]; then
+    step "rollouts under load" rollouts
+    step "scale-downs under load" scale_downs
+    step "API server killed under load" apiserver_restarts
+    step "leader hand-overs under load" hand_overs
+    step "operator upgrades under load" upgrades
+  fi
+  step "pods deleted under load" kills
+  step "node drained under load" drains
+  step "namespace deleted in the middle of rollouts" namespace_deleted
+  step "quota denies pods, then not" quota_denied
+  step "webhook denies pods, then not" webhook_denied
+  step "many ModelDeployments at once" crowd
+}
+
+soak_steps() {
+  step "helm install" helm_install
+  step "kubectl apply -f digits.yaml: Ready" apply_digits
+  eventually 10 answers
+  fault_steps
+  if [ -s "$work/load.all" ]; then echo "under load: $(wc -l <"$work/load.all") requests, $(grep -vc '^200$' "$work/load.all" || true) failed"; fi
+  echo "$passed steps passed, $failed failed"
+  [ $failed = 0 ]
+}
