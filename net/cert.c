@@ -60,11 +60,11 @@ static bool set_common_name(X509_NAME *name, const char *cn)
 }
 
 /* Version, serial, validity and key; subject and issuer are the caller's. */
-static X509 *blank_cert(EVP_PKEY *key, int days)
+static X509 *blank_cert(EVP_PKEY *key, int64_t seconds)
 {
     X509 *x = X509_new();
     if (x && X509_set_version(x, X509_VERSION_3) == 1 && set_serial(x) && X509_gmtime_adj(X509_getm_notBefore(x), -3600) &&
-        X509_time_adj_ex(X509_getm_notAfter(x), days, 0, NULL) && X509_set_pubkey(x, key) == 1)
+        X509_time_adj_ex(X509_getm_notAfter(x), (int)(seconds / 86400), (long)(seconds % 86400), NULL) && X509_set_pubkey(x, key) == 1)
         return x;
     X509_free(x);
     return NULL;
@@ -84,17 +84,22 @@ static int write_pem(X509 *x, EVP_PKEY *key, struct pt_buf *cert_pem, struct pt_
     return rc < 0 ? rc : pt_buf_check(key_pem, "private key", err);
 }
 
+static bool sign_as_ca(X509 *x, EVP_PKEY *key)
+{
+    X509V3_CTX ctx;
+    X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
+    return X509_set_issuer_name(x, X509_get_subject_name(x)) == 1 && add_extension(x, &ctx, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
+           add_extension(x, &ctx, NID_key_usage, "critical,keyCertSign,cRLSign") && add_extension(x, &ctx, NID_subject_key_identifier, "hash") &&
+           X509_sign(x, key, EVP_sha256()) != 0;
+}
+
 int pt_ca_create(const char *common_name, int days, struct pt_buf *cert_pem, struct pt_buf *key_pem, struct pt_err *err)
 {
     auto_key *key = EVP_EC_gen("P-256");
-    auto_x509 *x = key ? blank_cert(key, days) : NULL;
-    if (!x || !set_common_name(X509_get_subject_name(x), common_name) || X509_set_issuer_name(x, X509_get_subject_name(x)) != 1)
+    auto_x509 *x = key ? blank_cert(key, (int64_t)days * 86400) : NULL;
+    if (!x || !set_common_name(X509_get_subject_name(x), common_name))
         return pt_ssl_fail(err, PT_EINVAL, "make CA \"%s\"", common_name);
-    X509V3_CTX ctx;
-    X509V3_set_ctx(&ctx, x, x, NULL, NULL, 0);
-    if (!add_extension(x, &ctx, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
-        !add_extension(x, &ctx, NID_key_usage, "critical,keyCertSign,cRLSign") || !add_extension(x, &ctx, NID_subject_key_identifier, "hash") ||
-        X509_sign(x, key, EVP_sha256()) == 0)
+    if (!sign_as_ca(x, key))
         return pt_ssl_fail(err, PT_EINTERNAL, "make CA \"%s\"", common_name);
     return write_pem(x, key, cert_pem, key_pem, err);
 }
@@ -158,8 +163,27 @@ static EVP_PKEY *read_key(const char *pem)
     return b ? PEM_read_bio_PrivateKey(b, NULL, NULL, empty) : NULL;
 }
 
+int pt_ca_renew(const char *ca_cert_pem, const char *ca_key_pem, int64_t seconds, struct pt_buf *cert_pem, struct pt_err *err)
+{
+    auto_x509 *ca = read_cert(ca_cert_pem);
+    auto_key *key = read_key(ca_key_pem);
+    if (!ca || !key || X509_check_private_key(ca, key) != 1)
+        return pt_ssl_fail(err, PT_EPARSE, "renew CA");
+    pt_auto_buf same_key = PT_BUF_INIT(64 << 10);
+    auto_x509 *x = blank_cert(key, seconds);
+    if (!x || X509_set_subject_name(x, X509_get_subject_name(ca)) != 1 || !sign_as_ca(x, key))
+        return pt_ssl_fail(err, PT_EINTERNAL, "renew CA");
+    return write_pem(x, key, cert_pem, &same_key, err);
+}
+
 int pt_ca_issue(const char *ca_cert_pem, const char *ca_key_pem, const char *names, int days, struct pt_buf *cert_pem, struct pt_buf *key_pem,
                 struct pt_err *err)
+{
+    return pt_ca_issue_for(ca_cert_pem, ca_key_pem, names, (int64_t)days * 86400, cert_pem, key_pem, err);
+}
+
+int pt_ca_issue_for(const char *ca_cert_pem, const char *ca_key_pem, const char *names, int64_t seconds, struct pt_buf *cert_pem, struct pt_buf *key_pem,
+                    struct pt_err *err)
 {
     auto_x509 *ca = read_cert(ca_cert_pem);
     if (!ca)
@@ -172,7 +196,7 @@ int pt_ca_issue(const char *ca_cert_pem, const char *ca_key_pem, const char *nam
     if (!san)
         return pt_fail(err, local.code, "%s", local.msg);
     auto_key *key = EVP_EC_gen("P-256");
-    auto_x509 *x = key ? blank_cert(key, days) : NULL;
+    auto_x509 *x = key ? blank_cert(key, seconds) : NULL;
     /* the subject stays empty, as RFC 6125 wants names in the extension; that one is then critical */
     if (!x || X509_set_issuer_name(x, X509_get_subject_name(ca)) != 1 || X509_add1_ext_i2d(x, NID_subject_alt_name, san, 1, 0) != 1)
         return pt_ssl_fail(err, PT_ENOMEM, "certificate for %s", names);

@@ -24,6 +24,11 @@ void pt_tls_destroy(struct pt_tls *t); /* connections hold their own reference *
 int pt_ca_create(const char *common_name, int days, struct pt_buf *cert_pem, struct pt_buf *key_pem, struct pt_err *err);
 /* A server certificate signed by that CA. names: DNS names and IP addresses, comma-separated. */
 int pt_ca_issue(const char *ca_cert_pem, const char *ca_key_pem, const char *names, int days, struct pt_buf *cert_pem, struct pt_buf *key_pem, struct pt_err *err);
+/* The same for so many seconds. */
+int pt_ca_issue_for(const char *ca_cert_pem, const char *ca_key_pem, const char *names, int64_t seconds, struct pt_buf *cert_pem, struct pt_buf *key_pem,
+                    struct pt_err *err);
+/* A new certificate for the CA's name and key: what was signed before is valid under the new one, and what is signed from now on under the old. */
+int pt_ca_renew(const char *ca_cert_pem, const char *ca_key_pem, int64_t seconds, struct pt_buf *cert_pem, struct pt_err *err);
 /* Seconds until the first certificate in the PEM expires (negative: already); PT_EPARSE in err and INT64_MIN if it is none. */
 int64_t pt_cert_seconds_left(const char *cert_pem, struct pt_err *err);
 

@@ -27,7 +27,7 @@
 enum { CA_DEADLINE_MS = 120000, ELECTION_TOLERANCE_MS = 20000 };
 
 struct options {
-    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *metrics_api_address, *log_level, *log_format, *qps, *burst;
+    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *metrics_api_address, *ca_lifetime, *cert_lifetime, *log_level, *log_format, *qps, *burst;
     bool leader_elect, help, version;
 };
 struct program {
@@ -36,12 +36,14 @@ struct program {
     struct pt_metrics *metrics;
     struct pt_kube_client *kube;
     struct pt_http_server *health;
+    struct pt_ca *ca;
     struct pt_intake *intake;
     struct pt_hpa *hpa;
     struct pt_operator *operator_;
     struct pt_lease *lease;
     struct pt_role *role;
     char ns[64];
+    int64_t ca_ms, cert_ms;
     int exit_code;
     bool stopping;
 };
@@ -61,6 +63,9 @@ static const char help[] =
     "      --health-address ADDR   /healthz, /readyz and /metrics (default 0.0.0.0:8081)\n"
     "      --metrics-api-address ADDR\n"
     "                              serve custom.metrics.k8s.io there, for HorizontalPodAutoscalers (default: not at all)\n"
+    "      --ca-lifetime DURATION  of the certificate that sidecars know the operator by (default 87600h); it is renewed in time, with the same key\n"
+    "      --cert-lifetime DURATION\n"
+    "                              of what it signs (default 2160h); made anew at a sixth of that\n"
     "      --kube-api-qps N        at most N requests to the API server a second (default 0: no limit, the server's own holds)\n"
     "      --kube-api-burst N      so many at once (default 30)\n"
     "      --leader-elect          of several, one works; the others stand by (needs the right to Leases in --namespace)\n"
@@ -77,6 +82,8 @@ static const struct {
     {"--sidecar-image", offsetof(struct options, sidecar_image)}, {"--report-url", offsetof(struct options, report_url)},
     {"--report-address", offsetof(struct options, report_address)}, {"--health-address", offsetof(struct options, health_address)},
     {"--metrics-api-address", offsetof(struct options, metrics_api_address)},
+    {"--ca-lifetime", offsetof(struct options, ca_lifetime)},
+    {"--cert-lifetime", offsetof(struct options, cert_lifetime)},
     {"--kube-api-qps", offsetof(struct options, qps)},            {"--kube-api-burst", offsetof(struct options, burst)},
     {"--log-level", offsetof(struct options, log_level)},         {"--log-format", offsetof(struct options, log_format)},
 };
@@ -283,6 +290,21 @@ static void host_of_url(const char *url, char *out, size_t size)
     snprintf(out, size, "%.*s", (int)len, host);
 }
 
+/* What was signed gets old, or the CA is another: servers and new pods get what holds now. */
+static void renew(struct program *p, const char *cert_pem, const char *key_pem)
+{
+    struct pt_err err;
+    int rc = pt_intake_renew(p->intake, cert_pem, key_pem, &err);
+    if (rc == PT_OK && p->hpa)
+        rc = pt_hpa_renew(p->hpa, cert_pem, key_pem, &err);
+    if (rc == PT_OK)
+        rc = pt_operator_set_ca(p->operator_, cert_pem, &err);
+    if (rc < 0)
+        pt_log(PT_LOG_ERROR, "certificates could not be renewed", "error", err.msg, NULL);
+    else
+        pt_log(PT_LOG_INFO, "certificates renewed", NULL);
+}
+
 static void on_ca(void *arg, const char *cert_pem, const char *key_pem, const struct pt_err *failure)
 {
     struct program *p = arg;
@@ -292,12 +314,16 @@ static void on_ca(void *arg, const char *cert_pem, const char *key_pem, const st
         give_up(p, "no certificate authority", failure);
         return;
     }
+    if (p->operator_) {
+        renew(p, cert_pem, key_pem);
+        return;
+    }
     snprintf(default_url, sizeof default_url, "https://pintle-operator.%s.svc:%d" PT_REPORT_PATH, p->ns, PT_PORT_REPORT);
     const char *url = p->o.report_url ? p->o.report_url : default_url;
     host_of_url(url, host, sizeof host);
     snprintf(names, sizeof names, "%s,localhost,127.0.0.1", host);
     struct pt_intake_options intake = {.loop = p->loop, .api = pt_kube_client_api(p->kube), .metrics = p->metrics, .address = p->o.report_address,
-                                       .ca_cert_pem = cert_pem, .ca_key_pem = key_pem, .names = names, .report = on_report, .arg = p};
+                                       .ca_cert_pem = cert_pem, .ca_key_pem = key_pem, .cert_s = p->cert_ms / 1000, .names = names, .report = on_report, .arg = p};
     struct pt_operator_options op = {.api = pt_kube_client_api(p->kube), .sched = pt_loop_sched(p->loop), .metrics = p->metrics,
                                      .seed = (uint64_t)pt_clock_mono_ns() ^ (uint64_t)pt_clock_wall_ms(), .ns = p->o.watch_ns,
                                      .sidecar_image = p->o.sidecar_image, .report_url = url, .report_ca_pem = cert_pem, .standby = p->o.leader_elect,
@@ -306,7 +332,7 @@ static void on_ca(void *arg, const char *cert_pem, const char *key_pem, const st
     if (rc == PT_OK)
         rc = pt_operator_create(&op, &p->operator_, &err);
     struct pt_hpa_options hpa = {.loop = p->loop, .api = pt_kube_client_api(p->kube), .address = p->o.metrics_api_address, .ns = p->ns, .ca_cert_pem = cert_pem,
-                                 .ca_key_pem = key_pem, .works = works, .loads = each_load, .arg = p};
+                                 .ca_key_pem = key_pem, .cert_s = p->cert_ms / 1000, .works = works, .loads = each_load, .arg = p};
     if (rc == PT_OK && hpa.address)
         rc = pt_hpa_start(&hpa, &p->hpa, &err);
     if (rc == PT_OK && p->o.leader_elect)
@@ -364,6 +390,12 @@ static int start(struct program *p, struct pt_err *err)
     int rc = p->o.qps ? pt_parse_i64(pt_str(p->o.qps), 0, 100000, "--kube-api-qps", &qps, err) : PT_OK;
     if (rc == PT_OK && p->o.burst)
         rc = pt_parse_i64(pt_str(p->o.burst), 1, 100000, "--kube-api-burst", &burst, err);
+    if (rc == PT_OK && p->o.ca_lifetime)
+        rc = pt_parse_duration_ms(pt_str(p->o.ca_lifetime), "--ca-lifetime", &p->ca_ms, err);
+    if (rc == PT_OK && p->o.cert_lifetime)
+        rc = pt_parse_duration_ms(pt_str(p->o.cert_lifetime), "--cert-lifetime", &p->cert_ms, err);
+    if (rc == PT_OK && ((p->o.ca_lifetime && p->ca_ms < 1000) || (p->o.cert_lifetime && p->cert_ms < 1000)))
+        rc = pt_fail(err, PT_EINVAL, "a lifetime is a second or more");
     if (rc == PT_OK)
         rc = load_config(p, &config, err);
     if (rc == PT_OK)
@@ -383,8 +415,10 @@ static int start(struct program *p, struct pt_err *err)
         rc = pt_loop_on_signal(p->loop, SIGTERM, on_signal, p, err);
     if (rc == PT_OK)
         rc = pt_loop_on_signal(p->loop, SIGINT, on_signal, p, err);
+    struct pt_ca_options ca = {.api = pt_kube_client_api(p->kube), .sched = pt_loop_sched(p->loop), .ns = p->ns, .ca_s = p->ca_ms / 1000, .cert_s = p->cert_ms / 1000,
+                               .deadline_ms = CA_DEADLINE_MS, .works = works, .fn = on_ca, .arg = p};
     if (rc == PT_OK)
-        rc = pt_ca_load(pt_kube_client_api(p->kube), pt_loop_sched(p->loop), p->ns, CA_DEADLINE_MS, on_ca, p, err);
+        rc = pt_ca_start(&ca, &p->ca, err);
     pt_kube_config_finish(&config);
     return rc;
 }
@@ -395,6 +429,7 @@ static void finish(struct program *p)
     pt_lease_destroy(p->lease);
     pt_hpa_destroy(p->hpa);
     pt_operator_destroy(p->operator_);
+    pt_ca_destroy(p->ca);
     pt_intake_destroy(p->intake);
     pt_http_server_destroy(p->health);
     pt_kube_client_destroy(p->kube);

@@ -78,7 +78,7 @@ static int listen_with(struct pt_hpa *h, const char *client_ca, const char *allo
 {
     struct pt_tls *tls = NULL;
     char *ca = pt_strdup(client_ca), *names = pt_strdup(allowed);
-    int rc = ca && names ? pt_ca_serve(h->ca_cert, h->ca_key, h->names, ca, &tls, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    int rc = ca && names ? pt_ca_serve(h->ca_cert, h->ca_key, h->names, h->o.cert_s, ca, &tls, err) : pt_fail(err, PT_ENOMEM, "out of memory");
     struct pt_http_server_options o = {
         .address = h->address, .tls = tls, .max_body_bytes = 4096, .max_connections = 256, .handler = handle, .arg = h};
     bool first = !h->server;
@@ -203,6 +203,23 @@ int pt_hpa_start(const struct pt_hpa_options *o, struct pt_hpa **out, struct pt_
     pt_timer_start(pt_loop_sched(o->loop), &h->timer, 0, start_round);
     *out = h;
     return PT_OK;
+}
+
+int pt_hpa_renew(struct pt_hpa *h, const char *ca_cert_pem, const char *ca_key_pem, struct pt_err *err)
+{
+    char *cert = pt_strdup(ca_cert_pem), *key = pt_strdup(ca_key_pem);
+    if (!cert || !key) {
+        pt_free(cert);
+        pt_free(key);
+        return pt_fail(err, PT_ENOMEM, "metrics API: out of memory");
+    }
+    pt_free(h->ca_cert);
+    pt_free(h->ca_key);
+    h->ca_cert = cert;
+    h->ca_key = key;
+    if (!h->call)
+        pt_timer_start(pt_loop_sched(h->o.loop), &h->timer, 0, start_round);
+    return h->server ? listen_with(h, h->client_ca, h->allowed, err) : PT_OK;
 }
 
 void pt_hpa_destroy(struct pt_hpa *h)

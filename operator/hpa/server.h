@@ -20,11 +20,14 @@ struct pt_hpa_options {
     struct pt_api *api;
     const char *address, *ns;             /* "0.0.0.0:8444"; the namespace of the Service that the APIService must name; copied */
     const char *ca_cert_pem, *ca_key_pem; /* signs the server's certificate; copied */
+    int64_t cert_s;                       /* lifetime of that; 0: PT_CERT_LIFETIME_S of report/ca.h */
     bool (*works)(void *arg);             /* does this operator, or does it stand by? */
     pt_hpa_loads_fn loads;                /* of arg */
     void *arg;
 };
 int pt_hpa_start(const struct pt_hpa_options *o, struct pt_hpa **out, struct pt_err *err);
+/* As pt_intake_renew(); the APIService is told. */
+int pt_hpa_renew(struct pt_hpa *h, const char *ca_cert_pem, const char *ca_key_pem, struct pt_err *err);
 void pt_hpa_destroy(struct pt_hpa *h);
 
 #endif

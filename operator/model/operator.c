@@ -465,6 +465,16 @@ int pt_operator_create(const struct pt_operator_options *o, struct pt_operator *
     return PT_OK;
 }
 
+int pt_operator_set_ca(struct pt_operator *op, const char *report_ca_pem, struct pt_err *err)
+{
+    char *copy = pt_strdup(report_ca_pem);
+    if (!copy)
+        return pt_fail(err, PT_ENOMEM, "certificate authority: out of memory");
+    pt_free(op->ca);
+    op->ca = copy;
+    return PT_OK;
+}
+
 void pt_operator_start(struct pt_operator *op)
 {
     for (int i = 0; i < PT_STORE_COUNT; i++)

@@ -31,6 +31,7 @@ struct pt_operator_options {
 };
 /* Strings are copied. */
 int pt_operator_create(const struct pt_operator_options *o, struct pt_operator **out, struct pt_err *err);
+int pt_operator_set_ca(struct pt_operator *op, const char *report_ca_pem, struct pt_err *err); /* of pods made from now on */
 void pt_operator_start(struct pt_operator *op);
 void pt_operator_lead(struct pt_operator *op); /* a standby begins to work */
 /* Takes no new work; done(arg) when what is under way has ended, at the latest after 30 s. */

@@ -227,7 +227,7 @@ static void handle(void *arg, struct pt_http_request *req)
 static int start_listening(struct pt_intake *i, struct pt_err *err)
 {
     struct pt_tls *tls = NULL;
-    int rc = pt_ca_serve(i->ca_cert, i->ca_key, i->names, NULL, &tls, err);
+    int rc = pt_ca_serve(i->ca_cert, i->ca_key, i->names, i->o.cert_s, NULL, &tls, err);
     struct pt_http_server_options o = {.address = i->o.address, .tls = tls, .max_header_bytes = 32 << 10, .max_body_bytes = PT_REPORT_MAX_BYTES,
                                        .max_connections = 65536, .idle_timeout_ms = 600000, .handler = handle, .arg = i};
     if (rc == PT_OK)
@@ -252,6 +252,16 @@ int pt_intake_start(const struct pt_intake_options *o, struct pt_intake **out, s
     }
     *out = i;
     return PT_OK;
+}
+
+int pt_intake_renew(struct pt_intake *i, const char *ca_cert_pem, const char *ca_key_pem, struct pt_err *err)
+{
+    struct pt_tls *tls = NULL;
+    int rc = pt_ca_serve(ca_cert_pem, ca_key_pem, i->names, i->o.cert_s, NULL, &tls, err);
+    if (rc == PT_OK)
+        pt_http_server_set_tls(i->server, tls);
+    pt_tls_destroy(tls);
+    return rc;
 }
 
 int pt_intake_port(const struct pt_intake *i)

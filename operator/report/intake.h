@@ -22,11 +22,14 @@ struct pt_intake_options {
     struct pt_metrics *metrics;   /* may be NULL */
     const char *address;          /* "0.0.0.0:8443" */
     const char *ca_cert_pem, *ca_key_pem; /* signs the server's certificate */
+    int64_t cert_s;               /* lifetime of that; 0: PT_CERT_LIFETIME_S of ca.h */
     const char *names;            /* DNS names and IP addresses of the certificate, comma-separated */
     pt_intake_report_fn report;
     void *arg;
 };
 int pt_intake_start(const struct pt_intake_options *o, struct pt_intake **out, struct pt_err *err);
+/* Signs its certificate anew, with another CA where that has changed; connections that there are stay. */
+int pt_intake_renew(struct pt_intake *i, const char *ca_cert_pem, const char *ca_key_pem, struct pt_err *err);
 int pt_intake_port(const struct pt_intake *i);
 void pt_intake_destroy(struct pt_intake *i);
 

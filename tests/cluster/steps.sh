@@ -285,7 +285,8 @@ load_ends() {
 custom_metrics() {
   local uids; uids=$(pods | jq -c '[.items[].metadata.uid]')
   traffic_starts
-  node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set customMetrics.enabled=true --wait --timeout 90s
+  node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set customMetrics.enabled=true,networkPolicy.enabled=true \
+    --set 'extraArgs={--cert-lifetime=30s}' --wait --timeout 90s
   k wait --for condition=Available apiservice/v1beta2.custom.metrics.k8s.io --timeout 60s
   k get --raw $metrics_api | jq -e '[.resources[].name] | contains(["pods/inference_concurrency", "modeldeployments.pintle.dev/requests_per_second"])'
   eventually 20 value_of 'modeldeployments.pintle.dev/digits/requests_per_second' '.items[0].value | rtrimstr("m") | tonumber > 0'
@@ -367,6 +368,7 @@ apply_to_ready() {
   echo "kubectl apply -> Ready: $(median "${ours[@]}") s; a bare pod with the same image and probe: $(median "${bare[@]}") s (medians of 5)" | tee "$work/note"
 }
 
+other_serial() { [ "$(serial)" != "$1" ]; }
 rights() { "$here/check-rights" | tee "$work/note"; }
 
 # A report is believed of the pod whose token comes with it, and of no other.
@@ -391,6 +393,12 @@ reports() {
   says 200 "$(token pintle.dev "$a")" "$a"                        # its own: heard, and dropped as older than what its sidecar said
   sleep 2
   serving 2
+  # The certificate is made anew every five seconds here (custom_metrics), and reports go on.
+  serial() { node openssl s_client -connect "$address:8443" </dev/null 2>/dev/null | openssl x509 -noout -serial; }
+  local first; first=$(serial)
+  [ -n "$first" ]
+  eventually 20 other_serial "$first"
+  k -n $operator logs -l pintle.dev/role=leader --tail 200 | grep -q 'certificates renewed'
   # and the sidecar believes only a server of the operator's own CA
   k -n $operator get secret pintle-ca -o jsonpath='{.data.tls\.crt}' | base64 -d >"$work/ca.crt"
   node curl -s -m 10 -o "$work/answer.json" --cacert "$work/ca.crt" --resolve "pintle-operator.$operator.svc:8443:$address" "https://pintle-operator.$operator.svc:8443/v1/report"
