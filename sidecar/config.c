@@ -26,6 +26,7 @@ const struct pt_member pt_members[] = {
     {PT_CONFIG_SERVING, "grpcPort", WHOLE(serving.grpc_port, 0, 65535, -1)},
     {PT_CONFIG_SERVING, "metricsPort", WHOLE(serving.metrics_port, 0, 65535, PT_PORT_METRICS)},
     {PT_CONFIG_SERVING, "timeoutMs", WHOLE(serving.timeout_ms, 1, 24 * HOUR_MS, 60000)},
+    {PT_CONFIG_SERVING, "maxConnections", WHOLE(serving.max_connections, 1, 1000000, 16384)},
     {PT_CONFIG_SERVING, "maxConnectionAgeMs", WHOLE(serving.max_age_ms, 0, 24 * HOUR_MS, 300000)},
     {PT_CONFIG_SERVING, "tls", .kind = PT_MEMBER_GROUP},
     {PT_CONFIG_SERVING_TLS, "certFile", TEXT(serving.tls.cert_file), .max = 4096},

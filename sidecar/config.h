@@ -24,6 +24,7 @@ struct pt_config {
         int64_t port, metrics_port; /* 0: any free one */
         int64_t grpc_port;          /* besides port, which takes gRPC too; -1: none, 0: any free one */
         int64_t timeout_ms;         /* of one request, waiting included */
+        int64_t max_connections; /* of each port; past it new ones wait */
         int64_t max_age_ms;         /* of a connection; 0: any */
         struct {
             char *cert_file, *key_file; /* PEM; NULL: plain */

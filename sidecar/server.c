@@ -23,6 +23,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <stdlib.h>
 
 enum { SETTLE_MS = 1500, QUIET_MS = 500, RUN_HERE_NS = 100000, MAX_METRICS_BODY = 64 << 10, MAX_METRICS = 16 << 20, GRPC_TABLES = 4 };
@@ -327,7 +328,7 @@ static int start_servers(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
     struct pt_http_server_options serving = {
-        .http2 = true, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .admits = admits, .arg = s};
+        .http2 = true, .max_connections = (unsigned)c->serving.max_connections, .max_age_ms = c->serving.max_age_ms, .handler = handle_rest, .on_head = handle_head, .admits = admits, .arg = s};
     serving.ended = s->access ? on_ended : NULL;
     struct pt_http_server_options metrics = {.max_body_bytes = MAX_METRICS_BODY, .handler = handle_metrics, .arg = s};
     s->auth = (struct pt_auth){.loop = s->loop, .file = c->serving.auth.token_file, .poll_ms = c->serving.auth.poll_ms};
@@ -341,9 +342,20 @@ static int start_servers(struct sidecar *s, struct pt_err *err)
     return rc < 0 ? rc : listen_on(s, c->serving.metrics_port, &metrics, &s->metrics_http, err);
 }
 
+/* Connections are files: as many as this process may have. */
+static void raise_file_limit(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur >= r.rlim_max)
+        return;
+    r.rlim_cur = r.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &r);
+}
+
 static int start(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
+    raise_file_limit();
     int rc = pt_loop_create(&s->loop, err);
     if (rc < 0 || (rc = pt_loop_on_signal(s->loop, SIGTERM, on_signal, s, err)) < 0 ||
         (rc = pt_loop_on_signal(s->loop, SIGINT, on_signal, s, err)) < 0)

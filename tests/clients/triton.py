@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """triton.py: unmodified tritonclient over HTTP and gRPC: every method it has, every type, compression, streams, errors."""
+import asyncio
 import json
 import queue
 
+import grpc as grpcio
 import numpy as np
 import tritonclient.grpc as grpc
 import tritonclient.http as http
 from common import DIGITS, GRPC, REPOSITORY, TYPES, equal, main, raises
 from triton_samples import NUMPY, image, sample
+from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException as Error
 
 def tensor(module, x, name="x", datatype="FP32", **kwargs):
@@ -140,6 +143,29 @@ def case_stream():
     equal([r.get_response().id for r, e in got if e is None], [str(i) for i in range(300)] + ["after"])
     errors = [e for _, e in got if e is not None]
     assert len(errors) == 1 and 'input "y"' in errors[0].message(), errors
+
+
+def case_a_thousand_streams_at_once():
+    """All open at a time, on one connection: each is answered while none has ended, and once more."""
+    async def drive(count=1000):
+        request = service_pb2.ModelInferRequest(model_name="digits", raw_input_contents=[image(1).tobytes()])
+        request.inputs.add(name="x", datatype="FP32", shape=[1, 1, 8, 8])
+        async with grpcio.aio.insecure_channel(GRPC) as channel:
+            stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+            streams = [stub.ModelStreamInfer() for _ in range(count)]
+            for turn in range(2):
+                for i, s in enumerate(streams):
+                    request.id = f"{turn}-{i}"
+                    await s.write(request)
+                for i, s in enumerate(streams):
+                    answer = await s.read()
+                    equal((answer.error_message, answer.infer_response.id), ("", f"{turn}-{i}"))
+            for s in streams:
+                await s.done_writing()
+            for s in streams:
+                equal(await s.read(), grpcio.aio.EOF)
+                equal(await s.code(), grpcio.StatusCode.OK)
+    asyncio.run(drive())
 
 
 def case_statistics_and_index():
