@@ -26,6 +26,8 @@ static const char help[] =
     "      --service-ms MS         how long one request is served (default 100)\n"
     "      --concurrency N         requests that a pod serves at a time (default 8)\n"
     "      --target N              requests in flight that a pod should carry at most (default: concurrency)\n"
+    "      --queue-delay-ms MS     instead of a target: the time in the queue shall stay below\n"
+    "      --latency-ms MS         the same of the latency\n"
     "      --start-ms MS           from a pod's creation to its readiness (default 2000)\n"
     "      --slo-ms MS             longest time of a request that counts as good (default: 3 times the service time)\n"
     "      --min N, --max N        pods (default 1 and 100)\n"
@@ -39,7 +41,7 @@ enum { MAX_FILE = 64 << 20 };
 
 struct arguments {
     const char *trace, *svg;
-    int64_t service_ms, concurrency, target, start_ms, slo_ms, min, max, stable_s, delay_s, seed;
+    int64_t service_ms, concurrency, target, queue_delay_ms, latency_ms, start_ms, slo_ms, min, max, stable_s, delay_s, seed;
     bool json, help;
 };
 
@@ -56,6 +58,8 @@ static const struct {
     NUMBER("service-ms", service_ms, 1, 3600000),
     NUMBER("concurrency", concurrency, 1, 4096),
     NUMBER("target", target, 1, 1000000),
+    NUMBER("queue-delay-ms", queue_delay_ms, 1, 3600000),
+    NUMBER("latency-ms", latency_ms, 1, 3600000),
     NUMBER("start-ms", start_ms, 0, 3600000),
     NUMBER("slo-ms", slo_ms, 1, 3600000),
     NUMBER("min", min, 0, 10000),
@@ -97,6 +101,8 @@ static int parse(int argc, char **argv, struct arguments *a)
         return pt_cmd_usage(argv[0], argc == optind ? "what? There is `pintle autoscale simulate`" : "unknown argument \"%s\"", argv[argc - 1]);
     if (a->min > a->max)
         return pt_cmd_usage(argv[0], "--min %lld is more than --max %lld", (long long)a->min, (long long)a->max);
+    if (!!a->target + !!a->queue_delay_ms + !!a->latency_ms > 1)
+        return pt_cmd_usage(argv[0], "--target, --queue-delay-ms and --latency-ms: give one of them");
     if (a->svg && !a->trace)
         return pt_cmd_usage(argv[0], "--svg plots one trace: give --trace");
     return 0;
@@ -130,9 +136,11 @@ static struct pt_autosim_options options_of(const struct arguments *a)
                                        .start_s = (double)a->start_ms / 1000,
                                        .slo_s = (double)(a->slo_ms ? a->slo_ms : 3 * a->service_ms) / 1000,
                                        .seed = (uint64_t)a->seed,
+                                       .latency = a->latency_ms > 0,
                                        .config = {.min = (int)a->min,
                                                   .max = (int)a->max,
                                                   .target = (double)(a->target ? a->target : a->concurrency),
+                                                  .goal_s = (double)(a->queue_delay_ms + a->latency_ms) / 1000,
                                                   .stable_ms = a->stable_s * 1000,
                                                   .panic_window = 0.1,
                                                   .panic_threshold = 2,

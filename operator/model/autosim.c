@@ -22,7 +22,8 @@ struct world {
     double *load;          /* per second: mean of served + queued */
     size_t second;
     /* pintle */
-    struct pt_autoscale a;
+    struct pt_autoscale *a;
+    double waits, waited; /* in the last second: latencies summed, and how many */
     /* kpa */
     double panic_s; /* time of the last excess; -1: none */
     int panic_most;
@@ -53,8 +54,12 @@ static int ready_pods(const struct world *w, double now)
 static int pintle(struct world *w)
 {
     int64_t now_ms = (int64_t)w->second * 1000;
-    pt_autoscale_observe(&w->a, now_ms - 1, w->load[w->second - 1], true);
-    return pt_autoscale_decide(&w->a, &w->o->config, now_ms, w->pods, ready_pods(w, (double)w->second)).desired;
+    double load = w->load[w->second - 1], latency = w->waited > 0 ? w->waits / w->waited : w->o->service_s;
+    int ready = ready_pods(w, (double)w->second);
+    pt_autoscale_observe(w->a, now_ms - 1, load, true);
+    if (w->o->config.goal_s > 0)
+        pt_autoscale_delay(w->a, &w->o->config, now_ms, w->o->latency ? latency : latency - w->o->service_s, load, ready, true);
+    return pt_autoscale_decide(w->a, &w->o->config, now_ms, w->pods, ready).desired;
 }
 
 static int kpa(struct world *w)
@@ -148,6 +153,8 @@ static void step(struct world *w, double now, double came, struct pt_autosim_res
     double latency = w->o->service_s + (capacity > 0 ? w->queued * w->o->service_s / capacity : w->queued > 0 || came > 0 ? 1e3 : 0);
     out->requests += came;
     out->late += latency > w->o->slo_s ? came : 0;
+    w->waits += came * latency;
+    w->waited += came;
     out->worst_s = came > 0 && latency > out->worst_s ? latency : out->worst_s;
     w->queued += came;
     double begin = fmin(w->queued, capacity - w->served);
@@ -170,8 +177,7 @@ static int run(struct world *w, const double *rps, size_t seconds, enum pt_autos
     struct pt_rand rand;
     int direction = 0;
     pt_rand_init(&rand, w->o->seed);
-    pt_autoscale_init(&w->a);
-    pt_autoscale_started(&w->a, (int64_t)(w->o->start_s * 1000));
+    pt_autoscale_started(w->a, (int64_t)(w->o->start_s * 1000));
     w->panic_s = -1;
     w->desired = c->min;
     if (scale(w, w->desired, -w->o->start_s, err) < 0)
@@ -180,6 +186,7 @@ static int run(struct world *w, const double *rps, size_t seconds, enum pt_autos
         struct pt_autosim_point *p = points ? &points[w->second] : NULL;
         if (p)
             *p = (struct pt_autosim_point){.rps = rps[w->second]};
+        w->waits = w->waited = 0;
         for (int k = 0; k < STEPS; k++)
             step(w, (double)w->second + k * STEP_S, arrivals(&rand, rps[w->second] * STEP_S), out, p);
         w->second++;
@@ -199,12 +206,13 @@ static int run(struct world *w, const double *rps, size_t seconds, enum pt_autos
 int pt_autosim_run(const double *rps, size_t seconds, enum pt_autosim_policy policy, const struct pt_autosim_options *o,
                    struct pt_autosim_point *points, struct pt_autosim_result *out, struct pt_err *err)
 {
-    struct world w = {.o = o, .load = pt_calloc(seconds + 1, sizeof *w.load), .advice = pt_calloc(seconds / HPA_SYNC_S + 2, sizeof *w.advice)};
+    struct world w = {.o = o, .load = pt_calloc(seconds + 1, sizeof *w.load), .advice = pt_calloc(seconds / HPA_SYNC_S + 2, sizeof *w.advice), .a = pt_autoscale_create(&o->config)};
     *out = (struct pt_autosim_result){.peak = o->config.min};
-    int rc = w.load && w.advice ? run(&w, rps, seconds, policy, points, out, err) : pt_fail(err, PT_ENOMEM, "simulate: out of memory");
+    int rc = w.load && w.advice && w.a ? run(&w, rps, seconds, policy, points, out, err) : pt_fail(err, PT_ENOMEM, "simulate: out of memory");
     pt_free(w.load);
     pt_free(w.advice);
     pt_free(w.starts);
+    pt_free(w.a);
     return rc;
 }
 

@@ -27,6 +27,7 @@ struct pt_autosim_options {
     double start_s;   /* of a pod */
     double slo_s;     /* a request that takes longer violates it */
     uint64_t seed;
+    bool latency; /* with config.goal_s: pintle goes by the latency, else by the time in the queue */
     struct pt_autoscale_config config; /* min and max hold for all; the rest for pintle */
 };
 struct pt_autosim_point { /* one second */

@@ -28,6 +28,7 @@ struct pt_deployment {
     struct pt_reserved *reserved;
     size_t reserved_count;
     struct pt_autoscale *autoscale; /* NULL without spec.autoscaling */
+    struct pt_scaling scaling;      /* as the last plan saw it */
     int64_t observed_s, scaled_wall_ms;
     struct pt_carry_out *run; /* under way */
 };
@@ -45,13 +46,17 @@ struct pt_operator {
     struct pt_map deployments; /* key -> pt_deployment */
     unsigned synced;
     bool stopping, leading;
-    struct pt_timer stop_timer;
+    struct pt_timer stop_timer, load_timer;
     int64_t stop_by_ms;
     void (*stopped)(void *arg);
     void *stopped_arg;
     uint64_t reconciles, failures, writes;
     struct pt_metric *m_success, *m_error, *m_requeue, *m_errors, *m_seconds, *m_active, *m_reports;
 };
+
+void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, bool low);
+/* load.c: fills in s->scaling; s->md, pods and times are set. */
+int pt_load_look(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err);
 
 /* Carries out the plan (taken over, also on failure), then tells the queue. key and md's uid are copied. */
 void pt_carry_out_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan);

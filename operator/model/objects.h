@@ -7,6 +7,7 @@
 
 #include "base/contract.h"
 #include "operator/ctrl/store.h"
+#include "operator/model/report.h"
 #include "operator/model/spec.h"
 
 /* The conditions of a ModelDeployment, in the order in which they are written. */
@@ -48,6 +49,13 @@ struct pt_md {
 enum pt_phase { PT_PHASE_PENDING, PT_PHASE_UNKNOWN, PT_PHASE_RUNNING, PT_PHASE_ENDED };
 
 /* Kept beside a pod while it exists: what sidecars said and what we saw, on the monotonic clock. */
+/* What the last report said of latencies, since the sidecar's start, and what was between the last two. */
+struct pt_pod_latency {
+    unsigned bounds;
+    double bounds_s[PT_REPORT_MAX_BOUNDS], counts[PT_REPORT_MAX_BOUNDS + 1];
+    double p95_s; /* 0: nothing was answered */
+};
+
 struct pt_pod_state {
     int64_t ready_since_ms; /* -1: not ready */
     int64_t drain_since_ms; /* -1: not being drained */
@@ -62,6 +70,8 @@ struct pt_pod_state {
     uint64_t sequence;
     int64_t started_ms;
     double in_flight;       /* and queued */
+    double queued;
+    struct pt_pod_latency *latency; /* only where the autoscaler goes by it; NULL else */
     double requests, rps;   /* since its start; per second, between the last two reports */
     double mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */
     int64_t reported_ms;    /* when the last report came, monotonic */

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * operator.c: see operator.h. Stores and their news, the queue, snapshots and reports.
+ * operator.c: see operator.h. Stores and their news, the queue and snapshots.
  */
 #include "base/log.h"
 #include "operator/model/internal.h"
 #include "operator/model/view.h"
 
-#include <math.h>
 #include <stdio.h>
 
 #define KEY_MAX 320
 #define STOP_MS 30000
 #define DRAIN_SETTLE_MS 1000 /* as long as kube-proxy waits at most by default */
 #define MAY_NOT_MS 1000
-#define REPORTS_PER_S 200 /* of routine reports, all pods together */
-#define REPORT_MAX_MS 60000
-#define MEAN_MS 5000 /* time constant of the means of a pod's load */
 
 static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
                                  1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60};
@@ -34,7 +30,7 @@ static const struct pt_metric_family
 
 /* --- news from the stores ------------------------------------------------------------------------------------------------ */
 
-static void enqueue(struct pt_operator *op, const char *ns, const char *name, bool low)
+void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, bool low)
 {
     char key[KEY_MAX];
     snprintf(key, sizeof key, "%s/%s", ns, name);
@@ -44,16 +40,16 @@ static void enqueue(struct pt_operator *op, const char *ns, const char *name, bo
 static void md_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
 {
     (void)change;
-    enqueue(arg, (is ? is : was)->ns, (is ? is : was)->name, initial);
+    pt_operator_enqueue(arg, (is ? is : was)->ns, (is ? is : was)->name, initial);
 }
 
 static void child_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
 {
     (void)change;
     if (was && was->owner_name)
-        enqueue(arg, was->ns, was->owner_name, initial);
+        pt_operator_enqueue(arg, was->ns, was->owner_name, initial);
     if (is && is->owner_name && !(was && was->owner_name && !strcmp(was->owner_name, is->owner_name)))
-        enqueue(arg, is->ns, is->owner_name, initial);
+        pt_operator_enqueue(arg, is->ns, is->owner_name, initial);
 }
 
 /* What is kept beside a pod moves to its new version; times are taken when we see the change, on the monotonic clock. */
@@ -65,6 +61,7 @@ static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_
     if (change == PT_UPDATED) {
         is->state = was->state;
         was->state.message = NULL;
+        was->state.latency = NULL;
     } else if (change == PT_ADDED && is->ready && is->ready_wall_ms) {
         before = pt_wall_ms(op->o.sched) - is->ready_wall_ms; /* ready since before we looked */
         before = before > 0 ? before : 0;
@@ -139,66 +136,6 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
     return d;
 }
 
-/* --- load ---------------------------------------------------------------------------------------------------------------- */
-
-static int64_t next_report_ms(const struct pt_operator *op);
-
-static bool has_told(const struct pt_operator *op, const struct pt_pod *pod, int64_t now_ms)
-{
-    return pod->state.reported && now_ms - pod->state.reported_ms <= 2 * next_report_ms(op) + 500;
-}
-
-/* What the pods that told lately carry together, once a second. A pod that serves and has not told makes the sum incomplete. */
-static void observe(struct pt_operator *op, struct pt_deployment *d, const struct pt_snapshot *s, int *ready)
-{
-    double total = 0;
-    bool complete = true, any = false;
-    *ready = 0;
-    for (struct pt_pod *pod = (struct pt_pod *)(uintptr_t)s->pods; pod; pod = (struct pt_pod *)pod->o.next) {
-        struct pt_pod_state *st = &pod->state;
-        bool told = has_told(op, pod, s->now_ms);
-        total += told ? s->md->spec.autoscaling.metric == PT_METRIC_RPS ? st->rps : st->in_flight : 0;
-        any |= told;
-        complete &= told || !pod->ready;
-        *ready += pod->ready;
-        if (pod->ready && !st->start_counted && pod->ready_wall_ms > pod->created_ms)
-            pt_autoscale_started(d->autoscale, pod->ready_wall_ms - pod->created_ms);
-        st->start_counted |= pod->ready;
-    }
-    if (any && s->now_ms / 1000 != d->observed_s) {
-        d->observed_s = s->now_ms / 1000;
-        pt_autoscale_observe(d->autoscale, s->now_ms, total, complete);
-    }
-}
-
-static int look_at_load(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err)
-{
-    const struct pt_spec *spec = &s->md->spec;
-    int ready;
-    if (s->md->invalid || !spec->autoscaling.on) {
-        pt_free(d->autoscale);
-        d->autoscale = NULL;
-        return PT_OK;
-    }
-    s->scaling.scaled_wall_ms = d->scaled_wall_ms;
-    if (spec->replicas == 0) /* stopped by whoever wrote that */
-        return PT_OK;
-    if (!d->autoscale) {
-        if (!(d->autoscale = pt_malloc(sizeof *d->autoscale)))
-            return pt_fail(err, PT_ENOMEM, "autoscale: out of memory");
-        pt_autoscale_init(d->autoscale);
-    }
-    observe(op, d, s, &ready);
-    struct pt_autoscale_decision decision = pt_autoscale_decide(d->autoscale, &spec->autoscaling.config, s->now_ms, spec->replicas, ready);
-    s->scaling.on = true;
-    s->scaling.known = decision.known;
-    s->scaling.panic = decision.panic;
-    s->scaling.desired = decision.desired;
-    if (decision.desired != spec->replicas)
-        d->scaled_wall_ms = s->scaling.scaled_wall_ms = s->wall_ms;
-    return PT_OK;
-}
-
 static int make_plan(struct pt_operator *op, struct pt_deployment *d, const struct pt_md *md, struct pt_plan *plan, struct pt_err *err)
 {
     static const enum pt_kind_index named[PT_NAMED_COUNT] = {[PT_NAMED_SERVICE] = PT_STORE_SERVICE, [PT_NAMED_BUDGET] = PT_STORE_BUDGET};
@@ -230,7 +167,7 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
     }
     if (s.named[PT_NAMED_SERVICE].is)
         s.slices = (const struct pt_slice *)pt_store_owned(&op->stores[PT_STORE_SLICE], s.named[PT_NAMED_SERVICE].is->o.uid);
-    int rc = look_at_load(op, d, &s, err);
+    int rc = pt_load_look(op, d, &s, err);
     if (rc < 0 || (rc = pt_plan_make(&s, plan, err)) < 0)
         return rc;
     if (plan->progressed)
@@ -313,68 +250,6 @@ void pt_operator_ran(struct pt_operator *op, const char *key, bool failed, int64
     pt_metric_observe(op->m_seconds, (double)(pt_now_ms(op->o.sched) - started_ms) / 1000.0);
     pt_workqueue_done(op->queue, key, failed ? PT_WORK_FAILED : PT_WORK_OK, requeue_ms);
     pt_metric_set(op->m_active, pt_workqueue_active(op->queue));
-}
-
-/* --- reports ------------------------------------------------------------------------------------------------------------- */
-
-static int64_t next_report_ms(const struct pt_operator *op)
-{
-    int64_t ms = (int64_t)pt_store_count(&op->stores[PT_STORE_POD]) * 1000 / REPORTS_PER_S;
-    return ms < PT_REPORT_INTERVAL_MS ? PT_REPORT_INTERVAL_MS : ms < REPORT_MAX_MS ? ms : REPORT_MAX_MS;
-}
-
-int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_t *next_ms, struct pt_err *err)
-{
-    uint8_t digest[32] = {0};
-    bool has_digest = *r->digest && pt_parse_digest(pt_str(r->digest), "digest", digest, NULL) == PT_OK;
-    *next_ms = next_report_ms(op);
-    if (!pt_operator_synced(op))
-        return pt_fail(err, PT_EUNAVAILABLE, "report: the operator has just started");
-    struct pt_pod *pod = (struct pt_pod *)pt_store_get(&op->stores[PT_STORE_POD], r->ns, r->pod_name);
-    if (!pod || strcmp(pod->o.uid, r->pod_uid) != 0)
-        return pt_fail(err, PT_ENOTFOUND, "report: no pod %s/%s with uid %s", r->ns, r->pod_name, r->pod_uid);
-    struct pt_pod_state *st = &pod->state;
-    if (st->reported && (r->started_ms < st->started_ms || (r->started_ms == st->started_ms && r->sequence <= st->sequence)))
-        return PT_OK;
-    bool news = !st->reported || st->model != r->state || st->reason != r->reason || st->has_digest != has_digest || memcmp(st->digest, digest, 32) != 0;
-    bool same_process = st->reported && st->started_ms == r->started_ms;
-    st->reported = true;
-    st->model = r->state;
-    st->reason = r->reason;
-    st->has_digest = has_digest;
-    memcpy(st->digest, digest, 32);
-    st->sequence = r->sequence;
-    st->started_ms = r->started_ms;
-    int64_t now = pt_now_ms(op->o.sched), since_ms = now - st->reported_ms;
-    if (st->reported_ms && since_ms > 0 && r->requests >= st->requests && same_process)
-        st->rps = (r->requests - st->requests) * 1000 / (double)since_ms;
-    st->requests = r->requests;
-    st->reported_ms = now;
-    st->in_flight = r->in_flight + r->queued;
-    double weight = same_process ? 1 - exp(-(double)since_ms / MEAN_MS) : 1;
-    st->mean_in_flight += weight * (st->in_flight - st->mean_in_flight);
-    st->mean_rps += weight * (st->rps - st->mean_rps);
-    pt_metric_add(op->m_reports, 1);
-    if (news) {
-        pt_free(st->message);
-        st->message = r->state == PT_MODEL_FAILED ? pt_strdup(r->message) : NULL;
-        if (pod->o.owner_name)
-            enqueue(op, pod->o.ns, pod->o.owner_name, false);
-    }
-    return PT_OK;
-}
-
-void pt_operator_loads(const struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg)
-{
-    int64_t now = pt_now_ms(op->o.sched);
-    void *object;
-    for (size_t i = 0; pt_map_next(&op->stores[PT_STORE_POD].by_name, &i, NULL, &object);) {
-        const struct pt_pod *pod = object;
-        if (strcmp(pod->o.ns, ns) != 0 || !pod->o.owner_name || !has_told(op, pod, now))
-            continue;
-        struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, pod->state.mean_in_flight, pod->state.mean_rps};
-        fn(arg, &l);
-    }
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------------- */
@@ -506,6 +381,7 @@ void pt_operator_destroy(struct pt_operator *op)
         return;
     void *d;
     pt_timer_stop(op->o.sched, &op->stop_timer);
+    pt_timer_stop(op->o.sched, &op->load_timer);
     for (int i = 0; i < PT_STORE_COUNT; i++)
         pt_reflector_destroy(op->reflectors[i]);
     for (size_t i = 0; pt_map_next(&op->deployments, &i, NULL, &d);)

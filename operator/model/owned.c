@@ -65,8 +65,6 @@ bool pt_plan_rollback(struct pt_view *v)
 
 /* --- replicas -------------------------------------------------------------------------------------------------------------- */
 
-#define LOOK_MS 1000 /* at the load */
-
 /* The autoscaler writes where kubectl scale and a HorizontalPodAutoscaler would: only one of them should. */
 bool pt_plan_scale(struct pt_view *v)
 {
@@ -75,7 +73,6 @@ bool pt_plan_scale(struct pt_view *v)
     pt_auto_buf b = PT_BUF_INIT(0);
     if (!a->on)
         return false;
-    pt_view_look_again(v, LOOK_MS);
     if (a->desired == md->spec.replicas)
         return false;
     pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"spec\":{\"replicas\":%d}}", md->o.uid, (unsigned long long)md->o.rv, a->desired);

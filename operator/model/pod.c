@@ -391,7 +391,9 @@ int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err
 
 void pt_pod_free(struct pt_object *o)
 {
-    if (o)
+    if (o) {
         pt_free(((struct pt_pod *)o)->state.message);
+        pt_free(((struct pt_pod *)o)->state.latency);
+    }
     pt_free(o);
 }

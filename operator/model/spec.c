@@ -91,11 +91,17 @@ static int read_autoscaling(const cJSON *spec, struct pt_autoscaling *a, struct 
     a->on = given && !cJSON_IsNull(given);
     if (!a->on)
         return PT_OK;
-    a->metric = metric && !strcmp(metric, "RPS") ? PT_METRIC_RPS : PT_METRIC_CONCURRENCY;
-    int64_t target = pt_obj_int(spec, "autoscaling.target", 0);
+    a->metric = metric ? (enum pt_autoscaling_metric)pt_autoscaling_metric_parse(metric) : PT_METRIC_CONCURRENCY;
+    bool delay = a->metric == PT_METRIC_QUEUE_DELAY || a->metric == PT_METRIC_LATENCY;
+    const cJSON *wanted = pt_obj_get(spec, "autoscaling.target");
+    if (delay ? !cJSON_IsString(wanted) : cJSON_IsString(wanted))
+        return pt_fail(err, PT_EINVAL, "spec.autoscaling.target: must be %s with metric %s", delay ? "a duration like \"50ms\"" : "a number",
+                       pt_autoscaling_metric_name(a->metric));
+    int64_t target = delay ? 0 : pt_obj_int(spec, "autoscaling.target", 0);
     a->config = (struct pt_autoscale_config){.min = (int)pt_obj_int(spec, "autoscaling.minReplicas", 1),
                                              .max = (int)pt_obj_int(spec, "autoscaling.maxReplicas", 1),
                                              .target = target ? (double)target : default_target(spec, a->metric),
+                                             .goal_s = delay ? (double)duration_at(spec, "autoscaling.target", 0) / 1000 : 0,
                                              .stable_ms = duration_at(spec, "autoscaling.stableWindow", 60000),
                                              .panic_window = (double)pt_obj_int(spec, "autoscaling.panicWindowPercent", 10) / 100,
                                              .panic_threshold = (double)pt_obj_int(spec, "autoscaling.panicThresholdPercent", 200) / 100,

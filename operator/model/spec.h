@@ -20,7 +20,6 @@ struct pt_amount { /* int or percentage */
     bool percent;
 };
 
-enum pt_autoscaling_metric { PT_METRIC_CONCURRENCY, PT_METRIC_RPS };
 struct pt_autoscaling {
     bool on;
     enum pt_autoscaling_metric metric;

@@ -59,6 +59,11 @@ static bool is_texts(const cJSON *v, int64_t max)
     return all;
 }
 
+static bool is_whole(const cJSON *v, const struct pt_field *f)
+{
+    return cJSON_IsNumber(v) && v->valuedouble == (double)(int64_t)v->valuedouble && v->valuedouble >= (double)f->min && v->valuedouble <= (double)f->max;
+}
+
 static int check_value(const cJSON *v, const struct pt_field *f, const char *path, struct pt_err *err)
 {
     char why[96];
@@ -68,8 +73,7 @@ static int check_value(const cJSON *v, const struct pt_field *f, const char *pat
     case PT_FIELD_LATER:
         return pt_spec_bad(v, path, "not supported in v" PT_VERSION, err);
     case PT_FIELD_INT:
-        if (!cJSON_IsNumber(v) || v->valuedouble != (double)(int64_t)v->valuedouble || v->valuedouble < (double)f->min ||
-            v->valuedouble > (double)f->max) {
+        if (!is_whole(v, f)) {
             snprintf(why, sizeof why, "must be a whole number from %lld to %lld", (long long)f->min, (long long)f->max);
             return pt_spec_bad(v, path, why, err);
         }
@@ -87,6 +91,12 @@ static int check_value(const cJSON *v, const struct pt_field *f, const char *pat
     case PT_FIELD_DURATION:
         if (!cJSON_IsString(v) || pt_parse_duration_ms(pt_str(v->valuestring), path, &n, NULL) < 0 || n < f->min || n > f->max) {
             snprintf(why, sizeof why, "must be a duration like \"30s\", from %lldms to %lldms", (long long)f->min, (long long)f->max);
+            return pt_spec_bad(v, path, why, err);
+        }
+        break;
+    case PT_FIELD_TARGET:
+        if (cJSON_IsString(v) ? pt_parse_duration_ms(pt_str(v->valuestring), path, &n, NULL) < 0 || n < 1 || n > 3600000 : !is_whole(v, f)) {
+            snprintf(why, sizeof why, "must be a whole number from %lld to %lld, or a duration like \"50ms\", up to 1h", (long long)f->min, (long long)f->max);
             return pt_spec_bad(v, path, why, err);
         }
         break;

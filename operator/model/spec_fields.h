@@ -15,6 +15,7 @@ enum pt_field_kind {
     PT_FIELD_TEXTS,
     PT_FIELD_BOOL,
     PT_FIELD_DURATION,
+    PT_FIELD_TARGET, /* INT, or a duration up to an hour */
     PT_FIELD_AMOUNT,
     PT_FIELD_OBJECT,
     PT_FIELD_LIST,

@@ -129,7 +129,7 @@ static const struct pt_field autoscaling_fields[] = {
     {"minReplicas", PT_FIELD_INT, 1, 1000, "1", NULL, NULL, false},
     {"maxReplicas", PT_FIELD_INT, 1, 1000, NULL, NULL, NULL, true},
     {"metric", PT_FIELD_TEXT, 1, 32, "\"Concurrency\"", pt_spec_check_metric, NULL, false},
-    {"target", PT_FIELD_INT, 1, 1000000, NULL, NULL, NULL, false},
+    {"target", PT_FIELD_TARGET, 1, 1000000, NULL, NULL, NULL, false},
     {"stableWindow", PT_FIELD_DURATION, 6000, (PT_AUTOSCALE_SECONDS - 1) * 1000, "\"60s\"", NULL, NULL, false},
     {"panicWindowPercent", PT_FIELD_INT, 1, 100, "10", NULL, NULL, false},
     {"panicThresholdPercent", PT_FIELD_INT, 110, 1000, "200", NULL, NULL, false},

@@ -57,9 +57,7 @@ int pt_spec_check_subdomain(const cJSON *v, const char *path, struct pt_err *err
 
 int pt_spec_check_metric(const cJSON *v, const char *path, struct pt_err *err)
 {
-    if (!strcmp(v->valuestring, "Concurrency") || !strcmp(v->valuestring, "RPS"))
-        return PT_OK;
-    return pt_spec_bad(v, path, "must be Concurrency or RPS; QueueDelay and Latency are not supported in v" PT_VERSION, err);
+    return pt_autoscaling_metric_parse(v->valuestring) >= 0 ? PT_OK : pt_spec_bad(v, path, "must be Concurrency, RPS, QueueDelay or Latency", err);
 }
 
 int pt_spec_check_digest(const cJSON *v, const char *path, struct pt_err *err)

@@ -7,6 +7,7 @@
  *   truth    Ready=True for the current generation only when that many pods of the newest revision are ready
  *   paused   no pod of another revision than the newest and the current one is made while the rollout is paused
  *   shape    each pod's containers are what the template says (kubelet.c)
+ *   load     what autoscaling may do (load.c)
  *   end      when faults have stopped everything becomes as wished, or says why not; then nothing is written for an hour
  *
  * "Available" allows for what the operator cannot know yet: a pod that was ready within the last stale_ms counts.
@@ -96,19 +97,30 @@ static void follow_spec(struct wish *m, const cJSON *md)
         return;
     m->version = uri[strlen(uri) - 1] - '0';
     m->bad = strcmp(pt_obj_text(md, "spec.model.digest"), sim_digest(m->version)) != 0;
-    m->own_containers = pt_obj_get(md, "spec.template") != NULL;
+    m->own_containers = pt_obj_get(md, "spec.template.spec.containers") != NULL;
+    int replicas = (int)pt_obj_int(md, "spec.replicas", 1);
+    if (m->scaled && replicas != m->replicas && !strcmp(pt_obj_text(md, "metadata.uid"), m->uid)) {
+        m->replicas = replicas;
+        wish_widen(m);
+    }
 }
 
-static void check_truth(struct world *w, struct wish *m)
+/* Only what the operator has written just now: when nobody leads, what it said last may be true no longer. */
+static bool status_is_new(struct wish *m, const cJSON *md)
 {
-    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
-    pt_auto_obj *md = NULL;
-    if (!text.len || text.p == m->seen || pt_obj_parse(text, "stored", &md, NULL) < 0)
-        return;
-    m->seen = text.p;
-    follow_spec(m, md);
+    pt_auto_buf text = PT_BUF_INIT(0);
+    const cJSON *status = pt_obj_get(md, "status");
+    if (!status || pt_obj_print(status, &text, NULL) < 0)
+        return false;
+    uint64_t was = m->status;
+    m->status = pt_hash_words(text.data, text.len);
+    return m->status != was;
+}
+
+static void check_truth(struct world *w, struct wish *m, const cJSON *md)
+{
     const char *uid = pt_obj_str(md, "metadata.uid"), *revision = pt_obj_str(md, "status.updateRevision");
-    if (!uid || strcmp(uid, m->uid) != 0 || pt_obj_get(md, "metadata.deletionTimestamp"))
+    if (!uid || strcmp(uid, m->uid) != 0 || pt_obj_get(md, "metadata.deletionTimestamp") || !status_is_new(m, md))
         return;
     if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", 0) || !cond(md, "Ready", "True"))
         return;
@@ -117,6 +129,12 @@ static void check_truth(struct world *w, struct wish *m)
         world_break(w, "%s says Ready with %d of %d pods of %s ready", m->name, ready, m->replicas, revision);
     if (m->bad && m->replicas)
         world_break(w, "%s says Ready with a model that cannot be loaded", m->name);
+    void *v;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
+        const struct kubelet_pod *p = v;
+        if (!strcmp(p->owner_uid, uid) && revision && !strcmp(p->revision, revision) && (strcmp(p->digest, sim_digest(m->version)) != 0 || p->native != m->own_containers))
+            world_break(w, "%s says Ready, and pod %s is not what it declares", m->name, p->name);
+    }
     int surge = amount_of(m->surge, m->replicas, true), unavailable = amount_of(m->unavailable, m->replicas, false);
     if (!surge && !unavailable)
         unavailable = 1;
@@ -124,13 +142,33 @@ static void check_truth(struct world *w, struct wish *m)
     m->floor = m->recreate || m->replicas < unavailable ? 0 : m->replicas - unavailable;
 }
 
+/* What serves is asked to stop serving before it is deleted. */
+void check_asked(struct world *w, const struct pt_api_request *req)
+{
+    const struct kubelet_pod *p = req->verb == PT_VERB_DELETE && req->resource == &pt_res_pods ? pt_map_get(&w->pods, pt_str(req->name)) : NULL;
+    if (p && req->uid && !strcmp(p->uid, req->uid) && p->shown_ready && !p->draining && w->clock.now - p->ready_from_ms > w->p.stale_ms)
+        world_break(w, "pod %s is deleted while it serves", p->name);
+}
+
+static void check_wish(struct world *w, struct wish *m)
+{
+    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
+    pt_auto_obj *md = NULL;
+    if (text.len && text.p != m->seen && pt_obj_parse(text, "stored", &md, NULL) == PT_OK) {
+        m->seen = text.p;
+        follow_spec(m, md);
+    }
+    check_bounds(w, m);
+    if (md)
+        check_truth(w, m, md);
+}
+
 void check_now(struct world *w)
 {
     for (int i = 0; i < SIM_MDS; i++) {
         if (!w->wish[i].uid[0])
             continue;
-        check_bounds(w, &w->wish[i]);
-        check_truth(w, &w->wish[i]);
+        check_wish(w, &w->wish[i]);
     }
 }
 
@@ -187,6 +225,21 @@ static void check_good(struct world *w, struct wish *m, const cJSON *md, const c
                     (long long)pt_obj_int(md, "status.terminatingReplicas", -1));
 }
 
+/* What a HorizontalPodAutoscaler and kubectl scale go by. */
+static void check_scale(struct world *w, struct wish *m, const cJSON *md)
+{
+    pt_auto_buf b = PT_BUF_INIT(0);
+    pt_auto_obj *scale = NULL;
+    struct pt_api_request req = {.verb = PT_VERB_GET, .resource = &pt_res_modeldeployments, .ns = SIM_NS, .name = m->name, .subresource = "scale", .grace_seconds = -1};
+    if (pt_memapi_do(w->api, &req, &b, NULL) != 200 || pt_obj_parse((struct pt_str){b.data, b.len}, "scale", &scale, NULL) < 0)
+        world_break(w, "end: %s has no scale", m->name);
+    else if (pt_obj_int(scale, "spec.replicas", -1) != pt_obj_int(md, "spec.replicas", -2) || pt_obj_int(scale, "status.replicas", -1) != pt_obj_int(md, "status.replicas", -2) ||
+             strcmp(pt_obj_text(scale, "status.selector"), pt_obj_text(md, "status.selector")) != 0 || !*pt_obj_text(scale, "status.selector"))
+        world_break(w, "end: the scale of %s is not what the object says", m->name);
+    if (m->scaled && m->replicas && pt_obj_int(md, "status.autoscaling.desiredReplicas", -1) != m->replicas)
+        world_break(w, "end: %s wants %lld replicas and has %d", m->name, (long long)pt_obj_int(md, "status.autoscaling.desiredReplicas", -1), m->replicas);
+}
+
 static void check_one(struct world *w, struct wish *m)
 {
     struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
@@ -200,6 +253,8 @@ static void check_one(struct world *w, struct wish *m)
         world_break(w, "end: %s is gone", m->name);
         return;
     }
+    load_check_end(w, m);
+    check_scale(w, m, md);
     const char *revision = pt_obj_str(md, "status.updateRevision");
     if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", -1) || !revision)
         world_break(w, "end: %s: the status is not of the current generation", m->name);

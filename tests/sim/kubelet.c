@@ -28,10 +28,7 @@ static struct pt_sched *sched(struct kubelet_pod *p)
 static void send_report(struct pt_timer *t)
 {
     struct kubelet_pod *p = (struct kubelet_pod *)((char *)t - offsetof(struct kubelet_pod, report));
-    struct world *w = p->w;
     struct pt_report r = {.state = p->state, .reason = p->state == PT_MODEL_FAILED ? p->reason : PT_REASON_NONE, .sequence = ++p->sequence, .started_ms = p->started_ms};
-    struct pt_err err;
-    int64_t next = 1000;
     memcpy(r.pod_uid, p->uid, sizeof p->uid);
     memcpy(r.pod_name, p->name, sizeof p->name);
     memcpy(r.ns, SIM_NS, sizeof SIM_NS);
@@ -39,10 +36,10 @@ static void send_report(struct pt_timer *t)
         memcpy(r.digest, p->digest, sizeof p->digest);
     if (p->state == PT_MODEL_FAILED)
         snprintf(r.message, sizeof r.message, "the model is not what was asked for");
-    bool lost = w->faults && chance(&w->luck, w->p.lose);
-    struct pt_operator *leader = world_leader(w);
-    int rc = leader && !lost ? pt_operator_report(leader, &r, &next, &err) : PT_EUNAVAILABLE;
-    pt_timer_start(sched(p), &p->report, rc == PT_OK ? 60000 : 1000, send_report); /* routine reports say nothing new: rarely is enough */
+    bool loaded = load_fill(p, &r);
+    int64_t next = load_send(p, &r);
+    /* without a load routine reports say nothing new: rarely is enough */
+    pt_timer_start(sched(p), &p->report, next < 0 || loaded ? 1000 : 60000, send_report);
 }
 
 static void set_state(struct kubelet_pod *p, enum pt_model_state state)
@@ -65,6 +62,7 @@ static void write_status(struct pt_timer *t)
                      "{\"name\":\"sidecar\",\"ready\":%s,\"restartCount\":%d}]}}",
                      p->uid, p->phase_ended ? "Failed" : "Running", ready ? "True" : "False", ready != p->shown_ready ? ",\"lastTransitionTime\":\"" : "",
                      ready != p->shown_ready ? now : "", ready != p->shown_ready ? "\"" : "", p->container_ready ? "true" : "false", p->restarts);
+    p->ready_from_ms = ready && !p->shown_ready ? w->clock.now : p->ready_from_ms;
     p->shown_ready = ready;
     p->ready_until_ms = ready ? INT64_MAX : p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
     world_log(w, "kubelet: %s is %s%s", p->name, p->phase_ended ? "Failed, " : "", ready ? "Ready" : "not ready");
@@ -146,6 +144,7 @@ static void check_containers(struct kubelet_pod *p, const cJSON *tree)
     const char *first = pt_obj_text(tree, "spec.containers.0.name"), *init = pt_obj_text(tree, "spec.initContainers.0.name");
     bool alone = !strcmp(first, PT_CONTAINER) && !*init;
     bool native = !strcmp(first, "web") && !strcmp(init, PT_CONTAINER) && !strcmp(pt_obj_text(tree, "spec.initContainers.0.restartPolicy"), "Always");
+    p->native = native;
     if (!alone && !native)
         world_break(p->w, "pod %s: containers %s, init containers %s", p->name, first, init);
 }

@@ -3,9 +3,8 @@
  * scenarios.c: see scenarios.h. One row each. A scenario is run with several seeds (other times of nodes and faults, the same story), or once for
  * each place where a thing can happen: the operator dies at its kth write, before or after it. The invariants and the end of check.c hold in all.
  *
- * Of the fault model's numbers these are elsewhere: T8 (lines cut anywhere), T10 (Retry-After) and T14 (credentials): tests/unit/operator/kube; T20
- * (nothing is written when nothing happens), T21 (it converges), T27 (Ready is true) and T29 (what serves is kept): in every schedule; T23 (live edits
- * before the backlog): tests/unit/operator/ctrl; T24 (every field): tests/cluster/crd-cases and test_spec; T30: with the autoscaler.
+ * Of the fault model's numbers these have more tests elsewhere: T8 (lines cut anywhere), T10 (Retry-After) and T14 (credentials): tests/unit/operator/kube;
+ * T24 (every field of the schema): tests/cluster/crd-cases and test_spec.
  */
 #include "tests/sim/scenarios.h"
 
@@ -13,7 +12,9 @@
 
 #define BASE "create a 3 1; wait 60; model a 2; wait 4; scale a 4; wait 60; bad a 3; wait 30; model a 1; wait 60; rolling a 0 1; model a 2; wait 60; scale a 1; wait 40; "
 
-enum how { SEEDS, EACH_WRITE };
+#define AUTOSCALE "create a 2; autoscale a 0 6; load a 16; wait 90; load a 5; wait 90; autoscale a 1 7; load a 20; wait 60; killpod; wait 5; crashpod; wait 60; load a 2; wait 100; "
+
+enum how { SEEDS, EACH_WRITE, CHANCE };
 
 static const struct scenario {
     const char *name;
@@ -40,6 +41,7 @@ static const struct scenario {
     {"T11 the Service's name is a stranger's", SEEDS, 5, {{.error = 0}, "create a 1; wait 30; service a; stranger a; wait 60; service a; wait 60; "}},
     {"T12 leaders change", SEEDS, 30, {{.elected = true, .error = 0.05}, BASE "crash; wait 5; model a 1; wait 100; crash; wait 100; crash; scale a 4; wait 100; "}},
     {"T13 the clock jumps", SEEDS, 20, {{.delay = 0.1}, "create a 3; wait 20; jump a 60; model a 2; wait 5; jump a -60; wait 5; jump a -60; scale a 4; wait 60; jump a 60; "}},
+    {"T14 401 for a while: tokens and certificates change", SEEDS, 30, {{.error = 0.3, .http = 401, .cut = 0.05}, BASE}},
     {"T15 deletions of all kinds", SEEDS, 40,
      {{.delay = 0.2, .error = 0.05}, "create a 3; wait 20; scale a 5; foreground a; wait 60; create a 2; wait 3; delete a; create a 3; wait 2; orphan a; wait 1; create a 2; wait 60; replace a 1; wait 30; "}},
     {"T16 the pod monkey", SEEDS, 40, {{.delay = 0.1}, "create a 4; wait 60; killpod; evict; wait 3; disown; crashpod; wait 2; relabel; killpod; disown; wait 10; model a 2; wait 3; relabel; evict; disown; wait 60; "}},
@@ -47,10 +49,27 @@ static const struct scenario {
     {"T18 a spec that flaps", SEEDS, 40, {{.delay = 0.2}, "create a 4; wait 40; model a 2; wait 2; model a 1; wait 3; percent a 50 25; model a 2; wait 1; model a 1; wait 2; percent a 0 50; model a 2; wait 5; model a 1; wait 4; model a 2; wait 90; "}},
     {"T19 pause, scale, undo", SEEDS, 40, {{.delay = 0.2}, "create a 3; wait 40; model a 2; wait 3; pause a; scale a 5; wait 30; killpod; scale a 2; wait 30; undo a; wait 3; resume a; wait 60; pause a; model a 3; wait 40; undo a; wait 10; resume a; wait 60; "}},
     {"T19 two writers of replicas", SEEDS, 20, {{.delay = 0.2}, "create a 2; wait 20; scale a 5; wait 1; scale a 1; wait 2; scale a 5; wait 1; scale a 1; model a 2; scale a 4; wait 2; scale a 3; wait 60; "}},
+    {"T20 nothing is written when nothing happens", SEEDS, 10, {{.error = 0}, "create a 3; create b 1 2; wait 100; own a 1; budget b 1; wait 100; "}},
+    {"T21 whatever happens, it ends and stays", CHANCE, 60, {{.error = 0}, NULL}},
     {"T22 an upgrade in the middle of a rollout", SEEDS, 20, {{.delay = 0.1}, "create a 3; wait 40; upgrade; wait 30; model a 2; wait 2; upgrade; wait 60; "}},
+    {"T23 a start with a thousand others", SEEDS, 2, {{.error = 0}, "create a 2; wait 40; storm b 1000; wait 60; crash; wait 5; scale a 4; wait 1; served a; model a 2; wait 1; served a; wait 60; "}},
+    {"T24 each field, set, changed and taken back", SEEDS, 10,
+     {{.delay = 0.1},
+      "create a 2 1; wait 30; field a 0 0; field a 0 1; wait 30; field a 0; field a 1 0; wait 2; field a 1 1; field a 1; field a 2 0; wait 9; field a 2 1; field a 3 0; wait 40; field a 3 1; wait 3; "
+      "field a 3; field a 4 0; wait 30; field a 4 1; wait 40; field a 4; field a 5 0; wait 3; field a 5 1; wait 40; field a 5; field a 6 0; wait 2; field a 6 1; wait 30; field a 6; "
+      "field a 7 0; wait 40; field a 7 1; wait 40; field a 7; field a 8 0; model a 2; wait 30; field a 8 1; wait 40; "}},
     {"T25 other ways to the same end", SEEDS, 30, {{.error = 0}, "create a 3 1; wait 60; own a 1; budget a 1; wait 3; recreate a; wait 60; rolling a 1 0; own a 0; wait 5; budget a -1; model a 2; wait 60; "}},
     {"T26 a bad spec and back", SEEDS, 30, {{.error = 0.05}, "create a 3 1; wait 40; bad a 2; wait 700; model a 2; wait 60; bad a 1; wait 10; undo a; wait 60; "}},
+    {"T27 Ready says that all is as declared", SEEDS, 30, {{.delay = 0.2}, "create a 3 1; wait 30; own a 1; wait 2; model a 2; wait 25; own a 0; wait 30; model a 3; own a 1; wait 1; own a 0; wait 40; "}},
     {"T28 sidecars crash and come back", SEEDS, 30, {{.lose = 0.1}, "create a 4; wait 40; crashpod; crashpod; wait 2; crashpod; model a 2; wait 4; crashpod; wait 1; crashpod; crash; crashpod; wait 60; "}},
+    {"T29 what serves is taken out of service first", SEEDS, 30, {{.delay = 0.2}, "create a 5; wait 60; scale a 2; wait 30; model a 2; wait 3; scale a 4; wait 30; evict; delete a; create a 2; wait 40; "}},
+    {"T30 a third of the reports is lost", SEEDS, 20, {{.lose = 0.3}, AUTOSCALE}},
+    {"T30 most of the reports are lost", SEEDS, 10, {{.lose = 0.8}, AUTOSCALE}},
+    {"T30 no report arrives for a while", SEEDS, 10,
+     {{.error = 0}, "create a 2; autoscale a 0 7; load a 14; wait 90; mute; load a 2; wait 200; crash; wait 100; mute a 0; wait 90; mute; load a 25; wait 100; mute a 0; wait 60; "}},
+    {"autoscaling, with crashes and another leader", SEEDS, 20, {{.elected = true, .error = 0.05}, AUTOSCALE "crash; load a 25; wait 90; crash; load a 3; wait 100; crash; wait 60; "}},
+    {"autoscaling by delays", SEEDS, 15, {{.delay = 0.1}, "create a 1; autoscale a 2 7; load a 30; wait 100; load a 6; wait 200; model a 2; wait 60; autoscale a 3 6; load a 40; wait 100; load a 1; wait 300; "}},
+    {"autoscaling, a user and a rollout", SEEDS, 20, {{.delay = 0.2}, "create a 2; autoscale a 0 6; load a 12; wait 40; scale a 6; model a 2; wait 5; load a 20; scale a 1; wait 40; scale a 0; wait 20; scale a 3; wait 60; fix a; wait 30; "}},
     {"Recreate", SEEDS, 30, {{.delay = 0.2}, "create a 3; wait 40; recreate a; model a 2; wait 2; killpod; scale a 5; wait 60; model a 3; wait 1; model a 1; wait 60; "}},
 };
 enum { COUNT = sizeof scenarios / sizeof *scenarios };
@@ -61,7 +80,7 @@ static bool one(const struct scenario *s, uint64_t seed, int64_t crash_at, bool 
     struct world w;
     script.profile.crash_at = crash_at;
     script.profile.crash_before = before;
-    struct sim_run run = {.seed = seed, .script = &script};
+    struct sim_run run = {.seed = seed, .script = script.actions ? &script : NULL};
     bool good = world_run(&w, &run);
     world_finish(&w);
     if (good)
@@ -85,8 +104,8 @@ int sim_scenarios(const char *which, int share, int *count, int *runs)
         bool good = true;
         ++*count;
         for (int k = 1; good && k <= s->count; k += share) {
-            good = s->how == SEEDS ? one(s, (uint64_t)k, 0, false) : one(s, 7, k, true) && one(s, 7, k, false);
-            *runs += s->how == SEEDS ? 1 : 2;
+            good = s->how == EACH_WRITE ? one(s, 7, k, true) && one(s, 7, k, false) : one(s, (uint64_t)k, 0, false);
+            *runs += s->how == EACH_WRITE ? 2 : 1;
         }
         failed += !good;
     }

@@ -30,7 +30,10 @@ static void put_amount(char out[16], struct amount a)
 
 static int spec_of(const struct wish *m, char *body, size_t size)
 {
-    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null";
+    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null", autoscaling[160], replicas[32];
+    load_put(m, autoscaling, sizeof autoscaling);
+    /* with an autoscaler what a user applies has no replicas */
+    snprintf(replicas, sizeof replicas, m->scaled && m->exists ? "" : "\"replicas\":%d,", m->replicas);
     put_amount(surge, m->surge);
     put_amount(unavailable, m->unavailable);
     if (!m->recreate)
@@ -39,15 +42,15 @@ static int spec_of(const struct wish *m, char *body, size_t size)
         snprintf(budget, sizeof budget, "{\"maxUnavailable\":%d}", m->budget);
     return snprintf(body, size,
                     "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"%s\",\"annotations\":{\"" PT_ANNOTATION_ROLLBACK
-                    "\":null}},\"spec\":{\"replicas\":%d,\"paused\":%s,\"disruption\":%s,\"template\":%s,\"model\":{"
+                    "\":null}},\"spec\":{%s\"autoscaling\":%s,\"paused\":%s,\"disruption\":%s,\"template\":%s,\"model\":{"
                     "\"uri\":\"https://models/m%d\",\"digest\":\"%s\"},\"strategy\":{\"type\":\"%s\",\"rollingUpdate\":%s},\"revisionHistoryLimit\":2}}",
-                    m->name, m->replicas, m->paused ? "true" : "null", budget,
+                    m->name, replicas, autoscaling, m->paused ? "true" : "null", budget,
                     m->own_containers ? "{\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"w\"}]}}" : "null", m->version, sim_digest(m->version + m->bad),
                     m->recreate ? "Recreate" : "RollingUpdate", rolling);
 }
 
 /* The bounds that the operator may act on from now: the loosest of all wishes since the last one that was fulfilled. */
-static void widen(struct wish *m)
+void wish_widen(struct wish *m)
 {
     int surge = amount_of(m->surge, m->replicas, true), unavailable = amount_of(m->unavailable, m->replicas, false);
     if (surge == 0 && unavailable == 0)
@@ -69,7 +72,7 @@ static void write_spec(struct world *w, struct wish *m, const char *what)
     world_log(w, "user: %s %s: replicas %d, version %d%s, surge %d%s, unavailable %d%s%s%s%s", what, m->name, m->replicas, m->version, m->bad ? " (bad)" : "",
               m->surge.value, m->surge.percent ? "%" : "", m->unavailable.value, m->unavailable.percent ? "%" : "", m->recreate ? ", Recreate" : "",
               m->paused ? ", paused" : "", m->own_containers ? ", own containers" : "");
-    widen(m);
+    wish_widen(m);
     (void)world_do(w,
                    (struct pt_api_request){.verb = m->exists ? PT_VERB_MERGE_PATCH : PT_VERB_CREATE,
                                            .resource = &pt_res_modeldeployments,
@@ -107,6 +110,7 @@ static void create(struct world *w, struct wish *m, int a, int b)
     m->paused = a == NONE && chance(&w->story, 0.05);
     m->own_containers = a == NONE && chance(&w->story, 0.1);
     m->budget = a == NONE && chance(&w->story, 0.2) ? 1 : -1;
+    m->scaled = false;
     m->surge = (struct amount){a == NONE ? (int)between(&w->story, 0, 2) : 1, false};
     m->unavailable = (struct amount){!m->surge.value ? 1 : a == NONE ? (int)between(&w->story, 0, 2) : 0, false};
     write_spec(w, m, "create");
@@ -155,7 +159,7 @@ static void scale(struct world *w, struct wish *m, int a, int b)
     m->replicas = arg_or(w, a, 0, 5);
     int n = snprintf(body, sizeof body, "{\"spec\":{\"replicas\":%d}}", m->replicas);
     world_log(w, "user: scale %s to %d", m->name, m->replicas);
-    widen(m);
+    wish_widen(m);
     (void)world_do(w,
                    (struct pt_api_request){.verb = PT_VERB_MERGE_PATCH,
                                            .resource = &pt_res_modeldeployments,
@@ -333,11 +337,97 @@ static void jump(struct world *w, struct wish *m, int a, int b)
     w->clock.wall_offset += (int64_t)minutes * 60000;
 }
 
+/* a: metric, b: most pods; none: 0 */
+static void autoscale(struct world *w, struct wish *m, int a, int b)
+{
+    m->scaled = true;
+    m->metric = (enum pt_autoscaling_metric)arg_or(w, a, 0, PT_METRIC_COUNT - 1);
+    m->max = arg_or(w, b, 1, 7);
+    m->min = (int)between(&w->story, 1, a == NONE && m->max > 2 ? 3 : 1);
+    m->way = 0;
+    m->load_ms = w->clock.now;
+    world_log(w, "user: autoscale %s: %s, %d to %d", m->name, pt_autoscaling_metric_name(m->metric), m->min, m->max);
+    write_spec(w, m, "autoscale");
+}
+
+static void fix(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    m->scaled = false;
+    write_spec(w, m, "no longer autoscale");
+}
+
+static void set_load(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    m->load = a != NONE ? a : chance(&w->story, 0.2) ? 0 : 0.5 + 30 * pt_rand_unit(&w->story);
+    m->load_ms = w->clock.now;
+    m->way = 0;
+    world_log(w, "clients: %.1f requests at a time of %s", m->load, m->name);
+}
+
 static void deny(struct world *w, struct wish *m, int a, int b)
 {
     (void)m, (void)b;
     w->p.denied = a != 0;
     world_log(w, "apiserver: pods are %s", w->p.denied ? "refused: quota" : "allowed again");
+}
+
+/* Reports do not arrive; 0: they do again. */
+static void mute(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    w->mute = a != 0;
+    w->mute_ms = w->clock.now;
+    world_log(w, "network: reports %s", w->mute ? "are lost, all of them" : "arrive again");
+}
+
+/* As many others, stopped: what a start of the operator has to look at besides. */
+static void storm(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    for (int i = 0; i < a; i++) {
+        char body[256];
+        int n = snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"other-%d\"},\"spec\":{\"replicas\":0,\"model\":{\"uri\":\"https://models/m0\"}}}", i);
+        (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_CREATE, .resource = &pt_res_modeldeployments, .ns = SIM_NS, .body = {body, (size_t)n}, .grace_seconds = -1}, "user", false);
+    }
+    world_log(w, "user: create %d others", a);
+}
+
+/* The operator has acted on the last change by now. */
+static void served(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    pt_auto_obj *md = NULL;
+    if (pt_obj_parse(pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name), "stored", &md, NULL) < 0 ||
+        pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", 0))
+        world_break(w, "%s: the operator has not looked at it yet", m->name);
+}
+
+/* Each field with a value, another one, and none. */
+static void field(struct world *w, struct wish *m, int a, int b)
+{
+    static const struct {
+        const char *name, *values[2];
+    } fields[] = {
+        {"minReadySeconds", {"0", "2"}},
+        {"progressDeadlineSeconds", {"30", "900"}},
+        {"revisionHistoryLimit", {"0", "5"}},
+        {"runtime", {"{\"threads\":2,\"concurrency\":16}", "{\"threads\":null,\"concurrency\":1,\"batching\":{\"maxSize\":4,\"maxDelay\":\"1ms\"}}"}},
+        {"serving", {"{\"port\":9000,\"timeout\":\"5s\"}", "{\"port\":null,\"grpcPort\":9001}"}},
+        {"resources", {"{\"requests\":{\"cpu\":\"1\"}}", "{\"requests\":null,\"limits\":{\"memory\":\"1Gi\"}}"}},
+        {"drain", {"{\"timeout\":\"1s\"}", "{\"timeout\":\"10m\"}"}},
+        {"template", {"{\"metadata\":{\"labels\":{\"a\":\"b\"}}}", "{\"metadata\":null,\"spec\":{\"nodeSelector\":{\"disk\":\"ssd\"},\"tolerations\":[{\"operator\":\"Exists\"}]}}"}},
+        {"paused", {"true", "false"}},
+    };
+    char body[300];
+    size_t i = (size_t)a % (sizeof fields / sizeof *fields);
+    const char *value = b == 0 || b == 1 ? fields[i].values[b] : "null";
+    int n = snprintf(body, sizeof body, "{\"spec\":{\"%s\":%s}}", fields[i].name, value);
+    world_log(w, "user: %s.%s: %s", m->name, fields[i].name, value);
+    m->paused = i == 8 && b == 0;
+    (void)world_do(w, (struct pt_api_request){.verb = PT_VERB_MERGE_PATCH, .resource = &pt_res_modeldeployments, .ns = SIM_NS, .name = m->name, .body = {body, (size_t)n}, .grace_seconds = -1},
+                   "user", false);
 }
 
 static const struct action {
@@ -353,6 +443,8 @@ static const struct action {
     {"killpod", 1, false, kill_a_pod},    {"crashpod", 1, false, crash_pod},   {"evict", 1, false, evict},        {"disown", 1, false, disown},
     {"relabel", 1, false, relabel},       {"cut", 1, false, cut},              {"service", 1, true, steal_service}, {"stranger", 0, true, foreign_service},
     {"crash", 0, false, crash},           {"upgrade", 1, false, upgrade},      {"jump", 1, false, jump},          {"deny", 0, false, deny},
+    {"autoscale", 0, true, autoscale},    {"fix", 0, true, fix},               {"load", 0, true, set_load},
+    {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served},       {"field", 0, true, field},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };
 
@@ -388,6 +480,8 @@ static void act(struct world *w)
         return;
     if (!m->exists)
         create(w, m, NONE, NONE);
+    else if (w->autoscales && chance(&w->story, 0.6))
+        (!m->scaled ? autoscale : chance(&w->story, 0.7) ? set_load : chance(&w->story, 0.8) ? autoscale : fix)(w, m, NONE, NONE);
     else
         draw(w)->run(w, m, NONE, NONE);
 }
@@ -446,6 +540,7 @@ void user_start(struct world *w)
     for (int i = 0; i < SIM_MDS; i++)
         snprintf(w->wish[i].name, sizeof w->wish[i].name, "m%c", 'a' + i);
     w->actions_left = (int)between(&w->story, 3, 14);
+    w->autoscales = w->script ? strstr(w->script->actions, "autoscale") != NULL : w->seed % 5 == 3;
     pt_timer_start(&w->clock.sched, &w->user, 1, next);
 }
 

@@ -206,8 +206,8 @@ static void an_error(struct world *w, const struct pt_api_request *req, struct p
             i = k;
     if (errors[i].http == 409 && req->verb == PT_VERB_CREATE)
         i = 0;
-    f->http = errors[i].http;
-    f->reason = errors[i].reason;
+    f->http = w->p.http == 401 ? 401 : errors[i].http;
+    f->reason = w->p.http == 401 ? "Unauthorized" : errors[i].reason;
     f->retry_after_s = f->http == 429 && chance(&w->luck, 0.5) ? (int)between(&w->luck, 1, 3) : 0;
 }
 
@@ -260,6 +260,8 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
             f->lose_request |= w->p.crash_before;
             pt_timer_start(&w->clock.sched, &w->crash, f->delay_ms, crash_now);
         }
+        load_asked(w, req);
+        check_asked(w, req);
         world_log(w, "operator: %s %s/%s%s%s%s", verbs[req->verb], req->resource->plural, req->name ? req->name : "", req->subresource ? "/" : "",
                   req->subresource ? req->subresource : "", f->http || f->lose_reply || f->lose_request || f->delay_ms ? " (with a fault)" : "");
     }
@@ -330,6 +332,14 @@ static uint64_t writes_of(struct world *w)
     return pt_memapi_writes(w->api) - w->lease_writes;
 }
 
+static uint64_t reconciles_of(struct world *w)
+{
+    struct pt_operator_stats stats = {0};
+    if (world_leader(w))
+        pt_operator_stats(world_leader(w), &stats);
+    return stats.reconciles;
+}
+
 static void run_until(struct world *w, int64_t end_ms)
 {
     while (!w->broken && pt_vsched_step(&w->clock, end_ms)) {
@@ -342,11 +352,29 @@ static void run_until(struct world *w, int64_t end_ms)
     }
 }
 
+static bool moved_lately(const struct world *w)
+{
+    bool any = false;
+    for (int i = 0; i < SIM_MDS; i++)
+        any |= w->wish[i].uid[0] && w->wish[i].scaled && w->clock.now - w->wish[i].scale_ms < MINUTE_MS;
+    return any;
+}
+
+/* What a pod can carry is still being found out: that may end in another number of pods at any time. */
+static bool learns(const struct world *w)
+{
+    bool any = false;
+    for (int i = 0; i < SIM_MDS; i++)
+        any |= w->wish[i].uid[0] && w->wish[i].scaled && w->wish[i].metric >= PT_METRIC_QUEUE_DELAY;
+    return any;
+}
+
 static void on_wrote(void *arg, const struct pt_api_request *req, const char *ns, const char *name)
 {
     (void)ns;
     (void)name;
     ((struct world *)arg)->lease_writes += req->resource == &pt_res_leases;
+    load_wrote(arg, req);
 }
 
 static void begin(struct world *w, const struct sim_run *run)
@@ -384,13 +412,18 @@ bool world_run(struct world *w, const struct sim_run *run)
     user_settle(w);
     w->faults = w->p.denied = false;
     w->p.crash_at = 0;
+    w->calm_ms = w->clock.now;
     world_log(w, "faults stop");
-    run_until(w, w->clock.now + 30 * MINUTE_MS);
+    run_until(w, w->clock.now + (w->autoscales ? 20 : 30) * MINUTE_MS); /* with loads every second costs */
+    for (int i = 0; i < 20 && moved_lately(w); i++) /* what a pod can carry is still being found out */
+        run_until(w, w->clock.now + MINUTE_MS / 2);
     check_end(w);
-    uint64_t writes = writes_of(w);
-    run_until(w, w->clock.now + 60 * MINUTE_MS);
-    if (writes_of(w) != writes)
-        world_break(w, "%llu writes in an hour in which nothing happened", (unsigned long long)(writes_of(w) - writes));
+    uint64_t writes = writes_of(w), reconciles = reconciles_of(w);
+    run_until(w, w->clock.now + (w->autoscales ? 10 : 60) * MINUTE_MS);
+    if (writes_of(w) != writes && !learns(w))
+        world_break(w, "%llu writes in a time in which nothing happened", (unsigned long long)(writes_of(w) - writes));
+    if (reconciles_of(w) != reconciles && !w->autoscales && !w->broken)
+        world_break(w, "%llu reconciles in an hour in which nothing happened", (unsigned long long)(reconciles_of(w) - reconciles));
     return !w->broken;
 }
 

@@ -2,7 +2,7 @@
  *
  * world.h: a cluster in one process under virtual time: memapi, the operator, kubelets with sidecars, a user and bad luck, all from one seed.
  *
- * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars; user.c acts on the resources, by chance or
+ * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars, load.c their clients; user.c acts on the resources, by chance or
  * by a script; check.c looks at everything after each step in which something was written; scenarios.c has the named ones.
  */
 #ifndef PT_SIM_WORLD_H
@@ -16,6 +16,7 @@
 #include "operator/memapi/memapi.h"
 #include "operator/model/objects.h"
 #include "operator/model/operator.h"
+#include "operator/model/report.h"
 
 #define SIM_NS "default"
 #define SIM_MDS 2
@@ -30,6 +31,7 @@ struct kubelet_pod {
     struct pt_timer life, sync, report, end;
     int step;                /* of its life: kubelet.c */
     bool fails;              /* the model cannot be loaded */
+    bool native;             /* beside containers of the user's */
     enum pt_model_reason reason;
     bool phase_ended;
     bool container_ready, gate, shown_ready, terminating, draining, drain_seen;
@@ -39,6 +41,8 @@ struct kubelet_pod {
     int64_t started_ms, ready_until_ms; /* last moment at which it was ready; INT64_MAX while it is */
     char digest[72];
     bool stray; /* nobody's any more: its label was changed */
+    int64_t told_ms, load_ms, ready_from_ms; /* last report that was taken; the counters are as of; ready since */
+    double requests, counts[8];
 };
 
 struct amount {
@@ -56,6 +60,13 @@ struct wish {
     bool bad, recreate, paused, own_containers;
     int budget;         /* -1: none */
     int most, floor;    /* pods at most; available at least, since it last converged */
+    bool scaled;        /* autoscaling */
+    int min, max;
+    enum pt_autoscaling_metric metric;
+    double load;        /* requests at a time */
+    int64_t load_ms, scale_ms; /* since; when the operator last wrote replicas */
+    int way, turns;     /* of the number of pods: up or down last; changes of direction in quiet times */
+    uint64_t status;    /* hash of the status as checked last */
     const char *seen;   /* the stored text as checked last: as in struct kubelet_pod */
 };
 
@@ -124,6 +135,11 @@ struct world {
     uint64_t seen_writes;
     int64_t slack_until_ms; /* creates that the operator has given up, or died over, may still arrive */
     struct wish wish[SIM_MDS];
+    bool autoscales; /* the story has autoscaling */
+    bool mute;       /* no report arrives, since */
+    int64_t mute_ms;
+    int64_t calm_ms; /* the faults stopped */
+    struct pt_report late_report;
     bool logging;
     struct pt_buf timeline;
     bool broken;
@@ -158,9 +174,19 @@ void kubelet_fail_one(struct world *w);
 void kubelet_monkey(struct world *w, bool relabel); /* takes the owner, or the label, from a pod */
 const char *sim_digest(int version);
 
+/* load.c */
+void load_put(const struct wish *m, char *out, size_t size); /* spec.autoscaling */
+bool load_fill(struct kubelet_pod *p, struct pt_report *r); /* false: nobody asks for its load */
+int64_t load_send(struct kubelet_pod *p, const struct pt_report *r); /* when to report next; -1: nobody heard it */
+void load_asked(struct world *w, const struct pt_api_request *req); /* by the operator */
+void load_wrote(struct world *w, const struct pt_api_request *req); /* it was carried out */
+void load_check_end(struct world *w, const struct wish *m);
+
 void user_start(struct world *w);
 void user_settle(struct world *w); /* the last word: good specs, or a bad one that stays */
 
+void wish_widen(struct wish *m); /* the bounds, for what is wished now */
+void check_asked(struct world *w, const struct pt_api_request *req); /* by the operator */
 void check_now(struct world *w);
 void check_end(struct world *w); /* after faults have stopped and time has passed */
 

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * load.c: what sidecars report, and what follows for the number of pods.
+ *
+ * A load changes every second and most often nothing follows from it. So autoscaled ModelDeployments are not reconciled for it: one timer looks at all of
+ * them once a second, which costs a microsecond each, and puts into the queue those about which a plan would say something new.
+ */
+#include "operator/model/internal.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#define LOOK_MS 1000
+#define MEAN_MS 5000      /* how long a report counts in the means */
+#define REPORTS_PER_S 200 /* of routine reports, all pods together */
+#define REPORT_MAX_MS 60000
+
+/* --- reports ------------------------------------------------------------------------------------------------------------- */
+
+static int64_t next_report_ms(const struct pt_operator *op)
+{
+    int64_t ms = (int64_t)pt_store_count(&op->stores[PT_STORE_POD]) * 1000 / REPORTS_PER_S;
+    return ms < PT_REPORT_INTERVAL_MS ? PT_REPORT_INTERVAL_MS : ms < REPORT_MAX_MS ? ms : REPORT_MAX_MS;
+}
+
+static bool has_told(const struct pt_operator *op, const struct pt_pod *pod, int64_t now_ms)
+{
+    return pod->state.reported && now_ms - pod->state.reported_ms <= 2 * next_report_ms(op) + 500;
+}
+
+/* Where 95 of 100 of the requests between two reports were faster: inside a bucket as far up as its share says; past the last bound, twice that. */
+static double p95_between(const struct pt_pod_latency *was, const struct pt_report *is)
+{
+    double all = 0, below = 0;
+    for (unsigned i = 0; i <= is->bounds; i++)
+        all += is->counts[i] - was->counts[i];
+    for (unsigned i = 0; i <= is->bounds && all > 0; i++) {
+        double here = is->counts[i] - was->counts[i], low = i ? is->bounds_s[i - 1] : 0, high = i < is->bounds ? is->bounds_s[i] : 2 * low;
+        if (here > 0 && below + here >= 0.95 * all)
+            return low + (high - low) * (0.95 * all - below) / here;
+        below += here;
+    }
+    return 0;
+}
+
+/* counts_on: this report goes on where the last one ended, by the same process with the same buckets. */
+static void take_latency(struct pt_pod_state *st, const struct pt_report *r, bool same_process)
+{
+    struct pt_pod_latency *l = st->latency;
+    bool counts_on = l && same_process && l->bounds == r->bounds && !memcmp(l->bounds_s, r->bounds_s, r->bounds * sizeof *r->bounds_s);
+    for (unsigned i = 0; counts_on && i <= r->bounds; i++)
+        counts_on = r->counts[i] >= l->counts[i];
+    if (!l && !(l = st->latency = pt_calloc(1, sizeof *l)))
+        return; /* the next report tries again; until then it has none */
+    l->p95_s = counts_on ? p95_between(l, r) : 0;
+    l->bounds = r->bounds;
+    memcpy(l->bounds_s, r->bounds_s, sizeof l->bounds_s);
+    memcpy(l->counts, r->counts, sizeof l->counts);
+}
+
+static bool wants_latency(const struct pt_operator *op, const struct pt_pod *pod)
+{
+    const struct pt_md *md = pod->o.owner_name ? (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], pod->o.ns, pod->o.owner_name) : NULL;
+    return md && !md->invalid && md->spec.autoscaling.on && md->spec.autoscaling.metric == PT_METRIC_LATENCY;
+}
+
+static void take_load(const struct pt_operator *op, struct pt_pod *pod, const struct pt_report *r, bool same_process)
+{
+    struct pt_pod_state *st = &pod->state;
+    int64_t now = pt_now_ms(op->o.sched), since_ms = now - st->reported_ms;
+    if (st->reported_ms && since_ms > 0 && r->requests >= st->requests && same_process)
+        st->rps = (r->requests - st->requests) * 1000 / (double)since_ms;
+    st->requests = r->requests;
+    st->reported_ms = now;
+    st->in_flight = r->in_flight + r->queued;
+    st->queued = r->queued;
+    double weight = same_process ? 1 - exp(-(double)since_ms / MEAN_MS) : 1;
+    st->mean_in_flight += weight * (st->in_flight - st->mean_in_flight);
+    st->mean_rps += weight * (st->rps - st->mean_rps);
+    if (wants_latency(op, pod)) {
+        take_latency(st, r, same_process);
+    } else if (st->latency) {
+        pt_free(st->latency);
+        st->latency = NULL;
+    }
+}
+
+int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_t *next_ms, struct pt_err *err)
+{
+    uint8_t digest[32] = {0};
+    bool has_digest = *r->digest && pt_parse_digest(pt_str(r->digest), "digest", digest, NULL) == PT_OK;
+    *next_ms = next_report_ms(op);
+    if (!pt_operator_synced(op))
+        return pt_fail(err, PT_EUNAVAILABLE, "report: the operator has just started");
+    struct pt_pod *pod = (struct pt_pod *)pt_store_get(&op->stores[PT_STORE_POD], r->ns, r->pod_name);
+    if (!pod || strcmp(pod->o.uid, r->pod_uid) != 0)
+        return pt_fail(err, PT_ENOTFOUND, "report: no pod %s/%s with uid %s", r->ns, r->pod_name, r->pod_uid);
+    struct pt_pod_state *st = &pod->state;
+    if (st->reported && (r->started_ms < st->started_ms || (r->started_ms == st->started_ms && r->sequence <= st->sequence)))
+        return PT_OK;
+    bool news = !st->reported || st->model != r->state || st->reason != r->reason || st->has_digest != has_digest || memcmp(st->digest, digest, 32) != 0;
+    bool same_process = st->reported && st->started_ms == r->started_ms;
+    st->reported = true;
+    st->model = r->state;
+    st->reason = r->reason;
+    st->has_digest = has_digest;
+    memcpy(st->digest, digest, 32);
+    st->sequence = r->sequence;
+    st->started_ms = r->started_ms;
+    take_load(op, pod, r, same_process);
+    pt_metric_add(op->m_reports, 1);
+    if (news) {
+        pt_free(st->message);
+        st->message = r->state == PT_MODEL_FAILED ? pt_strdup(r->message) : NULL;
+        if (pod->o.owner_name)
+            pt_operator_enqueue(op, pod->o.ns, pod->o.owner_name, false);
+    }
+    return PT_OK;
+}
+
+void pt_operator_loads(const struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg)
+{
+    int64_t now = pt_now_ms(op->o.sched);
+    void *object;
+    for (size_t i = 0; pt_map_next(&op->stores[PT_STORE_POD].by_name, &i, NULL, &object);) {
+        const struct pt_pod *pod = object;
+        if (strcmp(pod->o.ns, ns) != 0 || !pod->o.owner_name || !has_told(op, pod, now))
+            continue;
+        struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, pod->state.mean_in_flight, pod->state.mean_rps};
+        fn(arg, &l);
+    }
+}
+
+/* --- the number of pods ---------------------------------------------------------------------------------------------------- */
+
+/* Of all pods that told lately. */
+struct sums {
+    double in_flight, queued, rps, late; /* late: 95th percentiles, weighted by requests */
+    int ready;
+    bool any, complete; /* a pod that serves and has not told makes them incomplete */
+};
+
+static struct sums sum_up(struct pt_operator *op, struct pt_deployment *d, const struct pt_pod *pods, int64_t now_ms)
+{
+    struct sums sum = {.complete = true};
+    for (struct pt_pod *pod = (struct pt_pod *)(uintptr_t)pods; pod; pod = (struct pt_pod *)pod->o.next) {
+        struct pt_pod_state *st = &pod->state;
+        bool told = has_told(op, pod, now_ms);
+        if (told && pod->ready && pod->gate != PT_FALSE) { /* what one carried that is being taken out has moved to the others, who tell of it: not twice */
+            sum.in_flight += st->in_flight;
+            sum.queued += st->queued;
+            sum.rps += st->rps;
+            sum.late += st->latency ? st->latency->p95_s * st->rps : 0;
+        }
+        sum.any |= told;
+        sum.complete &= told || !pod->ready;
+        sum.ready += pod->ready;
+        if (pod->ready && !st->start_counted && pod->ready_wall_ms > pod->created_ms)
+            pt_autoscale_started(d->autoscale, pod->ready_wall_ms - pod->created_ms);
+        st->start_counted |= pod->ready;
+    }
+    return sum;
+}
+
+/* In the queue by Little's law: how many wait over how many are served. Nothing served with work at hand is as late as can be. */
+static double delay_of(const struct sums *sum, enum pt_autoscaling_metric metric)
+{
+    if (sum->rps <= 0)
+        return sum->in_flight > 0 ? INFINITY : 0;
+    return (metric == PT_METRIC_LATENCY ? sum->late : sum->queued) / sum->rps;
+}
+
+/* Once a second, however often it is called. */
+static void observe(struct pt_deployment *d, const struct pt_autoscaling *a, const struct sums *sum, int64_t now_ms)
+{
+    if (!sum->any || now_ms / 1000 == d->observed_s)
+        return;
+    d->observed_s = now_ms / 1000;
+    pt_autoscale_observe(d->autoscale, now_ms, a->metric == PT_METRIC_RPS ? sum->rps : sum->in_flight, sum->complete);
+    if (a->config.goal_s > 0)
+        pt_autoscale_delay(d->autoscale, &a->config, now_ms, delay_of(sum, a->metric), sum->in_flight, sum->ready, sum->complete);
+}
+
+static int decide(struct pt_operator *op, struct pt_deployment *d, const struct pt_md *md, const struct pt_pod *pods, struct pt_scaling *out, struct pt_err *err)
+{
+    const struct pt_autoscaling *a = &md->spec.autoscaling;
+    int64_t now = pt_now_ms(op->o.sched);
+    *out = (struct pt_scaling){.scaled_wall_ms = d->scaled_wall_ms};
+    if (md->spec.replicas == 0) /* stopped by whoever wrote that */
+        return PT_OK;
+    if (d->autoscale && !pt_autoscale_fits(d->autoscale, &a->config)) {
+        pt_free(d->autoscale);
+        d->autoscale = NULL;
+    }
+    if (!d->autoscale && !(d->autoscale = pt_autoscale_create(&a->config)))
+        return pt_fail(err, PT_ENOMEM, "autoscale: out of memory");
+    struct sums sum = sum_up(op, d, pods, now);
+    observe(d, a, &sum, now);
+    struct pt_autoscale_decision decision = pt_autoscale_decide(d->autoscale, &a->config, now, md->spec.replicas, sum.ready);
+    out->on = true;
+    out->known = decision.known;
+    out->panic = decision.panic;
+    out->desired = decision.desired;
+    return PT_OK;
+}
+
+/* Would a plan say something else than the last one? */
+static bool is_news(struct pt_operator *op, struct pt_deployment *d, const char *ns, const char *name)
+{
+    const struct pt_md *md = (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], ns, name);
+    const struct pt_scaling *was = &d->scaling;
+    struct pt_scaling is;
+    if (!md || md->invalid || !md->spec.autoscaling.on || strcmp(md->o.uid, d->uid) != 0)
+        return false; /* what happened is in the queue */
+    if (decide(op, d, md, (const struct pt_pod *)pt_store_owned(&op->stores[PT_STORE_POD], md->o.uid), &is, NULL) < 0)
+        return false; /* the next second tries again */
+    return is.on != was->on || is.known != was->known || is.panic != was->panic || is.desired != was->desired || (is.on && is.desired != md->spec.replicas);
+}
+
+static void look_at_all(struct pt_timer *t)
+{
+    struct pt_operator *op = (struct pt_operator *)((char *)t - offsetof(struct pt_operator, load_timer));
+    struct pt_str key;
+    void *v;
+    bool any = false;
+    for (size_t i = 0; pt_map_next(&op->deployments, &i, &key, &v);) {
+        struct pt_deployment *d = v;
+        char ns[64];
+        const char *slash = d->autoscale ? memchr(key.p, '/', key.len) : NULL;
+        if (!slash)
+            continue;
+        any = true;
+        snprintf(ns, sizeof ns, "%.*s", (int)(slash - key.p), key.p);
+        if (!d->run && is_news(op, d, ns, slash + 1))
+            pt_operator_enqueue(op, ns, slash + 1, false);
+    }
+    if (any && !op->stopping)
+        pt_timer_start(op->o.sched, t, LOOK_MS, look_at_all);
+}
+
+int pt_load_look(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err)
+{
+    if (s->md->invalid || !s->md->spec.autoscaling.on) {
+        pt_free(d->autoscale);
+        d->autoscale = NULL;
+        return PT_OK;
+    }
+    int rc = decide(op, d, s->md, s->pods, &s->scaling, err);
+    if (rc < 0)
+        return rc;
+    d->scaling = s->scaling;
+    if (s->scaling.on && s->scaling.desired != s->md->spec.replicas)
+        d->scaled_wall_ms = s->scaling.scaled_wall_ms = s->wall_ms;
+    if (d->autoscale && !pt_timer_running(&op->load_timer))
+        pt_timer_start(op->o.sched, &op->load_timer, LOOK_MS, look_at_all);
+    return PT_OK;
+}
