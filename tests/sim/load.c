@@ -163,7 +163,7 @@ void load_wrote(struct world *w, const struct pt_api_request *req)
     m->turns += calm && m->way && way != m->way;
     m->way = way;
     m->scale_ms = w->clock.now;
-    if (m->turns > (m->metric < PT_METRIC_QUEUE_DELAY ? 0 : 3)) /* to learn what a pod can carry, the edge is tried once in ten minutes */
+    if (m->turns > (m->metric < PT_METRIC_QUEUE_DELAY ? 0 : 7)) /* to learn what a pod can carry, the edge is tried once in ten minutes: in forty, three times down and up */
         world_break(w, "%s: goes up and down under a steady load", m->name);
 }
 
