@@ -313,6 +313,7 @@ int pt_rewrite_graph(struct pt_graph *g, uint32_t off, struct pt_err *err)
         rc = pt_rewriter_probe(&r);
     for (int i = 0; rc == PT_OK && i < MAX_PASSES && r.changes; i++) {
         r.changes = 0;
+        r.keep_integers = i == 0 && !(off & PT_REWRITE_BIT(qlinear));
         for (int row = 0; rc == PT_OK && row < PT_REWRITE_COUNT; row++) {
             if (off >> row & 1)
                 continue;

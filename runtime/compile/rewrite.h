@@ -3,7 +3,8 @@
  * rewrite.h: changes to a graph that keep what it computes. Each rewrite is a file and a row in the table below; all of them run once, when a session
  * is opened, before any shape is known.
  *
- * What every rewrite keeps: results up to the rounding of floating point (integers exactly; NaN and infinity where they were), the graph's
+ * What every rewrite keeps: results up to the rounding of floating point (integers exactly, but for qlinear, where that rounding decides them; NaN
+ * and infinity where they were), the graph's
  * inputs and outputs, and values that anything else reads. A rewrite that needs a type or a dim asks pt_type_of() and leaves the graph alone when it
  * is not known. Arithmetic on shapes needs no rewrite: a program is compiled for known shapes, and what follows from them is folded there.
  */
@@ -30,6 +31,7 @@
     X(prenorm, "BatchNormalization moves into the weights of the Conv after it") \
     X(pad, "Pad moves into the Conv or pool after it") \
     X(qdq, "what lies between DequantizeLinear and QuantizeLinear and only moves elements works on the integers") \
+    X(qlinear, "DequantizeLinear, an operator and QuantizeLinear become the operator on integers: results may differ by one quantum") \
     X(fuse, "bias, residual, scale and activation are done by the Conv or MatMul before them (while lowering)")
 
 enum pt_rewrite_id {
@@ -59,6 +61,7 @@ struct pt_rewriter {
     struct pt_type *types; /* of the first type_count values */
     int type_count;
     int changes;
+    bool keep_integers; /* a DequantizeLinear of constants waits: qlinear may want the integers */
     struct pt_err *err;
 };
 /* Looks at node i, or at the whole graph with -1; may change it. 0 or a negative code. */

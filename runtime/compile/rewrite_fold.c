@@ -44,6 +44,10 @@ int pt_rewrite_fold(struct pt_rewriter *r, int node)
     for (int i = 0; i < n->input_count; i++)
         if (n->inputs[i] >= 0 && !pt_constant(r, n->inputs[i]))
             return PT_OK;
+    if (r->keep_integers && n->op == &pt_op_dequantize_linear) {
+        r->changes++; /* there is another pass */
+        return PT_OK;
+    }
     const struct pt_onnx_attr *value = n->op == &pt_op_constant ? pt_node_attr(n, "value") : NULL;
     if (n->op == &pt_op_constant && !value)
         value = pt_node_attr(n, "sparse_value");

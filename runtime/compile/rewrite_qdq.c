@@ -4,26 +4,20 @@
  * elements and both ends have one scale and zero point, it can as well do that with the integers; where nothing lies between the ends, they
  * cancel. That is exact: (q - z) s / s rounds to q - z again, and a positive scale keeps the order that MaxPool looks at.
  */
-#include "runtime/compile/rewrite.h"
+#include "runtime/compile/quantised.h"
 #include "runtime/ops/table.h"
-
-/* What makes an integer of a number, or a number of it. */
-struct ends {
-    const struct pt_tensor *scale, *zero;
-    enum pt_dtype dtype; /* of the integers */
-};
 
 static bool one_of(const struct pt_tensor *t)
 {
     return t && pt_tensor_count(t) == 1;
 }
 
-/* The node's scale and zero point are numbers that are known. */
-static bool read_ends(const struct pt_rewriter *r, const struct pt_node *n, struct ends *e)
+bool pt_read_ends(const struct pt_rewriter *r, const struct pt_node *n, struct pt_ends *e)
 {
     const uint32_t types = PT_T(PT_INT8) | PT_T(PT_UINT8) | PT_T(PT_INT16) | PT_T(PT_UINT16);
     bool quantises = n->op == &pt_op_quantize_linear;
-    *e = (struct ends){pt_constant(r, n->inputs[1]), pt_constant(r, pt_node_in(n, 2)), pt_type_of(r, quantises ? n->outputs[0] : n->inputs[0]).dtype};
+    *e = (struct pt_ends){pt_constant(r, n->inputs[1]), pt_constant(r, pt_node_in(n, 2)),
+                          pt_type_of(r, quantises ? n->outputs[0] : n->inputs[0]).dtype};
     if (!one_of(e->scale) || e->scale->dtype != PT_FLOAT || (pt_node_in(n, 2) >= 0 && !one_of(e->zero)) || !(types & PT_T(e->dtype)) ||
         pt_type_of(r, quantises ? n->inputs[0] : n->outputs[0]).dtype != PT_FLOAT)
         return false;
@@ -31,18 +25,17 @@ static bool read_ends(const struct pt_rewriter *r, const struct pt_node *n, stru
     return s > 1e-30 && s < 1e30 && pt_node_int(n, "block_size", 0) == 0;
 }
 
-static bool ends_agree(const struct ends *a, const struct ends *b)
+static bool ends_agree(const struct pt_ends *a, const struct pt_ends *b)
 {
-    int64_t za = a->zero ? pt_elem_i64(a->zero, 0) : 0, zb = b->zero ? pt_elem_i64(b->zero, 0) : 0;
-    return a->dtype == b->dtype && za == zb && pt_elem_f64(a->scale, 0) == pt_elem_f64(b->scale, 0);
+    return a->dtype == b->dtype && pt_ends_zero(a) == pt_ends_zero(b) && pt_elem_f64(a->scale, 0) == pt_elem_f64(b->scale, 0);
 }
 
 /* The integers that value is made of, if by these ends; else -1. */
-static int integers_of(const struct pt_rewriter *r, int value, const struct ends *e)
+static int integers_of(const struct pt_rewriter *r, int value, const struct pt_ends *e)
 {
     const struct pt_node *dq = pt_producer_of(r, value, &pt_op_dequantize_linear, false);
-    struct ends other;
-    return dq && read_ends(r, dq, &other) && ends_agree(e, &other) ? dq->inputs[0] : -1;
+    struct pt_ends other;
+    return dq && pt_read_ends(r, dq, &other) && ends_agree(e, &other) ? dq->inputs[0] : -1;
 }
 
 /* How many operands, from the first on, are the data that the operator moves; 0: it does more than that. */
@@ -64,8 +57,8 @@ static int moved_operands(const struct pt_node *n)
 int pt_rewrite_qdq(struct pt_rewriter *r, int node)
 {
     const struct pt_node *q = node < 0 ? NULL : &r->g->nodes[node];
-    struct ends e;
-    if (!q || q->op != &pt_op_quantize_linear || !read_ends(r, q, &e))
+    struct pt_ends e;
+    if (!q || q->op != &pt_op_quantize_linear || !pt_read_ends(r, q, &e))
         return PT_OK;
     int value = q->inputs[0], direct = integers_of(r, value, &e);
     if (direct >= 0) {

@@ -33,6 +33,7 @@ set(PT_COMPILE_SOURCES
   compile/rewrite_pad.c
   compile/rewrite_prepare.c
   compile/rewrite_qdq.c
+  compile/rewrite_qlinear.c
   compile/rewrite_reshape.c
   compile/rewrite_rmsnorm.c
   compile/rewrite_transpose.c

@@ -32,16 +32,20 @@ static int binary_infer(struct pt_op_ctx *c)
 struct combine {
     const struct pt_op_ctx *c;
     struct pt_bcast w;
-    bool adds;
-    float ka, kb; /* factors of a and b; a product has one */
+    bool adds, numbers;
+    float ka, kb, kc; /* factors of a and b, a product has one; with `numbers` the three scales */
     int32_t za, zb;
     float zero, lo, hi; /* of the result, the bounds less the zero point */
 };
 
 /* A sum is rounded once more than a fused one would be, but from double. */
-static inline float combine_one(int32_t a, int32_t b, const struct combine *k)
+static inline __attribute__((always_inline)) float combine_one(int32_t a, int32_t b, const struct combine *k, bool adds, bool numbers)
 {
-    return k->adds ? (float)((double)a * (double)k->ka + (double)((float)b * k->kb)) : (float)(a * b) * k->ka;
+    if (numbers) {
+        float x = (float)a * k->ka, y = (float)b * k->kb;
+        return (adds ? x + y : x * y) / k->kc;
+    }
+    return adds ? (float)((double)a * (double)k->ka + (double)((float)b * k->kb)) : (float)(a * b) * k->ka;
 }
 
 /* Rounding by adding and taking away 1.5 * 2^23: exact for what the bounds leave, half to even. NaN fails both comparisons and is the lowest. */
@@ -52,19 +56,27 @@ static inline int32_t quantise(float v, const struct combine *k)
     return (int32_t)((v + 0x1.8p23f) - 0x1.8p23f + k->zero);
 }
 
+/* adds and numbers are constants wherever this is inlined. */
 #define COMBINE(T, s)                                                                                                                                \
+    static inline __attribute__((always_inline)) void combine_##s(const struct combine *args, const T *a, int64_t a_step, const T *b,                \
+                                                                  int64_t b_step, T *y, int64_t n, bool adds, bool numbers)                          \
+    {                                                                                                                                                \
+        const struct combine k = *args;                                                                                                              \
+        int64_t i = 0;                                                                                                                               \
+        for (; a_step && b_step && i + LANES <= n; i += LANES)                                                                                       \
+            for (int j = 0; j < LANES; j++)                                                                                                          \
+                y[i + j] = (T)quantise(combine_one(a[i + j] - k.za, b[i + j] - k.zb, &k, adds, numbers), &k);                                        \
+        for (; i < n; i++)                                                                                                                           \
+            y[i] = (T)quantise(combine_one(a[i * a_step] - k.za, b[i * b_step] - k.zb, &k, adds, numbers), &k);                                      \
+    }                                                                                                                                                \
     static void combine_row_##s(const struct combine *k, const T *a, int64_t a_step, const T *b, int64_t b_step, T *y, int64_t n)                    \
     {                                                                                                                                                \
-        int64_t i = 0;                                                                                                                               \
-        for (; a_step && b_step && i + LANES <= n; i += LANES) {                                                                                     \
-            float v[LANES];                                                                                                                          \
-            for (int j = 0; j < LANES; j++)                                                                                                          \
-                v[j] = combine_one(a[i + j] - k->za, b[i + j] - k->zb, k);                                                                           \
-            for (int j = 0; j < LANES; j++)                                                                                                          \
-                y[i + j] = (T)quantise(v[j], k);                                                                                                     \
-        }                                                                                                                                            \
-        for (; i < n; i++)                                                                                                                           \
-            y[i] = (T)quantise(combine_one(a[i * a_step] - k->za, b[i * b_step] - k->zb, k), k);                                                     \
+        if (k->adds && k->numbers)                                                                                                                   \
+            combine_##s(k, a, a_step, b, b_step, y, n, true, true);                                                                                  \
+        else if (k->adds)                                                                                                                            \
+            combine_##s(k, a, a_step, b, b_step, y, n, true, false);                                                                                 \
+        else                                                                                                                                         \
+            combine_##s(k, a, a_step, b, b_step, y, n, false, k->numbers);                                                                           \
     }
 COMBINE(uint8_t, u8)
 COMBINE(int8_t, i8)
@@ -93,6 +105,12 @@ static void combine_range(void *arg, size_t begin, size_t end)
     }
 }
 
+/* The attribute that rewrite_qlinear.c sets: every rounding as DequantizeLinear, the plain operator and QuantizeLinear have it. */
+static bool as_numbers(const struct pt_op_ctx *c)
+{
+    return pt_node_attr(c->node, "pintle.as_numbers") != NULL;
+}
+
 static int combine_all(struct pt_op_ctx *c, bool adds)
 {
     const struct pt_tensor *in[2] = {c->in[0], c->in[3]};
@@ -108,6 +126,12 @@ static int combine_all(struct pt_op_ctx *c, bool adds)
                         .zero = (float)zero,
                         .lo = (float)(lo - zero),
                         .hi = (float)(hi - zero)};
+    if (as_numbers(c)) {
+        k.numbers = true;
+        k.ka = sa;
+        k.kb = sb;
+        k.kc = sc;
+    }
     pt_bcast_init(&k.w, c->out[0], 2, in);
     pt_parallel_for(c->threads, (size_t)pt_tensor_count(c->out[0]), GRAIN, combine_range, &k);
     return PT_OK;
@@ -268,9 +292,16 @@ static int concat_run(struct pt_op_ctx *c)
         uint8_t table[256];
         int64_t inner = p->outer ? pt_tensor_count(t) / p->outer : 0;
         fill_table(t, pt_quant_scale(c->in[i + 1], 0), pt_quant_zero(c->in[i + 2], 0), y_scale, y_zero, NULL, 0, table);
-        for (int64_t o = 0; o < p->outer; o++)
-            for (int64_t k = 0; k < inner; k++)
-                ((uint8_t *)c->out[0]->data)[o * p->inner + at + k] = table[x[o * inner + k]];
+        bool same = true;
+        for (int k = 0; k < 256; k++)
+            same = same && table[k] == k;
+        for (int64_t o = 0; o < p->outer; o++) {
+            uint8_t *y = (uint8_t *)c->out[0]->data + o * p->inner + at;
+            if (same && inner)
+                memcpy(y, x + o * inner, (size_t)inner);
+            for (int64_t k = 0; !same && k < inner; k++)
+                y[k] = table[x[o * inner + k]];
+        }
         at += inner;
     }
     return PT_OK;

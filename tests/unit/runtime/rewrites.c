@@ -382,6 +382,48 @@ static void qdq(void **state)
     untouched("qdq", Q, "a = DequantizeLinear(x,s,z)\nb = DequantizeLinear(w,t,z)\nc = Concat(a,b) axis=1\ny = QuantizeLinear(c,s,z)\nout y\n");
 }
 
+#define QL "opset 13\nin x u8[1,2,4,4]\nin z u8[1,2,4,4]\nconst s f32[]:0.5\nconst o u8[]:7\nconst t f32[]:0.25\nconst n u8[]:0\nconst w i8[2,2,1,1]:1,-2,3,4\n" \
+           "const ws f32[2]:0.125,0.5\nconst wz i8[2]:0,0\nconst b i32[2]:10,-20\nconst bs f32[2]:0.0625,0.25\nconst bz i32[2]:0,0\n" \
+           "a = DequantizeLinear(x,s,o)\n"
+#define WEIGHTS "f = DequantizeLinear(w,ws,wz) axis=0\n"
+#define BIAS "g = DequantizeLinear(b,bs,bz) axis=0\n"
+
+static void qlinear(void **state)
+{
+    (void)state;
+    golden("qlinear", QL WEIGHTS BIAS "c = Conv(a,f,g) pads=[1,0,0,0]\ny = QuantizeLinear(c,t,o)\nout y\n",
+           "y = QLinearConv(x,s,o,w,ws,wz,t,o,b) pads=[1,0,0,0]\nout y\n");
+    golden("qlinear", QL WEIGHTS "c = Conv(a,f)\nd = Relu(c)\ny = QuantizeLinear(d,t)\nout y\n", "y = QLinearConv(x,s,o,w,ws,wz,t,0)\nout y\n");
+    golden("qlinear", QL "b2 = DequantizeLinear(z,t,n)\nc = Add(a,b2)\ny = QuantizeLinear(c,t,o)\nout y\n",
+           "y = QLinearAdd(x,s,o,z,t,n,t,o) pintle.as_numbers=1\nout y\n");
+    golden("qlinear", QL "b2 = DequantizeLinear(z,t,n)\nc = Mul(a,b2)\ny = QuantizeLinear(c,s,o)\nout y\n",
+           "y = QLinearMul(x,s,o,z,t,n,s,o) pintle.as_numbers=1\nout y\n");
+    golden("qlinear", QL "c = Sigmoid(a)\ny = QuantizeLinear(c,t,n)\nout y\n", "y = QLinearSigmoid(x,s,o,t,n)\nout y\n");
+    golden("qlinear", QL "c = LeakyRelu(a) alpha=0.5\ny = QuantizeLinear(c,t,o)\nout y\n", "y = QLinearLeakyRelu(x,s,o,t,o) alpha=0.5\nout y\n");
+    golden("qlinear", QL "b2 = DequantizeLinear(z,t,n)\nc = Concat(a,b2) axis=1\ny = QuantizeLinear(c,t,o)\nout y\n",
+           "y = QLinearConcat(t,o,x,s,o,z,t,n) axis=1\nout y\n");
+    golden("qlinear", QL "c = AveragePool(a) kernel_shape=[2,2]\ny = QuantizeLinear(c,t,o)\nout y\n", "y = QLinearAveragePool(x,s,o,t,o) kernel_shape=[2,2]\nout y\n");
+    golden("qlinear", QL "c = GlobalAveragePool(a)\ny = QuantizeLinear(c,t,o)\nout y\n", "y = QLinearGlobalAveragePool(x,s,o,t,o)\nout y\n");
+}
+
+/* A Relu that saturation does not do, a bias in other steps, another reader, unknown weights, 16 bits, depthwise, types that differ. */
+static void qlinear_stays(void **state)
+{
+    (void)state;
+    const char *head = "opset 21\nin x u8[1,2,4,4]\nin i i8[1,2,4,4]\nin v f32[2,2,1,1]\nconst s f32[]:0.5\nconst o u8[]:7\nconst t f32[]:0.25\nconst w i8[2,2,1,1]:1,-2,3,4\n"
+                       "const d i8[2,1,1,1]:1,-2\nconst b i32[2]:10,-20\nconst r f32[2]:1,2\nconst h u16[]:9\n";
+#define A "a = DequantizeLinear(x,s,o)\n"
+#define F "f = DequantizeLinear(w,t)\n"
+    untouched("qlinear", head, A F "c = Conv(a,f)\ne = Relu(c)\ny = QuantizeLinear(e,t,o)\nout y\n");
+    untouched("qlinear", head, A F "g = DequantizeLinear(b,t)\nc = Conv(a,f,g)\ny = QuantizeLinear(c,t,o)\nout y\n");
+    untouched("qlinear", head, A F "c = Conv(a,f,r)\ny = QuantizeLinear(c,t,o)\nout y\n");
+    untouched("qlinear", head, A F "c = Conv(a,f)\ny = QuantizeLinear(c,t,o)\nout y\nout c\n");
+    untouched("qlinear", head, A "c = Conv(a,v)\ny = QuantizeLinear(c,t,o)\nout y\n");
+    untouched("qlinear", head, A F "c = Conv(a,f)\ny = QuantizeLinear(c,t,h)\nout y\n");
+    untouched("qlinear", head, A "f = DequantizeLinear(d,t)\nc = Conv(a,f) group=2\ny = QuantizeLinear(c,t,o)\nout y\n");
+    untouched("qlinear", head, A "e = DequantizeLinear(i,t)\nc = Add(a,e)\ny = QuantizeLinear(c,t,o)\nout y\n");
+}
+
 static void names(void **state)
 {
     (void)state;
@@ -401,7 +443,7 @@ int main(void)
         cmocka_unit_test(fold),      cmocka_unit_test(dead),            cmocka_unit_test(identity), cmocka_unit_test(numbers), cmocka_unit_test(nothing_added),
         cmocka_unit_test(cast),      cmocka_unit_test(cse),             cmocka_unit_test(reshape),  cmocka_unit_test(transpose), cmocka_unit_test(transpose_stays),
         cmocka_unit_test(vendor), cmocka_unit_test(gelu),      cmocka_unit_test(norms), cmocka_unit_test(attention), cmocka_unit_test(attention_stays), cmocka_unit_test(attention_shapes),          cmocka_unit_test(batchnorm), cmocka_unit_test(prenorm), cmocka_unit_test(pad),
-        cmocka_unit_test(qdq),       cmocka_unit_test(names),
+        cmocka_unit_test(qdq), cmocka_unit_test(qlinear), cmocka_unit_test(qlinear_stays),       cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
