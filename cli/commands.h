@@ -25,7 +25,8 @@
     X(autoscale, "try the autoscaler on a traffic")                                                                                                  \
     X(rollout, "watch, undo, pause or restart a rollout")                                                                                            \
     X(delete, "delete objects")                                                                                                                      \
-    X(logs, "print the log of a pod")
+    X(logs, "print the log of a pod")                                                                                                                \
+    X(top, "watch models at work: requests, latency, replicas, CPU, memory")
 
 #define PT_X(name, summary) int pt_cmd_##name(int argc, char **argv);
 PT_COMMANDS(PT_X)

@@ -71,6 +71,8 @@ static const struct option_row option_rows[] = {
     {'t', NULL, "--tail", FIELD(tail), true},         {'F', "-f", "--follow", FIELD(follow), false},
     {'w', "-w", "--watch", FIELD(watch), false},      {'R', NULL, "--to-revision", FIELD(to_revision), true},
     {'V', NULL, "--revision", FIELD(revision), true}, {'T', NULL, "--timeout", FIELD(timeout), true},
+    {'K', NULL, "--kubeconfig", FIELD(kubeconfig), true}, {'I', NULL, "--interval", FIELD(interval), true},
+    {'1', NULL, "--once", FIELD(once), false},        {'j', NULL, "--json", FIELD(json), false},
 };
 
 static const struct option_row *find_option(const char *arg, const char *flags, const char **value)

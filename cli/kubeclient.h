@@ -32,12 +32,13 @@ struct pt_cli_options {
     const char *selector;                         /* -l */
     const char *tail;                             /* --tail */
     const char *to_revision, *revision, *timeout; /* --to-revision, --revision, --timeout */
-    bool follow, help, watch, previous;
+    const char *kubeconfig, *interval;            /* --kubeconfig, --interval */
+    bool follow, help, watch, previous, once, json; /* --once, --json */
     const char *args[16];    /* what is left: kinds and names */
     size_t arg_count;
 };
 /* Fills o from argv; flags holds the letters of the options this command takes beside -n --socket --help: 'A' 'o' 'f' 'r' (--replicas) 'l' 't'
- * (--tail) 'F' (--follow) 'w' (--watch) 'R' (--to-revision) 'V' (--revision) 'T' (--timeout). PT_EINVAL names the argument. */
+ * (--tail) 'F' (--follow) 'w' (--watch) 'R' (--to-revision) 'V' (--revision) 'T' (--timeout) 'K' (--kubeconfig) 'I' (--interval) '1' (--once) 'j' (--json). PT_EINVAL names the argument. */
 int pt_cli_parse(int argc, char **argv, const char *flags, struct pt_cli_options *o, struct pt_err *err);
 
 struct pt_cli_response {

@@ -30,7 +30,7 @@ struct pt_agent {
     void *stopped_arg;
 };
 
-#define AGENT_OF(t, member) ((struct pt_agent *)(void *)((char *)(t) - offsetof(struct pt_agent, member)))
+#define AGENT_OF(t, member) ((struct pt_agent *)(void *)((char *)(t)-offsetof(struct pt_agent, member)))
 
 static size_t index_of(const struct pt_agent *a, const char *uid)
 {
@@ -208,13 +208,27 @@ size_t pt_agent_endpoints(struct pt_agent *a, const char *ns, const cJSON *selec
     return n;
 }
 
+static const struct pt_local_pod *pod_named(const struct pt_agent *a, const char *ns, const char *name, struct pt_err *err)
+{
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->pods[i]->ns, ns) == 0 && strcmp(a->pods[i]->name, name) == 0)
+            return a->pods[i];
+    pt_fail(err, PT_ENOTFOUND, "pods \"%s\" not found", name);
+    return NULL;
+}
+
+int pt_agent_pod_address(struct pt_agent *a, const char *ns, const char *pod, char out[16], struct pt_err *err)
+{
+    const struct pt_local_pod *p = pod_named(a, ns, pod, err);
+    if (p)
+        snprintf(out, 16, "%s", p->address);
+    return p ? PT_OK : PT_ENOTFOUND;
+}
+
 int pt_agent_log_path(struct pt_agent *a, const char *ns, const char *pod, char *out, size_t size, struct pt_err *err)
 {
-    for (size_t i = 0; i < a->count; i++) {
-        if (strcmp(a->pods[i]->ns, ns) != 0 || strcmp(a->pods[i]->name, pod) != 0)
-            continue;
-        snprintf(out, size, "%s", a->pods[i]->log);
-        return PT_OK;
-    }
-    return pt_fail(err, PT_ENOTFOUND, "pods \"%s\" not found", pod);
+    const struct pt_local_pod *p = pod_named(a, ns, pod, err);
+    if (p)
+        snprintf(out, size, "%s", p->log);
+    return p ? PT_OK : PT_ENOTFOUND;
 }

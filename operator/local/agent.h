@@ -28,6 +28,8 @@ void pt_agent_stop(struct pt_agent *a, int64_t grace_ms, void (*done)(void *arg)
 /* Kills what still runs. */
 void pt_agent_destroy(struct pt_agent *a);
 
+/* Its address, or PT_ENOTFOUND. */
+int pt_agent_pod_address(struct pt_agent *a, const char *ns, const char *pod, char out[16], struct pt_err *err);
 /* The log file of a pod, or PT_ENOTFOUND. */
 int pt_agent_log_path(struct pt_agent *a, const char *ns, const char *pod, char *out, size_t size, struct pt_err *err);
 

@@ -10,6 +10,7 @@
 #include "base/path.h"
 #include "net/http_server.h"
 #include "operator/local/front.h"
+#include "operator/local/podproxy.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -36,6 +37,7 @@ struct pt_apiserver {
     struct pt_loop *loop;
     struct pt_memapi *memapi;
     struct pt_agent *agent;
+    struct pt_http_client *client;
     struct pt_http_server *http; /* on the socket, for our own commands */
     struct pt_front *front;      /* on the loopback interface, for kubectl */
     struct exchange *exchanges;
@@ -224,6 +226,10 @@ static void handle(void *arg, struct pt_http_request *req)
         reply_status(req, &err);
         return;
     }
+    if (pt_podproxy_handle(s->agent, s->client, req)) {
+        pt_free(x);
+        return;
+    }
     *x = (struct exchange){.server = s, .request = req, .next = s->exchanges, .link = &s->exchanges, .log_fd = -1, .log_left = -1};
     if (x->next)
         x->next->link = &x->next;
@@ -285,7 +291,7 @@ int pt_apiserver_create(const struct pt_apiserver_options *o, struct pt_apiserve
     struct pt_apiserver *s = rc < 0 ? NULL : pt_calloc(1, sizeof *s);
     if (!s)
         return rc < 0 ? rc : pt_fail(err, PT_ENOMEM, "API server: out of memory");
-    *s = (struct pt_apiserver){.loop = o->loop, .memapi = o->memapi, .agent = o->agent, .path = pt_strdup(o->socket_path)};
+    *s = (struct pt_apiserver){.loop = o->loop, .memapi = o->memapi, .agent = o->agent, .client = o->http, .path = pt_strdup(o->socket_path)};
     rc = s->path ? listen_on(s, o, err) : pt_fail(err, PT_ENOMEM, "API server: out of memory");
     if (rc < 0) {
         pt_apiserver_destroy(s);

@@ -13,6 +13,7 @@ struct pt_apiserver_options {
     struct pt_loop *loop;
     struct pt_memapi *memapi;
     struct pt_agent *agent;
+    struct pt_http_client *http;
     const char *socket_path;                           /* its folder is made (0700) if missing */
     int port;                                          /* on the loopback interface; 0: any free one */
     const char *ca_cert_pem, *ca_key_pem, *kubeconfig; /* see front.h */

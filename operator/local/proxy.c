@@ -16,7 +16,17 @@
 
 #include <stdio.h>
 
-enum { MAX_TRIES = 5, WAIT_MS = 5000, POLL_MS = 20, MAX_ENDPOINTS = 256, PORT_TRIES = 100, REWATCH_MS = 200, CALL_MS = 120000, MAX_HEADERS = 32, MAX_ANSWER = 256 << 20 };
+enum {
+    MAX_TRIES = 5,
+    WAIT_MS = 5000,
+    POLL_MS = 20,
+    MAX_ENDPOINTS = 256,
+    PORT_TRIES = 100,
+    REWATCH_MS = 200,
+    CALL_MS = 120000,
+    MAX_HEADERS = 32,
+    MAX_ANSWER = 256 << 20
+};
 
 struct service {
     struct pt_proxy *proxy;
@@ -77,6 +87,23 @@ static void give_up(struct exchange *x, const char *why)
     pt_http_reply_error(req, &err);
 }
 
+/* Headers that are between client and pod; those of one connection, and those that each side sets itself, stay behind. */
+static size_t end_to_end(const struct pt_http_header *in, size_t count, bool answer, struct pt_http_header out[MAX_HEADERS])
+{
+    static const char *const hops[] = {
+        "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Expect", "Content-Length", "Host", "Date"};
+    size_t n = 0;
+    for (size_t i = 0; i < count && n < MAX_HEADERS; i++) {
+        size_t h = 0;
+        while (h < sizeof hops / sizeof *hops && !pt_str_eq_nocase(in[i].name, pt_str(hops[h])))
+            h++;
+        bool is_type = answer && pt_str_eq_nocase(in[i].name, PT_STR("Content-Type")); /* pt_http_reply() has it apart */
+        if (h == sizeof hops / sizeof *hops && in[i].name.len && in[i].name.p[0] != ':' && !is_type)
+            out[n++] = in[i];
+    }
+    return n;
+}
+
 static void on_answer(void *arg, const struct pt_http_response *r, const struct pt_err *err)
 {
     struct exchange *x = arg;
@@ -90,12 +117,10 @@ static void on_answer(void *arg, const struct pt_http_response *r, const struct 
             pt_timer_start(s, &x->retry, x->tries < 2 ? 0 : POLL_MS, try_again);
         return;
     }
-    struct pt_http_header headers[2];
-    size_t count = 0;
-    struct pt_str type = pt_http_response_header(r, "Content-Type"), retry = pt_http_response_header(r, "Retry-After");
+    struct pt_http_header headers[MAX_HEADERS];
+    size_t count = end_to_end(r->headers, r->header_count, true, headers);
+    struct pt_str type = pt_http_response_header(r, "Content-Type");
     char content_type[128];
-    if (retry.p)
-        headers[count++] = (struct pt_http_header){PT_STR("Retry-After"), retry};
     snprintf(content_type, sizeof content_type, PT_STR_FMT, PT_STR_ARG(type));
     pt_http_on_close(req, NULL, NULL);
     end_exchange(x);
@@ -105,21 +130,25 @@ static void on_answer(void *arg, const struct pt_http_response *r, const struct 
 static int forward(struct exchange *x, const struct pt_endpoint *to, struct pt_err *err)
 {
     struct pt_str path = pt_http_path(x->request), query = pt_http_query(x->request), method = pt_http_method(x->request);
-    struct pt_str type = pt_http_header(x->request, "Content-Type");
+    const struct pt_http_header *all;
+    struct pt_http_header headers[MAX_HEADERS];
+    size_t count = pt_http_headers(x->request, &all);
+    count = end_to_end(all, count, false, headers);
     char url[4200], verb[16];
     if (snprintf(url, sizeof url, "%s://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, to->tls ? "https" : "http", to->address, to->port, PT_STR_ARG(path), query.len ? "?" : "",
                  PT_STR_ARG(query)) >= (int)sizeof url ||
         snprintf(verb, sizeof verb, PT_STR_FMT, PT_STR_ARG(method)) >= (int)sizeof verb)
         return pt_fail(err, PT_ELIMIT, "the request line is too long");
-    struct pt_str bearer = pt_http_header(x->request, "Authorization");
-    struct pt_http_header headers[2];
-    size_t count = 0;
-    if (type.p)
-        headers[count++] = (struct pt_http_header){PT_STR("Content-Type"), type};
-    if (bearer.p)
-        headers[count++] = (struct pt_http_header){PT_STR("Authorization"), bearer};
-    struct pt_http_call_options o = {.method = verb, .url = url, .headers = headers, .header_count = count, .body = pt_http_body(x->request),
-                                     .max_body_bytes = MAX_ANSWER, .connect_timeout_ms = 1000, .timeout_ms = CALL_MS, .on_done = on_answer, .arg = x};
+    struct pt_http_call_options o = {.method = verb,
+                                     .url = url,
+                                     .headers = headers,
+                                     .header_count = count,
+                                     .body = pt_http_body(x->request),
+                                     .max_body_bytes = MAX_ANSWER,
+                                     .connect_timeout_ms = 1000,
+                                     .timeout_ms = CALL_MS,
+                                     .on_done = on_answer,
+                                     .arg = x};
     return pt_http_call_start(x->service->proxy->o.http, &o, &x->call, err);
 }
 
@@ -152,7 +181,10 @@ static void handle(void *arg, struct pt_http_request *req)
         pt_http_reply_error(req, &err);
         return;
     }
-    *x = (struct exchange){.service = s, .request = req, .next = s->proxy->exchanges, .link = &s->proxy->exchanges,
+    *x = (struct exchange){.service = s,
+                           .request = req,
+                           .next = s->proxy->exchanges,
+                           .link = &s->proxy->exchanges,
                            .give_up_ms = pt_now_ms(pt_loop_sched(s->proxy->o.loop)) + WAIT_MS};
     if (x->next)
         x->next->link = &x->next;
@@ -229,8 +261,8 @@ static void add_service(struct pt_proxy *p, const cJSON *object, const cJSON *po
     s->next = p->services;
     p->services = s;
     snprintf(url, sizeof url, "http://127.0.0.1:%d", s->bound);
-    pt_log(s->bound == s->port ? PT_LOG_INFO : PT_LOG_WARN, s->bound == s->port ? "service" : "service on another port, its own is taken", "name", s->name, "url", url,
-           "port", pt_log_int(text, s->port), NULL);
+    pt_log(s->bound == s->port ? PT_LOG_INFO : PT_LOG_WARN, s->bound == s->port ? "service" : "service on another port, its own is taken", "name",
+           s->name, "url", url, "port", pt_log_int(text, s->port), NULL);
 }
 
 static struct service **find_service(struct pt_proxy *p, const char *ns, const char *name, int port)

@@ -218,7 +218,7 @@ static int start_apiserver(struct up *u, struct pt_err *err)
     int rc = pt_ca_create("pintle up", CA_DAYS, &u->ca_cert, &u->ca_key, err);
     struct pt_apiserver_options o = {.loop = u->loop,
                                      .memapi = u->memapi,
-                                     .agent = u->agent,
+                                     .agent = u->agent, .http = u->http,
                                      .socket_path = u->socket_path,
                                      .port = u->o->api_port,
                                      .ca_cert_pem = pt_buf_cstr(&u->ca_cert),

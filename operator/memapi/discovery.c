@@ -20,7 +20,7 @@ static void put_verbs(struct pt_buf *b, const struct pt_mem_type *t, const char 
 {
     pt_buf_printf(b, "\"verbs\":[%s]",
                   pt_mem_is_review(t)   ? "\"create\""
-                  : !strcmp(sub, "log") ? "\"get\""
+                  : !strcmp(sub, "log") || !strcmp(sub, "proxy") ? "\"get\""
                   : *sub                ? "\"get\",\"patch\",\"update\""
                                         : "\"create\",\"delete\",\"deletecollection\",\"get\",\"list\",\"patch\",\"update\",\"watch\"");
 }
