@@ -150,7 +150,12 @@ static int start_monitor(struct pt_version *v, struct pt_err *err)
         if (!path || (access(path, F_OK) == 0 && set_text(&c->monitoring.profile, path, err) < 0))
             return pt_fail(err, PT_ENOMEM, "out of memory");
     }
-    return pt_monitor_create(c, v->repository->o.registry, pt_hash64(&v, sizeof v, (uint64_t)pt_clock_mono_ns()), &v->monitor, err);
+    pt_auto_buf first = PT_BUF_INIT(0);
+    int64_t now_ns = pt_clock_mono_ns();
+    int rc = pt_monitor_create(c, v->repository->o.registry, pt_hash64(&v, sizeof v, (uint64_t)now_ns), &v->monitor, err);
+    if (rc == PT_OK && (rc = pt_monitor_report(v->monitor, now_ns / 1000000, &first, err)) == PT_OK)
+        pt_monitor_collect(v->monitor); /* what is counted is there from the start */
+    return rc;
 }
 
 /* Before the first of the same or a lower number. */

@@ -158,6 +158,7 @@ def case_logits_batches_and_names():
 
 def case_labels_that_find_nothing():
     with Monitored(2, labelTtlMs=300) as m:
+        assert_equal(m.server.metric('pintle_monitor_feedback_total{model="m",version="1",result="accepted"}'), 0)
         assert_equal(m.label(id="a", label=1), (404, {"error": "feedback: the model has answered nothing yet"}))
         m.infer([[0.1, 0.9]], id="a")
         m.infer([[0.1, 0.9]]) # without an id
