@@ -28,6 +28,13 @@ def records(path):
     return [json.loads(line) for line in pathlib.Path(path).read_text().splitlines()] if os.path.exists(path) else []
 
 
+def settled(s, path):
+    """How many lines there are once those of asking whether it is ready are written."""
+    s.get("/v2/settled")
+    wait(lambda: any(r.get("path") == "/v2/settled" for r in records(path)))
+    return len(records(path))
+
+
 def last(path, count):
     wait(lambda: len(records(path)) >= count)
     assert_equal(len(records(path)), count)
@@ -49,8 +56,7 @@ def case_what_a_line_says():
     with tempfile.TemporaryDirectory() as tmp, serve(tmp + "/log") as s:
         s.ready()
         path = tmp + "/log"
-        time.sleep(0.2)
-        seen = len(records(path)) # of asking whether it is ready
+        seen = settled(s, path)
         s.request("POST", "/v2/models/digits/infer?token=geheim", body_of([ROWS[0], ROWS[1]], id='a"\\u0007\u00e9'),
                   {"traceparent": TRACE, "tracestate": "congo=t61", "Authorization": "Bearer geheim", "X-Request-Id": "outer"})
         r = last(path, seen + 1)
@@ -77,8 +83,7 @@ def case_refusals():
         good = {"Authorization": "Bearer t"}
         with serve(path, "--auth-tokens", tokens, "--access-log-sample", 1000000) as s:
             s.ready() # which asks often: the sample leaves that out, but not the answers 503
-            time.sleep(0.2)
-            seen = len(records(path))
+            seen = settled(s, path)
             def refused(status, reason, **want):
                 nonlocal seen
                 seen += 1
@@ -147,7 +152,7 @@ def case_sample():
 def case_rotation():
     with tempfile.TemporaryDirectory() as tmp, serve(tmp + "/log") as s:
         s.ready()
-        wait(lambda: len(records(tmp + "/log")) > 0)
+        settled(s, tmp + "/log")
         os.rename(tmp + "/log", tmp + "/log.1")
         s.get("/v2")
         wait(lambda: len(records(tmp + "/log")) > 0)
