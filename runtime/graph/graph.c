@@ -68,7 +68,8 @@ struct pt_tensor *pt_graph_new_tensor(struct pt_graph *g, enum pt_dtype dtype, i
         return NULL;
     }
     *t = (struct pt_tensor){.dtype = dtype, .rank = rank, .size_bytes = bytes};
-    memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
+    if (rank)
+        memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
     t->data = pt_consts_alloc(&g->consts, bytes, err);
     return t->data ? t : NULL;
 }
