@@ -336,7 +336,7 @@ static bool take_path(struct pt_memapi *m, struct pt_mem_request *r, struct pt_s
 
 int pt_mem_request_read(struct pt_memapi *m, const struct pt_memapi_http *h, struct pt_mem_request *r, struct pt_err *err)
 {
-    const char *question = memchr(h->target.p, '?', h->target.len);
+    const char *question = h->target.len ? memchr(h->target.p, '?', h->target.len) : NULL;
     size_t n = question ? (size_t)(question - h->target.p) : h->target.len;
     r->path = (struct pt_str){h->target.p, n};
     r->api.grace_seconds = -1;
