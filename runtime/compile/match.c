@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * match.c: a pattern is read while it is matched; nothing is compiled or allocated. Which way round the operands of Add and Mul are tried is
- * one bit each of a mask; all masks are tried, so that an early choice which fits by chance never hides a match.
+ * one bit each of a mask; all masks that differ in what was come to are tried, so that an early choice which fits by chance never hides a match.
  */
 #include "runtime/compile/match.h"
 
@@ -91,12 +91,17 @@ static bool match_value(struct walk *w, const char **p, int value, bool root)
     return pt_constant_is(w->r, value, number);
 }
 
-static int count_choices(const char *pattern)
+/* The next way to make the first `made` choices, in which whatever was not come to does not count. False: there is none. */
+static bool next_mask(unsigned *mask, int made)
 {
-    int n = 0;
-    for (const char *p = pattern; (p = strpbrk(p, "AM")) != NULL; p++)
-        n += strncmp(p, "Add(", 4) == 0 || strncmp(p, "Mul(", 4) == 0;
-    return n < MAX_CHOICES ? n : MAX_CHOICES;
+    for (int i = (made < MAX_CHOICES ? made : MAX_CHOICES) - 1; i >= 0; i--) {
+        if (!(*mask >> i & 1)) {
+            *mask |= 1u << i;
+            return true;
+        }
+        *mask &= ~(1u << i);
+    }
+    return false;
 }
 
 bool pt_match(const struct pt_rewriter *r, int node, const char *pattern, struct pt_match *m)
@@ -105,13 +110,14 @@ bool pt_match(const struct pt_rewriter *r, int node, const char *pattern, struct
     const char *op = pattern[1] == ':' ? pattern + 2 : pattern;
     if (!is_op(n, op, strcspn(op, "(")))
         return false;
-    for (unsigned mask = 0, end = 1u << count_choices(pattern); mask < end; mask++) {
+    struct walk w = {.r = r, .m = m};
+    do {
         const char *p = pattern;
-        struct walk w = {.r = r, .m = m, .mask = mask};
+        w.choice = 0;
         memset(m->value, -1, sizeof m->value);
         if (match_value(&w, &p, n->outputs[0], true))
             return true;
-    }
+    } while (next_mask(&w.mask, w.choice));
     return false;
 }
 
