@@ -6,6 +6,7 @@
 #ifndef PT_TESTS_SIDECAR_GOLDEN_H
 #define PT_TESTS_SIDECAR_GOLDEN_H
 
+#include "base/mem.h"
 #include "sidecar/request.h"
 
 #include <dirent.h>
@@ -87,6 +88,39 @@ static inline int each_case(const char *dir, void (*run)(const char *name))
     }
     free(names);
     return cases;
+}
+
+/* The line of an answer: what was encoded, or the code's name and the message. */
+static inline void end_answer(int rc, const struct pt_err *err, struct pt_buf *out)
+{
+    if (rc < 0) {
+        assert_int_equal(rc, err->code);
+        pt_buf_reset(out);
+        pt_buf_printf(out, "%s %s", pt_err_name(rc), err->msg);
+    }
+    pt_buf_putc(out, '\n');
+}
+
+/* Decodes the request again and again while one allocation after the other fails, until none does; how many failed, each with PT_ENOMEM. */
+static inline int failing_allocations(const struct pt_model_info *m, struct pt_str body,
+                                      int (*decode)(struct pt_request *q, struct pt_str body, struct pt_err *err))
+{
+    int failed = 0, rc = PT_ENOMEM;
+    for (int n = 1; n < 50 && rc < 0; n++) {
+        struct pt_request q = {0};
+        struct pt_err err = {0};
+        pt_mem_fail_at(n, 1);
+        rc = pt_request_init(&q, m, &err);
+        if (rc == PT_OK)
+            rc = decode(&q, body, &err);
+        pt_mem_fail_at(0, 0);
+        if (rc < 0)
+            assert_int_equal(err.code, PT_ENOMEM);
+        failed += rc < 0;
+        pt_request_finish(&q);
+    }
+    assert_int_equal(rc, PT_OK);
+    return failed;
 }
 
 #endif

@@ -5,7 +5,6 @@
  * uses the binary tensor extension, the file's number is its header; a response that uses it ends with a line that says how long its JSON is.
  */
 #include "sidecar/oip.h"
-#include "base/mem.h"
 #include "golden.h"
 
 /* What the protocol makes of a request, in the words of the golden files. */
@@ -22,12 +21,7 @@ static void serve(const struct pt_model_info *info, struct pt_str body, size_t j
         outputs[i] = &q.inputs[i];
     if (rc == PT_OK)
         rc = pt_oip_encode(&q, outputs, out, &json_out, &err);
-    if (rc < 0) {
-        assert_int_equal(rc, err.code);
-        pt_buf_reset(out);
-        pt_buf_printf(out, "%s %s", pt_err_name(rc), err.msg);
-    }
-    pt_buf_putc(out, '\n');
+    end_answer(rc, &err, out);
     if (rc == PT_OK && json_out != PT_OIP_ALL_JSON)
         pt_buf_printf(out, "%zu\n", json_out);
     pt_request_finish(&q);
@@ -103,6 +97,11 @@ static void types_that_cannot_be_served(void **state)
     assert_string_equal(err.msg, "input \"x\": type complex64 cannot be served");
 }
 
+static int decode_once(struct pt_request *q, struct pt_str body, struct pt_err *err)
+{
+    return pt_oip_decode(q, body, PT_OIP_ALL_JSON, err);
+}
+
 static void out_of_memory(void **state)
 {
     (void)state;
@@ -113,22 +112,7 @@ static void out_of_memory(void **state)
         pt_buf_printf(&request, ",%d", i);
     pt_buf_puts(&request, "]}]}");
     read_model(&m, "x FP32 -1,3\n");
-    int failed = 0;
-    for (int n = 1; n < 50; n++) {
-        struct pt_request q = {0};
-        struct pt_err err = {0};
-        pt_mem_fail_at(n, 1);
-        int rc = pt_request_init(&q, &m.info, &err);
-        if (rc == PT_OK)
-            rc = pt_oip_decode(&q, (struct pt_str){request.data, request.len}, PT_OIP_ALL_JSON, &err);
-        pt_mem_fail_at(0, 0);
-        if (rc == PT_OK)
-            n = 50;
-        else
-            assert_int_equal(err.code, PT_ENOMEM);
-        failed += rc != PT_OK;
-        pt_request_finish(&q);
-    }
+    int failed = failing_allocations(&m.info, (struct pt_str){request.data, request.len}, decode_once);
     assert_true(failed == 2); /* one for the request, one for the input */
 }
 

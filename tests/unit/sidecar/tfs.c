@@ -4,7 +4,6 @@
  * either `response`, from a model that gives each input "x" back as "out_x", or `error`, the code's name and the message.
  */
 #include "sidecar/tfs.h"
-#include "base/mem.h"
 #include "golden.h"
 
 static void serve(const struct pt_model_info *info, struct pt_str body, enum pt_tfs_method m, struct pt_buf *out)
@@ -20,12 +19,7 @@ static void serve(const struct pt_model_info *info, struct pt_str body, enum pt_
         outputs[i] = &q.inputs[i];
     if (rc == PT_OK)
         rc = pt_tfs_json_encode(&q, outputs, m, columns, out, &err);
-    if (rc < 0) {
-        assert_int_equal(rc, err.code);
-        pt_buf_reset(out);
-        pt_buf_printf(out, "%s %s", pt_err_name(rc), err.msg);
-    }
-    pt_buf_putc(out, '\n');
+    end_answer(rc, &err, out);
     pt_request_finish(&q);
 }
 
@@ -62,6 +56,12 @@ static void golden(void **state)
     assert_true(each_case("tfs", run_case) > 20);
 }
 
+static int decode_once(struct pt_request *q, struct pt_str body, struct pt_err *err)
+{
+    bool columns;
+    return pt_tfs_json_decode(q, body, PT_TFS_PREDICT, &columns, err);
+}
+
 static void out_of_memory(void **state)
 {
     (void)state;
@@ -70,25 +70,9 @@ static void out_of_memory(void **state)
     pt_buf_puts(&request, "{\"instances\":[");
     for (int i = 0; i < 10; i++) /* too many for the memory that the request has anyway */
         pt_buf_printf(&request, "{\"x\":[1,2,3],\"s\":{\"b64\":\"AA==\"}},{\"x\":[1,2,3],\"s\":\"a%0600d\\n\"}%s", i, i < 9 ? "," : "]}");
-    bool columns;
     read_model(&m, "x FP32 -1,3\ns BYTES -1\n");
-    int failed = 0;
-    for (int n = 1; n < 50; n++) {
-        struct pt_request q = {0};
-        struct pt_err err = {0};
-        pt_mem_fail_at(n, 1);
-        int rc = pt_request_init(&q, &m.info, &err);
-        if (rc == PT_OK)
-            rc = pt_tfs_json_decode(&q, (struct pt_str){request.data, request.len}, PT_TFS_PREDICT, &columns, &err);
-        pt_mem_fail_at(0, 0);
-        if (rc == PT_OK)
-            n = 50;
-        else
-            assert_int_equal(err.code, PT_ENOMEM);
-        failed += rc != PT_OK;
-        pt_request_finish(&q);
-    }
-    assert_true(failed >= 5 && failed < 49);
+    int failed = failing_allocations(&m.info, (struct pt_str){request.data, request.len}, decode_once);
+    assert_true(failed >= 5);
 }
 
 int main(void)
