@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 static const char help[] =
-    "usage: pintle up [-f FILE] [--socket PATH] [--kubeconfig FILE] [--api-port N] [--state-dir DIR]\n"
+    "usage: pintle up [-f FILE] [--socket PATH] [--kubeconfig FILE] [--api-port N] [--status-port N] [--state-dir DIR]\n"
     "                 [--sidecar FILE] [--log-level LEVEL]\n"
     "\n"
     "Runs the operator without a cluster: pods are local processes on addresses 127.77.x.y, a Service answers on 127.0.0.1 at its own port. The "
@@ -26,6 +26,7 @@ static const char help[] =
     "      --socket PATH     where it listens for those commands (default PINTLE_SOCKET, then $XDG_RUNTIME_DIR/pintle/api.sock)\n"
     "      --kubeconfig FILE where to write the kubeconfig (default: beside the socket, .kubeconfig instead of .sock; removed at the end)\n"
     "      --api-port N      of the API for kubectl on 127.0.0.1 (default: any free one)\n"
+    "      --status-port N   of the status page on 127.0.0.1 (default: any free one)\n"
     "      --state-dir DIR   volumes and logs of pods (default: a temporary folder, removed at the end)\n"
     "      --sidecar FILE    the program that pods run (default: pintle-sidecar beside this one)\n"
     "      --log-level L     debug, info, warn (default), error or off\n";
@@ -55,10 +56,10 @@ static int keep_object(void *arg, const struct pt_cli_object *o, struct pt_err *
     return PT_OK;
 }
 
-static void on_up(void *arg, const char *socket_path, const char *kubeconfig)
+static void on_up(void *arg, const char *socket_path, const char *kubeconfig, int status_port)
 {
     (void)arg;
-    printf("pintle up: listening on %s\nkubectl:   export KUBECONFIG=%s\n", socket_path, kubeconfig);
+    printf("pintle up: listening on %s\nkubectl:   export KUBECONFIG=%s\nstatus:    http://127.0.0.1:%d\n", socket_path, kubeconfig, status_port);
     fflush(stdout);
 }
 
@@ -95,16 +96,17 @@ static void on_status(void *arg, const char *ns, const char *name, struct pt_str
     fflush(stdout);
 }
 
+struct up_texts {
+    const char *level, *api_port, *status_port;
+};
+
 /* Takes the options that only `up` has out of argv. */
-static int take_options(int *argc, char **argv, struct pt_up_options *up, const char **level, const char **port, struct pt_err *err)
+static int take_options(int *argc, char **argv, struct pt_up_options *up, struct up_texts *t, struct pt_err *err)
 {
     const struct {
         const char *name, **value;
-    } rows[] = {{"--state-dir", &up->state_dir},
-                {"--sidecar", &up->sidecar},
-                {"--log-level", level},
-                {"--kubeconfig", &up->kubeconfig},
-                {"--api-port", port}};
+    } rows[] = {{"--state-dir", &up->state_dir},   {"--sidecar", &up->sidecar},  {"--log-level", &t->level},
+                {"--kubeconfig", &up->kubeconfig}, {"--api-port", &t->api_port}, {"--status-port", &t->status_port}};
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
         size_t r = 0, len = 0;
@@ -127,18 +129,26 @@ static int take_options(int *argc, char **argv, struct pt_up_options *up, const 
     return PT_OK;
 }
 
+static int read_port(const char *name, const char *text, int *out, struct pt_err *err)
+{
+    int64_t n = 0;
+    int rc = pt_parse_i64(pt_str(text), 0, 65535, name, &n, err);
+    *out = (int)n;
+    return rc;
+}
+
 int pt_cmd_up(int argc, char **argv)
 {
     static struct objects objects;
     struct pt_up_options up = {.on_up = on_up, .on_status = on_status};
     struct pt_cli_options o;
     struct pt_err err;
-    const char *level = "warn", *port = "0";
-    int64_t number = 0;
-    int rc = take_options(&argc, argv, &up, &level, &port, &err);
+    struct up_texts t = {"warn", "0", "0"};
+    int rc = take_options(&argc, argv, &up, &t, &err);
     if (rc == PT_OK)
-        rc = pt_parse_i64(pt_str(port), 0, 65535, "--api-port", &number, &err);
-    up.api_port = (int)number;
+        rc = read_port("--api-port", t.api_port, &up.api_port, &err);
+    if (rc == PT_OK)
+        rc = read_port("--status-port", t.status_port, &up.status_port, &err);
     if (rc == PT_OK)
         rc = pt_cli_parse(argc, argv, "f", &o, &err);
     if (rc == PT_OK && o.help) {
@@ -147,13 +157,13 @@ int pt_cmd_up(int argc, char **argv)
     }
     if (rc == PT_OK && o.arg_count)
         rc = pt_fail(&err, PT_EINVAL, "unexpected argument \"%s\" (files are given with -f)", o.args[0]);
-    if (rc == PT_OK && pt_log_level_parse(level) < 0)
-        rc = pt_fail(&err, PT_EINVAL, "--log-level %s: debug, info, warn, error or off", level);
+    if (rc == PT_OK && pt_log_level_parse(t.level) < 0)
+        rc = pt_fail(&err, PT_EINVAL, "--log-level %s: debug, info, warn, error or off", t.level);
     if (rc == PT_OK && o.filename)
         rc = pt_cli_manifests(o.filename, o.ns, keep_object, &objects, &err);
     if (rc < 0)
         return pt_cli_exit(&err);
-    pt_log_setup("pintle up", (enum pt_log_level)pt_log_level_parse(level), PT_LOG_AUTO);
+    pt_log_setup("pintle up", (enum pt_log_level)pt_log_level_parse(t.level), PT_LOG_AUTO);
     up.socket_path = o.socket_path;
     up.objects = objects.list;
     up.object_count = objects.count;

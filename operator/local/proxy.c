@@ -15,6 +15,7 @@
 #include "operator/local/pod.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 enum {
     MAX_TRIES = 5,
@@ -25,6 +26,8 @@ enum {
     REWATCH_MS = 200,
     CALL_MS = 120000,
     MAX_HEADERS = 32,
+    SAMPLES = 1024,
+    RATE_MS = 10000,
     MAX_ANSWER = 256 << 20
 };
 
@@ -36,6 +39,12 @@ struct service {
     int port, bound;
     unsigned turn;
     struct pt_http_server *server;
+    uint64_t answered, failed;
+    unsigned under_way;
+    struct sample {
+        int64_t at_ms;
+        float ms;
+    } samples[SAMPLES]; /* of the last answers, a ring: answered of them so far */
 };
 
 struct exchange {
@@ -45,7 +54,7 @@ struct exchange {
     struct pt_http_call *call;
     struct pt_timer retry;
     unsigned tries;
-    int64_t give_up_ms;
+    int64_t began_ms, give_up_ms;
 };
 
 struct pt_proxy {
@@ -63,6 +72,7 @@ static void try_again(struct pt_timer *t);
 static void end_exchange(struct exchange *x)
 {
     pt_timer_stop(pt_loop_sched(x->service->proxy->o.loop), &x->retry);
+    x->service->under_way--;
     *x->link = x->next;
     if (x->next)
         x->next->link = x->link;
@@ -81,10 +91,18 @@ static void give_up(struct exchange *x, const char *why)
 {
     struct pt_err err;
     struct pt_http_request *req = x->request;
+    x->service->failed++;
     pt_fail(&err, PT_EUNAVAILABLE, "service %s/%s: %s", x->service->ns, x->service->name, why);
     pt_http_on_close(req, NULL, NULL);
     end_exchange(x);
     pt_http_reply_error(req, &err);
+}
+
+static void count_answer(struct exchange *x)
+{
+    struct service *s = x->service;
+    int64_t now = pt_now_ms(pt_loop_sched(s->proxy->o.loop));
+    s->samples[s->answered++ % SAMPLES] = (struct sample){now, (float)(now - x->began_ms)};
 }
 
 /* Headers that are between client and pod; those of one connection, and those that each side sets itself, stay behind. */
@@ -123,6 +141,7 @@ static void on_answer(void *arg, const struct pt_http_response *r, const struct 
     char content_type[128];
     snprintf(content_type, sizeof content_type, PT_STR_FMT, PT_STR_ARG(type));
     pt_http_on_close(req, NULL, NULL);
+    count_answer(x);
     end_exchange(x);
     pt_http_reply(req, r->status, *content_type ? content_type : "application/octet-stream", headers, count, r->body);
 }
@@ -135,8 +154,8 @@ static int forward(struct exchange *x, const struct pt_endpoint *to, struct pt_e
     size_t count = pt_http_headers(x->request, &all);
     count = end_to_end(all, count, false, headers);
     char url[4200], verb[16];
-    if (snprintf(url, sizeof url, "%s://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, to->tls ? "https" : "http", to->address, to->port, PT_STR_ARG(path), query.len ? "?" : "",
-                 PT_STR_ARG(query)) >= (int)sizeof url ||
+    if (snprintf(url, sizeof url, "%s://%s:%d" PT_STR_FMT "%s" PT_STR_FMT, to->tls ? "https" : "http", to->address, to->port, PT_STR_ARG(path),
+                 query.len ? "?" : "", PT_STR_ARG(query)) >= (int)sizeof url ||
         snprintf(verb, sizeof verb, PT_STR_FMT, PT_STR_ARG(method)) >= (int)sizeof verb)
         return pt_fail(err, PT_ELIMIT, "the request line is too long");
     struct pt_http_call_options o = {.method = verb,
@@ -185,10 +204,12 @@ static void handle(void *arg, struct pt_http_request *req)
                            .request = req,
                            .next = s->proxy->exchanges,
                            .link = &s->proxy->exchanges,
+                           .began_ms = pt_now_ms(pt_loop_sched(s->proxy->o.loop)),
                            .give_up_ms = pt_now_ms(pt_loop_sched(s->proxy->o.loop)) + WAIT_MS};
     if (x->next)
         x->next->link = &x->next;
     s->proxy->exchanges = x;
+    s->under_way++;
     pt_http_on_close(req, on_client_gone, x);
     try_again(&x->retry);
 }
@@ -346,4 +367,39 @@ int pt_proxy_port(const struct pt_proxy *p, const char *ns, const char *service)
         if (strcmp(s->ns, ns) == 0 && strcmp(s->name, service) == 0 && strcmp(s->port_name, "http") == 0)
             return s->bound;
     return 0;
+}
+
+static int by_duration(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+void pt_proxy_traffic_of(const struct pt_proxy *p, const char *ns, const char *service, struct pt_proxy_traffic *out)
+{
+    const struct service *s = p->services;
+    *out = (struct pt_proxy_traffic){.p50_ms = -1, .p99_ms = -1};
+    while (s && (strcmp(s->ns, ns) != 0 || strcmp(s->name, service) != 0 || strcmp(s->port_name, "http") != 0))
+        s = s->next;
+    if (!s)
+        return;
+    float ms[SAMPLES];
+    size_t n = 0;
+    int64_t now = pt_now_ms(pt_loop_sched(p->o.loop)), oldest = now;
+    for (size_t i = 0; i < SAMPLES && i < s->answered; i++) {
+        if (now - s->samples[i].at_ms > RATE_MS)
+            continue;
+        ms[n++] = s->samples[i].ms;
+        oldest = s->samples[i].at_ms < oldest ? s->samples[i].at_ms : oldest;
+    }
+    out->answered = s->answered;
+    out->failed = s->failed;
+    out->under_way = s->under_way;
+    double seconds = (double)(n == SAMPLES ? now - oldest + 1 : RATE_MS) / 1000; /* a full ring reaches back less than that */
+    out->requests_per_second = (double)n / seconds;
+    if (n == 0)
+        return;
+    qsort(ms, n, sizeof *ms, by_duration);
+    out->p50_ms = ms[n / 2];
+    out->p99_ms = ms[n * 99 / 100];
 }

@@ -18,6 +18,13 @@ struct pt_proxy_options {
 /* Watches Services at once. A Service gets the port it asks for, or the next free one when that is taken; the log says which. */
 int pt_proxy_create(const struct pt_proxy_options *o, struct pt_proxy **out, struct pt_err *err);
 void pt_proxy_destroy(struct pt_proxy *p);
+/* What a Service's port "http" is asked for. Rates and durations are of the last ten seconds, or the last 1,024 requests; durations are negative when there was none. */
+struct pt_proxy_traffic {
+    uint64_t answered, failed; /* so far; failed: no pod gave a whole answer */
+    unsigned under_way;
+    double requests_per_second, p50_ms, p99_ms;
+};
+void pt_proxy_traffic_of(const struct pt_proxy *p, const char *ns, const char *service, struct pt_proxy_traffic *out);
 /* The local port of a Service's port called "http"; 0 when there is none. */
 int pt_proxy_port(const struct pt_proxy *p, const char *ns, const char *service);
 

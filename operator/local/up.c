@@ -13,6 +13,7 @@
 #include "operator/ctrl/obj.h"
 #include "operator/local/agent.h"
 #include "operator/local/apiserver.h"
+#include "operator/local/page.h"
 #include "operator/local/pod.h"
 #include "operator/local/proxy.h"
 #include "operator/local/socket.h"
@@ -42,6 +43,7 @@ struct up {
     struct pt_agent *agent;
     struct pt_proxy *proxy;
     struct pt_apiserver *apiserver;
+    struct pt_page *page;
     struct pt_api_call *watch;
 };
 
@@ -248,6 +250,8 @@ static int start(struct up *u, struct pt_err *err)
     if (rc == PT_OK)
         rc = start_apiserver(u, err);
     if (rc == PT_OK)
+        rc = pt_page_create(u->loop, u->o->status_port, u->memapi, u->proxy, &u->page, err);
+    if (rc == PT_OK)
         rc = start_operator(u, err);
     if (rc == PT_OK)
         rc = create_objects(u, err);
@@ -265,6 +269,7 @@ static void finish(struct up *u)
 {
     if (u->watch)
         pt_api_cancel(pt_memapi_api(u->memapi), u->watch);
+    pt_page_destroy(u->page);
     pt_apiserver_destroy(u->apiserver);
     pt_proxy_destroy(u->proxy);
     pt_operator_destroy(u->operator_);
@@ -288,7 +293,7 @@ int pt_up_run(const struct pt_up_options *o, struct pt_err *err)
     int rc = start(&u, err);
     if (rc == PT_OK) {
         if (o->on_up)
-            o->on_up(o->arg, u.socket_path, u.kubeconfig);
+            o->on_up(o->arg, u.socket_path, u.kubeconfig, pt_page_port(u.page));
         pt_loop_run(u.loop);
     }
     finish(&u);

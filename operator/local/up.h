@@ -14,13 +14,14 @@ struct pt_up_options {
     const char *socket_path; /* NULL: pt_local_socket_path() */
     const char *kubeconfig;  /* where to write one; NULL: beside the socket, .kubeconfig instead of .sock */
     int api_port;            /* of the API on the loopback interface; 0: any free one */
+    int status_port;         /* of the status page on the loopback interface; 0: any free one */
     const char *state_dir;   /* NULL: a new folder below $XDG_RUNTIME_DIR or /tmp, removed at the end */
     const char *sidecar;     /* NULL: pintle-sidecar beside this program */
     /* Objects to create at the start, JSON. */
     const struct pt_str *objects;
     size_t object_count;
     /* Told once the API answers on socket_path, and at each change of a ModelDeployment's status. */
-    void (*on_up)(void *arg, const char *socket_path, const char *kubeconfig);
+    void (*on_up)(void *arg, const char *socket_path, const char *kubeconfig, int status_port);
     void (*on_status)(void *arg, const char *ns, const char *name, struct pt_str object, int http_port);
     void *arg;
 };
