@@ -16,6 +16,7 @@
 #include "operator/hpa/server.h"
 #include "operator/kube/client.h"
 #include "operator/model/operator.h"
+#include "operator/probe.h"
 #include "operator/report/ca.h"
 #include "operator/report/intake.h"
 
@@ -27,7 +28,7 @@
 enum { CA_DEADLINE_MS = 120000, ELECTION_TOLERANCE_MS = 20000 };
 
 struct options {
-    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *metrics_api_address, *ca_lifetime, *cert_lifetime, *log_level, *log_format, *qps, *burst;
+    const char *kubeconfig, *context, *ns, *watch_ns, *sidecar_image, *report_url, *report_address, *health_address, *metrics_api_address, *ca_lifetime, *cert_lifetime, *probe, *log_level, *log_format, *qps, *burst;
     bool leader_elect, help, version;
 };
 struct program {
@@ -69,6 +70,7 @@ static const char help[] =
     "      --kube-api-qps N        at most N requests to the API server a second (default 0: no limit, the server's own holds)\n"
     "      --kube-api-burst N      so many at once (default 30)\n"
     "      --leader-elect          of several, one works; the others stand by (needs the right to Leases in --namespace)\n"
+    "      --probe URL             only ask there until it is answered 200, half a minute at most; the exit status says whether it was\n"
     "      --log-level LEVEL       debug, info, warn or error (default info)\n"
     "      --log-format FORMAT     text or json (default: text on a terminal)\n"
     "      --version, --help\n";
@@ -84,6 +86,7 @@ static const struct {
     {"--metrics-api-address", offsetof(struct options, metrics_api_address)},
     {"--ca-lifetime", offsetof(struct options, ca_lifetime)},
     {"--cert-lifetime", offsetof(struct options, cert_lifetime)},
+    {"--probe", offsetof(struct options, probe)},
     {"--kube-api-qps", offsetof(struct options, qps)},            {"--kube-api-burst", offsetof(struct options, burst)},
     {"--log-level", offsetof(struct options, log_level)},         {"--log-format", offsetof(struct options, log_format)},
 };
@@ -450,6 +453,8 @@ int main(int argc, char **argv)
         fputs(p.o.help ? help : "pintle-operator " PT_VERSION "\n", stdout);
         return 0;
     }
+    if (p.o.probe)
+        return pt_probe(p.o.probe);
     enum pt_log_format format = !p.o.log_format ? PT_LOG_AUTO : strcmp(p.o.log_format, "json") == 0 ? PT_LOG_JSON : PT_LOG_TEXT;
     pt_log_setup("pintle-operator", (enum pt_log_level)pt_log_level_parse(p.o.log_level), format);
     if (start(&p, &err) < 0) {

@@ -74,6 +74,7 @@ helm_install() {
   k label namespace $operator pod-security.kubernetes.io/enforce=restricted
   node helm install pintle charts/pintle --namespace $operator --wait --timeout 60s
   k -n $operator rollout status deployment/pintle-operator --timeout 10s
+  node helm test pintle --namespace $operator --timeout 60s
 }
 
 rules() { node "$here/check-crd"; }
@@ -418,6 +419,48 @@ nothing_but_crd() {
   [ "$left" = customresourcedefinition.apiextensions.k8s.io/modeldeployments.pintle.dev ]
 }
 
+# The whole life of a release by Helm 3: an older chart, whose resource definition lacks the short name and whose operator has another number of replicas,
+# is upgraded; the ModelDeployment that was there before goes on being served; the definition outlives the release.
+helm3_life() {
+  cp -r charts/pintle "$work/old"
+  sed -i '/^ *shortNames:/d' "$work/old/files/crd.yaml"
+  ! cmp -s "$work/old/files/crd.yaml" charts/pintle/files/crd.yaml
+  k create namespace $operator
+  k label namespace $operator pod-security.kubernetes.io/enforce=restricted
+  node helm3 install pintle "$work/old" --namespace $operator --set replicas=1 --wait --timeout 90s
+  k -n $models apply -f examples/digits/digits.yaml
+  k -n $models wait --for=condition=Ready modeldeployments.pintle.dev/digits --timeout 60s
+  [ "$(k get crd modeldeployments.pintle.dev -o json | jq -c '.spec.names.shortNames')" = null ]
+  local uids; uids=$(pods | jq -c '[.items[].metadata.uid]')
+  node helm3 upgrade pintle charts/pintle --namespace $operator --wait --timeout 90s
+  [ "$(k get crd modeldeployments.pintle.dev -o json | jq -c '.spec.names.shortNames')" = '["mdep"]' ]
+  node helm3 test pintle --namespace $operator --timeout 60s
+  pods_are "[.items[].metadata.uid] == $uids"
+  node helm3 rollback pintle 1 --namespace $operator --wait --timeout 90s
+  pods_are "[.items[].metadata.uid] == $uids"
+  node helm3 uninstall pintle --namespace $operator --wait
+  eventually 60 nothing_but_crd
+  pods_are "[.items[].metadata.uid] == $uids"              # nobody watches it, and it serves
+  k -n $models delete modeldeployments.pintle.dev digits --wait=false
+  k delete crd modeldeployments.pintle.dev --timeout 60s
+  k delete namespace $operator --timeout 60s
+}
+
+# Alerts and dashboard ask for metrics that are there.
+monitoring() {
+  local address; address=$(k -n $operator get service pintle-operator-metrics -o jsonpath='{.spec.clusterIP}')
+  node curl -sS -m 10 "http://$address:8081/metrics" >"$work/metrics"
+  node curl -sS -m 10 "http://digits.$models.svc.cluster.local:8082/metrics" >>"$work/metrics"
+  sed -n 's/^# TYPE \([a-z_]*\) .*/\1/p' "$work/metrics" | sort -u >"$work/there"
+  # shellcheck disable=SC2016
+  { grep -h 'expr:' charts/pintle/files/rules.yaml; jq -r '.panels[].targets[].expr' charts/pintle/files/dashboard.json; } |
+    grep -oE '(pintle|controller_runtime|workqueue|rest_client|leader_election)_[a-z_]+' | sed 's/_bucket$//' | sort -u >"$work/asked"
+  [ "$(wc -l <"$work/asked")" -gt 8 ]
+  comm -23 "$work/asked" "$work/there" | tee "$work/unknown"
+  [ ! -s "$work/unknown" ]
+  helm template pintle charts/pintle -f charts/pintle/ci/all-values.yaml | grep -c '^kind: \(ServiceMonitor\|PodMonitor\|PrometheusRule\)$' | grep -qx 3
+}
+
 plain_install() {
   k apply -f deploy/install.yaml
   # kubectl says "configured" of any PodDisruptionBudget: its selector is replaced, not merged.
@@ -474,6 +517,7 @@ run_steps() {
     step "kubectl apply -f digits.yaml: Ready" apply_digits
     if [ $ok = 1 ]; then
       step "columns of kubectl get mdep" columns
+      step "alerts and dashboard ask for what is there" monitoring
       step "predictions through the Service" predictions
       step "scale 1 -> 3 -> 1, no request lost" scale
       step "wrong digest: reported, old pod serves; mended" wrong_digest
@@ -499,6 +543,7 @@ run_steps() {
     fi
     step "each right of the operator is used, and none is missing" rights
     step "helm uninstall: nothing but the CRD is left" helm_uninstall
+    step "Helm 3: install, upgrade with the CRD, test, roll back, uninstall; the pod stays" helm3_life
     step "kubectl apply -f install.yaml, and its removal" plain_install
   fi
   echo "$passed steps passed, $failed failed"
