@@ -338,6 +338,15 @@ END
   mdep_is ".metadata.generation >= $before + 2"
 }
 
+# The page about HorizontalPodAutoscalers, typed along.
+tutorial_hpa() {
+  awk '/^```sh$/ { on = 1; next } /^```$/ { on = 0 } on' docs/tutorials/hpa.md >"$work/hpa.sh"
+  [ "$(wc -l <"$work/hpa.sh")" -gt 20 ]
+  mkdir -p "$work/tutorial"
+  ln -s "$root/charts" "$root/examples" "$work/tutorial"
+  node timeout 240 env -C "$work/tutorial" bash -eux "$work/hpa.sh"
+}
+
 delete_digits() {
   k -n $models delete mdep digits --timeout 60s
   eventually 90 none_left
@@ -532,6 +541,7 @@ run_steps() {
       step "helm upgrade with customMetrics: kubectl get --raw, no pod replaced, no request lost" custom_metrics
       step "custom metrics: only the API server's front proxy is answered" custom_metrics_refused
       step "HorizontalPodAutoscaler: up under load, down without" hpa
+      step "tutorial: a HorizontalPodAutoscaler" tutorial_hpa
       fault_steps
       step "back to one replica" one_replica
       step "reports are believed only of the pod whose token they bring" reports
