@@ -3,6 +3,7 @@
  * cmd_autoscale.c: pintle autoscale simulate: what the operator's autoscaler would do with a traffic, beside Knative's and Kubernetes' own.
  */
 #include "cli/commands.h"
+#include "cli/options.h"
 
 #include "base/buf.h"
 #include "base/json.h"
@@ -45,56 +46,30 @@ struct arguments {
     bool json, help;
 };
 
-/* One row per number. */
-static const struct {
-    const char *name;
-    size_t offset;
-    int64_t min, max;
-} numbers[] = {
-#define NUMBER(name, member, least, most)                                                                                                            \
-    {                                                                                                                                                \
-        name, offsetof(struct arguments, member), least, most                                                                                        \
-    }
-    NUMBER("service-ms", service_ms, 1, 3600000),
-    NUMBER("concurrency", concurrency, 1, 4096),
-    NUMBER("target", target, 1, 1000000),
-    NUMBER("queue-delay-ms", queue_delay_ms, 1, 3600000),
-    NUMBER("latency-ms", latency_ms, 1, 3600000),
-    NUMBER("start-ms", start_ms, 0, 3600000),
-    NUMBER("slo-ms", slo_ms, 1, 3600000),
-    NUMBER("min", min, 0, 10000),
-    NUMBER("max", max, 1, 10000),
-    NUMBER("stable-window", stable_s, 6, PT_AUTOSCALE_SECONDS - 1),
-    NUMBER("scale-down-delay", delay_s, 0, PT_AUTOSCALE_SECONDS - 1),
-    NUMBER("seed", seed, 0, INT64_MAX),
+static const struct pt_cmd_option options[] = {
+    {"trace", PT_CMD_TEXT, offsetof(struct arguments, trace), 0, 0},
+    {"svg", PT_CMD_TEXT, offsetof(struct arguments, svg), 0, 0},
+    {"json", PT_CMD_FLAG, offsetof(struct arguments, json), 0, 0},
+    {"help", PT_CMD_FLAG, offsetof(struct arguments, help), 0, 0},
+    {"service-ms", PT_CMD_NUMBER, offsetof(struct arguments, service_ms), 1, 3600000},
+    {"concurrency", PT_CMD_NUMBER, offsetof(struct arguments, concurrency), 1, 4096},
+    {"target", PT_CMD_NUMBER, offsetof(struct arguments, target), 1, 1000000},
+    {"queue-delay-ms", PT_CMD_NUMBER, offsetof(struct arguments, queue_delay_ms), 1, 3600000},
+    {"latency-ms", PT_CMD_NUMBER, offsetof(struct arguments, latency_ms), 1, 3600000},
+    {"start-ms", PT_CMD_NUMBER, offsetof(struct arguments, start_ms), 0, 3600000},
+    {"slo-ms", PT_CMD_NUMBER, offsetof(struct arguments, slo_ms), 1, 3600000},
+    {"min", PT_CMD_NUMBER, offsetof(struct arguments, min), 0, 10000},
+    {"max", PT_CMD_NUMBER, offsetof(struct arguments, max), 1, 10000},
+    {"stable-window", PT_CMD_NUMBER, offsetof(struct arguments, stable_s), 6, PT_AUTOSCALE_SECONDS - 1},
+    {"scale-down-delay", PT_CMD_NUMBER, offsetof(struct arguments, delay_s), 0, PT_AUTOSCALE_SECONDS - 1},
+    {"seed", PT_CMD_NUMBER, offsetof(struct arguments, seed), 0, INT64_MAX},
 };
-enum { NUMBERS = sizeof numbers / sizeof *numbers, FIRST = 256, TRACE = FIRST + NUMBERS, SVG, JSON };
 
 static int parse(int argc, char **argv, struct arguments *a)
 {
-    struct option options[NUMBERS + 5] = {{"trace", required_argument, NULL, TRACE},
-                                          {"svg", required_argument, NULL, SVG},
-                                          {"json", no_argument, NULL, JSON},
-                                          {"help", no_argument, NULL, 'h'}};
-    struct pt_err err;
-    for (int i = 0; i < NUMBERS; i++)
-        options[4 + i] = (struct option){numbers[i].name, required_argument, NULL, FIRST + i};
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
-        if (o == '?' || o == ':')
-            return pt_cmd_bad_option(argv, o);
-        if (o == 'h')
-            a->help = true;
-        else if (o == TRACE)
-            a->trace = optarg;
-        else if (o == SVG)
-            a->svg = optarg;
-        else if (o == JSON)
-            a->json = true;
-        else if (pt_parse_i64(pt_str(optarg), numbers[o - FIRST].min, numbers[o - FIRST].max, argv[optind - 2],
-                              (int64_t *)(void *)((char *)a + numbers[o - FIRST].offset), &err) < 0)
-            return pt_cmd_usage(argv[0], "--%s: %s", numbers[o - FIRST].name, err.msg);
-    }
+    int status = pt_cmd_options(argc, argv, options, sizeof options / sizeof *options, a);
+    if (status)
+        return status;
     if (a->help)
         return 0;
     if (argc - optind != 1 || strcmp(argv[optind], "simulate") != 0)

@@ -3,6 +3,7 @@
  * cmd_inspect.c: pintle inspect MODEL.onnx: what a model is made of, for people as tables, for programs as JSON.
  */
 #include "cli/commands.h"
+#include "cli/options.h"
 
 #include "base/buf.h"
 #include "pintle/runtime.h"
@@ -222,36 +223,31 @@ static int print_json(const char *path, const struct pt_model_summary *m)
 
 int pt_cmd_inspect(int argc, char **argv)
 {
-    static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-                                            {"optimized", no_argument, NULL, 'o'},
-                                            {"disable", required_argument, NULL, 'd'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
+    struct arguments {
+        const char *disable;
+        bool json, optimized, help;
+    } a = {0};
+    static const struct pt_cmd_option options[] = {{"json", PT_CMD_FLAG, offsetof(struct arguments, json), 0, 0},
+                                                   {"optimized", PT_CMD_FLAG, offsetof(struct arguments, optimized), 0, 0},
+                                                   {"disable", PT_CMD_TEXT, offsetof(struct arguments, disable), 0, 0},
+                                                   {"help", PT_CMD_FLAG, offsetof(struct arguments, help), 0, 0}};
     struct pt_model_summary *m;
     struct pt_err err;
-    bool json = false, optimized = false;
-    const char *disable = NULL;
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
-        if (c == '?' || c == ':')
-            return pt_cmd_bad_option(argv, c);
-        if (c == 'h') {
-            fputs(help, stdout);
-            return pt_cmd_finish();
-        }
-        json = json || c == 'j';
-        optimized = optimized || c == 'o';
-        disable = c == 'd' ? optarg : disable;
+    int status = pt_cmd_options(argc, argv, options, sizeof options / sizeof *options, &a);
+    if (status)
+        return status;
+    if (a.help) {
+        fputs(help, stdout);
+        return pt_cmd_finish();
     }
     if (argc - optind != 1)
         return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
     const char *path = argv[optind];
-    if (disable && !optimized)
+    if (a.disable && !a.optimized)
         return pt_cmd_usage(argv[0], "--disable is for --optimized");
-    if ((optimized ? pt_model_inspect_optimized(path, disable, &m, &err) : pt_model_inspect(path, &m, &err)) < 0)
+    if ((a.optimized ? pt_model_inspect_optimized(path, a.disable, &m, &err) : pt_model_inspect(path, &m, &err)) < 0)
         return pt_cmd_fail(&err);
-    int status = 0;
-    if (json)
+    if (a.json)
         status = print_json(path, m);
     else
         print_text(path, m);

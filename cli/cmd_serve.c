@@ -4,6 +4,7 @@
  * comes after the file of --config and the environment.
  */
 #include "cli/commands.h"
+#include "cli/options.h"
 
 #include "base/buf.h"
 #include "base/contract.h"
@@ -62,7 +63,7 @@ static const char help[] =
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n"
     "      --cache-max-bytes N    of all models there: unused ones go, the one used longest ago first (default 0: no limit)\n";
 
-/* The options that are members of the configuration; getopt's value is FIRST + the row. */
+/* The options that are members of the configuration. */
 static const struct {
     const char *option, *section, *key;
 } rows[] = {
@@ -101,7 +102,7 @@ static const struct {
     {"cache-max-bytes", PT_CONFIG_CACHE, "maxBytes"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
-enum { ROWS = sizeof rows / sizeof *rows, FIRST = 256, CHECK = FIRST + ROWS, CONFIG };
+enum { ROWS = sizeof rows / sizeof *rows };
 
 struct arguments {
     const char *model, *config;
@@ -112,23 +113,14 @@ struct arguments {
 /* 0, or the exit status. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
-    struct option options[ROWS + 4] = {
-        {"help", no_argument, NULL, 'h'}, {"check", no_argument, NULL, CHECK}, {"config", required_argument, NULL, CONFIG}};
-    for (int i = 0; i < ROWS; i++)
-        options[3 + i] = (struct option){rows[i].option, required_argument, NULL, FIRST + i};
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, ":h", options, NULL)) != -1;) {
-        if (o == '?' || o == ':')
-            return pt_cmd_bad_option(argv, o);
-        if (o == 'h')
-            a->help = true;
-        else if (o == CHECK)
-            a->check = true;
-        else if (o == CONFIG)
-            a->config = optarg;
-        else
-            a->values[o - FIRST] = optarg;
-    }
+    struct pt_cmd_option options[ROWS + 3] = {{"help", PT_CMD_FLAG, offsetof(struct arguments, help), 0, 0},
+                                              {"check", PT_CMD_FLAG, offsetof(struct arguments, check), 0, 0},
+                                              {"config", PT_CMD_TEXT, offsetof(struct arguments, config), 0, 0}};
+    for (size_t i = 0; i < ROWS; i++)
+        options[3 + i] = (struct pt_cmd_option){rows[i].option, PT_CMD_TEXT, offsetof(struct arguments, values) + i * sizeof *a->values, 0, 0};
+    int status = pt_cmd_options(argc, argv, options, ROWS + 3, a);
+    if (status)
+        return status;
     if (!a->help && argc - optind > 1)
         return pt_cmd_usage(argv[0], "one model is needed, not also \"%s\"", argv[argc - 1]);
     a->model = argv[optind];
