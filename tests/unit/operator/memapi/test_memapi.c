@@ -68,7 +68,8 @@ static int call(struct rig *g, struct pt_api_request req)
 }
 static int write_to(struct rig *g, enum pt_verb verb, const struct pt_resource *res, const char *name, const char *sub, const char *body)
 {
-    return call(g, (struct pt_api_request){.verb = verb, .resource = res, .ns = "ns", .name = name, .subresource = sub, .body = pt_str(body), .grace_seconds = -1});
+    return call(g, (struct pt_api_request){
+                       .verb = verb, .resource = res, .ns = "ns", .name = name, .subresource = sub, .body = pt_str(body), .grace_seconds = -1});
 }
 static int create(struct rig *g, const struct pt_resource *res, const char *body)
 {
@@ -80,7 +81,8 @@ static int get(struct rig *g, const struct pt_resource *res, const char *name)
 }
 static int erase(struct rig *g, const struct pt_resource *res, const char *name, const char *how, int grace)
 {
-    return call(g, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = res, .ns = "ns", .name = name, .propagation = how, .grace_seconds = grace});
+    return call(
+        g, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = res, .ns = "ns", .name = name, .propagation = how, .grace_seconds = grace});
 }
 static const char *text(struct rig *g, const char *path)
 {
@@ -94,7 +96,9 @@ static void advance(struct rig *g, int64_t ms)
         ;
 }
 
-#define MD "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"m\"},\"spec\":{\"model\":{\"uri\":\"https://h/p\"}}}"
+#define MD                                                                                                                                           \
+    "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"m\"},\"spec\":{\"model\":{\"uri\":\"https://h/"   \
+    "p\"}}}"
 
 static void creating(void **state)
 {
@@ -109,7 +113,12 @@ static void creating(void **state)
     assert_int_equal(g->code, PT_EEXIST);
     assert_int_equal(create(g, &pt_res_configmaps, "{\"metadata\":{\"generateName\":\"x-\"}}"), 201);
     assert_int_equal(strlen(text(g, "metadata.name")), 7);
-    static const char *const bad[] = {"", "{", "[]", "{\"metadata\":{}}", "{\"metadata\":{\"name\":\"Not_A_Name\"}}", "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\"}}",
+    static const char *const bad[] = {"",
+                                      "{",
+                                      "[]",
+                                      "{\"metadata\":{}}",
+                                      "{\"metadata\":{\"name\":\"Not_A_Name\"}}",
+                                      "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\"}}",
                                       "{\"metadata\":{\"name\":\"b\",\"namespace\":\"other\"}}"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(create(g, &pt_res_configmaps, bad[i]), 400);
@@ -144,11 +153,14 @@ static void status_and_generation(void **state)
     assert_int_equal(create(g, &pt_res_modeldeployments, MD), 201);
     assert_int_equal(pt_obj_int(g->o, "spec.replicas", -1), 1); /* admission fills it in */
     assert_int_equal(pt_obj_int(g->o, "metadata.generation", 0), 1);
-    assert_int_equal(write_to(g, PT_VERB_MERGE_PATCH, &pt_res_modeldeployments, "m", "status", "{\"spec\":{\"replicas\":9},\"status\":{\"replicas\":4,\"selector\":\"a=b\"}}"), 200);
+    assert_int_equal(write_to(g, PT_VERB_MERGE_PATCH, &pt_res_modeldeployments, "m", "status",
+                              "{\"spec\":{\"replicas\":9},\"status\":{\"replicas\":4,\"selector\":\"a=b\"}}"),
+                     200);
     assert_int_equal(pt_obj_int(g->o, "spec.replicas", -1), 1);
     assert_int_equal(pt_obj_int(g->o, "status.replicas", -1), 4);
     assert_int_equal(pt_obj_int(g->o, "metadata.generation", 0), 1);
-    assert_int_equal(write_to(g, PT_VERB_MERGE_PATCH, &pt_res_modeldeployments, "m", NULL, "{\"spec\":{\"replicas\":2},\"status\":{\"replicas\":7}}"), 200);
+    assert_int_equal(write_to(g, PT_VERB_MERGE_PATCH, &pt_res_modeldeployments, "m", NULL, "{\"spec\":{\"replicas\":2},\"status\":{\"replicas\":7}}"),
+                     200);
     assert_int_equal(pt_obj_int(g->o, "status.replicas", -1), 4);
     assert_int_equal(pt_obj_int(g->o, "metadata.generation", 0), 2);
     assert_int_equal(write_to(g, PT_VERB_MERGE_PATCH, &pt_res_modeldeployments, "m", "scale", "{\"spec\":{\"replicas\":5}}"), 200);
@@ -167,11 +179,12 @@ static void status_and_generation(void **state)
 static void applying(void **state)
 {
     struct rig *g = *state;
-    assert_int_equal(write_to(g, PT_VERB_APPLY, &pt_res_configmaps, "a", NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"1\",\"l\":\"2\"}}"), 201);
+    assert_int_equal(write_to(g, PT_VERB_APPLY, &pt_res_configmaps, "a", NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"1\",\"l\":\"2\"}}"),
+                     201);
     assert_int_equal(write_to(g, PT_VERB_MERGE_PATCH, &pt_res_configmaps, "a", NULL, "{\"data\":{\"other\":\"3\"}}"), 200);
     assert_int_equal(write_to(g, PT_VERB_APPLY, &pt_res_configmaps, "a", NULL, "{\"metadata\":{\"name\":\"a\"},\"data\":{\"k\":\"9\"}}"), 200);
     assert_string_equal(text(g, "data.k"), "9");
-    assert_null(pt_obj_get(g->o, "data.l"));          /* applied before, now left out */
+    assert_null(pt_obj_get(g->o, "data.l"));         /* applied before, now left out */
     assert_string_equal(text(g, "data.other"), "3"); /* someone else's */
 }
 
@@ -186,7 +199,10 @@ static void pods_end_gracefully(void **state)
     uint64_t writes = pt_memapi_writes(g->m);
     assert_int_equal(erase(g, &pt_res_pods, "p", NULL, -1), 200); /* again: no change */
     assert_int_equal(pt_memapi_writes(g->m), writes);
-    assert_int_equal(call(g, (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = "ns", .name = "p", .uid = "other", .grace_seconds = 0}), 409);
+    assert_int_equal(
+        call(g,
+             (struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = "ns", .name = "p", .uid = "other", .grace_seconds = 0}),
+        409);
     assert_int_equal(erase(g, &pt_res_pods, "p", NULL, 0), 200);
     assert_int_equal(get(g, &pt_res_pods, "p"), 404);
     create(g, &pt_res_pods, "{\"metadata\":{\"name\":\"q\"},\"spec\":{}}");
@@ -198,7 +214,9 @@ static void make_family(struct rig *g)
 {
     char body[400];
     create(g, &pt_res_modeldeployments, MD);
-    int n = snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"child\",\"ownerReferences\":[{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"name\":\"m\",\"uid\":\"%s\",\"controller\":true}]}}",
+    int n = snprintf(body, sizeof body,
+                     "{\"metadata\":{\"name\":\"child\",\"ownerReferences\":[{\"apiVersion\":\"pintle.dev/"
+                     "v1alpha1\",\"kind\":\"ModelDeployment\",\"name\":\"m\",\"uid\":\"%s\",\"controller\":true}]}}",
                      text(g, "metadata.uid"));
     assert_true(n < (int)sizeof body);
     assert_int_equal(create(g, &pt_res_configmaps, body), 201);
@@ -257,10 +275,17 @@ static void lists(void **state)
     static const struct {
         const char *labels, *fields;
         int count;
-    } cases[] = {{"parity=odd", NULL, 3}, {"parity!=odd", NULL, 5}, {"parity", NULL, 7}, {"!parity", NULL, 1}, {"parity==even,parity!=odd", NULL, 4},
-                 {NULL, "metadata.name=c2", 1}, {NULL, "metadata.name!=c2", 7}, {NULL, "data.n=29", 1}};
+    } cases[] = {{"parity=odd", NULL, 3},
+                 {"parity!=odd", NULL, 5},
+                 {"parity", NULL, 7},
+                 {"!parity", NULL, 1},
+                 {"parity==even,parity!=odd", NULL, 4},
+                 {NULL, "metadata.name=c2", 1},
+                 {NULL, "metadata.name!=c2", 7},
+                 {NULL, "data.n=29", 1}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        req = (struct pt_api_request){.verb = PT_VERB_LIST, .resource = &pt_res_configmaps, .label_selector = cases[i].labels, .field_selector = cases[i].fields};
+        req = (struct pt_api_request){
+            .verb = PT_VERB_LIST, .resource = &pt_res_configmaps, .label_selector = cases[i].labels, .field_selector = cases[i].fields};
         assert_int_equal(call(g, req), 200);
         assert_int_equal(cJSON_GetArraySize(pt_obj_get(g->o, "items")), cases[i].count);
     }
@@ -268,7 +293,11 @@ static void lists(void **state)
     static const struct {
         const char *labels;
         int status;
-    } sets[] = {{"parity in (odd)", 200}, {"parity notin (odd, even),parity", 200}, {"parity in odd", 400}, {"parity within (odd)", 400}, {"parity > 3", 400}};
+    } sets[] = {{"parity in (odd)", 200},
+                {"parity notin (odd, even),parity", 200},
+                {"parity in odd", 400},
+                {"parity within (odd)", 400},
+                {"parity > 3", 400}};
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         req.label_selector = sets[i].labels;
         assert_int_equal(call(g, req), sets[i].status);
@@ -308,7 +337,8 @@ static void watches(void **state)
     struct pt_api_call *call_, *old_call;
     struct pt_err err;
     create(g, &pt_res_configmaps, "{\"metadata\":{\"name\":\"a\",\"labels\":{\"x\":\"1\"}}}");
-    struct pt_api_request req = {.verb = PT_VERB_LIST, .resource = &pt_res_configmaps, .ns = "ns", .label_selector = "x=1", .resource_version = "0", .timeout_ms = 120000};
+    struct pt_api_request req = {
+        .verb = PT_VERB_LIST, .resource = &pt_res_configmaps, .ns = "ns", .label_selector = "x=1", .resource_version = "0", .timeout_ms = 120000};
     assert_int_equal(pt_api_watch(pt_memapi_api(g->m), &req, on_event, on_done, &h, &call_, &err), PT_OK);
     assert_int_equal(h.events[PT_WATCH_ADDED], 0); /* never from inside the call */
     advance(g, 1);
@@ -366,7 +396,8 @@ static void faults(void **state)
     pt_vsched_init(&clock, 0);
     struct pt_memapi_options o = {.sched = &clock.sched, .hooks = {.arg = &f, .request = lose}};
     assert_int_equal(pt_memapi_create(&o, &m, &err), PT_OK);
-    struct pt_api_request req = {.verb = PT_VERB_CREATE, .resource = &pt_res_configmaps, .ns = "ns", .body = PT_STR("{\"metadata\":{\"name\":\"a\"}}"), .grace_seconds = -1};
+    struct pt_api_request req = {
+        .verb = PT_VERB_CREATE, .resource = &pt_res_configmaps, .ns = "ns", .body = PT_STR("{\"metadata\":{\"name\":\"a\"}}"), .grace_seconds = -1};
     struct pt_api_call *c;
     assert_int_equal(pt_api_start(pt_memapi_api(m), &req, on_done, &h, &c, &err), PT_OK);
     while (pt_vsched_step(&clock, 29999))
@@ -406,7 +437,9 @@ static void tokens(void **state)
     static const char review[] = "{\"spec\":{\"token\":\"secret\",\"audiences\":[\"pintle.dev\"]}}";
     assert_int_equal(create(g, &pt_res_tokenreviews, review), 201);
     assert_true(pt_obj_true(g->o, "status.authenticated"));
-    assert_string_equal(cJSON_GetArrayItem(cJSON_GetObjectItem(pt_obj_get(g->o, "status.user.extra"), "authentication.kubernetes.io/pod-uid"), 0)->valuestring, "uid-p");
+    assert_string_equal(
+        cJSON_GetArrayItem(cJSON_GetObjectItem(pt_obj_get(g->o, "status.user.extra"), "authentication.kubernetes.io/pod-uid"), 0)->valuestring,
+        "uid-p");
     create(g, &pt_res_tokenreviews, "{\"spec\":{\"token\":\"secret\",\"audiences\":[\"other\"]}}");
     assert_false(pt_obj_true(g->o, "status.authenticated"));
     create(g, &pt_res_tokenreviews, "{\"spec\":{\"token\":\"guess\"}}");
@@ -465,16 +498,20 @@ static void over_http(void **state)
         {"GET", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "", "", 200, "https://h/p"},
         {"GET", "/apis/pintle.dev/v1alpha1/modeldeployments?limit=5&fieldSelector=metadata.name%3Dm", "", "", 200, "https://h/p"},
         {"GET", "/apis/pintle.dev/v1alpha1/modeldeployments?limit=x", "", "", 400, "limit"},
-        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m/scale", "application/merge-patch+json", "{\"spec\":{\"replicas\":3}}", 200, "\"replicas\":3"},
+        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m/scale", "application/merge-patch+json", "{\"spec\":{\"replicas\":3}}",
+         200, "\"replicas\":3"},
         {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m?fieldManager=me&force=true", "application/apply-patch+yaml",
          "apiVersion: pintle.dev/v1alpha1\nkind: ModelDeployment\nmetadata:\n  name: m\nspec:\n  model:\n    uri: https://h/q\n", 200, "https://h/q"},
-        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json-patch+json", "[{\"op\":\"test\",\"path\":\"/spec/model/uri\",\"value\":\"x\"}]",
-         422, "operation 0"},
         {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json-patch+json",
-         "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":{\"a/b\":\"c\"}},{\"op\":\"copy\",\"from\":\"/metadata/labels/a~1b\",\"path\":\"/metadata/labels/d\"}]", 200, "\"d\":\"c\""},
+         "[{\"op\":\"test\",\"path\":\"/spec/model/uri\",\"value\":\"x\"}]", 422, "operation 0"},
+        {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json-patch+json",
+         "[{\"op\":\"add\",\"path\":\"/metadata/labels\",\"value\":{\"a/b\":\"c\"}},{\"op\":\"copy\",\"from\":\"/metadata/labels/a~1b\",\"path\":\"/"
+         "metadata/labels/d\"}]",
+         200, "\"d\":\"c\""},
         {"PATCH", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/x-patch", "[]", 415, "not supported"},
         {"POST", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "", "", 405, "not allowed"},
-        {"DELETE", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json", "{\"preconditions\":{\"uid\":\"x\"}}", 409, "precondition"},
+        {"DELETE", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/m", "application/json", "{\"preconditions\":{\"uid\":\"x\"}}", 409,
+         "precondition"},
         {"GET", "/apis/pintle.dev/v1alpha1/namespaces/ns/modeldeployments/%zz", "", "", 404, "NotFound"},
         {"GET", "/nothing", "", "", 404, "NotFound"},
         {"GET", "", "", "", 404, "NotFound"},
@@ -495,6 +532,58 @@ static void over_http(void **state)
     pt_buf_finish(&r.body);
 }
 
+/* --- ownership of fields ------------------------------------------------------------------------------------------------- */
+
+static int as(struct pt_memapi *m, const char *manager, enum pt_verb verb, bool no_force, const char *body, struct pt_buf *out)
+{
+    struct pt_err err;
+    struct pt_api_request req = {.verb = verb,
+                                 .resource = &pt_res_configmaps,
+                                 .ns = "ns",
+                                 .name = "c",
+                                 .body = pt_str(body),
+                                 .field_manager = manager,
+                                 .no_force = no_force,
+                                 .grace_seconds = -1};
+    pt_buf_reset(out);
+    int http = pt_memapi_do(m, &req, out, &err);
+    (void)pt_buf_cstr(out);
+    return http;
+}
+
+static void ownership(void **state)
+{
+    (void)state;
+    struct pt_vsched clock;
+    struct pt_memapi *m = NULL;
+    struct pt_err err = {0};
+    pt_auto_buf out = PT_BUF_INIT(0);
+    pt_vsched_init(&clock, 0);
+    struct pt_memapi_options o = {.sched = &clock.sched, .managed_fields = true};
+    assert_int_equal(pt_memapi_create(&o, &m, &err), PT_OK);
+    assert_int_equal(as(m, "one", PT_VERB_APPLY, true, "{\"metadata\":{\"name\":\"c\"},\"data\":{\"a\":\"1\",\"b\":\"1\"}}", &out), 201);
+    assert_non_null(strstr(out.data, "\"fieldsV1\":{\"f:data\":{\"f:a\":{},\"f:b\":{}}}"));
+    assert_int_equal(as(m, "two", PT_VERB_APPLY, true, "{\"data\":{\"a\":\"2\"}}", &out), 409);
+    assert_non_null(strstr(out.data, "conflict with \\\"one\\\" using v1"));
+    assert_non_null(strstr(out.data, "\"field\":\".data.a\""));
+    assert_int_equal(as(m, "two", PT_VERB_APPLY, true, "{\"data\":{\"a\":\"1\"}}", &out), 200); /* the same value: both own it */
+    assert_int_equal(as(m, "one", PT_VERB_APPLY, true, "{\"data\":{\"b\":\"1\"}}", &out), 200);
+    assert_non_null(strstr(out.data, "\"a\":\"1\"")); /* left out by one, but two's */
+    assert_int_equal(as(m, "two", PT_VERB_APPLY, true, "{\"data\":{\"c\":\"3\"}}", &out), 200);
+    assert_null(strstr(out.data, "\"a\":\"1\"")); /* nobody's any more */
+    assert_int_equal(as(m, "three", PT_VERB_MERGE_PATCH, false, "{\"data\":{\"b\":\"9\"}}", &out), 200);
+    assert_int_equal(as(m, "one", PT_VERB_APPLY, true, "{\"data\":{\"b\":\"1\"}}", &out), 409);
+    assert_non_null(strstr(out.data, "three"));
+    assert_int_equal(as(m, "one", PT_VERB_APPLY, false, "{\"data\":{\"b\":\"1\"}}", &out), 200);
+    assert_null(strstr(out.data, "three")); /* it owned nothing else */
+    uint64_t writes = pt_memapi_writes(m);
+    assert_int_equal(as(m, "one", PT_VERB_APPLY, true, "{\"data\":{\"b\":\"1\"}}", &out), 200);
+    assert_int_equal(pt_memapi_writes(m), writes); /* nothing new is not written */
+    assert_int_equal(as(m, "one", PT_VERB_APPLY, true, "{\"metadata\":{\"managedFields\":[]}}", &out), 400);
+    pt_memapi_destroy(m);
+    pt_sched_finish(&clock.sched);
+}
+
 static void out_of_memory(void **state)
 {
     (void)state;
@@ -509,7 +598,8 @@ static void out_of_memory(void **state)
             fail();
         pt_mem_fail_at(n, 1);
         if (pt_memapi_create(&o, &m, &err) == PT_OK) {
-            struct pt_api_request req = {.verb = PT_VERB_CREATE, .resource = &pt_res_modeldeployments, .ns = "ns", .body = PT_STR(MD), .grace_seconds = -1};
+            struct pt_api_request req = {
+                .verb = PT_VERB_CREATE, .resource = &pt_res_modeldeployments, .ns = "ns", .body = PT_STR(MD), .grace_seconds = -1};
             http = pt_memapi_do(m, &req, NULL, &err);
         }
         pt_mem_fail_at(0, 0);
@@ -524,8 +614,19 @@ static void out_of_memory(void **state)
 #define CASE(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 int main(void)
 {
-    const struct CMUnitTest tests[] = {CASE(creating), CASE(updating), CASE(status_and_generation), CASE(applying), CASE(pods_end_gracefully), CASE(owners),
-                                       CASE(lists),    CASE(watches),  CASE(tokens),                CASE(over_http), cmocka_unit_test(faults), cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {CASE(creating),
+                                       CASE(updating),
+                                       CASE(status_and_generation),
+                                       CASE(applying),
+                                       CASE(pods_end_gracefully),
+                                       CASE(owners),
+                                       CASE(lists),
+                                       CASE(watches),
+                                       CASE(tokens),
+                                       CASE(over_http),
+                                       cmocka_unit_test(ownership),
+                                       cmocka_unit_test(faults),
+                                       cmocka_unit_test(out_of_memory)};
     pt_log_setup("test", PT_LOG_OFF, PT_LOG_TEXT);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
