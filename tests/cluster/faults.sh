@@ -89,7 +89,7 @@ namespace() {
   k create namespace "$1"
   k label namespace "$1" pod-security.kubernetes.io/enforce=restricted
   k -n $models get configmap digits-model -o json | jq 'del(.metadata.uid, .metadata.resourceVersion, .metadata.namespace, .metadata.annotations)' | k -n "$1" create -f -
-  mdep | jq 'del(.status, .spec.disruption) | .metadata |= {name, labels} | .spec.replicas = 1 | .spec.template.metadata = null' >"$work/model.json"
+  mdep | jq 'del(.status, .spec.disruption) | .metadata |= {name, labels} | .spec.replicas = 1 | .spec.drain = {timeout: "4s"} | .spec.template.metadata = null' >"$work/model.json"
   for ((i = 1; i <= $2; i++)); do jq -c ".metadata.name = \"m$i\"" "$work/model.json"; done >"$work/models.json"
   [ "$2" = 0 ] || k -n "$1" create -f "$work/models.json" >/dev/null
 }
@@ -145,13 +145,20 @@ END
 }
 
 crowd() {
-  local count=$((rounds * 2 > 10 ? rounds * 2 : 10)) begin=$EPOCHREALTIME
+  local count=$((rounds * 2 > 8 ? rounds * 2 : 8)) begin=$EPOCHREALTIME
   namespace crowd $count
   eventually 900 all_ready crowd $count
   echo "$count ModelDeployments at once: all Ready after $(since "$begin") s" | tee "$work/note"
-  k top pods -n $operator 2>/dev/null || true
   k delete namespace crowd --wait=false
-  eventually 600 gone crowd
+  [ -z "$soak" ] || eventually 600 gone crowd
+}
+
+# `run` has the page about it instead (tutorial_hpa).
+custom_metrics_on() {
+  patch '{"spec": {"replicas": 1}}'
+  eventually 60 serving 1
+  node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set customMetrics.enabled=true --wait --timeout 90s
+  k wait --for condition=Available apiservice/v1beta2.custom.metrics.k8s.io --timeout 60s
 }
 
 fault_steps() {
@@ -162,6 +169,9 @@ fault_steps() {
     step "API server killed under load" apiserver_restarts
     step "leader hand-overs under load" hand_overs
     step "operator upgrades under load" upgrades
+    step "helm upgrade with customMetrics" custom_metrics_on
+    step "HorizontalPodAutoscaler: up under load, stays, down without" hpa
+    step "two replicas again" two_replicas
   fi
   step "pods deleted under load" kills
   step "node drained under load" drains

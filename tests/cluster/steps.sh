@@ -540,8 +540,7 @@ run_steps() {
       step "deleted as an orphan, adopted by its successor, no request lost" orphans
       step "helm upgrade with customMetrics: kubectl get --raw, no pod replaced, no request lost" custom_metrics
       step "custom metrics: only the API server's front proxy is answered" custom_metrics_refused
-      step "HorizontalPodAutoscaler: up under load, down without" hpa
-      step "tutorial: a HorizontalPodAutoscaler" tutorial_hpa
+      step "tutorial: a HorizontalPodAutoscaler, up under load and down without" tutorial_hpa
       fault_steps
       step "back to one replica" one_replica
       step "reports are believed only of the pod whose token they bring" reports
