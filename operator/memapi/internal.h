@@ -87,7 +87,7 @@ int pt_mem_commit_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_m
 int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err);
 void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24]);
 bool pt_mem_selected(const struct pt_mem_version *v, const char *ns, const char *label_selector, const char *field_selector);
-int pt_mem_check_selectors(const char *label_selector, const char *field_selector, struct pt_err *err);
+int pt_mem_check_selectors(const struct pt_mem_type *t, const char *label_selector, const char *field_selector, struct pt_err *err);
 
 /* verbs.c */
 void pt_mem_execute(struct pt_memapi *m, const struct pt_api_request *req, struct pt_mem_answer *a);

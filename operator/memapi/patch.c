@@ -98,6 +98,12 @@ static int keep_system_fields(struct pt_memapi *m, struct pt_mem_type *t, const 
         rc = take_member(next, was, "kind", err);
     if (meta && !m->o.managed_fields)
         cJSON_DeleteItemFromObjectCaseSensitive(meta, "managedFields");
+    static const char *const collections[] = {"labels", "annotations", "finalizers", "ownerReferences"};
+    for (size_t i = 0; i < sizeof collections / sizeof *collections && meta; i++) { /* a server does not write empty ones */
+        const cJSON *c = cJSON_GetObjectItemCaseSensitive(meta, collections[i]);
+        if (c && !c->child)
+            cJSON_DeleteItemFromObjectCaseSensitive(meta, collections[i]);
+    }
     if (rc == PT_OK && t->has_status && !req->subresource)
         rc = take_member(next, was, "status", err);
     return rc;
@@ -134,6 +140,10 @@ static int json_patched(struct pt_str text, const cJSON *was, cJSON **out, struc
     pt_auto_obj *patch = NULL, *next = cJSON_Duplicate(was, 1);
     if (pt_obj_parse_any(text, "JSON patch", &patch, &err) < 0 || (!next && pt_fail(&err, PT_ENOMEM, "JSON patch: out of memory") < 0))
         return bad(a, &err);
+    if (!cJSON_IsArray(patch)) {
+        pt_fail(&err, PT_EINVAL, "a JSON patch is a list of operations");
+        return bad(a, &err);
+    }
     if (pt_obj_json_patch(&next, patch, &err) < 0) {
         if (err.code == PT_ENOMEM)
             return bad(a, &err);
@@ -142,6 +152,18 @@ static int json_patched(struct pt_str text, const cJSON *was, cJSON **out, struc
     }
     *out = pt_steal(next);
     return PT_OK;
+}
+
+/* The body is of the object of the URL; and of some kinds a PUT must say which version it replaces. */
+static int check_identity(const struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *body, const cJSON *was, struct pt_mem_answer *a)
+{
+    const char *name = pt_obj_str(body, "metadata.name"), *rv = pt_obj_str(body, "metadata.resourceVersion");
+    bool guarded = t->res == &pt_res_leases || t->res == &pt_res_modeldeployments || t->res == &pt_res_poddisruptionbudgets;
+    if (name && *name && req->name && strcmp(name, req->name) != 0)
+        pt_mem_fail(a, 400, "BadRequest", "the name of the object (%s) does not match the name on the URL (%s)", name, req->name);
+    else if (guarded && req->verb == PT_VERB_UPDATE && !req->subresource && !(rv && *rv) && was->child)
+        pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: metadata.resourceVersion: must be specified for an update", t->res->plural, req->name);
+    return a->err.code;
 }
 
 int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
@@ -156,7 +178,7 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
     }
     if ((req->verb == PT_VERB_JSON_PATCH ? json_patched(req->body, was, &body, a) : pt_obj_parse(req->body, "request body", &body, &err)) < 0)
         return a->err.code ? a->err.code : bad(a, &err);
-    if (check_preconditions(req, body, was, a) < 0)
+    if (check_identity(t, req, body, was, a) < 0 || check_preconditions(req, body, was, a) < 0)
         return a->err.code;
     if (status)
         keep_only(body, "status"); /* only that counts */
@@ -246,6 +268,7 @@ static void service_defaults(struct pt_memapi *m, cJSON *tree)
     char ip[32];
     snprintf(ip, sizeof ip, "10.96.%u.%u", pt_rand_below(&m->rand, 256), 1 + pt_rand_below(&m->rand, 254));
     cJSON *spec = pt_obj_ensure(tree, "spec"), *port;
+    set_default(pt_obj_ensure(tree, "status"), "loadBalancer", cJSON_CreateObject());
     set_default(spec, "type", cJSON_CreateString("ClusterIP"));
     set_default(spec, "clusterIP", cJSON_CreateString(ip));
     set_default(spec, "sessionAffinity", cJSON_CreateString("None"));

@@ -339,7 +339,28 @@ static struct requirement requirement_of(struct pt_str part)
     return r;
 }
 
-int pt_mem_check_selectors(const char *label_selector, const char *field_selector, struct pt_err *err)
+/* What a kind lets itself be selected by, besides metadata.name and metadata.namespace. */
+static bool is_selectable(const struct pt_mem_type *t, struct pt_str field)
+{
+    static const struct {
+        const struct pt_resource *resource;
+        const char *field;
+    } fields[] = {{&pt_res_pods, "spec.nodeName"},         {&pt_res_pods, "spec.restartPolicy"},      {&pt_res_pods, "spec.schedulerName"},
+                  {&pt_res_pods, "spec.serviceAccountName"}, {&pt_res_pods, "status.phase"},          {&pt_res_pods, "status.podIP"},
+                  {&pt_res_services, "spec.clusterIP"},    {&pt_res_services, "spec.type"},           {&pt_res_secrets, "type"},
+                  {&pt_res_events, "involvedObject.kind"}, {&pt_res_events, "involvedObject.name"},   {&pt_res_events, "involvedObject.namespace"},
+                  {&pt_res_events, "involvedObject.uid"},  {&pt_res_events, "involvedObject.apiVersion"}, {&pt_res_events, "involvedObject.fieldPath"},
+                  {&pt_res_events, "involvedObject.resourceVersion"}, {&pt_res_events, "reason"},     {&pt_res_events, "type"},
+                  {&pt_res_events, "source"},              {&pt_res_events, "reportingComponent"}};
+    if (pt_str_eq(field, pt_str("metadata.name")) || pt_str_eq(field, pt_str("metadata.namespace")))
+        return true;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (fields[i].resource == t->res && pt_str_eq(field, pt_str(fields[i].field)))
+            return true;
+    return false;
+}
+
+int pt_mem_check_selectors(const struct pt_mem_type *t, const char *label_selector, const char *field_selector, struct pt_err *err)
 {
     const char *all[] = {label_selector, field_selector};
     for (int i = 0; i < 2; i++) {
@@ -348,6 +369,8 @@ int pt_mem_check_selectors(const char *label_selector, const char *field_selecto
             struct requirement r = requirement_of(part);
             if (!r.key.len || (i == 1 && (!r.has_value || r.is_set)) || memchr(r.key.p, ' ', r.key.len) || memchr(r.key.p, '(', r.key.len) || memchr(r.key.p, '>', r.key.len) || memchr(r.key.p, '<', r.key.len))
                 return pt_fail(err, PT_EINVAL, "selector \"%s\": \"" PT_STR_FMT "\" is not a requirement", all[i], PT_STR_ARG(part));
+            if (i == 1 && !is_selectable(t, r.key))
+                return pt_fail(err, PT_EINVAL, "\"" PT_STR_FMT "\" is not a known field selector of %s", PT_STR_ARG(r.key), t->res->plural);
         }
     }
     return PT_OK;

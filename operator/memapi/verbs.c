@@ -121,9 +121,6 @@ static int name_new(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_
         return pt_fail(err, PT_EINVAL, "the name of the object (%s) does not match the name on the URL (%s)", name, req->name);
     if (!req->name && !(name && *name) && prefix && generate_name(m, meta, err) < 0)
         return err->code;
-    name = pt_obj_str(meta, "name");
-    if (!name || !pt_is_dns_subdomain(pt_str(name)))
-        return pt_fail(err, PT_EINVAL, "metadata.name: \"%s\" is not a lower-case RFC 1123 name", name ? name : "");
     if (!t->res->namespaced) {
         cJSON_DeleteItemFromObjectCaseSensitive(meta, "namespace");
         return PT_OK;
@@ -133,6 +130,11 @@ static int name_new(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_
     if (ns && *ns && strcmp(ns, req->ns) != 0)
         return pt_fail(err, PT_EINVAL, "the namespace of the object (%s) does not match the namespace on the request (%s)", ns, req->ns);
     return pt_obj_set(meta, "namespace", cJSON_CreateString(req->ns), err);
+}
+
+static bool counts_generations(const struct pt_mem_type *t)
+{
+    return t->res == &pt_res_modeldeployments || t->res == &pt_res_pods || t->res == &pt_res_poddisruptionbudgets;
 }
 
 static int stamp_new(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree, cJSON *meta, struct pt_err *err)
@@ -148,7 +150,7 @@ static int stamp_new(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree, cJ
         cJSON_DeleteItemFromObjectCaseSensitive(tree, "status");
     if (pt_obj_set(meta, "uid", cJSON_CreateString(uid), err) < 0 || pt_obj_set(meta, "creationTimestamp", cJSON_CreateString(now), err) < 0)
         return err->code;
-    return t->res == &pt_res_modeldeployments ? pt_obj_set(meta, "generation", cJSON_CreateNumber(1), err) : PT_OK;
+    return counts_generations(t) ? pt_obj_set(meta, "generation", cJSON_CreateNumber(1), err) : PT_OK;
 }
 
 static void check_owners(struct pt_memapi *m, const struct pt_mem_version *v)
@@ -192,7 +194,11 @@ static void create(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
         fail_err(a, &err);
         return;
     }
-    const char *name = pt_obj_str(tree, "metadata.name");
+    const char *name = pt_obj_text(tree, "metadata.name");
+    if (!pt_is_dns_subdomain(pt_str(name))) {
+        pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: metadata.name: \"%s\" is not a lower-case RFC 1123 name", t->res->kind, name, name);
+        return;
+    }
     if (pt_mem_find(t, req->ns, name)) {
         pt_mem_fail(a, 409, "AlreadyExists", "%s \"%s\" already exists", t->res->plural, name);
         return;
@@ -318,6 +324,18 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
             create(m, t, req, applied, a);
         return;
     }
+    if (!o && req->verb == PT_VERB_UPDATE && !req->subresource && (t->res == &pt_res_leases || t->res == &pt_res_events)) { /* PUT makes them, too */
+        create(m, t, req, NULL, a);
+        return;
+    }
+    if (!o && req->verb == PT_VERB_UPDATE) { /* before it is looked for */
+        pt_auto_obj *body = NULL;
+        const char *name = pt_obj_parse(req->body, "request body", &body, NULL) == PT_OK ? pt_obj_str(body, "metadata.name") : NULL;
+        if (name && *name && strcmp(name, shown(req)) != 0) {
+            pt_mem_fail(a, 400, "BadRequest", "the name of the object (%s) does not match the name on the URL (%s)", name, shown(req));
+            return;
+        }
+    }
     if (!(o = need(t, req, a)))
         return;
     if (req->subresource && !strcmp(req->subresource, "scale")) {
@@ -333,6 +351,10 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     }
     if (pt_mem_next(m, t, req, was, &applied, &next, a) < 0 || (!req->subresource && pt_mem_admit(m, t, &next, was, a) < 0))
         return;
+    if (t->res == &pt_res_controllerrevisions && !pt_obj_equal(pt_obj_get(was, "data"), pt_obj_get(next, "data"))) {
+        pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: data: field is immutable", t->res->kind, shown(req));
+        return;
+    }
     if (!req->dry_run) {
         char *old = o->applied;
         o->applied = pt_steal(applied);
@@ -367,10 +389,13 @@ static int put_scale(struct pt_memapi *m, struct pt_mem_object *o, cJSON **out, 
     pt_buf_printf(
         &b,
         "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"uid\":\"%s\","
-        "\"resourceVersion\":\"%llu\",\"creationTimestamp\":\"%s\"},\"spec\":{\"replicas\":%lld},\"status\":{\"replicas\":%lld,\"selector\":",
+        "\"resourceVersion\":\"%llu\",\"creationTimestamp\":\"%s\"},\"spec\":{\"replicas\":%lld},\"status\":{\"replicas\":%lld",
         o->now->name, o->now->ns, o->now->uid, (unsigned long long)o->now->rv, created ? created : "",
         (long long)pt_obj_int(tree, "spec.replicas", 1), (long long)pt_obj_int(tree, "status.replicas", 0));
-    pt_buf_json_string(&b, pt_str(selector ? selector : ""));
+    if (selector && *selector) {
+        pt_buf_puts(&b, ",\"selector\":");
+        pt_buf_json_string(&b, pt_str(selector));
+    }
     pt_buf_puts(&b, "}}");
     if (pt_buf_check(&b, "scale", err) < 0)
         return err->code;
@@ -432,6 +457,9 @@ static int mark_deleted(struct pt_memapi *m, struct pt_mem_type *t, struct pt_me
     pt_mem_time(m, grace_s * 1000, when);
     if (pt_obj_set(meta, "deletionTimestamp", cJSON_CreateString(when), err) < 0 ||
         pt_obj_set(meta, "deletionGracePeriodSeconds", cJSON_CreateNumber((double)grace_s), err) < 0)
+        return err->code;
+    int64_t generation = pt_obj_int(meta, "generation", 0); /* to be deleted is another wish */
+    if (generation && pt_obj_set(meta, "generation", cJSON_CreateNumber((double)generation + 1), err) < 0)
         return err->code;
     return pt_mem_commit(m, t, o, tree, err);
 }
@@ -574,7 +602,7 @@ int pt_mem_list(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
     char buf[400];
     const char *after_ns = NULL, *after_name = NULL;
     uint64_t rv = m->rv;
-    if (pt_mem_check_selectors(req->label_selector, req->field_selector, &err) < 0) {
+    if (pt_mem_check_selectors(t, req->label_selector, req->field_selector, &err) < 0) {
         fail_err(a, &err);
         return a->err.code;
     }
@@ -631,7 +659,7 @@ void pt_mem_execute(struct pt_memapi *m, const struct pt_api_request *req, struc
         pt_mem_fail(a, 404, "NotFound", "the server could not find the requested resource (%s)", req->resource->plural);
         return;
     }
-    if (req->subresource && strcmp(req->subresource, "status") != 0 && !(t->res == &pt_res_modeldeployments && !strcmp(req->subresource, "scale"))) {
+    if (req->subresource && !(t->has_status && !strcmp(req->subresource, "status")) && !(t->res == &pt_res_modeldeployments && !strcmp(req->subresource, "scale"))) {
         pt_mem_fail(a, 404, "NotFound", "the server could not find the requested resource (%s/%s)", t->res->plural, req->subresource);
         return;
     }

@@ -237,7 +237,7 @@ int pt_mem_watch_start(struct pt_memapi *m, const struct pt_api_request *req, st
         pt_mem_watch_stop(w);
         return pt_fail(err, PT_ENOMEM, "watch: out of memory");
     }
-    int rc = pt_mem_check_selectors(w->labels, w->fields, err);
+    int rc = pt_mem_check_selectors(t, w->labels, w->fields, err);
     if (rc == PT_OK && req->initial_events && m->o.watchlist == PT_WATCHLIST_REFUSED)
         rc = pt_fail(err, PT_EINVAL, "sendInitialEvents: Forbidden: is forbidden for watch unless the WatchList feature gate is enabled");
     if (rc == PT_OK)
