@@ -66,6 +66,7 @@ struct pt_control {
     struct pt_control *next;
     enum { PT_CONTROL_LOAD, PT_CONTROL_UNLOAD, PT_CONTROL_RELOAD } kind;
     bool scanned;
+    bool undoing; /* rc is decided; it is told when what was tried is undone, so that the next one may begin */
     char name[256];
 };
 

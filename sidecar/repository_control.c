@@ -121,12 +121,17 @@ static int outcome(struct pt_repository *r, struct pt_control *c)
         return pt_fail(&c->err, PT_EUNAVAILABLE, "the server is ending");
     if (c->kind != PT_CONTROL_RELOAD)
         return c->kind == PT_CONTROL_LOAD ? loaded(r, c) : unloaded(r, c);
+    if (c->undoing)
+        return r->reload ? PT_EAGAIN : c->rc;
     int rc = list_holds(r, c);
     if (rc == PT_OK)
         adopt_list(r);
-    else if (rc != PT_EAGAIN)
-        undo_list(r, &c->err);
-    return rc;
+    if (rc == PT_OK || rc == PT_EAGAIN)
+        return rc;
+    undo_list(r, &c->err);
+    c->rc = rc;
+    c->undoing = true;
+    return PT_EAGAIN;
 }
 
 void pt_repository_end_controls(struct pt_repository *r)
@@ -161,7 +166,7 @@ static int begin_control(struct pt_repository *r, struct pt_str name, int kind, 
 {
     c->rc = PT_OK;
     c->kind = kind;
-    c->scanned = false;
+    c->scanned = c->undoing = false;
     snprintf(c->name, sizeof c->name, PT_STR_FMT, (int)(name.len < sizeof c->name ? name.len : sizeof c->name - 1), name.p ? name.p : "");
     c->next = r->controls;
     r->controls = c;
