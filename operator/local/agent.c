@@ -14,6 +14,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { MAX_PODS = 4096, REWATCH_MS = 200 };
 
@@ -142,6 +143,7 @@ int pt_agent_create(const struct pt_agent_options *o, struct pt_agent **out, str
     if (!a)
         return pt_fail(err, PT_ENOMEM, "node agent: out of memory");
     a->o = *o;
+    a->next_address = (unsigned)getpid() * 509U; /* so that two of us on one machine do not meet */
     a->o.sidecar = a->sidecar = pt_strdup(o->sidecar);
     a->o.state_dir = a->state_dir = pt_strdup(o->state_dir);
     pt_auto_free char *logs = pt_asprintf("%s/logs", o->state_dir), *pods = pt_asprintf("%s/pods", o->state_dir);
