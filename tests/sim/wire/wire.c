@@ -84,7 +84,7 @@ struct world {
     struct write writes[WRITES];
     int written, calls, ended, faults, events;
     int64_t end_ms;
-    char broken[300];
+    char broken[600];
 };
 static struct world *w;
 
