@@ -61,7 +61,7 @@ static bool is_texts(const cJSON *v, int64_t max)
 
 static bool is_whole(const cJSON *v, const struct pt_field *f)
 {
-    return cJSON_IsNumber(v) && v->valuedouble == (double)(int64_t)v->valuedouble && v->valuedouble >= (double)f->min && v->valuedouble <= (double)f->max;
+    return cJSON_IsNumber(v) && v->valuedouble >= (double)f->min && v->valuedouble <= (double)f->max && v->valuedouble == (double)(int64_t)v->valuedouble;
 }
 
 static int check_value(const cJSON *v, const struct pt_field *f, const char *path, struct pt_err *err)
