@@ -200,7 +200,7 @@ static struct pt_str constant(struct builder *b, float v)
 
 /* --- parts ------------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Initializers that were are inputs now. */
+/* Initializers that are trained become inputs. */
 static int take_weights(struct pt_training_graph *t, struct builder *b)
 {
     struct pt_onnx_graph *g = &t->e.model.graph;

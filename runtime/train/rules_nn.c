@@ -38,7 +38,7 @@ static int d_gemm(struct pt_grad *d, struct pt_grad_site *s)
     if (s->k == 1)
         return product(d, a, !trans_a, s->dy, false, alpha, b);
     int part = s->dy;
-    if (beta != 1) { /* an elementwise operator that scales: LeakyRelu would not; a constant of dy's type does */
+    if (beta != 1) {
         int id = pt_graph_add_value(d->g, d->err);
         struct pt_tensor *t = id < 0 ? NULL : pt_graph_new_tensor(d->g, PT_FLOAT, 0, NULL, d->err);
         if (!t)
