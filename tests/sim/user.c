@@ -30,10 +30,11 @@ static void put_amount(char out[16], struct amount a)
 
 static int spec_of(const struct wish *m, char *body, size_t size)
 {
-    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null", autoscaling[160], replicas[32];
+    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null", autoscaling[160], replicas[32] = "";
     load_put(m, autoscaling, sizeof autoscaling);
     /* with an autoscaler what a user applies has no replicas */
-    snprintf(replicas, sizeof replicas, m->scaled && m->exists ? "" : "\"replicas\":%d,", m->replicas);
+    if (!m->scaled || !m->exists)
+        snprintf(replicas, sizeof replicas, "\"replicas\":%d,", m->replicas);
     put_amount(surge, m->surge);
     put_amount(unavailable, m->unavailable);
     if (!m->recreate)
