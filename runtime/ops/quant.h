@@ -44,6 +44,17 @@ static inline void pt_quant_range(enum pt_dtype t, int32_t *lo, int32_t *hi)
 /* round(v) + zero, saturated and stored as element i of y. NaN becomes the lowest. */
 void pt_quant_put(struct pt_tensor *y, int64_t i, float v, int32_t zero);
 
+/* Which elements of operand 0 of QuantizeLinear and DequantizeLinear share an entry of the scale (operand 1) and the zero point (2). */
+struct pt_quant_grid {
+    int64_t n, inner;       /* along the axis and inside it */
+    int64_t block, entries; /* elements of the axis that share an entry; entries along it. 0 entries: one for all */
+    bool outer;             /* entries differ outside and inside the axis too */
+};
+/* From the attributes and operands 0 to 2. */
+int pt_quant_grid_read(struct pt_op_ctx *c, struct pt_quant_grid *p);
+/* Scale and zero point of element `at`; how many elements of [at, end) share them with it. */
+int64_t pt_quant_grid_at(const struct pt_op_ctx *c, const struct pt_quant_grid *p, int64_t at, int64_t end, float *scale, float *zero);
+
 /* n elements from `at` on, as floats. */
 void pt_dequantise(const struct pt_tensor *q, int64_t at, int64_t n, float scale, int32_t zero, float *out);
 

@@ -4,19 +4,18 @@
  * per block of `block_size` along it; the element at (outer, k, inner) of x uses entry (outer, k / block, inner) of theirs. All types pass through
  * float32, which holds every quantised value but int32's exactly; int32 is subtracted in double.
  */
+#include "runtime/ops/quant.h"
 #include "runtime/ops/types.h"
 
 #include <math.h>
 
 struct quantize {
-    int64_t n, inner;        /* along the axis and inside it */
-    int64_t block, entries;  /* elements of the axis that share an entry; entries along it. 0 entries: one for all */
-    bool outer;              /* entries differ outside and inside the axis too */
+    struct pt_quant_grid grid;
     enum pt_dtype precision; /* of the division */
     bool overflow;           /* fp8 does not saturate */
 };
 
-static int check_blocks(struct pt_op_ctx *c, struct quantize *p, int axis)
+static int check_blocks(struct pt_op_ctx *c, struct pt_quant_grid *p, int axis)
 {
     const struct pt_tensor *x = c->in[0], *s = c->in[1];
     bool fits = s->rank == x->rank;
@@ -30,7 +29,7 @@ static int check_blocks(struct pt_op_ctx *c, struct quantize *p, int axis)
     return PT_OK;
 }
 
-static int read_granularity(struct pt_op_ctx *c, struct quantize *p)
+int pt_quant_grid_read(struct pt_op_ctx *c, struct pt_quant_grid *p)
 {
     const struct pt_tensor *x = c->in[0], *s = c->in[1], *z = pt_op_in(c, 2);
     int64_t axis, block = 0;
@@ -60,7 +59,7 @@ static int read_granularity(struct pt_op_ctx *c, struct quantize *p)
     return PT_OK;
 }
 
-static int64_t entry_of(const struct quantize *p, int64_t at)
+static int64_t entry_of(const struct pt_quant_grid *p, int64_t at)
 {
     if (!p->entries)
         return 0;
@@ -69,7 +68,7 @@ static int64_t entry_of(const struct quantize *p, int64_t at)
 }
 
 /* Scales and zero points of elements [at, at + n). */
-static void load_entries(const struct pt_op_ctx *c, const struct quantize *p, int64_t at, int64_t n, float *scale, float *zero)
+static void load_entries(const struct pt_op_ctx *c, const struct pt_quant_grid *p, int64_t at, int64_t n, float *scale, float *zero)
 {
     const struct pt_tensor *z = pt_op_in(c, 2);
     int64_t last = -1;
@@ -88,6 +87,17 @@ static void load_entries(const struct pt_op_ctx *c, const struct quantize *p, in
     }
 }
 
+int64_t pt_quant_grid_at(const struct pt_op_ctx *c, const struct pt_quant_grid *p, int64_t at, int64_t end, float *scale, float *zero)
+{
+    int64_t n = end - at;
+    if (p->entries && !p->outer)
+        n = p->inner - at % p->inner;
+    else if (p->outer)
+        n = p->inner > 1 ? 1 : p->block - at % p->n % p->block < p->n - at % p->n ? p->block - at % p->n % p->block : p->n - at % p->n;
+    load_entries(c, p, at, 1, scale, zero);
+    return n < end - at ? n : end - at;
+}
+
 /* --- QuantizeLinear --------------------------------------------------------------------------------------------------------------- */
 
 #define QUANTISED (PT_T(PT_INT8) | PT_T(PT_UINT8) | PT_T(PT_INT16) | PT_T(PT_UINT16) | PT_TS_PACKED | (PT_TS_F8 & ~PT_T(PT_FLOAT8E8M0)))
@@ -97,7 +107,7 @@ static int quantize_infer(struct pt_op_ctx *c)
     struct quantize *p = c->params;
     const struct pt_tensor *z = pt_op_in(c, 2);
     int64_t out = 0, saturate = 1, precision = 0;
-    int rc = read_granularity(c, p);
+    int rc = pt_quant_grid_read(c, &p->grid);
     if (rc == PT_OK && c->node->version >= 19)
         rc = pt_attr_int(c, "saturate", 1, 0, 1, &saturate);
     if (rc == PT_OK && c->node->version >= 21)
@@ -173,17 +183,6 @@ static double saturate(double q, double lo, double hi)
 QUANTISE(uint8_t, u8)
 QUANTISE(int8_t, i8)
 
-/* How many elements from `at` on share their entry. */
-static int64_t run_length(const struct quantize *p, int64_t at, int64_t end)
-{
-    int64_t n = end - at;
-    if (p->entries && !p->outer)
-        n = p->inner - at % p->inner;
-    else if (p->outer)
-        n = p->inner > 1 ? 1 : p->block - at % p->n % p->block < p->n - at % p->n ? p->block - at % p->n % p->block : p->n - at % p->n;
-    return n < end - at ? n : end - at;
-}
-
 struct rows {
     const struct pt_op_ctx *c;
     bool quantises;
@@ -198,9 +197,8 @@ static void row_piece(void *arg, size_t begin, size_t end)
     char *y = c->out[0]->data;
     enum pt_dtype t = r->quantises ? c->out[0]->dtype : c->in[0]->dtype;
     for (int64_t at = (int64_t)begin; at < (int64_t)end;) {
-        int64_t n = run_length(p, at, (int64_t)end);
         float scale, zero;
-        load_entries(c, p, at, 1, &scale, &zero);
+        int64_t n = pt_quant_grid_at(c, &p->grid, at, (int64_t)end, &scale, &zero);
         float lo = (float)pt_int_min(t) - zero, hi = (float)pt_int_max(t) - zero;
         if (r->quantises && t == PT_UINT8)
             quantise_row_u8((const float *)x + at, (uint8_t *)y + at, n, scale, zero, lo, hi);
@@ -240,7 +238,7 @@ static int quantize_run(struct pt_op_ctx *c)
     for (int64_t at = 0; at < total; at += PT_BLOCK) {
         int64_t n = total - at < PT_BLOCK ? total - at : PT_BLOCK;
         pt_load_f64(c->in[0], at, n, x);
-        load_entries(c, p, at, n, scale, zero);
+        load_entries(c, &p->grid, at, n, scale, zero);
         for (int64_t i = 0; i < n; i++) {
             double v = divide(x[i], (double)scale[i], p->precision);
             q[i] = real ? v + (double)zero[i] : saturate(rint(v) + (double)zero[i], lo, hi);
@@ -266,7 +264,7 @@ static int dequantize_infer(struct pt_op_ctx *c)
 {
     const struct pt_tensor *z = pt_op_in(c, 2), *s = c->in[1];
     int64_t out = 0;
-    int rc = read_granularity(c, c->params);
+    int rc = pt_quant_grid_read(c, &((struct quantize *)c->params)->grid);
     if (rc == PT_OK && c->node->version >= 23)
         rc = pt_attr_int(c, "output_dtype", 0, 0, PT_DTYPE_COUNT - 1, &out);
     if (rc < 0)
@@ -291,7 +289,7 @@ static int dequantize_run(struct pt_op_ctx *c)
     for (int64_t at = 0; at < total; at += PT_BLOCK) {
         int64_t n = total - at < PT_BLOCK ? total - at : PT_BLOCK;
         pt_load_f64(c->in[0], at, n, x);
-        load_entries(c, p, at, n, scale, zero);
+        load_entries(c, &p->grid, at, n, scale, zero);
         for (int64_t i = 0; i < n; i++)
             y[i] = (float)(x[i] - (double)zero[i]) * scale[i];
         pt_store_f32(c->out[0], at, n, y);

@@ -17,7 +17,7 @@ static const struct {
     unsigned operands; /* bits */
 } weighted[] = {
     {"Conv", 6}, {"Gemm", 6}, {"MatMul", 3}, {"BatchNormalization", 6}, {"LayerNormalization", 6}, {"Gather", 1}, {"Add", 3},
-    {"Mul", 3},  {"Sub", 3},  {"Div", 3},
+    {"Mul", 3},  {"Sub", 3},  {"Div", 3},    {"QuantizeLinear", 1},
 };
 
 static unsigned weights_of(const struct pt_onnx_node *n)

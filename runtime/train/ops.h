@@ -27,6 +27,8 @@ extern const struct pt_op pt_grad_conv_weights; /* dy, x, like w */
 extern const struct pt_op pt_grad_channels;     /* dy: summed over all axes but 1: of a bias */
 extern const struct pt_op pt_grad_max_pool;     /* dy, x */
 extern const struct pt_op pt_grad_average_pool; /* dy, like x */
+/* ops_quant.c */
+extern const struct pt_op pt_grad_quantize; /* x, scale, zero point, dy, q: dy where QuantizeLinear of x did not saturate, else 0 */
 /* ops_norm.c */
 extern const struct pt_op pt_grad_batchnorm;   /* dy, x, scale, mean, variance -> dx, dscale, dbias; with training_mode those of the batch */
 extern const struct pt_op pt_grad_layernorm;   /* dy, x, scale -> dx, dscale, dbias */

@@ -113,8 +113,15 @@ static int shape_like_run(struct pt_op_ctx *c)
     return PT_OK;
 }
 
-const struct pt_op pt_grad_shape_like = {
-    .type = "ShapeLike", FLOATS, .min_in = 2, .max_in = 2, .flags = PT_OP_VIEW, .infer = shape_like_infer, .run = shape_like_run};
+const struct pt_op pt_grad_shape_like = {.type = "ShapeLike",
+                                         .since = {1},
+                                         .min_in = 2,
+                                         .max_in = 2,
+                                         .max_out = 1,
+                                         .types = {PT_TS_FLOAT, PT_TS_ANY},
+                                         .flags = PT_OP_VIEW,
+                                         .infer = shape_like_infer,
+                                         .run = shape_like_run};
 
 static int places_infer(struct pt_op_ctx *c)
 {

@@ -118,6 +118,21 @@ static int d_dropout(struct pt_grad *d, struct pt_grad_site *s)
     return s->dy;
 }
 
+/* The adjoint of an integer is that of the number it stands for: the scales of QuantizeLinear and of DequantizeLinear behind it cancel. Neither
+ * scales nor zero points are trained. */
+static int d_quantize(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int x = s->n.inputs[0];
+    return s->k == 0 ? pt_grad_emit_like(d, &pt_grad_quantize, s, x, s->n.inputs[1], pt_grad_in(s, 2), s->dy, s->y) : PT_GRAD_NONE;
+}
+
+/* Of DynamicQuantizeLinear too, which never saturates. */
+static int d_dequantize(struct pt_grad *d, struct pt_grad_site *s)
+{
+    (void)d;
+    return s->k == 0 ? s->dy : PT_GRAD_NONE;
+}
+
 const struct pt_grad_rule pt_grad_rules_nn[] = {
     {&pt_op_matmul, d_matmul, PT_GRAD_SHAPED},
     {&pt_op_gemm, d_gemm, PT_GRAD_SHAPED},
@@ -130,5 +145,8 @@ const struct pt_grad_rule pt_grad_rules_nn[] = {
     {&pt_op_softmax, d_softmax, PT_GRAD_SHAPED},
     {&pt_op_log_softmax, d_log_softmax, PT_GRAD_SHAPED},
     {&pt_op_dropout, d_dropout, PT_GRAD_SHAPED},
+    {&pt_op_quantize_linear, d_quantize, PT_GRAD_SHAPED},
+    {&pt_op_dynamic_quantize_linear, d_dequantize, PT_GRAD_SHAPED},
+    {&pt_op_dequantize_linear, d_dequantize, PT_GRAD_SHAPED},
     {NULL, NULL, 0},
 };

@@ -43,6 +43,41 @@ static void knows_rules(void **state)
              TEXTS("f32[2]:1,2"), TEXTS("f32[2]:8,16")); /* the derivative of a derivative */
 }
 
+/* Straight through what rounds, and nothing where it saturates; z = y^2, so that dz/dx = 2 y. */
+static void passes_quantisation(void **state)
+{
+    (void)state;
+    static const char square[] = "z = Mul(y,y)\ng = " GRADIENT "(x) xs=['x'] y='z'\nout y\nout g\n";
+    static const struct {
+        const char *opset, *body, *x, *y, *gradient;
+    } cases[] = {
+        {"19", "in x f32[7]\nconst s f32[]:0.5\nconst o i8[]:3\nq = QuantizeLinear(x,s,o)\ny = DequantizeLinear(q,s,o)\n",
+         "f32[7]:-65.74,-65.76,-1.3,0.2,61.9,62.3,1e30", "f32[7]:-65.5,-65.5,-1.5,0,62,62,62", "f32[7]:-131,0,-3,0,124,0,0"},
+        {"13", "in x f32[4]\nconst s f32[]:0.5\nq = QuantizeLinear(x,s)\ny = DequantizeLinear(q,s)\n", "f32[4]:-0.2,-0.3,127.7,127.8",
+         "f32[4]:0,0,127.5,127.5", "f32[4]:0,0,255,0"},
+        {"19",
+         "in x f32[2,3]\nconst s f32[2]:0.5,2\nconst o i8[2]:0,100\nq = QuantizeLinear(x,s,o) axis=0\nr = Reshape(q,d)\nconst d i64[2]:2,-1\ny = "
+         "DequantizeLinear(r,s,o) axis=0\n",
+         "f32[2,3]:63,64,1,54,56,1.2", "f32[2,3]:63,63.5,1,54,54,2", "f32[2,3]:126,0,2,108,0,4"},
+        {"21",
+         "in x f32[2,4]\nconst s f32[2,2]:1,2,4,8\nq = QuantizeLinear(x,s) axis=1 block_size=2 output_dtype=5\ny = DequantizeLinear(q,s) axis=1 "
+         "block_size=2\n",
+         "f32[2,4]:32767,32768,65534,65535.5,-131072,-131075,5,-262149", "f32[2,4]:32767,32767,65534,65534,-131072,-131072,8,-262144",
+         "f32[2,4]:65534,0,131068,0,-262144,0,16,0"},
+        {"13", "in x f32[3]\nq,s,o = DynamicQuantizeLinear(x)\ny = DequantizeLinear(q,s,o)\n", "f32[3]:-127,1.2,128", "f32[3]:-127,1,128",
+         "f32[3]:-254,2,256"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char model[1024];
+        snprintf(model, sizeof model, "opset %s\ndomain ai.onnx.preview.training 1\n%s%s", cases[i].opset, cases[i].body, square);
+        test_run(model, TEXTS(cases[i].x), TEXTS(cases[i].y, cases[i].gradient));
+    }
+    test_fails("opset 19\ndomain ai.onnx.preview.training 1\nin x f32[1]\nconst s f32[]:1\nconst k f32[]:0\no = Cast(k) to=17\nq = "
+               "QuantizeLinear(x,s,o)\ny = "
+               "DequantizeLinear(q,s,o)\ng = " GRADIENT "(x) xs=['x'] y='y'\nout g\n",
+               TEXTS("f32[1]:1"), "a derivative through a quantisation to float8_e4m3fn is not supported");
+}
+
 static void refuses(void **state)
 {
     (void)state;
@@ -63,6 +98,7 @@ static void refuses(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(differentiates), cmocka_unit_test(knows_rules), cmocka_unit_test(refuses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(differentiates), cmocka_unit_test(knows_rules), cmocka_unit_test(passes_quantisation),
+                                       cmocka_unit_test(refuses)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -128,6 +128,32 @@ static void learns(void **state)
     }
 }
 
+/* Weights and activations rounded to eight bits on the way: the weights behind are trained all the same, and what is learnt holds for the integers.
+ */
+static void learns_quantised(void **state)
+{
+    (void)state;
+    struct pt_edit e;
+    struct pt_buf bytes;
+    open_model(&e, &bytes,
+               "opset 17\nin x f32[-1,2]\nconst w1 f32[2,16]:0\nconst b1 f32[16]:0\nconst w2 f32[2,16]:0\nconst b2 f32[2]:0\n"
+               "const sx f32[]:0.02\nconst sw f32[]:0.03\nconst sh f32[]:0.04\nconst zx i8[]:1\nconst zw i8[]:0\nconst zh u8[]:3\n"
+               "xq = QuantizeLinear(x,sx,zx)\nxd = DequantizeLinear(xq,sx,zx)\nwq = QuantizeLinear(w1,sw,zw)\nwd = DequantizeLinear(wq,sw,zw)\n"
+               "h = MatMul(xd,wd)\nhb = Add(h,b1)\nr = Relu(hb)\nrq = QuantizeLinear(r,sh,zh)\nrd = DequantizeLinear(rq,sh,zh)\n"
+               "vq = QuantizeLinear(w2,sw,zw)\nvd = DequantizeLinear(vq,sw,zw)\nz = Gemm(rd,vd,b2) transB=1\nout z\n");
+    struct pt_train_options o = options();
+    struct pt_str *names;
+    struct pt_err err = {0};
+    size_t count;
+    assert_int_equal(pt_train_parameters(&e, &o, &names, &count, &err), PT_OK);
+    assert_int_equal(count, 4);
+    struct pt_train_result r = trained(&e, &o);
+    assert_true(accuracy(&e) > 0.93);
+    pt_free(r.points);
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
 static int stop_at(void *arg, const struct pt_train_progress *p)
 {
     return !p->epoch_ended && p->now.step == *(const int64_t *)arg;
@@ -390,8 +416,9 @@ static void schedules(void **state)
 int main(void)
 {
     make_data();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),      cmocka_unit_test(resumes), cmocka_unit_test(keeps_masks),
-                                       cmocka_unit_test(regularises), cmocka_unit_test(distils), cmocka_unit_test(fits_numbers),
-                                       cmocka_unit_test(stops_early), cmocka_unit_test(refuses), cmocka_unit_test(schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),       cmocka_unit_test(learns_quantised), cmocka_unit_test(resumes),
+                                       cmocka_unit_test(keeps_masks),  cmocka_unit_test(regularises),      cmocka_unit_test(distils),
+                                       cmocka_unit_test(fits_numbers), cmocka_unit_test(stops_early),      cmocka_unit_test(refuses),
+                                       cmocka_unit_test(schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
