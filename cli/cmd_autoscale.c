@@ -47,22 +47,22 @@ struct arguments {
 };
 
 static const struct pt_cmd_option options[] = {
-    {"trace", PT_CMD_TEXT, offsetof(struct arguments, trace), 0, 0},
-    {"svg", PT_CMD_TEXT, offsetof(struct arguments, svg), 0, 0},
-    {"json", PT_CMD_FLAG, offsetof(struct arguments, json), 0, 0},
-    {"help", PT_CMD_FLAG, offsetof(struct arguments, help), 0, 0},
-    {"service-ms", PT_CMD_NUMBER, offsetof(struct arguments, service_ms), 1, 3600000},
-    {"concurrency", PT_CMD_NUMBER, offsetof(struct arguments, concurrency), 1, 4096},
-    {"target", PT_CMD_NUMBER, offsetof(struct arguments, target), 1, 1000000},
-    {"queue-delay-ms", PT_CMD_NUMBER, offsetof(struct arguments, queue_delay_ms), 1, 3600000},
-    {"latency-ms", PT_CMD_NUMBER, offsetof(struct arguments, latency_ms), 1, 3600000},
-    {"start-ms", PT_CMD_NUMBER, offsetof(struct arguments, start_ms), 0, 3600000},
-    {"slo-ms", PT_CMD_NUMBER, offsetof(struct arguments, slo_ms), 1, 3600000},
-    {"min", PT_CMD_NUMBER, offsetof(struct arguments, min), 0, 10000},
-    {"max", PT_CMD_NUMBER, offsetof(struct arguments, max), 1, 10000},
-    {"stable-window", PT_CMD_NUMBER, offsetof(struct arguments, stable_s), 6, PT_AUTOSCALE_SECONDS - 1},
-    {"scale-down-delay", PT_CMD_NUMBER, offsetof(struct arguments, delay_s), 0, PT_AUTOSCALE_SECONDS - 1},
-    {"seed", PT_CMD_NUMBER, offsetof(struct arguments, seed), 0, INT64_MAX},
+    {"trace", PT_CMD_TEXT, offsetof(struct arguments, trace), .help = NULL},
+    {"svg", PT_CMD_TEXT, offsetof(struct arguments, svg), .help = NULL},
+    {"json", PT_CMD_FLAG, offsetof(struct arguments, json), .help = NULL},
+    {"help", PT_CMD_FLAG, offsetof(struct arguments, help), .help = NULL},
+    {"service-ms", PT_CMD_NUMBER, offsetof(struct arguments, service_ms), .min = 1, .max = 3600000},
+    {"concurrency", PT_CMD_NUMBER, offsetof(struct arguments, concurrency), .min = 1, .max = 4096},
+    {"target", PT_CMD_NUMBER, offsetof(struct arguments, target), .min = 1, .max = 1000000},
+    {"queue-delay-ms", PT_CMD_NUMBER, offsetof(struct arguments, queue_delay_ms), .min = 1, .max = 3600000},
+    {"latency-ms", PT_CMD_NUMBER, offsetof(struct arguments, latency_ms), .min = 1, .max = 3600000},
+    {"start-ms", PT_CMD_NUMBER, offsetof(struct arguments, start_ms), .min = 0, .max = 3600000},
+    {"slo-ms", PT_CMD_NUMBER, offsetof(struct arguments, slo_ms), .min = 1, .max = 3600000},
+    {"min", PT_CMD_NUMBER, offsetof(struct arguments, min), .min = 0, .max = 10000},
+    {"max", PT_CMD_NUMBER, offsetof(struct arguments, max), .min = 1, .max = 10000},
+    {"stable-window", PT_CMD_NUMBER, offsetof(struct arguments, stable_s), .min = 6, .max = PT_AUTOSCALE_SECONDS - 1},
+    {"scale-down-delay", PT_CMD_NUMBER, offsetof(struct arguments, delay_s), .min = 0, .max = PT_AUTOSCALE_SECONDS - 1},
+    {"seed", PT_CMD_NUMBER, offsetof(struct arguments, seed), .min = 0, .max = INT64_MAX},
 };
 
 static int parse(int argc, char **argv, struct arguments *a)

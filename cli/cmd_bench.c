@@ -4,8 +4,8 @@
  */
 #include "cli/commands.h"
 #include "cli/model.h"
+#include "cli/options.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/sched.h"
@@ -13,19 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char help[] =
-    "usage: pintle bench MODEL.onnx [--threads N] [--seconds S] [--warmup K] [--shape NAME=1x3x224x224] [-i NAME=FILE] [--no-opt] [--disable NAME,...] [--json]\n"
-    "\n"
-    "Measures load time, first run, and latency of further runs. Inputs without a file are made up: floats N(0, 1), integers 1; free dimensions are 1.\n"
-    "\n"
-    "  -i, --input NAME=FILE       value of an input: NumPy .npy or ONNX TensorProto .pb\n"
-    "      --shape NAME=DIMS       shape of an input that is made up, such as 1x3x224x224\n"
-    "      --threads N             threads to compute with (default: the CPU limit of this process)\n"
-    "      --seconds S             how long to measure (default 3)\n"
-    "      --warmup K              runs before that, beside the first (default 3)\n"
-    "      --no-opt                every node by its reference operator, as the model has it\n"
-    "      --disable NAMES         leave out these rewrites of the optimiser: gelu,pad,... (pintle-run(1) lists them)\n"
-    "      --json                  one JSON object: model threads load_ms first_ms runs min_ms median_ms p99_ms rss_mb\n";
+static const char usage[] = "usage: pintle bench MODEL.onnx [OPTION...]\n"
+                            "\n"
+                            "Measures load time, first run, and latency of further runs. Inputs without a file are made up: floats N(0, 1), integers "
+                            "1; free dimensions are 1.\n\n";
 
 #define RUNS_MAX ((size_t)10000000)
 
@@ -44,58 +35,28 @@ struct result {
     size_t runs;
 };
 
-static int parse_seconds(const char *text, double *out, struct pt_err *err)
-{
-    struct pt_json j;
-    pt_json_init(&j, text, strlen(text));
-    if (pt_json_double(&j, out, NULL) < 0 || pt_json_end(&j, NULL) < 0 || *out < 0 || *out > 86400)
-        return pt_fail(err, PT_EINVAL, "--seconds: \"%s\" is not a number from 0 to 86400", text);
-    return PT_OK;
-}
-
-static int set_option(struct options *o, int c, const char *value, struct pt_err *err)
-{
-    switch (c) {
-    case 'i':
-        return pt_cli_pairs_add(&o->inputs, value, err);
-    case 'S':
-        return pt_cli_pairs_add(&o->shapes, value, err);
-    case 't':
-        return pt_parse_i64(pt_str(value), 1, 1024, "--threads", &o->session.threads, err);
-    case 'n':
-        o->session.no_opt = true;
-        return PT_OK;
-    case 'd':
-        o->session.disable = value;
-        return PT_OK;
-    case 's':
-        return parse_seconds(value, &o->seconds, err);
-    case 'w':
-        return pt_parse_i64(pt_str(value), 0, 1000000, "--warmup", &o->warmup, err);
-    case 'j':
-        o->json = true;
-        return PT_OK;
-    default:
-        o->help = true;
-        return PT_OK;
-    }
-}
+#define AT(member) offsetof(struct options, member)
+static const struct pt_cmd_option rows[] = {
+    {"input", PT_CMD_PAIRS, AT(inputs), .letter = 'i', .value = "NAME=FILE", .help = "value of an input: NumPy .npy or ONNX TensorProto .pb"},
+    {"shape", PT_CMD_PAIRS, AT(shapes), .value = "NAME=DIMS", .help = "shape of an input that is made up, such as 1x3x224x224"},
+    PT_CLI_MODEL_THREADS(AT(session)),
+    {"seconds", PT_CMD_REAL, AT(seconds), .high = 86400, .def = "3", .help = "how long to measure"},
+    {"warmup", PT_CMD_NUMBER, AT(warmup), .max = 1000000, .def = "3", .help = "runs before that, beside the first"},
+    PT_CLI_MODEL_OPTIMISER(AT(session)),
+    {"json", PT_CMD_FLAG, AT(json), .help = "one JSON object: model threads load_ms first_ms runs min_ms median_ms p99_ms rss_mb"},
+    {"help", PT_CMD_FLAG, AT(help), .help = "print this"},
+};
 
 /* 0, or the exit status. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {{"input", required_argument, NULL, 'i'},   {"shape", required_argument, NULL, 'S'},  {"threads", required_argument, NULL, 't'},
-                                            {"seconds", required_argument, NULL, 's'}, {"warmup", required_argument, NULL, 'w'}, {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},          {"no-opt", no_argument, NULL, 'n'},    {"disable", required_argument, NULL, 'd'}, {0}};
     struct pt_err err;
-    *o = (struct options){.seconds = 3, .warmup = 3};
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":i:h", options, NULL)) != -1;) {
-        if (c == '?' || c == ':')
-            return pt_cmd_bad_option(argv, c);
-        if (set_option(o, c, optarg, &err) < 0)
-            return pt_cmd_usage(argv[0], "%s", err.msg);
-    }
+    *o = (struct options){0};
+    if (pt_cmd_defaults(rows, sizeof rows / sizeof *rows, o, &err) < 0)
+        return pt_cmd_fail(&err);
+    int status = pt_cmd_options(argc, argv, rows, sizeof rows / sizeof *rows, o);
+    if (status)
+        return status;
     if (!o->help && argc - optind != 1)
         return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
     o->model = argv[optind];
@@ -165,10 +126,12 @@ static int print(const struct options *o, const struct result *r)
     if (o->json) {
         pt_auto_buf name = PT_BUF_INIT(0);
         pt_buf_json_string(&name, pt_str(o->model));
-        printf("{\"model\":%s,\"threads\":%d,\"load_ms\":%.3f,\"first_ms\":%.3f,\"runs\":%zu,\"min_ms\":%.4f,\"median_ms\":%.4f,\"p99_ms\":%.4f,\"rss_mb\":%.1f}\n",
+        printf("{\"model\":%s,\"threads\":%d,\"load_ms\":%.3f,\"first_ms\":%.3f,\"runs\":%zu,\"min_ms\":%.4f,\"median_ms\":%.4f,\"p99_ms\":%.4f,"
+               "\"rss_mb\":%.1f}\n",
                pt_buf_cstr(&name), r->threads, r->load_ms, r->first_ms, r->runs, r->min_ms, r->median_ms, r->p99_ms, r->rss_mb);
     } else {
-        printf("model      %s\nthreads    %d (%s)\nload       %.3f ms\nfirst run  %.3f ms\nruns       %zu\nmin        %.4f ms\nmedian     %.4f ms\np99        %.4f ms\n"
+        printf("model      %s\nthreads    %d (%s)\nload       %.3f ms\nfirst run  %.3f ms\nruns       %zu\nmin        %.4f ms\nmedian     %.4f "
+               "ms\np99        %.4f ms\n"
                "memory     %.1f MB resident\n",
                o->model, r->threads, pt_runtime_isa(), r->load_ms, r->first_ms, r->runs, r->min_ms, r->median_ms, r->p99_ms, r->rss_mb);
     }
@@ -184,10 +147,8 @@ int pt_cmd_bench(int argc, char **argv)
     int status = parse(argc, argv, &o);
     if (status)
         return status;
-    if (o.help) {
-        fputs(help, stdout);
-        return pt_cmd_finish();
-    }
+    if (o.help)
+        return pt_cmd_help(usage, &(struct pt_cmd_group)PT_CMD_GROUP(rows, NULL), 1);
     status = measure(&o, &m, &r, &err) < 0 ? pt_cmd_fail(&err) : print(&o, &r);
     pt_cli_model_close(&m);
     return status;

@@ -227,10 +227,10 @@ int pt_cmd_inspect(int argc, char **argv)
         const char *disable;
         bool json, optimized, help;
     } a = {0};
-    static const struct pt_cmd_option options[] = {{"json", PT_CMD_FLAG, offsetof(struct arguments, json), 0, 0},
-                                                   {"optimized", PT_CMD_FLAG, offsetof(struct arguments, optimized), 0, 0},
-                                                   {"disable", PT_CMD_TEXT, offsetof(struct arguments, disable), 0, 0},
-                                                   {"help", PT_CMD_FLAG, offsetof(struct arguments, help), 0, 0}};
+    static const struct pt_cmd_option options[] = {{"json", PT_CMD_FLAG, offsetof(struct arguments, json), .help = NULL},
+                                                   {"optimized", PT_CMD_FLAG, offsetof(struct arguments, optimized), .help = NULL},
+                                                   {"disable", PT_CMD_TEXT, offsetof(struct arguments, disable), .help = NULL},
+                                                   {"help", PT_CMD_FLAG, offsetof(struct arguments, help), .help = NULL}};
     struct pt_model_summary *m;
     struct pt_err err;
     int status = pt_cmd_options(argc, argv, options, sizeof options / sizeof *options, &a);

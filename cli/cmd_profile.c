@@ -5,6 +5,7 @@
  */
 #include "cli/commands.h"
 #include "cli/model.h"
+#include "cli/options.h"
 
 #include "base/mem.h"
 #include "base/path.h"
@@ -15,14 +16,10 @@
 
 enum { PANES = 12, ROWS = 64, SEED = 1 };
 
-static const char help[] = "usage: pintle profile MODEL.onnx -i NAME=FILE... [-o profile.json] [--threads N]\n"
-                           "\n"
-                           "Runs the model on rows of data and writes what its inputs and outputs look like: put the file beside the model, and\n"
-                           "`pintle serve --monitoring 1` says how far what it is given later is from that (docs/monitoring.md).\n"
-                           "\n"
-                           "  -i, --input NAME=FILE  rows of an input: NumPy .npy or ONNX .pb; every input needs as many\n"
-                           "  -o, --output FILE      where to write (default profile.json; - for standard output)\n"
-                           "      --threads N        threads to compute with (default: the CPU limit of this process)\n";
+static const char usage[] = "usage: pintle profile MODEL.onnx -i NAME=FILE... [OPTION...]\n"
+                            "\n"
+                            "Runs the model on rows of data and writes what its inputs and outputs look like: put the file beside the model, and\n"
+                            "`pintle serve --monitoring 1` says how far what it is given later is from that (docs/monitoring.md).\n\n";
 
 struct options {
     const char *model, *output;
@@ -30,37 +27,25 @@ struct options {
     struct pt_cli_model_options session;
     bool help;
 };
-
-static int set_option(struct options *o, int c, const char *value, struct pt_err *err)
-{
-    if (c == 'i')
-        return pt_cli_pairs_add(&o->inputs, value, err);
-    if (c == 't')
-        return pt_parse_i64(pt_str(value), 1, 1024, "--threads", &o->session.threads, err);
-    if (c == 'o')
-        o->output = value;
-    else
-        o->help = true;
-    return PT_OK;
-}
+#define AT(member) offsetof(struct options, member)
+static const struct pt_cmd_option rows[] = {
+    {"input", PT_CMD_PAIRS, AT(inputs), .letter = 'i', .value = "NAME=FILE",
+     .help = "rows of an input: NumPy .npy or ONNX .pb; every input needs as many"},
+    {"output", PT_CMD_TEXT, AT(output), .letter = 'o', .def = "profile.json", .value = "FILE", .help = "where to write; - for standard output"},
+    PT_CLI_MODEL_THREADS(AT(session)),
+    {"help", PT_CMD_FLAG, AT(help), .help = "print this"},
+};
 
 /* 0, or the exit status. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {{"input", required_argument, NULL, 'i'},
-                                            {"output", required_argument, NULL, 'o'},
-                                            {"threads", required_argument, NULL, 't'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {0}};
     struct pt_err err;
-    *o = (struct options){.output = "profile.json"};
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":i:o:h", options, NULL)) != -1;) {
-        if (c == '?' || c == ':')
-            return pt_cmd_bad_option(argv, c);
-        if (set_option(o, c, optarg, &err) < 0)
-            return pt_cmd_usage(argv[0], "%s", err.msg);
-    }
+    *o = (struct options){0};
+    if (pt_cmd_defaults(rows, sizeof rows / sizeof *rows, o, &err) < 0)
+        return pt_cmd_fail(&err);
+    int status = pt_cmd_options(argc, argv, rows, sizeof rows / sizeof *rows, o);
+    if (status)
+        return status;
     if (!o->help && argc - optind != 1)
         return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
     o->model = argv[optind];
@@ -198,9 +183,7 @@ int pt_cmd_profile(int argc, char **argv)
     int status = parse(argc, argv, &o);
     if (status)
         return status;
-    if (o.help) {
-        fputs(help, stdout);
-        return pt_cmd_finish();
-    }
+    if (o.help)
+        return pt_cmd_help(usage, &(struct pt_cmd_group)PT_CMD_GROUP(rows, NULL), 1);
     return run(&o, &err) < 0 ? pt_cmd_fail(&err) : pt_cmd_finish();
 }

@@ -4,6 +4,7 @@
  */
 #include "cli/commands.h"
 #include "cli/model.h"
+#include "cli/options.h"
 #include "cli/profile.h"
 
 #include "base/mem.h"
@@ -13,72 +14,40 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char help[] = "usage: pintle run MODEL.onnx -i NAME=FILE... -o DIR [--threads N] [--format npy|pb] [--profile FILE] [--no-opt] [--disable NAME,...]\n"
-                           "\n"
-                           "Runs a model once. Writes its outputs to DIR/0.npy, DIR/1.npy, ... in the order of the model's outputs.\n"
-                           "Items of a sequence go to DIR/K.0.npy, DIR/K.1.npy, ..., a map to DIR/K.json.\n"
-                           "\n"
-                           "  -i, --input NAME=FILE  value of an input: NumPy .npy or ONNX .pb (TensorProto, or SequenceProto and\n"
-                           "                         OptionalProto where the model takes one); every input needs one\n"
-                           "  -o, --output DIR       where the outputs go; made if it is not there\n"
-                           "      --threads N        threads to compute with (default: the CPU limit of this process)\n"
-                           "      --format FORMAT    npy (default) or pb\n"
-                           "      --profile FILE     write what each step took as a trace for Perfetto or chrome://tracing; print a table per operator\n"
-                           "      --no-opt           every node by its reference operator, as the model has it\n"
-                           "      --disable NAMES    leave out these rewrites of the optimiser: gelu,pad,... (pintle-run(1) lists them)\n";
+static const char usage[] = "usage: pintle run MODEL.onnx -i NAME=FILE... -o DIR [OPTION...]\n"
+                            "\n"
+                            "Runs a model once. Writes its outputs to DIR/0.npy, DIR/1.npy, ... in the order of the model's outputs.\n"
+                            "Items of a sequence go to DIR/K.0.npy, DIR/K.1.npy, ..., a map to DIR/K.json.\n\n";
 
 struct options {
     const char *model, *dir, *profile;
     struct pt_cli_pairs inputs;
     struct pt_cli_model_options session;
-    bool pb, help;
+    int format;
+    bool help;
 };
-
-static int set_option(struct options *o, int c, const char *value, struct pt_err *err)
-{
-    switch (c) {
-    case 'i':
-        return pt_cli_pairs_add(&o->inputs, value, err);
-    case 'o':
-        o->dir = value;
-        return PT_OK;
-    case 't':
-        return pt_parse_i64(pt_str(value), 1, 1024, "--threads", &o->session.threads, err);
-    case 'p':
-        o->profile = value;
-        return PT_OK;
-    case 'n':
-        o->session.no_opt = true;
-        return PT_OK;
-    case 'd':
-        o->session.disable = value;
-        return PT_OK;
-    case 'f':
-        o->pb = strcmp(value, "pb") == 0;
-        return o->pb || strcmp(value, "npy") == 0 ? PT_OK : pt_fail(err, PT_EINVAL, "--format: \"%s\" is neither npy nor pb", value);
-    default:
-        o->help = true;
-        return PT_OK;
-    }
-}
+enum { NPY, PB };
+#define AT(member) offsetof(struct options, member)
+static const struct pt_cmd_option rows[] = {
+    {"input", PT_CMD_PAIRS, AT(inputs), .letter = 'i', .value = "NAME=FILE",
+     .help = "value of an input: NumPy .npy or ONNX .pb (TensorProto, or SequenceProto and OptionalProto where the model takes one); every input "
+             "needs one"},
+    {"output", PT_CMD_TEXT, AT(dir), .letter = 'o', .value = "DIR", .help = "where the outputs go; made if it is not there"},
+    PT_CLI_MODEL_THREADS(AT(session)),
+    {"format", PT_CMD_CHOICE, AT(format), .choices = "npy|pb", .def = "npy", .value = "FORMAT", .help = "of the files"},
+    {"profile", PT_CMD_TEXT, AT(profile), .value = "FILE",
+     .help = "write what each step took as a trace for Perfetto or chrome://tracing; print a table per operator"},
+    PT_CLI_MODEL_OPTIMISER(AT(session)),
+    {"help", PT_CMD_FLAG, AT(help), .help = "print this"},
+};
 
 /* 0, or the exit status. */
 static int parse(int argc, char **argv, struct options *o)
 {
-    static const struct option options[] = {{"input", required_argument, NULL, 'i'},  {"output", required_argument, NULL, 'o'}, {"threads", required_argument, NULL, 't'},
-                                            {"format", required_argument, NULL, 'f'}, {"help", no_argument, NULL, 'h'},
-                                            {"profile", required_argument, NULL, 'p'}, {"no-opt", no_argument, NULL, 'n'}, {"disable", required_argument, NULL, 'd'}, {0}};
-    struct pt_err err;
     *o = (struct options){0};
-    opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":i:o:h", options, NULL)) != -1;) {
-        if (c == '?' || c == ':')
-            return pt_cmd_bad_option(argv, c);
-        if (set_option(o, c, optarg, &err) < 0)
-            return pt_cmd_usage(argv[0], "%s", err.msg);
-    }
-    if (o->help)
-        return 0;
+    int status = pt_cmd_options(argc, argv, rows, sizeof rows / sizeof *rows, o);
+    if (status || o->help)
+        return status;
     if (argc - optind != 1)
         return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
     if (!o->dir)
@@ -178,8 +147,8 @@ static int write_outputs(const struct pt_cli_model *m, const struct options *o, 
         const struct pt_tensor *t = pt_run_output(m->run, i);
         char stem[24];
         snprintf(stem, sizeof stem, "%zu", i);
-        struct pt_buf *bytes = o->pb ? add_file(&f, stem, "pb", err) : NULL;
-        rc = !o->pb ? add_npy(&f, stem, t, err) : bytes ? pt_value_pb_write(bytes, t, name, err) : PT_ENOMEM;
+        struct pt_buf *bytes = o->format == PB ? add_file(&f, stem, "pb", err) : NULL;
+        rc = o->format == NPY ? add_npy(&f, stem, t, err) : bytes ? pt_value_pb_write(bytes, t, name, err) : PT_ENOMEM;
         if (rc < 0)
             pt_wrap(err, "output '%s'", name);
     }
@@ -196,7 +165,8 @@ static int execute(const struct options *o, struct pt_run *run, struct pt_err *e
     if (!o->profile)
         return pt_run_execute(run, err);
     pt_cli_profile_init(&p);
-    int rc = pt_run_execute_with(run, &(struct pt_run_options){.size = sizeof(struct pt_run_options), .profile = pt_cli_profile_add, .profile_arg = &p}, err);
+    int rc = pt_run_execute_with(
+        run, &(struct pt_run_options){.size = sizeof(struct pt_run_options), .profile = pt_cli_profile_add, .profile_arg = &p}, err);
     if (rc == PT_OK)
         rc = pt_cli_profile_write(&p, o->profile, err);
     if (rc == PT_OK)
@@ -227,9 +197,7 @@ int pt_cmd_run(int argc, char **argv)
     int status = parse(argc, argv, &o);
     if (status)
         return status;
-    if (o.help) {
-        fputs(help, stdout);
-        return pt_cmd_finish();
-    }
+    if (o.help)
+        return pt_cmd_help(usage, &(struct pt_cmd_group)PT_CMD_GROUP(rows, NULL), 1);
     return run(&o, &err) < 0 ? pt_cmd_fail(&err) : pt_cmd_finish();
 }

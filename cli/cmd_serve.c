@@ -113,11 +113,11 @@ struct arguments {
 /* 0, or the exit status. */
 static int parse(int argc, char **argv, struct arguments *a)
 {
-    struct pt_cmd_option options[ROWS + 3] = {{"help", PT_CMD_FLAG, offsetof(struct arguments, help), 0, 0},
-                                              {"check", PT_CMD_FLAG, offsetof(struct arguments, check), 0, 0},
-                                              {"config", PT_CMD_TEXT, offsetof(struct arguments, config), 0, 0}};
+    struct pt_cmd_option options[ROWS + 3] = {{"help", PT_CMD_FLAG, offsetof(struct arguments, help), .help = NULL},
+                                              {"check", PT_CMD_FLAG, offsetof(struct arguments, check), .help = NULL},
+                                              {"config", PT_CMD_TEXT, offsetof(struct arguments, config), .help = NULL}};
     for (size_t i = 0; i < ROWS; i++)
-        options[3 + i] = (struct pt_cmd_option){rows[i].option, PT_CMD_TEXT, offsetof(struct arguments, values) + i * sizeof *a->values, 0, 0};
+        options[3 + i] = (struct pt_cmd_option){rows[i].option, PT_CMD_TEXT, offsetof(struct arguments, values) + i * sizeof *a->values, .help = NULL};
     int status = pt_cmd_options(argc, argv, options, ROWS + 3, a);
     if (status)
         return status;

@@ -6,21 +6,6 @@
 
 #include "base/mem.h"
 
-int pt_cli_pairs_add(struct pt_cli_pairs *pairs, const char *text, struct pt_err *err)
-{
-    struct pt_str rest = pt_str(text), name;
-    pt_str_split(&rest, '=', &name);
-    if (!rest.p || name.len == 0)
-        return pt_fail(err, PT_EINVAL, "\"%s\" is not of the form NAME=VALUE", text);
-    for (size_t i = 0; i < pairs->count; i++)
-        if (pt_str_eq(pairs->list[i].name, name))
-            return pt_fail(err, PT_EINVAL, "\"" PT_STR_FMT "\" is given twice", PT_STR_ARG(name));
-    if (pairs->count == sizeof pairs->list / sizeof *pairs->list)
-        return pt_fail(err, PT_EINVAL, "more than %zu values of one kind", pairs->count);
-    pairs->list[pairs->count++] = (struct pt_cli_pair){name, rest.p};
-    return PT_OK;
-}
-
 int pt_cli_model_open(struct pt_cli_model *m, const char *path, const struct pt_cli_model_options *o, struct pt_err *err)
 {
     *m = (struct pt_cli_model){0};
@@ -120,7 +105,8 @@ static int check_names(const struct pt_cli_model *m, const struct pt_cli_pairs *
             pt_buf_printf(&names, "%s%s", k ? ", " : "", name);
         }
         if (!known)
-            return pt_fail(err, PT_EINVAL, "the model has no input '" PT_STR_FMT "'; its inputs are: %s", PT_STR_ARG(pairs->list[i].name), pt_buf_cstr(&names));
+            return pt_fail(err, PT_EINVAL, "the model has no input '" PT_STR_FMT "'; its inputs are: %s", PT_STR_ARG(pairs->list[i].name),
+                           pt_buf_cstr(&names));
     }
     return PT_OK;
 }

@@ -5,18 +5,8 @@
 #ifndef PT_CLI_MODEL_H
 #define PT_CLI_MODEL_H
 
+#include "cli/pairs.h"
 #include "cli/tensor_file.h"
-
-/* Repeated options of the form NAME=VALUE; point into argv. */
-struct pt_cli_pairs {
-    struct pt_cli_pair {
-        struct pt_str name;
-        const char *value;
-    } list[256];
-    size_t count;
-};
-/* Adds "NAME=VALUE"; PT_EINVAL without '=', for a name that is there already, or when there are too many. */
-int pt_cli_pairs_add(struct pt_cli_pairs *pairs, const char *text, struct pt_err *err);
 
 struct pt_cli_model {
     struct pt_threads *threads;
@@ -27,10 +17,23 @@ struct pt_cli_model {
 };
 /* What run and bench let the user choose about the session. */
 struct pt_cli_model_options {
-    int64_t threads;     /* 0 = from the CPU limit */
+    int64_t threads; /* 0 = from the CPU limit */
     bool no_opt;
     const char *disable; /* rewrites to leave out, or NULL */
 };
+/* Their rows (cli/options.h), for the structure at `offset`. */
+#define PT_CLI_MODEL_THREADS(at)                                                                                                                     \
+    {                                                                                                                                                \
+        "threads", PT_CMD_NUMBER, (at) + offsetof(struct pt_cli_model_options, threads),                                                             \
+            .min = 1, .max = 1024, .help = "threads to compute with; otherwise the CPU limit of this process"                                        \
+    }
+#define PT_CLI_MODEL_OPTIMISER(at)                                                                                                                   \
+    {"no-opt", PT_CMD_FLAG, (at) + offsetof(struct pt_cli_model_options, no_opt),                                                                    \
+     .help = "every node by its reference operator, as the model has it"},                                                                           \
+    {                                                                                                                                                \
+        "disable", PT_CMD_TEXT, (at) + offsetof(struct pt_cli_model_options, disable),                                                               \
+            .value = "NAMES", .help = "leave out these rewrites of the optimiser: gelu,pad,... (pintle-run(1) lists them)"                           \
+    }
 /* On failure there is nothing to close. */
 int pt_cli_model_open(struct pt_cli_model *m, const char *path, const struct pt_cli_model_options *o, struct pt_err *err);
 void pt_cli_model_close(struct pt_cli_model *m); /* zeroed is fine */
