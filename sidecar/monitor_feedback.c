@@ -6,7 +6,6 @@
 #include "base/mem.h"
 #include "sidecar/monitor_impl.h"
 
-#include <float.h>
 #include <math.h>
 
 /* --- counting ----------------------------------------------------------------------------------------------------------------------------- */
@@ -36,31 +35,15 @@ static void count_group(struct pt_mon_group *g, bool positive, bool chosen, bool
 static void count_class(struct pt_monitor *m, struct pt_mon_pane *pane, const struct pt_mon_record *r, size_t label)
 {
     size_t answer = pt_mon_best(r->scores, m->class_count), c = m->class_count, positive = (size_t)m->config->monitoring.positive;
-    double p = (double)r->scores[label], confidence = (double)r->scores[answer];
-    p = p < DBL_EPSILON ? DBL_EPSILON : p > 1 - DBL_EPSILON ? 1 - DBL_EPSILON : p;
     if (!pane->confusion)
         pane->confusion = pt_calloc(c * c, sizeof *pane->confusion);
     if (pane->confusion)
         pane->confusion[label * c + answer]++;
-    pane->log_loss -= log(p);
-    size_t bin = (size_t)(confidence * PT_MON_BINS);
-    bin = bin < PT_MON_BINS ? bin : PT_MON_BINS - 1;
-    pane->bins[bin].count++;
-    pane->bins[bin].right += answer == label;
-    pane->bins[bin].confidence += confidence;
+    pane->log_loss += pt_judge_log_loss((double)r->scores[label]);
+    pt_calibration_add(&pane->calibration, (double)r->scores[answer], answer == label);
     keep_labelled(m, pane, (double)label, r->scores);
     if (r->group < PT_MON_GROUPS)
         count_group(&pane->groups[r->group], label == positive, answer == positive, answer == label);
-}
-
-static void count_value(struct pt_mon_pane *pane, double label, double answer)
-{
-    double error = answer - label, n = (double)pane->labelled + 1, from_mean = label - pane->y_mean;
-    pane->error += error;
-    pane->error_abs += fabs(error);
-    pane->error_squared += error * error;
-    pane->y_mean += from_mean / n;
-    pane->y_spread += from_mean * (label - pane->y_mean);
 }
 
 /* --- joining ------------------------------------------------------------------------------------------------------------------------------- */
@@ -89,7 +72,7 @@ static void join(struct pt_monitor *m, struct pt_str id, int64_t row, double lab
     if (m->task == PT_MON_CLASSIFICATION)
         count_class(m, pane, r, (size_t)label);
     else
-        count_value(pane, label, (double)r->scores[0]);
+        pt_errors_add(&pane->errors, label, (double)r->scores[0]);
     pane->labelled++;
     result->accepted++;
 }

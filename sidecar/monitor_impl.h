@@ -18,7 +18,6 @@ enum {
     PT_MON_CLASSES = 64,
     PT_MON_GROUPS = 16, /* the last one is for all others */
     PT_MON_ROWS = 64,   /* of one request */
-    PT_MON_BINS = 10,   /* of confidence */
     PT_MON_UNSURE = 16, /* rows kept for labelling */
     PT_MON_NAME = 80,
     PT_MON_PROFILE = 1000, /* values of a column */
@@ -65,11 +64,8 @@ struct pt_mon_pane {
     float *labelled_sample; /* labelled_rows * (class_count + 1): the label, then probabilities */
     uint32_t *confusion;    /* [label][answer] */
     double log_loss;
-    struct {
-        uint64_t count, right;
-        double confidence;
-    } bins[PT_MON_BINS];
-    double y_mean, y_spread, error, error_abs, error_squared; /* of regression; y_spread: sum of squared deviations */
+    struct pt_calibration calibration;
+    struct pt_errors errors; /* of regression */
 };
 
 /* An answer that a label may still come for. */

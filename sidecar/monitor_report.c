@@ -109,8 +109,8 @@ static const char *class_name(const struct pt_monitor *m, size_t i, char text[24
 struct sums {
     double rows, scored, entropy, margin, unsure;
     double labelled, log_loss;
-    double bin_count[PT_MON_BINS], bin_right[PT_MON_BINS], bin_confidence[PT_MON_BINS];
-    double y_count, y_mean, y_spread, error, error_abs, error_squared;
+    struct pt_calibration calibration;
+    struct pt_errors errors;
     struct pt_mon_group groups[PT_MON_GROUPS];
     double *confusion;
     float *sample; /* labelled rows, and what each stands for */
@@ -126,30 +126,14 @@ static void add_group(struct pt_mon_group *g, const struct pt_mon_group *more)
     g->negatives += more->negatives, g->false_positives += more->false_positives;
 }
 
-/* Means and squared deviations of two parts (Chan, Golub, LeVeque). */
-static void add_labels(struct sums *s, const struct pt_mon_pane *p)
-{
-    double n = s->y_count, more = (double)p->labelled, all = n + more, apart = p->y_mean - s->y_mean;
-    if (more == 0)
-        return;
-    s->y_spread += p->y_spread + apart * apart * n * more / all;
-    s->y_mean += apart * more / all;
-    s->y_count = all;
-}
-
 static void add_pane(const struct pt_monitor *m, struct sums *s, const struct pt_mon_pane *p)
 {
     size_t c = m->class_count, row = c + 1;
     s->rows += (double)p->rows, s->scored += (double)p->scored, s->unsure += (double)p->unsure;
     s->entropy += p->entropy, s->margin += p->margin;
     s->labelled += (double)p->labelled, s->log_loss += p->log_loss;
-    s->error += p->error, s->error_abs += p->error_abs, s->error_squared += p->error_squared;
-    add_labels(s, p);
-    for (size_t i = 0; i < PT_MON_BINS; i++) {
-        s->bin_count[i] += (double)p->bins[i].count;
-        s->bin_right[i] += (double)p->bins[i].right;
-        s->bin_confidence[i] += p->bins[i].confidence;
-    }
+    pt_calibration_join(&s->calibration, &p->calibration);
+    pt_errors_join(&s->errors, &p->errors);
     for (size_t i = 0; i < PT_MON_GROUPS; i++)
         add_group(&s->groups[i], &p->groups[i]);
     for (size_t i = 0; p->confusion && i < c * c; i++)
@@ -184,70 +168,20 @@ static bool add_up(struct pt_monitor *m, int64_t now_ms, struct sums *s)
 
 /* --- how right -------------------------------------------------------------------------------------------------------------------------------- */
 
-static double auc_of(const struct sums *s, size_t class_count, size_t class)
+static void put_class(struct report *r, const struct sums *s, size_t i)
 {
-    struct pt_point *p = pt_malloc((s->sample_count + 1) * sizeof *p);
-    size_t positive = 0, negative = s->sample_count;
-    for (size_t i = 0; p && i < s->sample_count; i++) {
-        const float *row = s->sample + i * (class_count + 1);
-        bool is = (size_t)row[0] == class;
-        p[is ? positive++ : --negative] = (struct pt_point){(double)row[1 + class], s->weights[i]};
-    }
-    double area = NAN;
-    if (p) {
-        pt_points_sort(p, positive);
-        pt_points_sort(p + positive, s->sample_count - positive);
-        area = pt_stat_auc(p, positive, p + positive, s->sample_count - positive);
-    }
-    pt_free(p);
-    return area;
-}
-
-static double mean_auc(const struct sums *s, size_t class_count)
-{
-    double sum = 0, n = 0;
-    if (class_count == 2)
-        return auc_of(s, 2, 1);
-    for (size_t i = 0; i < class_count; i++) {
-        double area = auc_of(s, class_count, i);
-        if (!isnan(area))
-            sum += area, n++;
-    }
-    return share(sum, n);
-}
-
-static double calibration(const struct sums *s)
-{
-    double sum = 0;
-    for (size_t i = 0; i < PT_MON_BINS; i++)
-        sum += fabs(s->bin_right[i] - s->bin_confidence[i]);
-    return share(sum, s->labelled);
-}
-
-/* A class's precision, recall and F1; 0 where nothing divides. False: it is neither among labels nor answers. */
-static bool put_class(struct report *r, const struct sums *s, size_t i, double macro[3])
-{
-    size_t c = r->m->class_count;
-    double support = 0, answers = 0, right = s->confusion[i * c + i];
+    struct pt_class_figures c;
     char text[24];
-    for (size_t k = 0; k < c; k++) {
-        support += s->confusion[i * c + k];
-        answers += s->confusion[k * c + i];
-    }
-    double p = answers > 0 ? right / answers : 0, q = support > 0 ? right / support : 0, f = p + q > 0 ? 2 * p * q / (p + q) : 0;
     const char *name = class_name(r->m, i, text);
+    pt_judge_class(s->confusion, r->m->class_count, i, &c);
     comma(r->b);
     pt_buf_putc(r->b, '{');
     put_text(r->b, "class", name);
-    put_number(r->b, "support", support);
-    put(r, "precision", &precision, name, p);
-    put(r, "recall", &recall, name, q);
-    put(r, "f1", &f1, name, f);
+    put_number(r->b, "support", c.support);
+    put(r, "precision", &precision, name, c.precision);
+    put(r, "recall", &recall, name, c.recall);
+    put(r, "f1", &f1, name, c.f1);
     pt_buf_putc(r->b, '}');
-    if (support + answers == 0)
-        return false;
-    macro[0] += p, macro[1] += q, macro[2] += f;
-    return true;
 }
 
 static void put_confusion(struct report *r, const struct sums *s)
@@ -265,27 +199,26 @@ static void put_confusion(struct report *r, const struct sums *s)
 
 static void put_classification(struct report *r, const struct sums *s)
 {
-    double right = 0, macro[3] = {0}, n = 0;
     size_t c = r->m->class_count;
-    for (size_t i = 0; i < c; i++)
-        right += s->confusion[i * c + i];
+    struct pt_confusion_figures all;
+    pt_judge_confusion(s->confusion, c, &all);
     put_key(r->b, "classification");
     pt_buf_putc(r->b, '{');
     put(r, "labelled", &labelled_rows, NULL, s->labelled);
-    put(r, "accuracy", &accuracy, NULL, share(right, s->labelled));
+    put(r, "accuracy", &accuracy, NULL, all.accuracy);
     put(r, "log_loss", &log_loss, NULL, share(s->log_loss, s->labelled));
-    put(r, "auc", &auc, NULL, mean_auc(s, c));
-    put(r, "calibration_error", &calibration_error, NULL, calibration(s));
+    put(r, "auc", &auc, NULL, pt_judge_mean_auc(s->sample, s->weights, s->sample_count, c));
+    put(r, "calibration_error", &calibration_error, NULL, pt_calibration_error(&s->calibration));
     put_key(r->b, "classes");
     pt_buf_putc(r->b, '[');
     for (size_t i = 0; i < c; i++)
-        n += put_class(r, s, i, macro);
+        put_class(r, s, i);
     pt_buf_putc(r->b, ']');
     put_key(r->b, "macro");
     pt_buf_putc(r->b, '{');
-    put(r, "precision", &precision, "macro", share(macro[0], n));
-    put(r, "recall", &recall, "macro", share(macro[1], n));
-    put(r, "f1", &f1, "macro", share(macro[2], n));
+    put(r, "precision", &precision, "macro", all.precision);
+    put(r, "recall", &recall, "macro", all.recall);
+    put(r, "f1", &f1, "macro", all.f1);
     pt_buf_putc(r->b, '}');
     put_confusion(r, s);
     pt_buf_putc(r->b, '}');
@@ -296,10 +229,10 @@ static void put_regression(struct report *r, const struct sums *s)
     put_key(r->b, "regression");
     pt_buf_putc(r->b, '{');
     put(r, "labelled", &labelled_rows, NULL, s->labelled);
-    put(r, "mean_error", &mean_error, NULL, share(s->error, s->labelled));
-    put(r, "mean_absolute_error", &mae, NULL, share(s->error_abs, s->labelled));
-    put(r, "root_mean_squared_error", &rmse, NULL, sqrt(share(s->error_squared, s->labelled)));
-    put(r, "r2", &r2, NULL, 1 - share(s->error_squared, s->y_spread));
+    put(r, "mean_error", &mean_error, NULL, pt_errors_mean(&s->errors));
+    put(r, "mean_absolute_error", &mae, NULL, pt_errors_mean_absolute(&s->errors));
+    put(r, "root_mean_squared_error", &rmse, NULL, pt_errors_root_mean_squared(&s->errors));
+    put(r, "r2", &r2, NULL, pt_errors_r2(&s->errors));
     pt_buf_putc(r->b, '}');
 }
 

@@ -10,32 +10,12 @@
 
 /* --- samples ------------------------------------------------------------------------------------------------------------------------ */
 
-static int by_value(const void *a, const void *b)
-{
-    double x = ((const struct pt_point *)a)->value, y = ((const struct pt_point *)b)->value;
-    return (x > y) - (x < y);
-}
-
-void pt_points_sort(struct pt_point *p, size_t n)
-{
-    if (n)
-        qsort(p, n, sizeof *p, by_value);
-}
-
 size_t pt_points_distinct(const struct pt_point *p, size_t n)
 {
     size_t distinct = n > 0;
     for (size_t i = 1; i < n; i++)
         distinct += p[i].value > p[i - 1].value;
     return distinct;
-}
-
-double pt_points_weight(const struct pt_point *p, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += p[i].weight;
-    return sum;
 }
 
 double pt_points_mean(const struct pt_point *p, size_t n)
@@ -231,25 +211,6 @@ double pt_stat_z_p(const double *a, const double *b, size_t n, double a_count, d
 }
 
 /* --- scores -------------------------------------------------------------------------------------------------------------------------- */
-
-/* The chance that a positive has a higher score than a negative; ties count half. */
-double pt_stat_auc(const struct pt_point *positive, size_t pn, const struct pt_point *negative, size_t nn)
-{
-    double p_all = pt_points_weight(positive, pn), n_all = pt_points_weight(negative, nn), below = 0, sum = 0;
-    if (!pn || !nn)
-        return NAN;
-    for (size_t i = 0, k = 0; i < pn;) {
-        double at = positive[i].value, here = 0, ties = 0;
-        while (k < nn && negative[k].value < at)
-            below += negative[k++].weight;
-        for (size_t t = k; t < nn && negative[t].value <= at; t++)
-            ties += negative[t].weight;
-        while (i < pn && positive[i].value <= at)
-            here += positive[i++].weight;
-        sum += here * (below + ties / 2);
-    }
-    return sum / (p_all * n_all);
-}
 
 static bool are_probabilities(const float *s, size_t n)
 {

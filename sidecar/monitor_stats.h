@@ -1,21 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * monitor_stats.h: how two samples differ, and how good scores are: plain functions of values with weights. Definitions are those of scipy,
+ * monitor_stats.h: how two samples differ: plain functions of values with weights. Definitions are those of scipy,
  * scikit-learn and, for shares by bins, Evidently, so that figures can be compared. NaN where a figure is not defined.
  */
 #ifndef PT_SIDECAR_MONITOR_STATS_H
 #define PT_SIDECAR_MONITOR_STATS_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/judge.h"
 
-/* weight: how many observations it stands for. */
-struct pt_point {
-    double value, weight;
-};
-void pt_points_sort(struct pt_point *p, size_t n);
 size_t pt_points_distinct(const struct pt_point *sorted, size_t n);
-double pt_points_weight(const struct pt_point *p, size_t n);
 double pt_points_mean(const struct pt_point *p, size_t n);
 double pt_points_deviation(const struct pt_point *p, size_t n); /* of the population */
 
@@ -34,8 +27,6 @@ double pt_stat_chi2_p(const double *a, const double *b, size_t n, double b_count
 double pt_stat_z_p(const double *a, const double *b, size_t n, double a_count, double b_count);
 double pt_stat_gamma_q(double a, double x); /* regularised upper incomplete gamma function */
 
-/* Area under the ROC curve: of the scores of positives and negatives, both sorted. */
-double pt_stat_auc(const struct pt_point *positive, size_t pn, const struct pt_point *negative, size_t nn);
 /* A row of scores becomes probabilities: as they are, if they are such, else by softmax; of one score s: {1 - s, s}, or by the logistic function. */
 void pt_stat_probabilities(const float *scores, size_t n, float *out);
 

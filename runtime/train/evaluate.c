@@ -46,6 +46,25 @@ int64_t pt_largest(const float *scores, int64_t n)
     return best;
 }
 
+int pt_labels_check(const struct pt_data *d, enum pt_loss loss, int64_t classes, const char *what, struct pt_err *err)
+{
+    const struct pt_tensor *labels = &d->labels;
+    enum pt_dtype want = loss == PT_LOSS_CROSS_ENTROPY ? PT_INT64 : PT_FLOAT;
+    if (labels->dtype != want)
+        return pt_fail(err, PT_EINVAL, "%s: labels are %s; the loss needs %s", what, labels->dtype ? pt_dtype_name(labels->dtype) : "missing",
+                       pt_dtype_name(want));
+    if (classes && want == PT_FLOAT && pt_tensor_count(labels) != d->count * classes)
+        return pt_fail(err, PT_EINVAL, "%s: labels are %s; the model gives %lld values for each of %lld samples", what, PT_SHAPE(labels),
+                       (long long)classes, (long long)d->count);
+    for (int64_t i = 0; classes && want == PT_INT64 && i < d->count; i++) {
+        int64_t label = ((const int64_t *)labels->data)[i];
+        if (label < 0 || label >= classes)
+            return pt_fail(err, PT_EINVAL, "%s: label %lld of sample %lld is outside of the model's %lld classes", what, (long long)label,
+                           (long long)i, (long long)classes);
+    }
+    return PT_OK;
+}
+
 /* Adds what rows [first, first + n) of the samples cost. */
 static int judge(const struct pt_data *d, enum pt_loss loss, const struct pt_tensor *scores, int64_t first, int64_t n, struct pt_evaluation *out,
                  struct pt_err *err)
@@ -56,13 +75,13 @@ static int judge(const struct pt_data *d, enum pt_loss loss, const struct pt_ten
     int64_t classes = pt_tensor_count(scores) / n;
     if (out->classes && out->classes != classes)
         return pt_fail(err, PT_EINVAL, "the model gives %lld scores for a sample and %lld for another", (long long)out->classes, (long long)classes);
+    int rc = out->classes ? PT_OK : pt_labels_check(d, loss, classes, "the samples", err);
+    if (rc < 0)
+        return rc;
     out->classes = classes;
     pt_auto_free float *row = pt_reallocarray(NULL, (size_t)classes + 1, sizeof *row);
     if (!row)
         return pt_fail(err, PT_ENOMEM, "out of memory judging a model");
-    if (loss == PT_LOSS_MSE && pt_tensor_count(&d->labels) != d->count * classes)
-        return pt_fail(err, PT_EINVAL, "labels are %s; the model gives %lld values for each of %lld samples", PT_SHAPE(&d->labels),
-                       (long long)classes, (long long)d->count);
     for (int64_t i = 0; i < n; i++) {
         memcpy(row, (const float *)scores->data + i * classes, (size_t)classes * sizeof *row);
         if (loss == PT_LOSS_MSE) {
@@ -72,22 +91,10 @@ static int judge(const struct pt_data *d, enum pt_loss loss, const struct pt_ten
             continue;
         }
         int64_t label = ((const int64_t *)d->labels.data)[first + i];
-        if (label < 0 || label >= classes)
-            return pt_fail(err, PT_EINVAL, "label %lld of sample %lld is outside of the model's %lld classes", (long long)label,
-                           (long long)(first + i), (long long)classes);
         out->accuracy += pt_largest(row, classes) == label;
         pt_log_softmax(row, classes);
         out->loss -= (double)row[label];
     }
-    return PT_OK;
-}
-
-static int check_labels(const struct pt_data *d, enum pt_loss loss, struct pt_err *err)
-{
-    enum pt_dtype want = loss == PT_LOSS_CROSS_ENTROPY ? PT_INT64 : PT_FLOAT;
-    if (d->labels.dtype != want)
-        return pt_fail(err, PT_EINVAL, "labels are %s; the loss needs %s", d->labels.dtype ? pt_dtype_name(d->labels.dtype) : "missing",
-                       pt_dtype_name(want));
     return PT_OK;
 }
 
@@ -99,7 +106,7 @@ int pt_evaluate(struct pt_edit *model, const struct pt_data *d, enum pt_loss los
     *out = (struct pt_evaluation){0};
     int rc = pt_scores_of(model, loss, &scores, NULL, err);
     if (rc == PT_OK)
-        rc = check_labels(d, loss, err);
+        rc = pt_labels_check(d, loss, 0, "the samples", err);
     if (rc == PT_OK)
         rc = pt_tap_open(model, &scores, 1, threads, &tap, err);
     if (rc == PT_OK)

@@ -20,8 +20,24 @@ struct pt_evaluation {
     float *scores;         /* [samples, classes] (MSE: as the output), before a softmax; pt_free() */
     int64_t classes;       /* elements of a row of scores */
 };
+/* Labels that the loss can be made of: there, int64 in [0, classes) or float32 of `classes` numbers a sample; `what` for messages. classes 0: not
+ * known yet, only their type is looked at. */
+int pt_labels_check(const struct pt_data *d, enum pt_loss loss, int64_t classes, const char *what, struct pt_err *err);
 /* batch 0: 256. out->scores are kept only with `keep`. Labels must be there and within the classes. */
 int pt_evaluate(struct pt_edit *model, const struct pt_data *d, enum pt_loss loss, int64_t batch, struct pt_threads *threads, bool keep,
                 struct pt_evaluation *out, struct pt_err *err);
+
+/* What base/judge.h makes of labels and scores. */
+struct pt_figures {
+    int64_t count, classes;
+    double *confusion; /* [label][answer]; NULL with PT_LOSS_MSE */
+    /* PT_LOSS_CROSS_ENTROPY, else NaN; precision, recall and F1: macro */
+    double accuracy, precision, recall, f1, log_loss, auc, calibration_error;
+    /* PT_LOSS_MSE, else NaN; over all numbers of all samples */
+    double mean_error, mean_absolute_error, root_mean_squared_error, r2;
+};
+/* scores: [d->count, classes], as pt_evaluate() keeps them. Finish it also after a failure. */
+int pt_figures_make(struct pt_figures *f, const struct pt_data *d, enum pt_loss loss, const float *scores, int64_t classes, struct pt_err *err);
+void pt_figures_finish(struct pt_figures *f);
 
 #endif

@@ -71,6 +71,12 @@ static int no_memory(struct trainer *t)
 
 /* --- making ready --------------------------------------------------------------------------------------------------------------------- */
 
+/* Does all that is learnt come from the teacher? */
+static bool unlabelled(const struct trainer *t)
+{
+    return t->o->distill.teacher && t->o->distill.hardness >= 1 && t->data->labels.dtype == PT_UNDEFINED;
+}
+
 static int check_options(const struct trainer *t)
 {
     const struct pt_train_options *o = t->o;
@@ -84,11 +90,8 @@ static int check_options(const struct trainer *t)
     if (d->teacher && (!(d->temperature > 0) || !(d->hardness >= 0 && d->hardness <= 1) || !(d->hidden_weight >= 0)))
         return pt_fail(t->err, PT_EINVAL, "distillation: temperature %g must be above 0, hardness %g from 0 to 1, the hidden weight %g not negative",
                        (double)d->temperature, (double)d->hardness, (double)d->hidden_weight);
-    enum pt_dtype want = o->loss == PT_LOSS_CROSS_ENTROPY ? PT_INT64 : PT_FLOAT;
-    if (t->data->labels.dtype != want && !(d->teacher && d->hardness >= 1 && t->data->labels.dtype == PT_UNDEFINED))
-        return pt_fail(t->err, PT_EINVAL, "training data: labels are %s; the loss needs %s",
-                       t->data->labels.dtype ? pt_dtype_name(t->data->labels.dtype) : "missing", pt_dtype_name(want));
-    return pt_optimizer_check(&o->optimizer, t->err);
+    int rc = unlabelled(t) ? PT_OK : pt_labels_check(t->data, o->loss, 0, "training data", t->err);
+    return rc < 0 ? rc : pt_optimizer_check(&o->optimizer, t->err);
 }
 
 /* Writable weights and statistics in the model, and arrays beside them. */
@@ -208,21 +211,6 @@ static int look_at_shapes(struct trainer *t)
     return rc;
 }
 
-static int check_labels(const struct trainer *t)
-{
-    const struct pt_tensor *labels = &t->data->labels;
-    if (labels->dtype == PT_FLOAT && pt_tensor_count(labels) != t->data->count * t->classes)
-        return pt_fail(t->err, PT_EINVAL, "training data: labels are %s; the model gives %lld values for each of %lld samples", PT_SHAPE(labels),
-                       (long long)t->classes, (long long)t->data->count);
-    for (int64_t i = 0; labels->dtype == PT_INT64 && i < t->data->count; i++) {
-        int64_t label = ((const int64_t *)labels->data)[i];
-        if (label < 0 || label >= t->classes)
-            return pt_fail(t->err, PT_EINVAL, "training data: label %lld of sample %lld is outside of the model's %lld classes", (long long)label,
-                           (long long)i, (long long)t->classes);
-    }
-    return PT_OK;
-}
-
 /* Memory of a batch. */
 static int take_batch(struct trainer *t)
 {
@@ -327,7 +315,8 @@ static int make_ready(struct trainer *t)
     int rc = check_options(t);
     if (rc == PT_OK && !t->threads && (rc = pt_threads_create(0, &t->own_threads, t->err)) == PT_OK)
         t->threads = t->own_threads;
-    if (rc < 0 || (rc = look_at_shapes(t)) < 0 || (rc = check_labels(t)) < 0 ||
+    if (rc < 0 || (rc = look_at_shapes(t)) < 0 ||
+        (rc = unlabelled(t) ? PT_OK : pt_labels_check(t->data, t->o->loss, t->classes, "training data", t->err)) < 0 ||
         (rc = pt_training_graph_make(&t->graph, t->model, t->o, t->err)) < 0 || (rc = open_session(t)) < 0 || (rc = open_teacher(t)) < 0 ||
         (rc = take_arrays(t)) < 0 || (rc = take_masks(t)) < 0 || (rc = take_batch(t)) < 0 || (rc = take_best(t)) < 0)
         return rc;

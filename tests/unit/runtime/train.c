@@ -154,6 +154,38 @@ static void learns_quantised(void **state)
     pt_buf_finish(&bytes);
 }
 
+/* As scikit-learn counts the same labels and scores. */
+static void judges(void **state)
+{
+    (void)state;
+    static int64_t y[8] = {0, 1, 2, 2, 1, 0, 2, 2};
+    static const float scores[8][3] = {{2, 1, 0}, {0, 1, 1}, {.5F, .25F, 3}, {1, 0, .5F}, {0, 2, -1}, {1, 1.5F, 0}, {0, 0, 1}, {-1, 2, 2.5F}};
+    static const double confusion[9] = {1, 1, 0, 0, 2, 0, 1, 0, 3};
+    struct pt_data d = {.count = 8, .labels = {.dtype = PT_INT64, .rank = 1, .dims = {8}, .data = y, .size_bytes = sizeof y}};
+    struct pt_figures f;
+    struct pt_err err = {0};
+    assert_int_equal(pt_figures_make(&f, &d, PT_LOSS_CROSS_ENTROPY, &scores[0][0], 3, &err), PT_OK);
+    assert_memory_equal(f.confusion, confusion, sizeof confusion);
+    const double got[] = {f.accuracy, f.precision, f.recall, f.f1, f.log_loss, f.auc, f.calibration_error};
+    const double want[] = {0.75, 0.722222222, 0.75, 0.719047619, 0.613034971, 0.923611111, 0.276778321};
+    for (size_t i = 0; i < 7; i++)
+        assert_true(fabs(got[i] - want[i]) < 1e-6);
+    assert_true(isnan(f.r2));
+    pt_figures_finish(&f);
+    y[5] = 3;
+    assert_int_equal(pt_figures_make(&f, &d, PT_LOSS_CROSS_ENTROPY, &scores[0][0], 3, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "the samples: label 3 of sample 5 is outside of the model's 3 classes");
+    pt_figures_finish(&f);
+    static float numbers[6] = {1, 2.5F, -1, 4, 0, 0}, answers[6] = {1.5F, 2, -1.25F, 3, 1, 0};
+    d = (struct pt_data){.count = 5, .labels = {.dtype = PT_FLOAT, .rank = 1, .dims = {5}, .data = numbers, .size_bytes = 20}};
+    assert_int_equal(pt_figures_make(&f, &d, PT_LOSS_MSE, answers, 1, &err), PT_OK);
+    assert_true(fabs(f.mean_absolute_error - 0.65) < 1e-9 && fabs(f.root_mean_squared_error - 0.7158910531638176) < 1e-9 &&
+                fabs(f.r2 - 0.8378164556962026) < 1e-9 && isnan(f.accuracy) && !f.confusion);
+    pt_figures_finish(&f);
+    assert_int_equal(pt_figures_make(&f, &d, PT_LOSS_MSE, answers, 2, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "the samples: labels are float32[5]; the model gives 2 values for each of 5 samples");
+}
+
 static int stop_at(void *arg, const struct pt_train_progress *p)
 {
     return !p->epoch_ended && p->now.step == *(const int64_t *)arg;
@@ -416,9 +448,9 @@ static void schedules(void **state)
 int main(void)
 {
     make_data();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),       cmocka_unit_test(learns_quantised), cmocka_unit_test(resumes),
-                                       cmocka_unit_test(keeps_masks),  cmocka_unit_test(regularises),      cmocka_unit_test(distils),
-                                       cmocka_unit_test(fits_numbers), cmocka_unit_test(stops_early),      cmocka_unit_test(refuses),
-                                       cmocka_unit_test(schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),  cmocka_unit_test(learns_quantised), cmocka_unit_test(judges),
+                                       cmocka_unit_test(resumes), cmocka_unit_test(keeps_masks),      cmocka_unit_test(regularises),
+                                       cmocka_unit_test(distils), cmocka_unit_test(fits_numbers),     cmocka_unit_test(stops_early),
+                                       cmocka_unit_test(refuses), cmocka_unit_test(schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
