@@ -34,7 +34,7 @@ static const struct pt_cmd_option rows[] = {
              "needs one"},
     {"output", PT_CMD_TEXT, AT(dir), .letter = 'o', .value = "DIR", .help = "where the outputs go; made if it is not there"},
     PT_CLI_MODEL_THREADS(AT(session)),
-    {"format", PT_CMD_CHOICE, AT(format), .choices = "npy|pb", .def = "npy", .value = "FORMAT", .help = "of the files"},
+    {"format", PT_CMD_CHOICE, AT(format), .words = (const char *const[]){"npy", "pb", NULL}, .def = "npy", .value = "FORMAT", .help = "of the files"},
     {"profile", PT_CMD_TEXT, AT(profile), .value = "FILE",
      .help = "write what each step took as a trace for Perfetto or chrome://tracing; print a table per operator"},
     PT_CLI_MODEL_OPTIMISER(AT(session)),

@@ -34,22 +34,15 @@ int pt_cli_pairs_add(struct pt_cli_pairs *pairs, const char *text, struct pt_err
 
 static int set_choice(const struct pt_cmd_option *row, const char *spelled, const char *text, int *member, struct pt_err *err)
 {
-    struct pt_str rest = pt_str(row->choices), part;
-    for (int i = 0; pt_str_split(&rest, '|', &part); i++)
-        if (pt_str_eq(part, pt_str(text))) {
+    pt_auto_buf words = PT_BUF_INIT(0);
+    for (int i = 0; row->words[i]; i++) {
+        if (strcmp(row->words[i], text) == 0) {
             *member = i;
             return PT_OK;
         }
-    return pt_fail(err, PT_EINVAL, "%s: \"%s\" is none of %s", spelled, text, row->choices);
-}
-
-struct pt_str pt_cmd_choice(const struct pt_cmd_option *row, int index)
-{
-    struct pt_str rest = pt_str(row->choices), part;
-    for (int i = 0; pt_str_split(&rest, '|', &part); i++)
-        if (i == index)
-            return part;
-    return PT_STR("?");
+        pt_buf_cat(&words, i ? ", " : "", row->words[i], NULL);
+    }
+    return pt_fail(err, PT_EINVAL, "%s: \"%s\" is none of %s", spelled, text, pt_buf_cstr(&words));
 }
 
 static int set_real(const struct pt_cmd_option *row, const char *spelled, const char *text, double *member, struct pt_err *err)

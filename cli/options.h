@@ -14,7 +14,7 @@ enum pt_cmd_option_type {
     PT_CMD_TEXT,   /* const char *: as long as the text that it was given in */
     PT_CMD_NUMBER, /* int64_t, from min to max */
     PT_CMD_REAL,   /* double, from low to high; high 0: no limit */
-    PT_CMD_CHOICE, /* int: index in choices */
+    PT_CMD_CHOICE, /* int: index in words */
     PT_CMD_LIST,   /* struct pt_cmd_list: given more than once, or with commas between */
     PT_CMD_PAIRS   /* struct pt_cli_pairs (cli/pairs.h): NAME=VALUE, given more than once */
 };
@@ -24,7 +24,7 @@ struct pt_cmd_option {
     size_t offset; /* of the member */
     int64_t min, max;
     double low, high;
-    const char *choices; /* "sgd|adamw" */
+    const char *const *words; /* of a choice; NULL behind the last */
     const char *def;     /* set by pt_cmd_defaults, as if it had been given; NULL: the member stays what it is */
     const char *value;   /* what --help calls it: "FILE"; NULL: by type */
     const char *help;    /* a sentence without a full stop; NULL: --help does not speak of it */
@@ -55,8 +55,6 @@ int pt_cmd_options_of(int argc, char **argv, const struct pt_cmd_group *groups, 
 int pt_cmd_options(int argc, char **argv, const struct pt_cmd_option *rows, size_t count, void *into);
 /* Prints the usage and the options; the exit status. */
 int pt_cmd_help(const char *usage, const struct pt_cmd_group *groups, size_t count);
-/* The text of a choice; "?" where there is none of that index. */
-struct pt_str pt_cmd_choice(const struct pt_cmd_option *row, int index);
 
 /* The key of a recipe: "batchSize". out has room for 64. */
 void pt_cmd_key(const struct pt_cmd_option *row, char out[64]);

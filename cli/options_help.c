@@ -22,8 +22,8 @@ static void put_bounds(struct pt_buf *out, const struct pt_cmd_option *row)
 {
     const char *gap = "";
     if (row->type == PT_CMD_CHOICE) {
-        for (const char *p = row->choices; *p; p++)
-            pt_buf_puts(out, *p == '|' ? ", " : (char[]){*p, 0});
+        for (int i = 0; row->words[i]; i++)
+            pt_buf_cat(out, i ? ", " : "", row->words[i], NULL);
         gap = "; ";
     } else if (row->type == PT_CMD_NUMBER) {
         if (row->max < INT64_MAX)
