@@ -8,6 +8,8 @@ pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
 pkg_check_modules(zlib REQUIRED IMPORTED_TARGET zlib)
 pkg_check_modules(libcurl REQUIRED IMPORTED_TARGET libcurl)
 pkg_check_modules(libcjson REQUIRED IMPORTED_TARGET libcjson)
+pkg_check_modules(libpng REQUIRED IMPORTED_TARGET libpng)
+pkg_check_modules(libjpeg REQUIRED IMPORTED_TARGET libjpeg)
 pkg_check_modules(yaml REQUIRED IMPORTED_TARGET yaml-0.1)
 # llhttp's Debian package brings a CMake config or a .pc file depending on its version
 find_library(LLHTTP_LIBRARY llhttp)
