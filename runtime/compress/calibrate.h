@@ -35,7 +35,7 @@ struct pt_calibration_options {
 struct pt_observer {
     float low, high; /* least and greatest so far; low > high: nothing was seen */
     double average_low, average_high;
-    float reach;           /* 0: only zeros were seen */
+    double reach;          /* 0: only zeros were seen */
     uint64_t zeros, count; /* count: with zeros */
     uint64_t *bins;        /* bin i: [-reach + i w, -reach + (i + 1) w), w = 2 reach / PT_CALIBRATE_BINS; NULL: not asked for */
 };

@@ -59,7 +59,6 @@ struct pt_quantize_options {
     bool per_tensor;   /* one scale for all channels of a weight */
     bool reduce_range; /* weights of 7 bits: for runtimes that add pairs of 8-bit products in 16 bits, as CPUs without VNNI do */
     bool vendor;       /* com.microsoft operators where standard ONNX has none (QGemm, QLinearAdd, ..., MatMulNBits) */
-    bool float_output; /* static: an output of the model that a matrix product makes is not rounded to 8 bits */
     int64_t block;     /* PT_QUANTIZE_WEIGHTS: so many weights along the summed dim share a scale; 0: int8 a channel, int4 32 */
     struct pt_calibration_options calibration;
     const struct pt_str *skip; /* names of nodes or types of operators that stay floats */
@@ -78,25 +77,27 @@ enum pt_layer_state {
     PT_LAYER_LEFT /* cannot be, see why */
 };
 struct pt_quantize_layer {
-    struct pt_str node, op_type; /* the edit's */
+    struct pt_str node, op_type; /* the report's */
     enum pt_layer_state state;
     const char *why;                  /* PT_LAYER_LEFT: static text, else NULL */
     enum pt_dtype activation, weight; /* PT_UNDEFINED: none */
     float low, high;                  /* range of the output as calibrated; 0, 0: none */
     float scale;                      /* of the output */
     int32_t zero;
-    size_t weight_scales;               /* how many the weight has */
-    double weight_sqnr, output_sqnr;    /* signal to noise in dB against floats: of the weight, of the output in the whole quantised model; NaN: not
-                                           measured, infinite: no noise */
-    double sensitivity;                 /* with a gate: loss of quality when this layer alone is quantised; else NaN */
+    size_t weight_scales;            /* how many the weight has */
+    double weight_sqnr, output_sqnr; /* signal to noise in dB against floats: of the weight, of the output in the whole quantised model; NaN: not
+                                        measured, infinite: no noise */
+    double sensitivity; /* with a gate that did not hold at first: how much the loss rises when this layer alone is quantised; else NaN */
     uint64_t bytes_before, bytes_after; /* of its weights and bias */
 };
 struct pt_quantize_report {
     struct pt_quantize_layer *layers; /* in the order of the graph */
     size_t count, quantised;
     uint64_t bytes_before, bytes_after; /* of all initializers */
+    double sqnr;                        /* dB, of the model's first output; NaN: not measured */
     int64_t samples;                    /* used for calibration */
     int64_t opset_before, opset_after;
+    struct pt_arena arena;                /* of the names in it */
     double quality_before, quality_after; /* with a gate: accuracy or loss of the held-out data; else NaN */
 };
 void pt_quantize_report_finish(struct pt_quantize_report *r);
