@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * prune_shapes.c: what shape every value has. The model is run once with all of them tapped: that is right for every operator, also where shapes
+ * depend on data.
+ */
+#include "runtime/compress/prune_parts.h"
+#include "runtime/compress/tap.h"
+
+static int no_memory(struct pt_err *err)
+{
+    return pt_fail(err, PT_ENOMEM, "out of memory for the shapes of the model");
+}
+
+/* Zeros, with `size` for free dims behind the first. */
+static int make_inputs(const struct pt_session *s, int64_t size, struct pt_tensor *in, struct pt_err *err)
+{
+    for (size_t i = 0; i < pt_session_input_count(s); i++) {
+        const struct pt_value_info *vi = pt_session_input(s, i);
+        struct pt_tensor *t = &in[i];
+        *t = (struct pt_tensor){.dtype = vi->dtype, .rank = vi->rank};
+        for (int k = 0; k < vi->rank; k++)
+            t->dims[k] = vi->dims[k] >= 0 ? vi->dims[k] : k == 0 ? 1 : size;
+        if (vi->rank < 0 || vi->dtype == PT_STRING || !pt_tensor_need(vi->dtype, vi->rank, t->dims, &t->size_bytes))
+            return pt_fail(err, PT_EINVAL, "no input can be made up for '%s': samples are needed", vi->name);
+        if (!(t->data = pt_calloc(t->size_bytes + 1, 1)))
+            return no_memory(err);
+    }
+    return PT_OK;
+}
+
+static bool has_free_dims(const struct pt_session *s)
+{
+    bool free_dims = false;
+    for (size_t i = 0; i < pt_session_input_count(s); i++)
+        for (int k = 1; k < pt_session_input(s, i)->rank; k++)
+            free_dims = free_dims || pt_session_input(s, i)->dims[k] < 0;
+    return free_dims;
+}
+
+/* in: room for the inputs; their dims stay there, their data do not. */
+static int run_made_up(struct pt_tap *tap, struct pt_tensor *in, struct pt_err *err)
+{
+    static const int64_t sizes[] = {7, 32, 64, 224};
+    struct pt_session *s = pt_tap_session(tap);
+    size_t count = pt_session_input_count(s);
+    int rc = PT_EINVAL;
+    for (size_t k = 0; rc < 0 && rc != PT_ENOMEM && k < (has_free_dims(s) ? sizeof sizes / sizeof *sizes : 1); k++) {
+        rc = make_inputs(s, sizes[k], in, err);
+        if (rc == PT_OK)
+            rc = pt_tap_run(tap, in, count, err);
+        for (size_t i = 0; i < count; i++) {
+            pt_free(in[i].data);
+            in[i].data = NULL;
+        }
+    }
+    return rc;
+}
+
+static int run_sample(struct pt_tap *tap, const struct pt_data *samples, struct pt_tensor *in, struct pt_err *err)
+{
+    int rc = pt_data_check(samples, pt_tap_session(tap), "the samples", err);
+    if (rc < 0)
+        return rc;
+    pt_data_slice(samples, 0, 1, in);
+    if (pt_tap_run(tap, in, samples->input_count, err) == PT_OK)
+        return PT_OK;
+    for (size_t i = 0; i < samples->input_count; i++)
+        in[i] = (struct pt_tensor){0};
+    return run_made_up(tap, in, err); /* a model for a fixed number of samples cannot take one */
+}
+
+static int keep(struct pt_shapes *s, struct pt_str name, const struct pt_tensor *t, struct pt_err *err)
+{
+    struct pt_tensor *copy = pt_malloc(sizeof *copy);
+    void *old = NULL;
+    if (!copy)
+        return no_memory(err);
+    *copy = *t;
+    copy->data = NULL;
+    int rc = pt_map_set(&s->values, name, copy, &old, err);
+    pt_free(rc < 0 ? copy : old);
+    return rc;
+}
+
+/* Names of all that nodes of the model's graph make. */
+static size_t list_values(const struct pt_onnx_graph *g, struct pt_str *names)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < g->node_count; i++)
+        for (size_t k = 0; k < g->nodes[i].output_count; k++)
+            if (g->nodes[i].outputs[k].len) {
+                if (names)
+                    names[n] = g->nodes[i].outputs[k];
+                n++;
+            }
+    return n;
+}
+
+int pt_shapes_find(struct pt_edit *e, const struct pt_data *samples, struct pt_threads *threads, struct pt_shapes *out, struct pt_err *err)
+{
+    const struct pt_onnx_graph *g = &e->model.graph;
+    size_t count = list_values(g, NULL);
+    pt_auto_free struct pt_str *names = pt_calloc(count + 1, sizeof *names);
+    pt_auto_free struct pt_tensor *in = pt_calloc(g->input_count + 1, sizeof *in);
+    struct pt_tap *tap = NULL;
+    *out = (struct pt_shapes){0};
+    if (!names || !in)
+        return no_memory(err);
+    list_values(g, names);
+    int rc = pt_tap_open(e, names, count, threads, &tap, err);
+    if (rc == PT_OK)
+        rc = samples ? run_sample(tap, samples, in, err) : run_made_up(tap, in, err);
+    for (size_t i = 0; rc == PT_OK && i < count; i++)
+        if (!pt_is_kind(pt_tap_value(tap, i)->dtype))
+            rc = keep(out, names[i], pt_tap_value(tap, i), err);
+    for (size_t i = 0; rc == PT_OK && i < g->input_count; i++)
+        if (!pt_is_kind(in[i].dtype))
+            rc = keep(out, g->inputs[i].name, &in[i], err);
+    for (size_t i = 0; rc == PT_OK && i < g->initializer_count; i++)
+        rc = keep(out, g->initializers[i].name, &g->initializers[i].t, err);
+    pt_tap_close(tap);
+    if (rc < 0)
+        pt_shapes_finish(out);
+    return rc;
+}
+
+const struct pt_tensor *pt_shape_of(const struct pt_shapes *s, struct pt_str name)
+{
+    return name.len ? pt_map_get(&s->values, name) : NULL;
+}
+
+void pt_shapes_finish(struct pt_shapes *s)
+{
+    struct pt_str name;
+    void *t;
+    for (size_t i = 0; pt_map_next(&s->values, &i, &name, &t);)
+        pt_free(t);
+    pt_map_finish(&s->values);
+}
+
+int64_t pt_node_macs(const struct pt_shapes *s, const struct pt_onnx_node *n)
+{
+    const struct pt_tensor *x = n->input_count > 1 ? pt_shape_of(s, n->inputs[0]) : NULL;
+    const struct pt_tensor *w = n->input_count > 1 ? pt_shape_of(s, n->inputs[1]) : NULL;
+    const struct pt_tensor *y = n->output_count > 0 ? pt_shape_of(s, n->outputs[0]) : NULL;
+    if (!x || !w || !y)
+        return 0;
+    if (pt_node_is(n, "com.microsoft", "Attention") && w->rank == 2) /* the products of scores are not counted */
+        return pt_tensor_count(x) * w->dims[1];
+    if (n->domain.len)
+        return 0;
+    if (pt_str_eq(n->op_type, PT_STR("Conv")) && w->dims[0])
+        return pt_tensor_count(y) * (pt_tensor_count(w) / w->dims[0]);
+    if (pt_str_eq(n->op_type, PT_STR("ConvTranspose")) && w->dims[0])
+        return pt_tensor_count(x) * (pt_tensor_count(w) / w->dims[0]);
+    if (pt_str_eq(n->op_type, PT_STR("Gemm")))
+        return pt_tensor_count(y) * x->dims[pt_edit_attr_int(n, "transA", 0) ? 0 : 1];
+    if (pt_str_eq(n->op_type, PT_STR("MatMul")) && x->rank > 0)
+        return pt_tensor_count(y) * x->dims[x->rank - 1];
+    return 0;
+}
