@@ -265,6 +265,8 @@ static struct pt_str piece(struct pt_str *raw, char tmp[4])
 
 bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
 {
+    if (raw_key->len && raw_key->p[0] != name[0] && raw_key->p[0] != '\\') /* most often */
+        return false;
     if (!memchr(raw_key->p, '\\', raw_key->len))
         return strlen(name) == raw_key->len && !memcmp(raw_key->p, name, raw_key->len);
     struct pt_str rest = *raw_key, wanted = pt_str(name);

@@ -3,6 +3,7 @@
  * obj.c: see obj.h. Writing, paths and merges; reading is tree.c.
  */
 #include "operator/ctrl/obj.h"
+#include "base/json.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -150,6 +151,80 @@ int pt_obj_canonical(const cJSON *o, struct pt_buf *out, struct pt_err *err)
     return pt_buf_check(out, "write JSON", err);
 }
 
+/* Nothing stands between the tokens: each begins where the one before ends. */
+static bool canonical_value(struct pt_json *j);
+
+static bool canonical_members(struct pt_json *j)
+{
+    struct pt_str key, last = {NULL, 0};
+    int more;
+    if (pt_json_object(j, NULL) < 0)
+        return false;
+    const char *end = j->p;
+    for (; (more = pt_json_member(j, &key, NULL)) == 1; end = j->p) {
+        size_t n = last.len < key.len ? last.len : key.len;
+        int order = last.p ? memcmp(last.p, key.p, n) : -1;
+        if (order > 0 || (order == 0 && last.len >= key.len) || pt_json_plain(key.p, key.len) < key.len || key.p != end + (last.p ? 2 : 1) ||
+            j->p != key.p + key.len + 2 || !canonical_value(j))
+            return false;
+        last = key;
+    }
+    return more == 0 && j->p == end + 1;
+}
+
+static bool canonical_elements(struct pt_json *j)
+{
+    bool first = true;
+    int more;
+    if (pt_json_array(j, NULL) < 0)
+        return false;
+    const char *end = j->p;
+    for (; (more = pt_json_element(j, NULL)) == 1; end = j->p, first = false)
+        if (j->p != end + !first || !canonical_value(j))
+            return false;
+    return more == 0 && j->p == end + 1;
+}
+
+/* Whole and short: such a number is written as it was read. */
+static bool canonical_number(struct pt_json *j)
+{
+    const char *p = j->p + (*j->p == '-'), *start = p;
+    double v;
+    while (p < j->end && *p >= '0' && *p <= '9')
+        p++;
+    return p - start < 16 && (*start != '0' || (p == start + 1 && start == j->p)) && pt_json_double(j, &v, NULL) == PT_OK && j->p == p;
+}
+
+static bool canonical_value(struct pt_json *j)
+{
+    struct pt_str raw;
+    if (j->p == j->end)
+        return false;
+    switch (*j->p) {
+    case '{':
+        return canonical_members(j);
+    case '[':
+        return canonical_elements(j);
+    case '"':
+        return pt_json_text(j, &raw, NULL) == PT_OK && pt_json_plain(raw.p, raw.len) == raw.len;
+    case 't':
+    case 'f':
+        return pt_json_skip(j, NULL) == PT_OK;
+    case '-':
+    case '0' ... '9':
+        return canonical_number(j);
+    default:
+        return false;
+    }
+}
+
+bool pt_obj_is_canonical(struct pt_str text)
+{
+    struct pt_json j;
+    pt_json_init(&j, text.p, text.len);
+    return canonical_value(&j) && j.p == j.end;
+}
+
 /* The member named by the first n bytes of name; an object may repeat a name: the last one counts, as for an API server. */
 static cJSON *member(const cJSON *o, const char *name, size_t n)
 {
@@ -218,8 +293,14 @@ int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err)
         size_t n = strlen(name);
         cJSON *old = member(o, name, n);
         const char *known = pt_name_known(name, n);
-        if (old)
-            cJSON_Delete(cJSON_DetachItemViaPointer(o, old));
+        if (old) { /* the new one gets its place and its name */
+            if (value->string && !(value->type & cJSON_StringIsConst))
+                cJSON_free(value->string);
+            value->string = old->string;
+            value->type = (value->type & ~cJSON_StringIsConst) | (old->type & cJSON_StringIsConst);
+            old->string = NULL;
+            return cJSON_ReplaceItemViaPointer(o, old, value) ? PT_OK : pt_fail(err, PT_EINVAL, "set %s: not in the object", name);
+        }
         if (known ? cJSON_AddItemToObjectCS(o, known, value) : cJSON_AddItemToObject(o, name, value))
             return PT_OK;
     }
@@ -266,6 +347,25 @@ bool pt_obj_equal(const cJSON *a, const cJSON *b)
 
 /* --- merges ---------------------------------------------------------------------------------------------------------- */
 
+/* A member that was added goes before the first one with a greater name: what is in the order of names stays so, as with an API server's. */
+static void put_in_place(cJSON *o)
+{
+    cJSON *first = o->child, *last = first ? first->prev : NULL, *at = first;
+    while (at != last && strcmp(at->string, last->string) < 0)
+        at = at->next;
+    if (at == last)
+        return;
+    last->prev->next = NULL;
+    first->prev = last->prev;
+    last->next = at;
+    last->prev = at->prev;
+    if (at == first)
+        o->child = last;
+    else
+        at->prev->next = last;
+    at->prev = last;
+}
+
 /* Replaces or adds member p of the target; a new object is merged into an empty one so that its null members go. */
 static int merge_member(cJSON *target, const cJSON *p, int (*merge)(cJSON *, const cJSON *, struct pt_err *), struct pt_err *err)
 {
@@ -275,13 +375,15 @@ static int merge_member(cJSON *target, const cJSON *p, int (*merge)(cJSON *, con
             cJSON_Delete(cJSON_DetachItemViaPointer(target, t));
         return PT_OK;
     }
+    bool added = !t;
+    cJSON *value = cJSON_IsObject(p) ? cJSON_IsObject(t) ? NULL : cJSON_CreateObject() : cJSON_Duplicate(p, 1);
+    if ((value || !cJSON_IsObject(p) || !cJSON_IsObject(t)) && pt_obj_set(target, p->string, value, err) < 0)
+        return err ? err->code : PT_ENOMEM;
+    if (added)
+        put_in_place(target);
     if (!cJSON_IsObject(p))
-        return pt_obj_set(target, p->string, cJSON_Duplicate(p, 1), err);
-    if (!cJSON_IsObject(t)) {
-        t = cJSON_CreateObject();
-        if (pt_obj_set(target, p->string, t, err) < 0)
-            return err ? err->code : PT_ENOMEM;
-    }
+        return PT_OK;
+    t = value ? value : t;
     return merge(t, p, err);
 }
 

@@ -28,6 +28,8 @@ bool pt_obj_identify(struct pt_str text, struct pt_obj_identity *out);
 int pt_obj_print(const cJSON *o, struct pt_buf *out, struct pt_err *err);
 /* The same with members sorted by name and null members left out, so that equal values have equal text. */
 int pt_obj_canonical(const cJSON *o, struct pt_buf *out, struct pt_err *err);
+/* Is this text of a value what pt_obj_canonical() would write? true is certain; false may be said of text with fractions or escapes that is. */
+bool pt_obj_is_canonical(struct pt_str text);
 
 const cJSON *pt_obj_get(const cJSON *o, const char *path);          /* or NULL; a number selects from an array */
 cJSON *pt_obj_mut(cJSON *o, const char *path);                      /* or NULL */

@@ -156,7 +156,7 @@ static struct pt_api_request request(const struct pt_reflector *r, enum pt_verb 
 static bool decode(struct pt_reflector *r, struct pt_str json, struct pt_object **out)
 {
     struct pt_err err;
-    if (r->o.store->type->decode(json, out, &err) == PT_OK)
+    if (pt_store_decode(r->o.store, json, out, &err) == PT_OK)
         return true;
     pt_log(PT_LOG_ERROR, "object not understood, left out", "resource", r->o.resource->plural, "error", err.msg, NULL);
     return false;

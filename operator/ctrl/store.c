@@ -4,6 +4,7 @@
  * "namespace/name" of the owner they ask for: no uid has a slash.
  */
 #include "operator/ctrl/store.h"
+#include "operator/ctrl/obj.h"
 
 #include <string.h>
 
@@ -97,6 +98,14 @@ static void remove_object(struct pt_store *s, struct pt_object *o)
     char key[KEY_MAX];
     pt_map_remove(&s->by_name, key_of(key, o->ns, o->name));
     removed(s, o);
+}
+
+int pt_store_decode(const struct pt_store *s, struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    struct pt_obj_identity id;
+    if (!s->type->decode_after)
+        return s->type->decode(json, out, err);
+    return s->type->decode_after(json, pt_obj_identify(json, &id) ? pt_store_get(s, id.ns, id.name) : NULL, out, err);
 }
 
 /* o is newer than what is there, if anything is. */

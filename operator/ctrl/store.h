@@ -24,6 +24,8 @@ enum pt_change { PT_ADDED, PT_UPDATED, PT_DELETED };
 struct pt_store_type {
     const char *name;                                                                        /* "pods"; for logs and metrics */
     int (*decode)(struct pt_str json, struct pt_object **out, struct pt_err *err);           /* JSON -> struct, one allocation or more */
+    /* The same, given the version before, if there is one: what cannot have changed need not be read again. NULL: decode() it is. */
+    int (*decode_after)(struct pt_str json, const struct pt_object *was, struct pt_object **out, struct pt_err *err);
     void (*free)(struct pt_object *o);
     /* After the store changed. was: the old one (NULL when added), is: the new one (NULL when deleted); was is freed after the call.
      * A name that came back with another uid is a deletion and an addition. initial: from the first list. */
@@ -52,6 +54,7 @@ static inline size_t pt_store_count(const struct pt_store *s)
     return s->by_name.count;
 }
 
+int pt_store_decode(const struct pt_store *s, struct pt_str json, struct pt_object **out, struct pt_err *err);
 /* News from the watch; takes o. */
 int pt_store_put(struct pt_store *s, struct pt_object *o, struct pt_err *err);
 void pt_store_delete(struct pt_store *s, const char *ns, const char *name, uint64_t rv);

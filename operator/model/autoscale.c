@@ -50,11 +50,30 @@ static struct pt_autoscale_slot *slot_of(struct pt_autoscale *a, int64_t second)
     return slot;
 }
 
-/* The same to read; NULL: nothing is known of it. */
-static const struct pt_autoscale_slot *seen(const struct pt_autoscale *a, int64_t second)
+/* Goes over slots from a second on; a division for each would be most of what looking costs. */
+struct walk {
+    const struct pt_autoscale *a;
+    int64_t second;
+    unsigned at;
+};
+
+static struct walk walk_from(const struct pt_autoscale *a, int64_t second)
 {
-    const struct pt_autoscale_slot *slot = second >= 0 ? &a->slots[second % a->seconds] : NULL;
-    return slot && slot->second == (uint32_t)second ? slot : NULL;
+    second = second > 0 ? second : 0;
+    return (struct walk){a, second, (unsigned)(second % a->seconds)};
+}
+
+/* Of the walk's second, to read; NULL: nothing is known of it. */
+static inline const struct pt_autoscale_slot *seen(const struct walk *w)
+{
+    const struct pt_autoscale_slot *slot = &w->a->slots[w->at];
+    return slot->second == (uint32_t)w->second ? slot : NULL;
+}
+
+static inline void step(struct walk *w)
+{
+    w->second++;
+    w->at = w->at + 1 == w->a->seconds ? 0 : w->at + 1;
 }
 
 void pt_autoscale_observe(struct pt_autoscale *a, int64_t now_ms, double total, bool complete)
@@ -168,13 +187,13 @@ static struct view look(const struct pt_autoscale *a, int64_t now_ms, int64_t se
     struct view v = {.complete = true};
     double x1 = 0, x2 = 0, y1 = 0, y2 = 0, xy = 0;
     int64_t now = now_ms / 1000;
-    for (int64_t s = now - seconds; s < now; s++) {
-        const struct pt_autoscale_slot *slot = seen(a, s);
+    for (struct walk w = walk_from(a, now - seconds); w.second < now; step(&w)) {
+        const struct pt_autoscale_slot *slot = seen(&w);
         if (!slot || slot->count == 0)
             continue;
-        double x = (double)(s - now), y = (double)(slot->sum / slot->count);
+        double x = (double)(w.second - now), y = (double)(slot->sum / slot->count);
         v.n++;
-        v.most = fmax(v.most, y);
+        v.most = at_least(y, v.most);
         v.complete = v.complete && slot->complete;
         x1 += x;
         x2 += x * x;
@@ -199,6 +218,20 @@ static struct view look(const struct pt_autoscale *a, int64_t now_ms, int64_t se
     return v;
 }
 
+/* Its mean alone. */
+static double mean_of(const struct pt_autoscale *a, int64_t now_ms, int64_t seconds)
+{
+    double sum = 0, n = 0;
+    for (struct walk w = walk_from(a, now_ms / 1000 - seconds); w.second < now_ms / 1000; step(&w)) {
+        const struct pt_autoscale_slot *slot = seen(&w);
+        if (!slot || slot->count == 0)
+            continue;
+        sum += (double)(slot->sum / slot->count);
+        n++;
+    }
+    return n > 0 ? sum / n : 0;
+}
+
 static void remember(struct pt_autoscale *a, int64_t second, double need)
 {
     struct pt_autoscale_slot *slot = slot_of(a, second);
@@ -208,11 +241,9 @@ static void remember(struct pt_autoscale *a, int64_t second, double need)
 static double largest_need(const struct pt_autoscale *a, int64_t now_ms, int64_t window_ms)
 {
     double most = 0;
-    int64_t now = now_ms / 1000, first = now - window_ms / 1000;
-    for (int64_t s = first < 0 ? 0 : first; s <= now; s++)
-    {
-        const struct pt_autoscale_slot *slot = seen(a, s);
-        most = slot ? fmax(most, (double)slot->need) : most;
+    for (struct walk w = walk_from(a, now_ms / 1000 - window_ms / 1000); w.second <= now_ms / 1000; step(&w)) {
+        const struct pt_autoscale_slot *slot = seen(&w);
+        most = slot ? at_least((double)slot->need, most) : most;
     }
     return most;
 }
@@ -233,8 +264,7 @@ static int within(const struct pt_autoscale_config *c, int n)
 struct pt_autoscale_decision pt_autoscale_decide(struct pt_autoscale *a, const struct pt_autoscale_config *c, int64_t now_ms, int current, int ready)
 {
     int64_t stable_ms = clamp_window(c->stable_ms), panic_s = (int64_t)((double)stable_ms / 1000 * c->panic_window);
-    struct view fast = look(a, now_ms, panic_s > LEAST_S ? panic_s : LEAST_S), recent = look(a, now_ms, TREND_S),
-                stable = look(a, now_ms, stable_ms / 1000);
+    struct view fast = look(a, now_ms, panic_s > LEAST_S ? panic_s : LEAST_S), recent = look(a, now_ms, TREND_S);
     struct pt_autoscale_decision d = {.desired = within(c, current), .known = fast.n > 0};
     double target = c->goal_s > 0 && a->target > 0 ? a->target : c->target;
     if (!d.known)
@@ -243,7 +273,8 @@ struct pt_autoscale_decision pt_autoscale_decide(struct pt_autoscale *a, const s
     double grown = level + fmax(0, recent.slope) * ahead_s;
     d.need = fmax(grown, fmin(grown + 2 * recent.spread, recent.most)); /* a load that fell is restless, too, but asks for nothing more */
     remember(a, now_ms / 1000, d.need);
-    int up = pods(d.need, target), down = pods(fmax(largest_need(a, now_ms, c->scale_down_delay_ms), stable.mean), target);
+    double lasting = fmax(largest_need(a, now_ms, c->scale_down_delay_ms), mean_of(a, now_ms, stable_ms / 1000));
+    int up = pods(d.need, target), down = pods(lasting, target);
     if (pods(fast.mean, target) >= c->panic_threshold * (ready > 0 ? ready : 1))
         a->panic_ms = now_ms;
     d.panic = a->panic_ms >= 0 && now_ms - a->panic_ms < c->scale_down_delay_ms;
@@ -253,7 +284,7 @@ struct pt_autoscale_decision pt_autoscale_decide(struct pt_autoscale *a, const s
             went_too_far(a, c, now_ms);
     } else if (down < current && fast.complete && !d.panic && now_ms - a->first_ms >= c->scale_down_delay_ms) {
         /* one pod less must still be enough with a tenth to spare, or the next breath of the load would bring it back */
-        int calm = pods(fmax(largest_need(a, now_ms, c->scale_down_delay_ms), stable.mean) * 1.1, target);
+        int calm = pods(lasting * 1.1, target);
         d.desired = within(c, calm < current ? calm : current);
         a->down_ms = d.desired < current ? now_ms : a->down_ms;
     }

@@ -230,7 +230,9 @@ static void look_at_all(struct pt_timer *t)
         if (!slash)
             continue;
         any = true;
-        snprintf(ns, sizeof ns, "%.*s", (int)(slash - key.p), key.p);
+        size_t n = (size_t)(slash - key.p) < sizeof ns ? (size_t)(slash - key.p) : sizeof ns - 1;
+        memcpy(ns, key.p, n);
+        ns[n] = 0;
         if (!d->run && is_news(op, d, ns, slash + 1))
             pt_operator_enqueue(op, ns, slash + 1, false);
     }

@@ -27,7 +27,7 @@ static const cJSON *controller_of(const cJSON *tree)
     return NULL;
 }
 
-static int put_meta(struct pt_packer *p, struct pt_object *o, const cJSON *tree, struct pt_err *err)
+int pt_object_meta(struct pt_packer *p, struct pt_object *o, const cJSON *tree, struct pt_err *err)
 {
     const char *name = pt_obj_str(tree, "metadata.name"), *uid = pt_obj_str(tree, "metadata.uid"), *rv = pt_obj_str(tree, "metadata.resourceVersion");
     const cJSON *owner = controller_of(tree);
@@ -48,19 +48,6 @@ static int put_meta(struct pt_packer *p, struct pt_object *o, const cJSON *tree,
     return PT_OK;
 }
 
-static int64_t time_of(const cJSON *o, const char *path)
-{
-    const char *text = pt_obj_str(o, path);
-    int64_t ms = 0;
-    return text && pt_parse_time(pt_str(text), &ms, NULL) == PT_OK ? ms : 0;
-}
-
-static enum pt_truth truth_of(const cJSON *condition)
-{
-    const char *s = pt_obj_str(condition, "status");
-    return s && !strcmp(s, "True") ? PT_TRUE : s && !strcmp(s, "False") ? PT_FALSE : PT_UNKNOWN;
-}
-
 /* --- revision, service --------------------------------------------------------------------------------------------------- */
 
 int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
@@ -69,7 +56,7 @@ int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err
     struct pt_revision r = {.number = 0};
     pt_auto_obj *tree = NULL;
     pt_auto_buf data = PT_BUF_INIT(0);
-    if (pt_obj_parse(json, "revision", &tree, err) < 0 || put_meta(&p, &r.o, tree, err) < 0)
+    if (pt_obj_parse(json, "revision", &tree, err) < 0 || pt_object_meta(&p, &r.o, tree, err) < 0)
         return err->code;
     const cJSON *user = pt_obj_get(tree, "data.spec");
     if (user && pt_obj_canonical(user, &data, err) < 0)
@@ -89,7 +76,7 @@ static int shaped_decode(struct pt_str json, const char *what, void (*write)(con
     struct pt_shaped s = {.shape = NULL};
     pt_auto_obj *tree = NULL;
     pt_auto_buf shape = PT_BUF_INIT(0);
-    if (pt_obj_parse(json, what, &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
+    if (pt_obj_parse(json, what, &tree, err) < 0 || pt_object_meta(&p, &s.o, tree, err) < 0)
         return err->code;
     write(tree, &shape);
     pt_pack_put(&p, &s.shape, pt_buf_cstr(&shape));
@@ -138,7 +125,7 @@ int pt_slice_decode(struct pt_str json, struct pt_object **out, struct pt_err *e
     pt_auto_obj *tree = NULL;
     pt_auto_buf pods = PT_BUF_INIT(0);
     const cJSON *e;
-    if (pt_obj_parse(json, "EndpointSlice", &tree, err) < 0 || put_meta(&p, &s.o, tree, err) < 0)
+    if (pt_obj_parse(json, "EndpointSlice", &tree, err) < 0 || pt_object_meta(&p, &s.o, tree, err) < 0)
         return err->code;
     pt_buf_putc(&pods, ' ');
     cJSON_ArrayForEach(e, pt_obj_get(tree, "endpoints"))
@@ -160,103 +147,4 @@ bool pt_slice_has(const struct pt_slice *s, const char *pod)
         if (at[-1] == ' ' && at[n] == ' ')
             return true;
     return false;
-}
-
-/* --- ModelDeployment ----------------------------------------------------------------------------------------------------- */
-
-void pt_md_free(struct pt_object *o)
-{
-    struct pt_md *md = (struct pt_md *)o;
-    if (!md)
-        return;
-    pt_spec_finish(&md->spec);
-    pt_free(md->invalid);
-    pt_free(md->current_revision);
-    pt_free(md->update_revision);
-    pt_free(md->digest);
-    pt_free(md->last_failure);
-    pt_free(md->last_scale);
-    pt_free(md->rollback_to);
-    pt_free(md->cause);
-    pt_free(md);
-}
-
-static bool copy_str(char **out, const cJSON *tree, const char *path)
-{
-    const char *s = pt_obj_str(tree, path);
-    *out = pt_strdup(s ? s : "");
-    return *out != NULL;
-}
-
-static bool copy_annotation(char **out, const cJSON *tree, const char *name)
-{
-    const char *s = map_str(tree, "metadata.annotations", name);
-    return !s || (*out = pt_strdup(s));
-}
-
-static int md_conditions(struct pt_md *md, const cJSON *tree)
-{
-    static const char *const types[] = {
-#define PT_X(name, text) text,
-        PT_CONDITIONS(PT_X)
-#undef PT_X
-    };
-    const cJSON *c;
-    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.conditions"))
-    {
-        const char *type = pt_obj_str(c, "type"), *reason = pt_obj_str(c, "reason");
-        for (int i = 0; type && i < PT_COND_COUNT; i++)
-            if (!strcmp(type, types[i])) {
-                md->conds[i].truth = truth_of(c);
-                md->conds[i].since_ms = time_of(c, "lastTransitionTime");
-                if (i == PT_COND_PROGRESSING)
-                    md->deadline_exceeded = reason && !strcmp(reason, "ProgressDeadlineExceeded");
-            }
-    }
-    return PT_OK;
-}
-
-static int md_status(struct pt_md *md, const cJSON *tree, struct pt_err *err)
-{
-    const cJSON *status = pt_obj_get(tree, "status"), *failure = pt_obj_get(status, "model.lastFailure");
-    pt_auto_buf text = PT_BUF_INIT(0), last = PT_BUF_INIT(0);
-    if (status && pt_obj_canonical(status, &text, err) < 0)
-        return err->code;
-    if (cJSON_IsObject(failure) && pt_obj_canonical(failure, &last, err) < 0)
-        return err->code;
-    md->status_hash = pt_hash_words(text.data, text.len);
-    md->observed_generation = pt_obj_int(status, "observedGeneration", 0);
-    md->collisions = (int)pt_obj_int(status, "collisionCount", 0);
-    if (!copy_str(&md->current_revision, status, "currentRevision") || !copy_str(&md->update_revision, status, "updateRevision") ||
-        !copy_str(&md->digest, status, "model.digest") || !copy_str(&md->last_scale, status, "autoscaling.lastScaleTime") || (last.len && !(md->last_failure = pt_strndup(last.data, last.len))))
-        return pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
-    return md_conditions(md, tree);
-}
-
-int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
-{
-    struct pt_packer p = {.count = 0};
-    struct pt_md draft = {.generation = 0};
-    struct pt_err why = {0};
-    pt_auto_obj *tree = NULL;
-    if (pt_obj_parse(json, "ModelDeployment", &tree, err) < 0 || put_meta(&p, &draft.o, tree, err) < 0)
-        return err->code;
-    draft.generation = pt_obj_int(tree, "metadata.generation", 0);
-    draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
-    struct pt_md *md = pt_pack(&p, &draft, sizeof draft);
-    int rc = md ? md_status(md, tree, err) : pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
-    if (rc == PT_OK && (!copy_annotation(&md->rollback_to, tree, PT_ANNOTATION_ROLLBACK) || !copy_annotation(&md->cause, tree, PT_ANNOTATION_CAUSE)))
-        rc = pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
-    if (rc == PT_OK && pt_spec_read(tree, &md->spec, &why) < 0) {
-        pt_spec_finish(&md->spec);
-        md->invalid = pt_strdup(why.msg);
-        if (why.code == PT_ENOMEM || !md->invalid)
-            rc = pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
-    }
-    if (rc < 0) {
-        pt_md_free(md ? &md->o : NULL);
-        return rc;
-    }
-    *out = &md->o;
-    return PT_OK;
 }

@@ -118,6 +118,8 @@ bool pt_slice_has(const struct pt_slice *s, const char *pod);
 
 /* For struct pt_store_type. A spec that is not understood is no failure of decoding: it is kept with the reason. */
 int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+/* The spec is that of `was` (or NULL) where the generation says so: an operator's own writes of the status are most of what it reads of these. */
+int pt_md_decode_after(struct pt_str json, const struct pt_object *was, struct pt_object **out, struct pt_err *err);
 int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);

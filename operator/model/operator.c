@@ -33,7 +33,12 @@ static const struct pt_metric_family
 void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, bool low)
 {
     char key[KEY_MAX];
-    snprintf(key, sizeof key, "%s/%s", ns, name);
+    size_t n = strlen(ns), m = strlen(name);
+    if (n + m + 2 > sizeof key) /* no server has such names */
+        return;
+    memcpy(key, ns, n);
+    key[n] = '/';
+    memcpy(key + n + 1, name, m + 1);
     pt_workqueue_add(op->queue, key, low);
 }
 
@@ -98,12 +103,12 @@ static const struct {
     const struct pt_resource *resource;
     bool labelled; /* only what carries our label is watched */
 } kinds[PT_STORE_COUNT] = {
-    [PT_STORE_MD] = {{"modeldeployments", pt_md_decode, pt_md_free, md_changed}, &pt_res_modeldeployments, false},
-    [PT_STORE_POD] = {{"pods", pt_pod_decode, pt_pod_free, pod_changed}, &pt_res_pods, true},
-    [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, pt_packed_free, child_changed}, &pt_res_controllerrevisions, true},
-    [PT_STORE_SERVICE] = {{"services", pt_service_decode, pt_packed_free, child_changed}, &pt_res_services, true},
-    [PT_STORE_SLICE] = {{"endpointslices", pt_slice_decode, pt_packed_free, slice_changed}, &pt_res_endpointslices, true},
-    [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, true},
+    [PT_STORE_MD] = {{"modeldeployments", pt_md_decode, pt_md_decode_after, pt_md_free, md_changed}, &pt_res_modeldeployments, false},
+    [PT_STORE_POD] = {{"pods", pt_pod_decode, NULL, pt_pod_free, pod_changed}, &pt_res_pods, true},
+    [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, NULL, pt_packed_free, child_changed}, &pt_res_controllerrevisions, true},
+    [PT_STORE_SERVICE] = {{"services", pt_service_decode, NULL, pt_packed_free, child_changed}, &pt_res_services, true},
+    [PT_STORE_SLICE] = {{"endpointslices", pt_slice_decode, NULL, pt_packed_free, slice_changed}, &pt_res_endpointslices, true},
+    [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, NULL, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, true},
 };
 
 /* --- reconcile ----------------------------------------------------------------------------------------------------------- */

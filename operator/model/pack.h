@@ -7,6 +7,10 @@
 
 #include <stddef.h>
 
+struct cJSON;
+struct pt_err;
+struct pt_object;
+
 struct pt_packer {
     struct {
         const char *text;
@@ -16,6 +20,8 @@ struct pt_packer {
 };
 /* *where, in the struct, becomes a copy of text (NULL: ""). */
 void pt_pack_put(struct pt_packer *p, const char **where, const char *text);
+/* What all objects have, from "metadata" of the tree; objects.c. */
+int pt_object_meta(struct pt_packer *p, struct pt_object *o, const struct cJSON *tree, struct pt_err *err);
 void *pt_pack(struct pt_packer *p, void *draft, size_t size); /* NULL: out of memory */
 
 #endif

@@ -148,7 +148,7 @@ static void take_in(struct pt_carry_out *run, const struct kind *k, struct pt_st
     struct pt_store *s = &run->op->stores[k->store];
     struct pt_object *o;
     struct pt_err err;
-    if (s->type->decode(body, &o, &err) < 0) {
+    if (pt_store_decode(s, body, &o, &err) < 0) {
         pt_log(PT_LOG_WARN, "answer to a write not understood", "resource", k->resource->plural, "error", err.msg, NULL);
         return;
     }
@@ -268,7 +268,7 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
     const struct kind *k = &kinds[e->kind];
     struct pt_object *o = NULL;
     struct pt_err err;
-    if (res->err.code != PT_OK || run->op->stores[k->store].type->decode(res->body, &o, &err) < 0) {
+    if (res->err.code != PT_OK || pt_store_decode(&run->op->stores[k->store], res->body, &o, &err) < 0) {
         fail(run, e, res->err.code != PT_OK ? &res->err : &err);
         return;
     }
@@ -299,7 +299,7 @@ static void owner_told(struct pt_carry_out *run, const struct pt_effect *e, cons
     struct pt_err err;
     if (res->err.code == PT_ENOTFOUND)
         return;
-    if (res->err.code != PT_OK || run->op->stores[PT_STORE_MD].type->decode(res->body, &o, &err) < 0) {
+    if (res->err.code != PT_OK || pt_store_decode(&run->op->stores[PT_STORE_MD], res->body, &o, &err) < 0) {
         fail(run, e, res->err.code != PT_OK ? &res->err : &err);
         return;
     }

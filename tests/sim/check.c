@@ -13,6 +13,7 @@
  * "Available" allows for what the operator cannot know yet: a pod that was ready within the last stale_ms counts.
  */
 #include "tests/sim/world.h"
+#include "base/json.h"
 
 #include <stdio.h>
 
@@ -106,21 +107,27 @@ static void follow_spec(struct wish *m, const cJSON *md)
 }
 
 /* Only what the operator has written just now: when nobody leads, what it said last may be true no longer. */
-static bool status_is_new(struct wish *m, const cJSON *md)
+static bool status_is_new(struct wish *m, struct pt_str object)
 {
-    pt_auto_buf text = PT_BUF_INIT(0);
-    const cJSON *status = pt_obj_get(md, "status");
-    if (!status || pt_obj_print(status, &text, NULL) < 0)
+    struct pt_json j;
+    struct pt_str key, value, status = {NULL, 0};
+    pt_json_init(&j, object.p, object.len);
+    if (pt_json_object(&j, NULL) < 0)
         return false;
+    while (pt_json_member(&j, &key, NULL) == 1 && pt_json_value(&j, &value, NULL) == PT_OK)
+        if (pt_json_key_is(&key, "status"))
+            status = value;
     uint64_t was = m->status;
-    m->status = pt_hash_words(text.data, text.len);
+    if (!status.len)
+        return false;
+    m->status = pt_hash_words(status.p, status.len);
     return m->status != was;
 }
 
-static void check_truth(struct world *w, struct wish *m, const cJSON *md)
+static void check_truth(struct world *w, struct wish *m, const cJSON *md, struct pt_str text)
 {
     const char *uid = pt_obj_str(md, "metadata.uid"), *revision = pt_obj_str(md, "status.updateRevision");
-    if (!uid || strcmp(uid, m->uid) != 0 || pt_obj_get(md, "metadata.deletionTimestamp") || !status_is_new(m, md))
+    if (!uid || strcmp(uid, m->uid) != 0 || pt_obj_get(md, "metadata.deletionTimestamp") || !status_is_new(m, text))
         return;
     if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", 0) || !cond(md, "Ready", "True"))
         return;
@@ -160,7 +167,7 @@ static void check_wish(struct world *w, struct wish *m)
     }
     check_bounds(w, m);
     if (md)
-        check_truth(w, m, md);
+        check_truth(w, m, md, text);
 }
 
 void check_now(struct world *w)

@@ -419,7 +419,7 @@ bool world_run(struct world *w, const struct sim_run *run)
         run_until(w, w->clock.now + MINUTE_MS / 2);
     check_end(w);
     uint64_t writes = writes_of(w), reconciles = reconciles_of(w);
-    run_until(w, w->clock.now + (w->autoscales ? 10 : 60) * MINUTE_MS);
+    run_until(w, w->clock.now + (w->autoscales || w->p.elected ? 10 : 60) * MINUTE_MS); /* a Lease is written every 40 s for ever */
     if (writes_of(w) != writes && !learns(w))
         world_break(w, "%llu writes in a time in which nothing happened", (unsigned long long)(writes_of(w) - writes));
     if (reconciles_of(w) != reconciles && !w->autoscales && !w->broken)

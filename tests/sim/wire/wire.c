@@ -132,7 +132,7 @@ static void thing_changed(void *arg, enum pt_change change, struct pt_object *wa
         break_off("the store went back to an older version", is->name);
 }
 
-static const struct pt_store_type things = {"things", thing_decode, thing_free, thing_changed};
+static const struct pt_store_type things = {"things", thing_decode, NULL, thing_free, thing_changed};
 
 /* --- the server ---------------------------------------------------------------------------------------------------------------------- */
 

@@ -55,7 +55,7 @@ static void thing_changed(void *arg, enum pt_change change, struct pt_object *wa
     updated += change == PT_UPDATED;
     deleted += change == PT_DELETED;
 }
-static const struct pt_store_type things = {"things", thing_decode, thing_free, thing_changed};
+static const struct pt_store_type things = {"things", thing_decode, NULL, thing_free, thing_changed};
 
 static struct pt_object *thing(const char *name, const char *uid, uint64_t rv, const char *owner)
 {

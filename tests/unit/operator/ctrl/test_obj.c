@@ -101,6 +101,39 @@ static void strategic_merge(void **state)
     assert_non_null(strstr(err.msg, "name"));
 }
 
+/* What it says yes to is byte for byte what would be written. */
+static void canonical_text(void **state)
+{
+    (void)state;
+    static const char *const yes[] = {"{}", "[]", "{\"a\":1,\"b\":[{\"x\":-3},0,\"t\",true,false],\"c\":{\"a\":\"\",\"ab\":{}}}", "123456789012345", "\"x\""};
+    static const char *const no[] = {"{\"b\":1,\"a\":2}", "{\"a\":1,\"a\":2}", "{\"ab\":1,\"a\":2}", "{\"a\":null}", "[null]", "{\"a\": 1}", "{ \"a\":1}", "{\"a\":1 }", "{\"a\" :1}", "[1, 2]", "[ 1]",
+                                     "[1 ]", " {}", "{} ", "1.5", "1e3", "-0", "01", "1234567890123456", "\"\\n\"", "\"\xc3\xa9\"", "{\"a\":1", "", "{\"a\":[1,]}", "nul", "{\"a\\u0062\":1}"};
+    for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
+        pt_auto_buf b = PT_BUF_INIT(0);
+        pt_auto_obj *o = NULL;
+        struct pt_err err;
+        assert_true(pt_obj_is_canonical(pt_str(yes[i])));
+        assert_int_equal(pt_obj_parse_any(pt_str(yes[i]), "test", &o, &err), PT_OK);
+        assert_int_equal(pt_obj_canonical(o, &b, &err), PT_OK);
+        assert_string_equal(pt_buf_cstr(&b), yes[i]);
+    }
+    for (size_t i = 0; i < sizeof no / sizeof *no; i++)
+        if (pt_obj_is_canonical(pt_str(no[i])))
+            fail_msg("%s", no[i]);
+}
+
+/* Members keep their places, new ones go where their names say. */
+static void order_of_members(void **state)
+{
+    (void)state;
+    pt_auto_obj *t = parse("{\"b\":1,\"d\":{\"y\":1},\"f\":1}"), *p = parse("{\"f\":{\"q\":2,\"p\":1},\"a\":1,\"b\":[2],\"d\":{\"x\":1,\"z\":2},\"e\":null,\"c\":3}");
+    pt_auto_buf b = PT_BUF_INIT(0);
+    struct pt_err err;
+    assert_int_equal(pt_obj_merge(t, p, &err), PT_OK);
+    assert_int_equal(pt_obj_print(t, &b, &err), PT_OK);
+    assert_string_equal(pt_buf_cstr(&b), "{\"a\":1,\"b\":[2],\"c\":3,\"d\":{\"x\":1,\"y\":1,\"z\":2},\"f\":{\"p\":1,\"q\":2}}");
+}
+
 /* Whatever allocation fails, there is an error and nothing is lost (the sanitizer watches). */
 static void out_of_memory(void **state)
 {
@@ -125,6 +158,6 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(parsing),         cmocka_unit_test(paths),         cmocka_unit_test(canonical), cmocka_unit_test(merge_patch),
-                                       cmocka_unit_test(strategic_merge), cmocka_unit_test(out_of_memory)};
+                                       cmocka_unit_test(strategic_merge), cmocka_unit_test(canonical_text), cmocka_unit_test(order_of_members), cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

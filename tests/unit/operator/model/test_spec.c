@@ -373,6 +373,46 @@ static void an_invalid_object_is_kept_with_its_reason(void **state)
     assert_int_equal(pt_pod_decode(PT_STR("{\"metadata\":{\"name\":1,\"uid\":{},\"resourceVersion\":\"x\"},\"status\":[]}"), &o, &err), PT_EPARSE);
 }
 
+/* The spec of an object is read again only with another generation or uid; the rest always. */
+static void read_after_another(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"metadata\":{\"name\":\"m\",\"uid\":\"%s\",\"resourceVersion\":\"%d\",\"generation\":%d},\"spec\":%s,\"status\":{\"updateRevision\":\"r\\u0031\","
+                               "\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\",\"lastTransitionTime\":\"2024-01-01T00:00:01Z\"},{\"type\":\"Progressing\",\"status\":\"False\",\"reason\":\"ProgressDeadlineExceeded\"}],"
+                               "\"model\":{\"lastFailure\":{\"b\":1,\"a\":2}},\"observedGeneration\":7,\"collisionCount\":2}}";
+    static const char one[] = "{\"model\":{\"uri\":\"https://h/1\"},\"replicas\":3}", *const other = "{\"model\":{\"uri\":\"https://h/2\"},\"replicas\":5}", *const bad = "{\"model\":{\"uri\":\"x\"}}";
+    struct {
+        const char *uid, *was, *is;
+        int generation, replicas;
+        bool invalid;
+    } cases[] = {{"u", one, other, 4, 3, false}, {"u", one, other, 5, 5, false}, {"v", one, other, 4, 5, false}, {"u", bad, one, 4, 0, true}, {"u", one, bad, 5, 0, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char was[2048], is[2048];
+        struct pt_object *a, *b;
+        struct pt_err err;
+        snprintf(was, sizeof was, text, "u", 10, 4, cases[i].was);
+        snprintf(is, sizeof is, text, cases[i].uid, 11, cases[i].generation, cases[i].is);
+        assert_int_equal(pt_md_decode(pt_str(was), &a, &err), PT_OK);
+        assert_int_equal(pt_md_decode_after(pt_str(is), a, &b, &err), PT_OK);
+        struct pt_md *md = (struct pt_md *)b;
+        assert_int_equal(md->o.rv, 11);
+        assert_int_equal(md->generation, cases[i].generation);
+        assert_int_equal(md->invalid != NULL, cases[i].invalid);
+        if (!cases[i].invalid)
+            assert_int_equal(md->spec.replicas, cases[i].replicas);
+        assert_string_equal(md->update_revision, "r1");
+        assert_string_equal(md->current_revision, "");
+        assert_string_equal(md->last_failure, "{\"a\":2,\"b\":1}");
+        assert_int_equal(md->conds[PT_COND_READY].truth, PT_TRUE);
+        assert_int_equal(md->conds[PT_COND_READY].since_ms, 1704067201000);
+        assert_true(md->deadline_exceeded);
+        assert_int_equal(md->observed_generation, 7);
+        assert_int_equal(md->collisions, 2);
+        pt_md_free(a);
+        pt_md_free(b);
+    }
+}
+
 static void out_of_memory(void **state)
 {
     (void)state;
@@ -403,7 +443,7 @@ int main(void)
                                        cmocka_unit_test(template_is_merged),
                                        cmocka_unit_test(who_may_use_the_model), cmocka_unit_test(own_containers), cmocka_unit_test(places_of_models),
                                        cmocka_unit_test(trouble_of_native_sidecars),
-                                       cmocka_unit_test(an_invalid_object_is_kept_with_its_reason),
+                                       cmocka_unit_test(an_invalid_object_is_kept_with_its_reason), cmocka_unit_test(read_after_another),
                                        cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * md.c: from a ModelDeployment's JSON to struct pt_md.
+ *
+ * Most of these texts are echoes of the operator's own writes of the status, so little is made of them that is not needed: the spec is taken over
+ * from the version before where the generation says that it is the same, the status is read in one pass without a tree, and of metadata only what
+ * somebody looks at.
+ */
+#include "base/json.h"
+#include "base/mem.h"
+#include "operator/ctrl/obj.h"
+#include "operator/model/objects.h"
+#include "operator/model/pack.h"
+
+#include <stddef.h>
+#include <stdio.h>
+
+void pt_md_free(struct pt_object *o)
+{
+    struct pt_md *md = (struct pt_md *)o;
+    if (!md)
+        return;
+    pt_spec_finish(&md->spec);
+    pt_free(md->invalid);
+    pt_free(md->current_revision);
+    pt_free(md->update_revision);
+    pt_free(md->digest);
+    pt_free(md->last_failure);
+    pt_free(md->last_scale);
+    pt_free(md->rollback_to);
+    pt_free(md->cause);
+    pt_free(md);
+}
+
+static int no_memory(struct pt_err *err)
+{
+    return pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
+}
+
+/* --- reading without a tree ---------------------------------------------------------------------------------------------- */
+
+typedef int member_fn(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err);
+
+/* What has another type than expected is passed over. */
+static int each_member(struct pt_json *j, member_fn *fn, void *arg, struct pt_err *err)
+{
+    struct pt_str key;
+    int kind = pt_json_kind(j, err);
+    if (kind != PT_JSON_OBJECT)
+        return kind < 0 ? kind : pt_json_skip(j, err);
+    int rc = pt_json_object(j, err);
+    while (rc == PT_OK && (rc = pt_json_member(j, &key, err)) == 1)
+        rc = fn(j, &key, arg, err);
+    return rc;
+}
+
+/* As it stands between its quotes; empty when it is no string. */
+static int raw_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+{
+    int kind = pt_json_kind(j, err);
+    *raw = PT_STR("");
+    return kind < 0 ? kind : kind == PT_JSON_STRING ? pt_json_text(j, raw, err) : pt_json_skip(j, err);
+}
+
+static int keep_text(struct pt_json *j, char **out, struct pt_err *err)
+{
+    pt_auto_buf b = PT_BUF_INIT(0);
+    struct pt_json whole;
+    struct pt_str raw;
+    int rc = raw_text(j, &raw, err);
+    if (rc == PT_OK && memchr(raw.p, '\\', raw.len)) {
+        pt_json_init(&whole, raw.p - 1, raw.len + 2); /* the quotes are there */
+        rc = pt_json_string(&whole, &b, err);
+        raw = (struct pt_str){b.data, b.len};
+    }
+    if (rc < 0)
+        return rc;
+    pt_free(*out);
+    *out = pt_strndup(raw.p, raw.len);
+    return *out ? PT_OK : no_memory(err);
+}
+
+static int whole_number(struct pt_json *j, int64_t *n, struct pt_err *err)
+{
+    double d = 0;
+    int kind = pt_json_kind(j, err);
+    if (kind != PT_JSON_NUMBER)
+        return kind < 0 ? kind : pt_json_skip(j, err);
+    int rc = pt_json_double(j, &d, err);
+    *n = rc == PT_OK && d > -9e15 && d < 9e15 ? (int64_t)d : 0;
+    return rc;
+}
+
+/* --- status -------------------------------------------------------------------------------------------------------------- */
+
+struct condition {
+    struct pt_str type, status, reason, since;
+};
+
+static int condition_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    struct condition *c = arg;
+    struct pt_str other;
+    return raw_text(j,
+                    pt_json_key_is(key, "type")                 ? &c->type
+                    : pt_json_key_is(key, "status")             ? &c->status
+                    : pt_json_key_is(key, "reason")             ? &c->reason
+                    : pt_json_key_is(key, "lastTransitionTime") ? &c->since
+                                                                : &other,
+                    err);
+}
+
+static void take_condition(struct pt_md *md, const struct condition *c)
+{
+    static const char *const types[] = {
+#define PT_X(name, text) text,
+        PT_CONDITIONS(PT_X)
+#undef PT_X
+    };
+    int i = 0;
+    while (i < PT_COND_COUNT && !pt_str_eq(c->type, pt_str(types[i])))
+        i++;
+    if (i == PT_COND_COUNT)
+        return;
+    int64_t ms = 0;
+    md->conds[i].truth = pt_str_eq(c->status, PT_STR("True")) ? PT_TRUE : pt_str_eq(c->status, PT_STR("False")) ? PT_FALSE : PT_UNKNOWN;
+    md->conds[i].since_ms = c->since.len && pt_parse_time(c->since, &ms, NULL) == PT_OK ? ms : 0;
+    if (i == PT_COND_PROGRESSING)
+        md->deadline_exceeded = pt_str_eq(c->reason, PT_STR("ProgressDeadlineExceeded"));
+}
+
+static int read_conditions(struct pt_json *j, struct pt_md *md, struct pt_err *err)
+{
+    int kind = pt_json_kind(j, err);
+    if (kind != PT_JSON_ARRAY)
+        return kind < 0 ? kind : pt_json_skip(j, err);
+    int rc = pt_json_array(j, err);
+    while (rc == PT_OK && (rc = pt_json_element(j, err)) == 1) {
+        struct condition c = {PT_STR(""), PT_STR(""), PT_STR(""), PT_STR("")};
+        if ((rc = each_member(j, condition_member, &c, err)) == PT_OK)
+            take_condition(md, &c);
+    }
+    return rc;
+}
+
+/* The value at j as canonical text, into b where it is not written like that. */
+static int canonical(struct pt_json *j, struct pt_buf *b, struct pt_str *out, struct pt_err *err)
+{
+    pt_auto_obj *tree = NULL;
+    int rc = pt_json_value(j, out, err);
+    if (rc < 0 || pt_obj_is_canonical(*out))
+        return rc;
+    if (pt_obj_parse_any(*out, "ModelDeployment", &tree, err) < 0 || pt_obj_canonical(tree, b, err) < 0)
+        return err->code;
+    *out = (struct pt_str){b->data, b->len};
+    return PT_OK;
+}
+
+static int model_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    struct pt_md *md = arg;
+    pt_auto_buf b = PT_BUF_INIT(0);
+    struct pt_str text;
+    if (pt_json_key_is(key, "digest"))
+        return keep_text(j, &md->digest, err);
+    if (!pt_json_key_is(key, "lastFailure") || pt_json_kind(j, err) != PT_JSON_OBJECT)
+        return pt_json_skip(j, err);
+    if (canonical(j, &b, &text, err) < 0)
+        return err->code;
+    pt_free(md->last_failure);
+    md->last_failure = pt_strndup(text.p, text.len);
+    return md->last_failure ? PT_OK : no_memory(err);
+}
+
+static int autoscaling_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    return pt_json_key_is(key, "lastScaleTime") ? keep_text(j, &((struct pt_md *)arg)->last_scale, err) : pt_json_skip(j, err);
+}
+
+static int status_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    struct pt_md *md = arg;
+    int64_t collisions = 0;
+    if (pt_json_key_is(key, "conditions"))
+        return read_conditions(j, md, err);
+    if (pt_json_key_is(key, "model"))
+        return each_member(j, model_member, md, err);
+    if (pt_json_key_is(key, "autoscaling"))
+        return each_member(j, autoscaling_member, md, err);
+    if (pt_json_key_is(key, "currentRevision"))
+        return keep_text(j, &md->current_revision, err);
+    if (pt_json_key_is(key, "updateRevision"))
+        return keep_text(j, &md->update_revision, err);
+    if (pt_json_key_is(key, "observedGeneration"))
+        return whole_number(j, &md->observed_generation, err);
+    if (!pt_json_key_is(key, "collisionCount"))
+        return pt_json_skip(j, err);
+    int rc = whole_number(j, &collisions, err);
+    md->collisions = (int)collisions;
+    return rc;
+}
+
+static int read_status(struct pt_md *md, struct pt_str text, struct pt_err *err)
+{
+    char **const texts[] = {&md->current_revision, &md->update_revision, &md->digest, &md->last_scale};
+    pt_auto_buf b = PT_BUF_INIT(0);
+    struct pt_str all = PT_STR("");
+    struct pt_json j;
+    int rc = PT_OK;
+    pt_json_init(&j, text.p, text.len);
+    if (text.len && (rc = canonical(&j, &b, &all, err)) == PT_OK) {
+        pt_json_init(&j, text.p, text.len);
+        rc = each_member(&j, status_member, md, err);
+    }
+    md->status_hash = pt_hash_words(all.p, all.len);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts && rc == PT_OK; i++)
+        if (!*texts[i] && !(*texts[i] = pt_strdup("")))
+            rc = no_memory(err);
+    return rc;
+}
+
+/* --- the whole ----------------------------------------------------------------------------------------------------------- */
+
+struct parts {
+    struct pt_str metadata, status;
+};
+
+static int object_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    struct parts *parts = arg;
+    struct pt_str other;
+    return pt_json_value(j, pt_json_key_is(key, "metadata") ? &parts->metadata : pt_json_key_is(key, "status") ? &parts->status : &other, err);
+}
+
+static int metadata_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    static const char *const read[] = {"name",        "namespace",      "uid", "resourceVersion", "generation", "deletionTimestamp", "labels",
+                                       "annotations", "ownerReferences"};
+    struct pt_str text;
+    cJSON *value;
+    int rc = pt_json_value(j, &text, err);
+    for (size_t i = 0; rc == PT_OK && i < sizeof read / sizeof *read; i++)
+        if (pt_json_key_is(key, read[i]))
+            return (rc = pt_obj_parse_any(text, "ModelDeployment", &value, err)) < 0 ? rc : pt_obj_set(arg, read[i], value, err);
+    return rc;
+}
+
+/* {"metadata": {what is looked at}} */
+static int parse_metadata(struct pt_str text, cJSON **out, struct pt_err *err)
+{
+    struct pt_json j;
+    pt_auto_obj *tree = cJSON_CreateObject();
+    cJSON *meta = pt_obj_ensure(tree, "metadata");
+    if (!meta)
+        return no_memory(err);
+    pt_json_init(&j, text.p, text.len);
+    int rc = text.len ? each_member(&j, metadata_member, meta, err) : PT_OK;
+    if (rc == PT_OK)
+        *out = pt_steal(tree);
+    return rc;
+}
+
+static int keep_annotation(char **out, const cJSON *tree, const char *name)
+{
+    const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(tree, "metadata.annotations"), name));
+    return !s || (*out = pt_strdup(s)) ? PT_OK : PT_ENOMEM;
+}
+
+static bool has_spec_of(const struct pt_md *was, const struct pt_md *md)
+{
+    return was && md->generation > 0 && was->generation == md->generation && !strcmp(was->o.uid, md->o.uid);
+}
+
+static int copy_spec(struct pt_md *md, const struct pt_md *was, struct pt_err *err)
+{
+    md->spec = was->spec;
+    md->spec.user_json = was->spec.user_json ? pt_strdup(was->spec.user_json) : NULL;
+    md->invalid = was->invalid ? pt_strdup(was->invalid) : NULL;
+    return (was->invalid && !md->invalid) || (was->spec.user_json && !md->spec.user_json) ? no_memory(err) : PT_OK;
+}
+
+static int read_spec(struct pt_md *md, struct pt_str json, struct pt_err *err)
+{
+    struct pt_err why = {0};
+    pt_auto_obj *tree = NULL;
+    if (pt_obj_parse(json, "ModelDeployment", &tree, err) < 0)
+        return err->code;
+    if (pt_spec_read(tree, &md->spec, &why) == PT_OK)
+        return PT_OK;
+    pt_spec_finish(&md->spec);
+    md->invalid = pt_strdup(why.msg);
+    return why.code == PT_ENOMEM || !md->invalid ? no_memory(err) : PT_OK;
+}
+
+int pt_md_decode_after(struct pt_str json, const struct pt_object *was, struct pt_object **out, struct pt_err *err)
+{
+    struct parts parts = {PT_STR(""), PT_STR("")};
+    struct pt_packer p = {.count = 0};
+    struct pt_md draft = {.generation = 0};
+    struct pt_json j;
+    pt_auto_obj *tree = NULL;
+    pt_json_init(&j, json.p ? json.p : "", json.len);
+    int rc = pt_json_kind(&j, err) == PT_JSON_OBJECT ? each_member(&j, object_member, &parts, err) : pt_fail(err, PT_EPARSE, "not a JSON object");
+    if (rc < 0 || (rc = pt_json_end(&j, err)) < 0)
+        return pt_wrap(err, "ModelDeployment");
+    if (parse_metadata(parts.metadata, &tree, err) < 0 || pt_object_meta(&p, &draft.o, tree, err) < 0)
+        return err->code;
+    draft.generation = pt_obj_int(tree, "metadata.generation", 0);
+    draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
+    struct pt_md *md = pt_pack(&p, &draft, sizeof draft);
+    rc = md ? read_status(md, parts.status, err) : no_memory(err);
+    if (rc == PT_OK &&
+        (keep_annotation(&md->rollback_to, tree, PT_ANNOTATION_ROLLBACK) < 0 || keep_annotation(&md->cause, tree, PT_ANNOTATION_CAUSE) < 0))
+        rc = no_memory(err);
+    if (rc == PT_OK)
+        rc = has_spec_of((const struct pt_md *)was, md) ? copy_spec(md, (const struct pt_md *)was, err) : read_spec(md, json, err);
+    if (rc < 0) {
+        pt_md_free(md ? &md->o : NULL);
+        return rc;
+    }
+    *out = &md->o;
+    return PT_OK;
+}
+
+int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
+{
+    return pt_md_decode_after(json, NULL, out, err);
+}
