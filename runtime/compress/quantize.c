@@ -65,11 +65,11 @@ static int check_options(const struct pt_quantize_options *o, struct pt_err *err
 
 /* --- the report ----------------------------------------------------------------------------------------------------------------------- */
 
-static bool is_listed(const struct pt_quant_plan *p, size_t i)
+static bool is_listed(const struct pt_qz_plan *p, size_t i)
 {
-    const struct pt_quant_op *row = p->nodes[i].row;
-    bool pointwise = row && row->kind == PT_QUANT_POINTWISE && p->o->mode == PT_QUANTIZE_STATIC;
-    return row && (pointwise || row->kind == PT_QUANT_PRODUCT || row->kind == PT_QUANT_STORED);
+    const struct pt_qz_op *row = p->nodes[i].row;
+    bool pointwise = row && row->kind == PT_QZ_POINTWISE && p->o->mode == PT_QUANTIZE_STATIC;
+    return row && (pointwise || row->kind == PT_QZ_PRODUCT || row->kind == PT_QZ_STORED);
 }
 
 static struct pt_str keep(struct pt_quantize_report *r, struct pt_str s)
@@ -86,9 +86,9 @@ static uint64_t bytes_of(const struct pt_edit *e)
     return sum;
 }
 
-static void describe(const struct pt_quant_plan *p, size_t i, const bool *off, struct pt_quantize_layer *l)
+static void describe(const struct pt_qz_plan *p, size_t i, const bool *off, struct pt_quantize_layer *l)
 {
-    const struct pt_quant_node *q = &p->nodes[i];
+    const struct pt_qz_node *q = &p->nodes[i];
     const struct pt_onnx_node *n = &p->e->model.graph.nodes[i];
     bool quantised = q->state == PT_LAYER_QUANTISED && (p->o->mode != PT_QUANTIZE_STATIC || q->quantised);
     l->state = quantised ? PT_LAYER_QUANTISED : q->state == PT_LAYER_QUANTISED ? (off && off[i] ? PT_LAYER_GATED : PT_LAYER_LEFT) : q->state;
@@ -103,8 +103,7 @@ static void describe(const struct pt_quant_plan *p, size_t i, const bool *off, s
 }
 
 /* Layers of the table, of those that were filled per node. */
-static int take_layers(const struct pt_quant_plan *p, const bool *off, struct pt_quantize_layer *all, struct pt_quantize_report *r,
-                       struct pt_err *err)
+static int take_layers(const struct pt_qz_plan *p, const bool *off, struct pt_quantize_layer *all, struct pt_quantize_report *r, struct pt_err *err)
 {
     r->layers = pt_calloc(p->node_count + 1, sizeof *r->layers);
     if (!r->layers)
@@ -135,12 +134,12 @@ void pt_quantize_report_finish(struct pt_quantize_report *r)
 /* --- doing it ------------------------------------------------------------------------------------------------------------------------- */
 
 /* What of the model could be quantised in this mode; none: an error that says why the first is not. */
-static int check_some(const struct pt_quant_plan *p, struct pt_err *err)
+static int check_some(const struct pt_qz_plan *p, struct pt_err *err)
 {
     size_t first = p->node_count;
     for (size_t i = 0; i < p->node_count; i++) {
-        const struct pt_quant_node *q = &p->nodes[i];
-        bool weighs = q->row && (q->row->kind == PT_QUANT_PRODUCT || (q->row->kind == PT_QUANT_STORED && p->o->mode == PT_QUANTIZE_WEIGHTS));
+        const struct pt_qz_node *q = &p->nodes[i];
+        bool weighs = q->row && (q->row->kind == PT_QZ_PRODUCT || (q->row->kind == PT_QZ_STORED && p->o->mode == PT_QUANTIZE_WEIGHTS));
         if (weighs && q->state == PT_LAYER_QUANTISED)
             return PT_OK;
         if (weighs && first == p->node_count)
@@ -154,15 +153,15 @@ static int check_some(const struct pt_quant_plan *p, struct pt_err *err)
                    p->nodes[first].state == PT_LAYER_SKIPPED ? "is to stay as it is" : p->nodes[first].why);
 }
 
-int pt_quant_write(struct pt_quant_plan *p, const bool *off, struct pt_edit *out, struct pt_quantize_layer *layers, struct pt_err *err)
+int pt_qz_write(struct pt_qz_plan *p, const bool *off, struct pt_edit *out, struct pt_quantize_layer *layers, struct pt_err *err)
 {
     struct pt_edit raw;
     int rc = pt_edit_copy(p->e, &raw, err);
     if (rc == PT_OK && p->o->mode == PT_QUANTIZE_STATIC) {
-        pt_quant_resolve(p, off);
-        rc = pt_quant_apply(p, &raw, false, layers, err);
+        pt_qz_resolve(p, off);
+        rc = pt_qz_apply(p, &raw, false, layers, err);
     } else if (rc == PT_OK) {
-        rc = p->o->mode == PT_QUANTIZE_DYNAMIC ? pt_quant_dynamic(p, &raw, layers, err) : pt_quant_stored(p, &raw, layers, err);
+        rc = p->o->mode == PT_QUANTIZE_DYNAMIC ? pt_qz_dynamic(p, &raw, layers, err) : pt_qz_stored(p, &raw, layers, err);
     }
     if (rc == PT_OK)
         rc = pt_edit_copy(&raw, out, err);
@@ -172,7 +171,7 @@ int pt_quant_write(struct pt_quant_plan *p, const bool *off, struct pt_edit *out
     return rc;
 }
 
-static int run(struct pt_quant_plan *p, const struct pt_data *calibration, struct pt_edit *out, struct pt_quantize_report *r, struct pt_err *err)
+static int run(struct pt_qz_plan *p, const struct pt_data *calibration, struct pt_edit *out, struct pt_quantize_report *r, struct pt_err *err)
 {
     bool is_static = p->o->mode == PT_QUANTIZE_STATIC;
     pt_auto_free bool *off = pt_calloc(p->node_count + 1, sizeof *off);
@@ -181,13 +180,13 @@ static int run(struct pt_quant_plan *p, const struct pt_data *calibration, struc
     for (size_t i = 0; layers && i < p->node_count; i++)
         layers[i].weight_sqnr = layers[i].output_sqnr = layers[i].sensitivity = (double)NAN;
     if (rc == PT_OK && is_static)
-        rc = pt_quant_calibrate(p, calibration, &r->samples, err);
+        rc = pt_qz_calibrate(p, calibration, &r->samples, err);
     if (rc == PT_OK && p->o->gate.held_out)
-        rc = pt_quant_gate(p, off, layers, r, err);
+        rc = pt_qz_gate(p, off, layers, r, err);
     if (rc == PT_OK)
-        rc = pt_quant_write(p, off, out, layers, err);
+        rc = pt_qz_write(p, off, out, layers, err);
     if (rc == PT_OK && calibration && !p->o->no_measure)
-        rc = pt_quant_measure(p, off, calibration, out, layers, r, err);
+        rc = pt_qz_measure(p, off, calibration, out, layers, r, err);
     return rc < 0 ? rc : take_layers(p, off, layers, r, err);
 }
 
@@ -195,7 +194,7 @@ int pt_quantize(struct pt_edit *model, const struct pt_data *calibration, const 
                 struct pt_err *err)
 {
     struct pt_edit work = {0}, out = {0};
-    struct pt_quant_plan p = {0};
+    struct pt_qz_plan p = {0};
     struct pt_quantize_report own, *r = report ? report : &own;
     *r = (struct pt_quantize_report){.quality_before = (double)NAN, .quality_after = (double)NAN, .sqnr = (double)NAN};
     pt_arena_init(&r->arena, 0);
@@ -205,9 +204,9 @@ int pt_quantize(struct pt_edit *model, const struct pt_data *calibration, const 
     if (rc == PT_OK)
         rc = pt_edit_copy(model, &work, err);
     if (rc == PT_OK)
-        rc = pt_quant_prepare(&work, o, err);
+        rc = pt_qz_prepare(&work, o, err);
     if (rc == PT_OK)
-        rc = pt_quant_plan_make(&p, &work, o, err);
+        rc = pt_qz_plan_make(&p, &work, o, err);
     if (rc == PT_OK)
         rc = run(&p, calibration, &out, r, err);
     if (rc == PT_OK) {
@@ -219,7 +218,7 @@ int pt_quantize(struct pt_edit *model, const struct pt_data *calibration, const 
         *model = out;
         out = (struct pt_edit){0};
     }
-    pt_quant_plan_finish(&p);
+    pt_qz_plan_finish(&p);
     pt_edit_finish(&work);
     pt_edit_finish(&out);
     if (!report)

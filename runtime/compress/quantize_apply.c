@@ -21,11 +21,11 @@ struct written {
 };
 struct written_weight {
     int initializer, axis;
-    struct pt_quant_weights names;
+    struct pt_qz_weights names;
 };
 struct apply {
-    struct pt_quant_writer w;
-    const struct pt_quant_plan *p;
+    struct pt_qz_writer w;
+    const struct pt_qz_plan *p;
     bool training;
     struct written *values;
     struct written_weight *weights;
@@ -53,34 +53,34 @@ static enum pt_dtype weight_type(const struct apply *a)
 
 static void write_value(struct apply *a, size_t i)
 {
-    const struct pt_quant_value *v = &a->p->values[i];
+    const struct pt_qz_value *v = &a->p->values[i];
     struct written *out = &a->values[i];
     int8_t zero = (int8_t)(uint8_t)v->grid.zero;
-    out->scale = pt_quant_constant(&a->w, v->name, "_scale", PT_FLOAT, 0, NULL, &v->grid.scale);
-    out->zero = pt_quant_constant(&a->w, v->name, "_zero_point", activation_type(a), 0, NULL, &zero);
-    out->q = pt_quant_name(&a->w, v->name, "_quantized");
-    out->floats = v->made ? v->name : pt_quant_name(&a->w, v->name, "_dequantized");
+    out->scale = pt_qz_constant(&a->w, v->name, "_scale", PT_FLOAT, 0, NULL, &v->grid.scale);
+    out->zero = pt_qz_constant(&a->w, v->name, "_zero_point", activation_type(a), 0, NULL, &zero);
+    out->q = pt_qz_name(&a->w, v->name, "_quantized");
+    out->floats = v->made ? v->name : pt_qz_name(&a->w, v->name, "_dequantized");
     if (!v->made)
-        pt_quant_put(&a->w, "QuantizeLinear", "", out->q, PT_QUANT_IN(v->name, out->scale, out->zero));
-    pt_quant_put(&a->w, "DequantizeLinear", "", out->floats, PT_QUANT_IN(out->q, out->scale, out->zero));
+        pt_qz_put(&a->w, "QuantizeLinear", "", out->q, PT_QZ_IN(v->name, out->scale, out->zero));
+    pt_qz_put(&a->w, "DequantizeLinear", "", out->floats, PT_QZ_IN(out->q, out->scale, out->zero));
 }
 
 static const struct written *written_of(const struct apply *a, struct pt_str name)
 {
-    int i = pt_quant_value_of(a->p, name);
+    int i = pt_qz_value_of(a->p, name);
     return i < 0 ? NULL : &a->values[i];
 }
 
 static float scale_of(const struct apply *a, struct pt_str name)
 {
-    int i = pt_quant_value_of(a->p, name);
+    int i = pt_qz_value_of(a->p, name);
     return i < 0 ? 1 : a->p->values[i].grid.scale;
 }
 
 /* --- weights ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Least scales that keep the bias within int32; how many channels. */
-static float *floors(const struct apply *a, const struct pt_onnx_node *n, const struct pt_quant_node *q, int axis, struct pt_err *err)
+static float *floors(const struct apply *a, const struct pt_onnx_node *n, const struct pt_qz_node *q, int axis, struct pt_err *err)
 {
     const struct pt_tensor *b = q->row->bias ? pt_edit_constant(a->p->e, n, (size_t)q->row->bias) : NULL;
     const struct pt_tensor *t = &a->p->e->model.graph.initializers[q->weight.initializer].t;
@@ -95,7 +95,7 @@ static float *floors(const struct apply *a, const struct pt_onnx_node *n, const 
     return out;
 }
 
-static bool within_floors(const struct pt_quant_array *w, const float *floor)
+static bool within_floors(const struct pt_qz_array *w, const float *floor)
 {
     bool holds = true;
     for (size_t i = 0; i < w->grids; i++)
@@ -104,23 +104,23 @@ static bool within_floors(const struct pt_quant_array *w, const float *floor)
 }
 
 /* The integers of node i's weights. *usual: they are what any node with these weights has. */
-static int make_array(struct apply *a, size_t i, int axis, struct pt_quant_array *out, bool *usual)
+static int make_array(struct apply *a, size_t i, int axis, struct pt_qz_array *out, bool *usual)
 {
     const struct pt_quantize_options *o = a->p->o;
-    const struct pt_quant_node *q = &a->p->nodes[i];
+    const struct pt_qz_node *q = &a->p->nodes[i];
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
     const struct pt_tensor *t = &a->p->e->model.graph.initializers[q->weight.initializer].t;
     int bits = o->reduce_range ? 7 : 8;
     pt_auto_free float *floor = floors(a, n, q, axis, a->w.err);
-    int rc = floor ? pt_quant_array_make(t, axis, 0, weight_type(a), bits, !o->weight_asymmetric, NULL, out, a->w.err) : a->w.err->code;
+    int rc = floor ? pt_qz_array_make(t, axis, 0, weight_type(a), bits, !o->weight_asymmetric, NULL, out, a->w.err) : a->w.err->code;
     *usual = rc == PT_OK && within_floors(out, floor);
     if (rc < 0 || *usual)
         return rc;
-    pt_quant_array_finish(out);
-    return pt_quant_array_make(t, axis, 0, weight_type(a), bits, !o->weight_asymmetric, floor, out, a->w.err);
+    pt_qz_array_finish(out);
+    return pt_qz_array_make(t, axis, 0, weight_type(a), bits, !o->weight_asymmetric, floor, out, a->w.err);
 }
 
-static struct pt_str write_bias(struct apply *a, const struct pt_onnx_node *n, const struct pt_quant_node *q, const struct pt_quant_array *w,
+static struct pt_str write_bias(struct apply *a, const struct pt_onnx_node *n, const struct pt_qz_node *q, const struct pt_qz_array *w,
                                 struct pt_str *integers)
 {
     const struct pt_tensor *b = q->row->bias ? pt_edit_constant(a->p->e, n, (size_t)q->row->bias) : NULL;
@@ -142,48 +142,48 @@ static struct pt_str write_bias(struct apply *a, const struct pt_onnx_node *n, c
     }
     struct pt_str stem = n->inputs[q->row->bias];
     int rank = w->grids > 1;
-    *integers = pt_quant_constant(&a->w, stem, "_quantized", PT_INT32, 1, &count, sums);
-    struct pt_str s = pt_quant_constant(&a->w, stem, "_scale", PT_FLOAT, rank, &count, scale), out = pt_quant_name(&a->w, stem, "_dequantized");
-    size_t dq = pt_quant_put(&a->w, "DequantizeLinear", "", out, PT_QUANT_IN(*integers, s));
+    *integers = pt_qz_constant(&a->w, stem, "_quantized", PT_INT32, 1, &count, sums);
+    struct pt_str s = pt_qz_constant(&a->w, stem, "_scale", PT_FLOAT, rank, &count, scale), out = pt_qz_name(&a->w, stem, "_dequantized");
+    size_t dq = pt_qz_put(&a->w, "DequantizeLinear", "", out, PT_QZ_IN(*integers, s));
     if (rank)
-        pt_quant_attr(&a->w, dq, "axis", 0);
+        pt_qz_attr(&a->w, dq, "axis", 0);
     return out;
 }
 
 /* A float32 weight that is rounded in every run, with the scale that it has then: max |w| / 127. */
-static struct pt_quant_weights write_training(struct apply *a, const struct pt_onnx_node *n, const struct pt_quant_node *q, int axis)
+static struct pt_qz_weights write_training(struct apply *a, const struct pt_onnx_node *n, const struct pt_qz_node *q, int axis)
 {
-    struct pt_quant_writer *w = &a->w;
-    struct pt_str name = n->inputs[q->row->weight], abs = pt_quant_name(w, name, "_abs"), most = pt_quant_name(w, name, "_most");
-    struct pt_str step = pt_quant_name(w, name, "_step"), scale = pt_quant_name(w, name, "_scale");
+    struct pt_qz_writer *w = &a->w;
+    struct pt_str name = n->inputs[q->row->weight], abs = pt_qz_name(w, name, "_abs"), most = pt_qz_name(w, name, "_most");
+    struct pt_str step = pt_qz_name(w, name, "_step"), scale = pt_qz_name(w, name, "_scale");
     const struct pt_tensor *t = &a->p->e->model.graph.initializers[q->weight.initializer].t;
     int64_t axes[PT_MAX_RANK], count = 0, channels = axis >= 0 ? t->dims[axis] : 1;
     for (int k = 0; k < t->rank; k++)
         if (k != axis)
             axes[count++] = k;
-    pt_quant_put(w, "Abs", "", abs, PT_QUANT_IN(name));
-    struct pt_str list = pt_edit_opset(w->e, "") >= 18 ? pt_quant_constant(w, name, "_axes", PT_INT64, 1, &count, axes) : PT_STR("");
-    size_t reduce = pt_quant_put(w, "ReduceMax", "", most, PT_QUANT_IN(abs, list));
-    pt_quant_attr(w, reduce, "keepdims", 0);
+    pt_qz_put(w, "Abs", "", abs, PT_QZ_IN(name));
+    struct pt_str list = pt_edit_opset(w->e, "") >= 18 ? pt_qz_constant(w, name, "_axes", PT_INT64, 1, &count, axes) : PT_STR("");
+    size_t reduce = pt_qz_put(w, "ReduceMax", "", most, PT_QZ_IN(abs, list));
+    pt_qz_attr(w, reduce, "keepdims", 0);
     if (!w->failed && !list.len && pt_edit_set_ints(w->e, node_of(a, reduce), "axes", axes, (size_t)count, w->err) < 0)
         w->failed = true;
     float each = 1.0F / (float)(a->p->o->reduce_range ? 63 : 127), least = 1e-12F;
-    pt_quant_put(w, "Mul", "", step, PT_QUANT_IN(most, pt_quant_constant(w, name, "_each", PT_FLOAT, 0, NULL, &each)));
-    pt_quant_put(w, "Max", "", scale, PT_QUANT_IN(step, pt_quant_constant(w, name, "_least", PT_FLOAT, 0, NULL, &least)));
+    pt_qz_put(w, "Mul", "", step, PT_QZ_IN(most, pt_qz_constant(w, name, "_each", PT_FLOAT, 0, NULL, &each)));
+    pt_qz_put(w, "Max", "", scale, PT_QZ_IN(step, pt_qz_constant(w, name, "_least", PT_FLOAT, 0, NULL, &least)));
     pt_auto_free int8_t *zeros = pt_calloc((size_t)channels + 1, 1);
-    struct pt_quant_weights out = {.scale = scale, .q = pt_quant_name(w, name, "_quantized"), .floats = pt_quant_name(w, name, "_dequantized")};
+    struct pt_qz_weights out = {.scale = scale, .q = pt_qz_name(w, name, "_quantized"), .floats = pt_qz_name(w, name, "_dequantized")};
     if (!zeros) {
         w->failed = true;
         pt_fail(w->err, PT_ENOMEM, "out of memory quantising weights");
         return out;
     }
     memset(zeros, weight_type(a) == PT_UINT8 ? 128 : 0, (size_t)channels);
-    out.zero = pt_quant_constant(w, name, "_zero_point", weight_type(a), axis >= 0, &channels, zeros);
-    size_t to = pt_quant_put(w, "QuantizeLinear", "", out.q, PT_QUANT_IN(name, scale, out.zero));
-    size_t back = pt_quant_put(w, "DequantizeLinear", "", out.floats, PT_QUANT_IN(out.q, scale, out.zero));
+    out.zero = pt_qz_constant(w, name, "_zero_point", weight_type(a), axis >= 0, &channels, zeros);
+    size_t to = pt_qz_put(w, "QuantizeLinear", "", out.q, PT_QZ_IN(name, scale, out.zero));
+    size_t back = pt_qz_put(w, "DequantizeLinear", "", out.floats, PT_QZ_IN(out.q, scale, out.zero));
     if (axis >= 0) {
-        pt_quant_attr(w, to, "axis", axis);
-        pt_quant_attr(w, back, "axis", axis);
+        pt_qz_attr(w, to, "axis", axis);
+        pt_qz_attr(w, back, "axis", axis);
     }
     return out;
 }
@@ -211,14 +211,14 @@ static bool saturates(const struct apply *a, int bound, const struct pt_grid *g)
 }
 
 /* Operators on integers: names of the operands in their order; 0 when there is none for this node. */
-static size_t integer_operands(struct apply *a, size_t i, const struct pt_quant_weights *w, struct pt_str bias, const struct written *y,
+static size_t integer_operands(struct apply *a, size_t i, const struct pt_qz_weights *w, struct pt_str bias, const struct written *y,
                                struct pt_str *out)
 {
-    const struct pt_quant_node *q = &a->p->nodes[i];
+    const struct pt_qz_node *q = &a->p->nodes[i];
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
     const struct written *x = written_of(a, n->inputs[0]);
     size_t count = 0;
-    if (q->row->kind == PT_QUANT_PRODUCT) {
+    if (q->row->kind == PT_QZ_PRODUCT) {
         const struct pt_str all[] = {x->q, x->scale, x->zero, w->q, w->scale, w->zero};
         memcpy(out, all, sizeof all);
         count = 6;
@@ -281,16 +281,16 @@ static void drop_attr(struct pt_onnx_node *n, const char *name)
 }
 
 /* The node writes integers itself. False: it has no such form, or not this one. */
-static bool write_integer(struct apply *a, size_t i, const struct pt_quant_weights *w, struct pt_str bias, const struct written *y)
+static bool write_integer(struct apply *a, size_t i, const struct pt_qz_weights *w, struct pt_str bias, const struct written *y)
 {
-    const struct pt_quant_node *q = &a->p->nodes[i];
+    const struct pt_qz_node *q = &a->p->nodes[i];
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
-    bool product = q->row->kind == PT_QUANT_PRODUCT;
+    bool product = q->row->kind == PT_QZ_PRODUCT;
     if (a->p->o->form != PT_FORM_OPERATORS || a->training || !q->row->integer || (*q->row->domain && !a->p->o->vendor) ||
         (product && !*q->row->domain && !y) || (product && a->p->o->weight_asymmetric && q->row->rounds))
         return false;
-    if (q->row->kind == PT_QUANT_MOVE) {
-        pt_quant_set(&a->w, i, 0, written_of(a, n->inputs[0])->q);
+    if (q->row->kind == PT_QZ_MOVE) {
+        pt_qz_set(&a->w, i, 0, written_of(a, n->inputs[0])->q);
         node_of(a, i)->outputs[0] = y->q;
         return true;
     }
@@ -308,7 +308,7 @@ static bool write_integer(struct apply *a, size_t i, const struct pt_quant_weigh
 }
 
 /* x w + b in standard operators, its sums as floats: MatMulInteger, Add, Cast, Mul. */
-static void write_sums(struct apply *a, size_t i, const struct pt_quant_weights *w, struct pt_str bias, const struct pt_quant_array *array)
+static void write_sums(struct apply *a, size_t i, const struct pt_qz_weights *w, struct pt_str bias, const struct pt_qz_array *array)
 {
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
     const struct written *x = written_of(a, n->inputs[0]);
@@ -322,18 +322,18 @@ static void write_sums(struct apply *a, size_t i, const struct pt_quant_weights 
     }
     for (size_t c = 0; c < array->grids; c++)
         scale[c] = sx * array->scale[c];
-    struct pt_str out = node_of(a, i)->outputs[0], stem = n->outputs[0], sums = pt_quant_name(&a->w, stem, "_sums"), floats;
-    struct pt_str steps = pt_quant_constant(&a->w, stem, "_sums_scale", PT_FLOAT, channels > 1, &channels, scale);
+    struct pt_str out = node_of(a, i)->outputs[0], stem = n->outputs[0], sums = pt_qz_name(&a->w, stem, "_sums"), floats;
+    struct pt_str steps = pt_qz_constant(&a->w, stem, "_sums_scale", PT_FLOAT, channels > 1, &channels, scale);
     if (bias.len) {
-        struct pt_str all = pt_quant_name(&a->w, stem, "_sums");
-        pt_quant_put(&a->w, "Add", "", all, PT_QUANT_IN(sums, bias));
-        floats = pt_quant_name(&a->w, stem, "_floats");
-        pt_quant_attr(&a->w, pt_quant_put(&a->w, "Cast", "", floats, PT_QUANT_IN(all)), "to", PT_FLOAT);
+        struct pt_str all = pt_qz_name(&a->w, stem, "_sums");
+        pt_qz_put(&a->w, "Add", "", all, PT_QZ_IN(sums, bias));
+        floats = pt_qz_name(&a->w, stem, "_floats");
+        pt_qz_attr(&a->w, pt_qz_put(&a->w, "Cast", "", floats, PT_QZ_IN(all)), "to", PT_FLOAT);
     } else {
-        floats = pt_quant_name(&a->w, stem, "_floats");
-        pt_quant_attr(&a->w, pt_quant_put(&a->w, "Cast", "", floats, PT_QUANT_IN(sums)), "to", PT_FLOAT);
+        floats = pt_qz_name(&a->w, stem, "_floats");
+        pt_qz_attr(&a->w, pt_qz_put(&a->w, "Cast", "", floats, PT_QZ_IN(sums)), "to", PT_FLOAT);
     }
-    pt_quant_put(&a->w, "Mul", "", out, PT_QUANT_IN(floats, steps));
+    pt_qz_put(&a->w, "Mul", "", out, PT_QZ_IN(floats, steps));
     if (a->w.failed)
         return;
     const struct pt_str operands[] = {x->q, w->q, x->zero, a->p->o->weight_asymmetric || weight_type(a) == PT_UINT8 ? w->zero : PT_STR("")};
@@ -342,10 +342,10 @@ static void write_sums(struct apply *a, size_t i, const struct pt_quant_weights 
 }
 
 /* Names for the integers of node i's weights and bias. */
-static int write_weights(struct apply *a, size_t i, struct pt_quant_weights *w, struct pt_str *bias, struct pt_str *bias_floats,
-                         struct pt_quant_array *array)
+static int write_weights(struct apply *a, size_t i, struct pt_qz_weights *w, struct pt_str *bias, struct pt_str *bias_floats,
+                         struct pt_qz_array *array)
 {
-    const struct pt_quant_node *q = &a->p->nodes[i];
+    const struct pt_qz_node *q = &a->p->nodes[i];
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
     int axis = a->p->o->per_tensor ? -1 : q->weight.channel;
     struct written_weight *known = find_weight(a, q->weight.initializer, axis);
@@ -357,8 +357,8 @@ static int write_weights(struct apply *a, size_t i, struct pt_quant_weights *w, 
         *w = known->names;
     else
         *w = a->training ? write_training(a, n, q, axis)
-                         : pt_quant_put_weights(&a->w, n->inputs[q->row->weight], &a->p->e->model.graph.initializers[q->weight.initializer].t, axis,
-                                                0, weight_type(a), array);
+                         : pt_qz_put_weights(&a->w, n->inputs[q->row->weight], &a->p->e->model.graph.initializers[q->weight.initializer].t, axis, 0,
+                                             weight_type(a), array);
     if (!known && usual)
         a->weights[a->weight_count++] = (struct written_weight){.initializer = q->weight.initializer, .axis = axis, .names = *w};
     if (!a->training)
@@ -366,16 +366,16 @@ static int write_weights(struct apply *a, size_t i, struct pt_quant_weights *w, 
     return a->w.failed ? a->w.err->code : PT_OK;
 }
 
-static void describe(struct apply *a, size_t i, const struct pt_quant_array *array)
+static void describe(struct apply *a, size_t i, const struct pt_qz_array *array)
 {
-    const struct pt_quant_node *q = &a->p->nodes[i];
-    int v = q->rounds ? pt_quant_value_of(a->p, q->out) : -1;
+    const struct pt_qz_node *q = &a->p->nodes[i];
+    int v = q->rounds ? pt_qz_value_of(a->p, q->out) : -1;
     struct pt_quantize_layer *l = a->layers ? &a->layers[i] : NULL;
     if (!l)
         return;
     l->activation = activation_type(a);
     if (v >= 0) {
-        const struct pt_quant_value *value = &a->p->values[v];
+        const struct pt_qz_value *value = &a->p->values[v];
         l->low = value->range.low;
         l->high = value->range.high;
         l->scale = value->grid.scale;
@@ -391,27 +391,27 @@ static void describe(struct apply *a, size_t i, const struct pt_quant_array *arr
 /* The result goes, with or without its Relu, to a name of its own, which QuantizeLinear reads. */
 static struct pt_str take_result(struct apply *a, size_t i)
 {
-    const struct pt_quant_node *q = &a->p->nodes[i];
-    int v = pt_quant_value_of(a->p, q->out);
-    struct pt_str raw = pt_quant_name(&a->w, q->out, "_float");
+    const struct pt_qz_node *q = &a->p->nodes[i];
+    int v = pt_qz_value_of(a->p, q->out);
+    struct pt_str raw = pt_qz_name(&a->w, q->out, "_float");
     if (q->bound >= 0 && !a->drop[q->bound])
         node_of(a, (size_t)q->bound)->outputs[0] = raw;
     else
         node_of(a, i)->outputs[0] = raw;
     pt_edit_changed(a->w.e);
-    pt_quant_put(&a->w, "QuantizeLinear", "", a->values[v].q, PT_QUANT_IN(raw, a->values[v].scale, a->values[v].zero));
+    pt_qz_put(&a->w, "QuantizeLinear", "", a->values[v].q, PT_QZ_IN(raw, a->values[v].scale, a->values[v].zero));
     return raw;
 }
 
 static int write_node(struct apply *a, size_t i)
 {
-    const struct pt_quant_node *q = &a->p->nodes[i];
+    const struct pt_qz_node *q = &a->p->nodes[i];
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
-    struct pt_quant_weights w = {0};
-    pt_cleanup(pt_quant_array_finish) struct pt_quant_array array = {0};
+    struct pt_qz_weights w = {0};
+    pt_cleanup(pt_qz_array_finish) struct pt_qz_array array = {0};
     struct pt_str bias = PT_STR(""), bias_floats = PT_STR("");
-    bool product = q->row->kind == PT_QUANT_PRODUCT;
-    int rc = product ? write_weights(a, i, &w, &bias, &bias_floats, &array) : PT_OK, v = q->rounds ? pt_quant_value_of(a->p, q->out) : -1;
+    bool product = q->row->kind == PT_QZ_PRODUCT;
+    int rc = product ? write_weights(a, i, &w, &bias, &bias_floats, &array) : PT_OK, v = q->rounds ? pt_qz_value_of(a->p, q->out) : -1;
     if (rc < 0)
         return rc;
     describe(a, i, &array);
@@ -423,13 +423,13 @@ static int write_node(struct apply *a, size_t i)
         return a->w.failed ? a->w.err->code : PT_OK;
     for (size_t k = 0; k < n->input_count; k++) {
         const struct written *x = product && k == (size_t)q->row->weight ? NULL : written_of(a, n->inputs[k]);
-        if (product ? k == 0 : x && (q->row->kind == PT_QUANT_POINTWISE || k == 0))
-            pt_quant_set(&a->w, i, k, x->floats);
+        if (product ? k == 0 : x && (q->row->kind == PT_QZ_POINTWISE || k == 0))
+            pt_qz_set(&a->w, i, k, x->floats);
     }
     if (product)
-        pt_quant_set(&a->w, i, (size_t)q->row->weight, w.floats);
+        pt_qz_set(&a->w, i, (size_t)q->row->weight, w.floats);
     if (bias_floats.len)
-        pt_quant_set(&a->w, i, (size_t)q->row->bias, bias_floats);
+        pt_qz_set(&a->w, i, (size_t)q->row->bias, bias_floats);
     if (y)
         take_result(a, i);
     if (product && !q->row->rounds && a->p->o->form == PT_FORM_OPERATORS && !a->training && !a->w.failed)
@@ -456,13 +456,13 @@ static int write_all(struct apply *a)
     pt_edit_drop_nodes(a->w.e, drop);
     if (a->p->o->vendor && a->p->o->form == PT_FORM_OPERATORS)
         rc = pt_edit_need_opset(a->w.e, "com.microsoft", 1, a->w.err);
-    return rc < 0 ? rc : pt_quant_writer_end(&a->w, a->training ? NULL : "static");
+    return rc < 0 ? rc : pt_qz_writer_end(&a->w, a->training ? NULL : "static");
 }
 
-int pt_quant_apply(const struct pt_quant_plan *p, struct pt_edit *out, bool training, struct pt_quantize_layer *layers, struct pt_err *err)
+int pt_qz_apply(const struct pt_qz_plan *p, struct pt_edit *out, bool training, struct pt_quantize_layer *layers, struct pt_err *err)
 {
     struct apply a = {.p = p, .training = training, .layers = layers};
-    int rc = pt_quant_writer_init(&a.w, out, err);
+    int rc = pt_qz_writer_init(&a.w, out, err);
     a.values = pt_calloc(p->value_count + 1, sizeof *a.values);
     a.weights = pt_calloc(p->node_count + 1, sizeof *a.weights);
     a.drop = pt_calloc(p->node_count + 1, sizeof *a.drop);
@@ -470,7 +470,7 @@ int pt_quant_apply(const struct pt_quant_plan *p, struct pt_edit *out, bool trai
         rc = pt_fail(err, PT_ENOMEM, "out of memory quantising the model");
     if (rc == PT_OK)
         rc = write_all(&a);
-    pt_quant_writer_finish(&a.w);
+    pt_qz_writer_finish(&a.w);
     pt_free(a.values);
     pt_free(a.weights);
     pt_free(a.drop);

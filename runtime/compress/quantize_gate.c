@@ -21,10 +21,10 @@ static int judge(const struct pt_quantize_options *o, struct pt_edit *e, struct 
     return pt_evaluate(e, o->gate.held_out, o->gate.loss, 0, o->threads, false, out, err);
 }
 
-static int judge_set(struct pt_quant_plan *p, const bool *off, struct pt_evaluation *out, struct pt_err *err)
+static int judge_set(struct pt_qz_plan *p, const bool *off, struct pt_evaluation *out, struct pt_err *err)
 {
     struct pt_edit e;
-    int rc = pt_quant_write(p, off, &e, NULL, err);
+    int rc = pt_qz_write(p, off, &e, NULL, err);
     if (rc == PT_OK)
         rc = judge(p->o, &e, out, err);
     pt_edit_finish(&e);
@@ -55,13 +55,13 @@ static int by_rise(const void *a, const void *b)
     return x->rise > y->rise ? -1 : x->rise < y->rise ? 1 : x->node < y->node ? -1 : 1;
 }
 
-static bool is_product(const struct pt_quant_plan *p, size_t i)
+static bool is_product(const struct pt_qz_plan *p, size_t i)
 {
-    return p->nodes[i].row && p->nodes[i].row->kind == PT_QUANT_PRODUCT && p->nodes[i].state == PT_LAYER_QUANTISED;
+    return p->nodes[i].row && p->nodes[i].row->kind == PT_QZ_PRODUCT && p->nodes[i].state == PT_LAYER_QUANTISED;
 }
 
 /* Quantises each product alone. */
-static int rank(struct pt_quant_plan *p, bool *off, const struct pt_evaluation *before, struct candidate *list, size_t *count,
+static int rank(struct pt_qz_plan *p, bool *off, const struct pt_evaluation *before, struct candidate *list, size_t *count,
                 struct pt_quantize_layer *layers, struct pt_err *err)
 {
     size_t total = 0;
@@ -79,7 +79,7 @@ static int rank(struct pt_quant_plan *p, bool *off, const struct pt_evaluation *
             layers[i].sensitivity = v.loss - before->loss;
             list[(*count)++] = (struct candidate){i, v.loss - before->loss};
             const struct pt_onnx_node *n = &p->e->model.graph.nodes[i];
-            rc = pt_quant_report_progress(p->o, "sensitivity", (int64_t)*count, (int64_t)total, n->name.len ? n->name : n->outputs[0], err);
+            rc = pt_qz_report_progress(p->o, "sensitivity", (int64_t)*count, (int64_t)total, n->name.len ? n->name : n->outputs[0], err);
         }
     }
     memset(off, 0, p->node_count * sizeof *off);
@@ -87,7 +87,7 @@ static int rank(struct pt_quant_plan *p, bool *off, const struct pt_evaluation *
     return rc;
 }
 
-int pt_quant_gate(struct pt_quant_plan *p, bool *off, struct pt_quantize_layer *layers, struct pt_quantize_report *r, struct pt_err *err)
+int pt_qz_gate(struct pt_qz_plan *p, bool *off, struct pt_quantize_layer *layers, struct pt_quantize_report *r, struct pt_err *err)
 {
     struct pt_evaluation before, now;
     pt_auto_free struct candidate *list = pt_calloc(p->node_count + 1, sizeof *list);
@@ -107,7 +107,7 @@ int pt_quant_gate(struct pt_quant_plan *p, bool *off, struct pt_quantize_layer *
         off[list[k].node] = true;
         rc = judge_set(p, off, &now, err);
         if (rc == PT_OK)
-            rc = pt_quant_report_progress(p->o, "gate", (int64_t)k + 1, (int64_t)count, PT_STR(""), err);
+            rc = pt_qz_report_progress(p->o, "gate", (int64_t)k + 1, (int64_t)count, PT_STR(""), err);
     }
     if (rc == PT_OK) {
         r->quality_before = quality(p->o, &before);
@@ -145,12 +145,12 @@ struct measured {
     struct power *power; /* of each, and of the output */
 };
 
-static int run_both(const struct pt_quant_plan *p, struct measured *m, const struct pt_data *d, struct pt_err *err)
+static int run_both(const struct pt_qz_plan *p, struct measured *m, const struct pt_data *d, struct pt_err *err)
 {
     pt_auto_free struct pt_tensor *inputs = pt_calloc(d->input_count + 1, sizeof *inputs);
     int rc = inputs ? pt_data_check(d, pt_tap_session(m->floats), "calibration data", err) : pt_fail(err, PT_ENOMEM, "out of memory measuring");
     bool fixed = true;
-    int64_t batch = rc < 0 ? 1 : pt_quant_batch(pt_tap_session(m->floats), p->o->calibration.batch, &fixed), all = d->count;
+    int64_t batch = rc < 0 ? 1 : pt_qz_batch(pt_tap_session(m->floats), p->o->calibration.batch, &fixed), all = d->count;
     if (fixed)
         all -= all % batch;
     else if (all > MEASURED)
@@ -168,12 +168,12 @@ static int run_both(const struct pt_quant_plan *p, struct measured *m, const str
     return rc;
 }
 
-static int measure(const struct pt_quant_plan *p, struct measured *m, const struct pt_data *d, struct pt_edit *out, struct pt_err *err)
+static int measure(const struct pt_qz_plan *p, struct measured *m, const struct pt_data *d, struct pt_edit *out, struct pt_err *err)
 {
     for (size_t i = 0; i < p->node_count; i++) {
-        const struct pt_quant_node *q = &p->nodes[i];
+        const struct pt_qz_node *q = &p->nodes[i];
         bool counts =
-            q->row && (q->row->kind == PT_QUANT_PRODUCT || (q->row->kind == PT_QUANT_POINTWISE && q->quantised)) && q->state == PT_LAYER_QUANTISED;
+            q->row && (q->row->kind == PT_QZ_PRODUCT || (q->row->kind == PT_QZ_POINTWISE && q->quantised)) && q->state == PT_LAYER_QUANTISED;
         if (counts && pt_edit_value(out, q->out, NULL)) {
             m->names[m->count] = q->out;
             m->nodes[m->count++] = i;
@@ -189,8 +189,8 @@ static int measure(const struct pt_quant_plan *p, struct measured *m, const stru
     return rc;
 }
 
-int pt_quant_measure(struct pt_quant_plan *p, const bool *off, const struct pt_data *d, struct pt_edit *out, struct pt_quantize_layer *layers,
-                     struct pt_quantize_report *r, struct pt_err *err)
+int pt_qz_measure(struct pt_qz_plan *p, const bool *off, const struct pt_data *d, struct pt_edit *out, struct pt_quantize_layer *layers,
+                  struct pt_quantize_report *r, struct pt_err *err)
 {
     struct measured m = {.names = pt_calloc(p->node_count + 1, sizeof *m.names),
                          .nodes = pt_calloc(p->node_count + 1, sizeof *m.nodes),
@@ -203,7 +203,7 @@ int pt_quant_measure(struct pt_quant_plan *p, const bool *off, const struct pt_d
     if (rc == PT_OK && operators) { /* the same model with floats between its nodes to look at */
         qdq.form = PT_FORM_QDQ;
         p->o = &qdq;
-        rc = pt_quant_write(p, off, &floats_between, NULL, err);
+        rc = pt_qz_write(p, off, &floats_between, NULL, err);
         p->o = o;
     }
     if (rc == PT_OK)

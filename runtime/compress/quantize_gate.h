@@ -8,11 +8,11 @@
 #include "runtime/compress/quantize_plan.h"
 
 /* The quantised model, on its own. off may be NULL. *out is to be finished, also after a failure. (quantize.c) */
-int pt_quant_write(struct pt_quant_plan *p, const bool *off, struct pt_edit *out, struct pt_quantize_layer *layers, struct pt_err *err);
+int pt_qz_write(struct pt_qz_plan *p, const bool *off, struct pt_edit *out, struct pt_quantize_layer *layers, struct pt_err *err);
 /* Switches products off until the gate holds. */
-int pt_quant_gate(struct pt_quant_plan *p, bool *off, struct pt_quantize_layer *layers, struct pt_quantize_report *r, struct pt_err *err);
+int pt_qz_gate(struct pt_qz_plan *p, bool *off, struct pt_quantize_layer *layers, struct pt_quantize_report *r, struct pt_err *err);
 /* Signal to noise of each layer's output, and the model's. */
-int pt_quant_measure(struct pt_quant_plan *p, const bool *off, const struct pt_data *d, struct pt_edit *out, struct pt_quantize_layer *layers,
-                     struct pt_quantize_report *r, struct pt_err *err);
+int pt_qz_measure(struct pt_qz_plan *p, const bool *off, const struct pt_data *d, struct pt_edit *out, struct pt_quantize_layer *layers,
+                  struct pt_quantize_report *r, struct pt_err *err);
 
 #endif

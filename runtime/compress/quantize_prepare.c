@@ -218,7 +218,7 @@ static int align(struct pt_edit *e, struct pt_err *err)
     return rc;
 }
 
-int pt_quant_prepare(struct pt_edit *e, const struct pt_quantize_options *o, struct pt_err *err)
+int pt_qz_prepare(struct pt_edit *e, const struct pt_quantize_options *o, struct pt_err *err)
 {
     bool four = o->weight_type == PT_INT4 || o->weight_type == PT_UINT4;
     bool blocks = o->mode == PT_QUANTIZE_WEIGHTS && !o->vendor && (four || o->block);

@@ -9,8 +9,8 @@
 #include <string.h>
 
 struct stored {
-    struct pt_quant_writer w;
-    const struct pt_quant_plan *p;
+    struct pt_qz_writer w;
+    const struct pt_qz_plan *p;
     struct known {
         int initializer, axis;
         struct pt_str floats;
@@ -24,7 +24,7 @@ static bool is_four(enum pt_dtype t)
 }
 
 /* B: [N, blocks, block / 2] bytes, the lower half first; scales: [N blocks]; zero points: [N, (blocks + 1) / 2] bytes, none: 8. */
-static void write_nbits(struct stored *s, size_t i, const struct pt_tensor *t, int64_t block, const struct pt_quant_array *a)
+static void write_nbits(struct stored *s, size_t i, const struct pt_tensor *t, int64_t block, const struct pt_qz_array *a)
 {
     const struct pt_onnx_node *n = &s->p->e->model.graph.nodes[i];
     int64_t rows = t->dims[0], cols = t->dims[1], blocks = (rows + block - 1) / block, half = block / 2, zeros = (blocks + 1) / 2;
@@ -48,21 +48,21 @@ static void write_nbits(struct stored *s, size_t i, const struct pt_tensor *t, i
         }
     }
     struct pt_str stem = n->inputs[1];
-    struct pt_str bn = pt_quant_constant(&s->w, stem, "_quantized", PT_UINT8, 3, (const int64_t[]){cols, blocks, half}, b);
-    struct pt_str sn = pt_quant_constant(&s->w, stem, "_scale", PT_FLOAT, 1, (const int64_t[]){cols * blocks}, scale);
+    struct pt_str bn = pt_qz_constant(&s->w, stem, "_quantized", PT_UINT8, 3, (const int64_t[]){cols, blocks, half}, b);
+    struct pt_str sn = pt_qz_constant(&s->w, stem, "_scale", PT_FLOAT, 1, (const int64_t[]){cols * blocks}, scale);
     struct pt_str zn =
-        s->p->o->weight_asymmetric ? pt_quant_constant(&s->w, stem, "_zero_point", PT_UINT8, 1, (const int64_t[]){cols * zeros}, z) : PT_STR("");
-    size_t to = pt_quant_put(&s->w, "MatMulNBits", "com.microsoft", n->outputs[0], PT_QUANT_IN(n->inputs[0], bn, sn, zn));
-    pt_quant_attr(&s->w, to, "K", rows);
-    pt_quant_attr(&s->w, to, "N", cols);
-    pt_quant_attr(&s->w, to, "bits", 4);
-    pt_quant_attr(&s->w, to, "block_size", block);
+        s->p->o->weight_asymmetric ? pt_qz_constant(&s->w, stem, "_zero_point", PT_UINT8, 1, (const int64_t[]){cols * zeros}, z) : PT_STR("");
+    size_t to = pt_qz_put(&s->w, "MatMulNBits", "com.microsoft", n->outputs[0], PT_QZ_IN(n->inputs[0], bn, sn, zn));
+    pt_qz_attr(&s->w, to, "K", rows);
+    pt_qz_attr(&s->w, to, "N", cols);
+    pt_qz_attr(&s->w, to, "bits", 4);
+    pt_qz_attr(&s->w, to, "block_size", block);
 }
 
 static int write_node(struct stored *s, size_t i, struct pt_quantize_layer *l, bool *drop, struct pt_err *err)
 {
     const struct pt_quantize_options *o = s->p->o;
-    const struct pt_quant_node *q = &s->p->nodes[i];
+    const struct pt_qz_node *q = &s->p->nodes[i];
     const struct pt_onnx_node *n = &s->p->e->model.graph.nodes[i];
     const struct pt_tensor *t = &s->p->e->model.graph.initializers[q->weight.initializer].t;
     enum pt_dtype dtype = o->weight_type ? o->weight_type : PT_INT8;
@@ -71,19 +71,19 @@ static int write_node(struct stored *s, size_t i, struct pt_quantize_layer *l, b
     int axis = block ? q->weight.summed : o->per_tensor ? -1 : q->weight.channel;
     for (size_t k = 0; k < s->known_count; k++)
         if (s->known[k].initializer == q->weight.initializer && s->known[k].axis == axis) {
-            pt_quant_set(&s->w, i, (size_t)q->row->weight, s->known[k].floats);
+            pt_qz_set(&s->w, i, (size_t)q->row->weight, s->known[k].floats);
             return s->w.failed ? err->code : PT_OK;
         }
-    pt_cleanup(pt_quant_array_finish) struct pt_quant_array a = {0};
-    int rc = pt_quant_array_make(t, axis, block, dtype, four ? 4 : o->reduce_range ? 7 : 8, !o->weight_asymmetric, NULL, &a, err);
+    pt_cleanup(pt_qz_array_finish) struct pt_qz_array a = {0};
+    int rc = pt_qz_array_make(t, axis, block, dtype, four ? 4 : o->reduce_range ? 7 : 8, !o->weight_asymmetric, NULL, &a, err);
     if (rc < 0)
         return rc;
     if (o->vendor && four && pt_str_eq(n->op_type, PT_STR("MatMul"))) {
         write_nbits(s, i, t, block, &a);
         *drop = true;
     } else {
-        struct pt_quant_weights w = pt_quant_put_weights(&s->w, n->inputs[q->row->weight], t, axis, block, dtype, &a);
-        pt_quant_set(&s->w, i, (size_t)q->row->weight, w.floats);
+        struct pt_qz_weights w = pt_qz_put_weights(&s->w, n->inputs[q->row->weight], t, axis, block, dtype, &a);
+        pt_qz_set(&s->w, i, (size_t)q->row->weight, w.floats);
         s->known[s->known_count++] = (struct known){q->weight.initializer, axis, w.floats};
     }
     if (l) {
@@ -94,10 +94,10 @@ static int write_node(struct stored *s, size_t i, struct pt_quantize_layer *l, b
     return s->w.failed ? err->code : PT_OK;
 }
 
-int pt_quant_stored(const struct pt_quant_plan *p, struct pt_edit *e, struct pt_quantize_layer *layers, struct pt_err *err)
+int pt_qz_stored(const struct pt_qz_plan *p, struct pt_edit *e, struct pt_quantize_layer *layers, struct pt_err *err)
 {
     struct stored s = {.p = p};
-    int rc = pt_quant_writer_init(&s.w, e, err);
+    int rc = pt_qz_writer_init(&s.w, e, err);
     pt_auto_free bool *drop = pt_calloc(3 * p->node_count + 1, sizeof *drop); /* each adds one at most */
     s.known = pt_calloc(p->node_count + 1, sizeof *s.known);
     if (rc == PT_OK && (!s.known || !drop))
@@ -110,8 +110,8 @@ int pt_quant_stored(const struct pt_quant_plan *p, struct pt_edit *e, struct pt_
     if (rc == PT_OK && p->o->vendor)
         rc = pt_edit_need_opset(e, "com.microsoft", 1, err);
     if (rc == PT_OK)
-        rc = pt_quant_writer_end(&s.w, "weights");
-    pt_quant_writer_finish(&s.w);
+        rc = pt_qz_writer_end(&s.w, "weights");
+    pt_qz_writer_finish(&s.w);
     pt_free(s.known);
     return rc;
 }

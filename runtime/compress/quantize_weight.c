@@ -42,7 +42,7 @@ static void coarsen(struct pt_grid *g, float scale, float low, bool symmetric)
         g->zero = (int32_t)fmin(fmax(nearbyint((double)g->low - (double)low / (double)scale), g->low), g->high);
 }
 
-static void quantise(const struct pt_tensor *t, const struct layout *l, struct pt_grid grid, struct pt_quant_array *out)
+static void quantise(const struct pt_tensor *t, const struct layout *l, struct pt_grid grid, struct pt_qz_array *out)
 {
     const float *x = t->data;
     double signal = 0, noise = 0;
@@ -59,18 +59,18 @@ static void quantise(const struct pt_tensor *t, const struct layout *l, struct p
     out->sqnr = noise > 0 ? 10 * log10(signal / noise) : INFINITY;
 }
 
-int pt_quant_array_make(const struct pt_tensor *t, int axis, int64_t block, enum pt_dtype dtype, int bits, bool symmetric, const float *floor,
-                        struct pt_quant_array *out, struct pt_err *err)
+int pt_qz_array_make(const struct pt_tensor *t, int axis, int64_t block, enum pt_dtype dtype, int bits, bool symmetric, const float *floor,
+                     struct pt_qz_array *out, struct pt_err *err)
 {
     struct layout l;
     size_t grids = lay(t, axis, block, &l);
-    *out = (struct pt_quant_array){.grids = grids};
+    *out = (struct pt_qz_array){.grids = grids};
     out->q = pt_calloc((size_t)l.count + 1, 1);
     out->scale = pt_calloc(grids + 1, sizeof *out->scale);
     out->zero = pt_calloc(grids + 1, sizeof *out->zero);
     pt_auto_free struct pt_range *ranges = pt_calloc(grids + 1, sizeof *ranges);
     if (!out->q || !out->scale || !out->zero || !ranges) {
-        pt_quant_array_finish(out);
+        pt_qz_array_finish(out);
         return pt_fail(err, PT_ENOMEM, "out of memory quantising weights");
     }
     const float *x = t->data;
@@ -92,10 +92,10 @@ int pt_quant_array_make(const struct pt_tensor *t, int axis, int64_t block, enum
     return PT_OK;
 }
 
-void pt_quant_array_finish(struct pt_quant_array *a)
+void pt_qz_array_finish(struct pt_qz_array *a)
 {
     pt_free(a->q);
     pt_free(a->scale);
     pt_free(a->zero);
-    *a = (struct pt_quant_array){0};
+    *a = (struct pt_qz_array){0};
 }

@@ -4,35 +4,37 @@
 #include <stdio.h>
 #include <string.h>
 
-static void fail(struct pt_quant_writer *w, int code)
+static void fail(struct pt_qz_writer *w, int code)
 {
     if (!w->failed && w->err->code == 0)
         pt_fail(w->err, code < 0 ? code : PT_ENOMEM, "out of memory quantising the model");
     w->failed = true;
 }
 
-static void take_name(struct pt_quant_writer *w, struct pt_str name)
+static void take_name(struct pt_qz_writer *w, struct pt_str name)
 {
     if (!w->failed && pt_map_set(&w->names, name, w, NULL, w->err) < 0)
         fail(w, PT_ENOMEM);
 }
 
-int pt_quant_writer_init(struct pt_quant_writer *w, struct pt_edit *e, struct pt_err *err)
+int pt_qz_writer_init(struct pt_qz_writer *w, struct pt_edit *e, struct pt_err *err)
 {
     const struct pt_onnx_graph *g = &e->model.graph;
-    *w = (struct pt_quant_writer){.e = e, .err = err};
+    *w = (struct pt_qz_writer){.e = e, .err = err};
     err->code = 0;
     for (size_t i = 0; i < g->input_count; i++)
         take_name(w, g->inputs[i].name);
     for (size_t i = 0; i < g->initializer_count; i++)
         take_name(w, g->initializers[i].name);
-    for (size_t i = 0; i < g->node_count; i++)
+    for (size_t i = 0; i < g->node_count; i++) {
+        take_name(w, g->nodes[i].name); /* names of nodes are a set of their own; new ones are in neither */
         for (size_t k = 0; k < g->nodes[i].output_count; k++)
             take_name(w, g->nodes[i].outputs[k]);
+    }
     return w->failed ? err->code : PT_OK;
 }
 
-void pt_quant_writer_finish(struct pt_quant_writer *w)
+void pt_qz_writer_finish(struct pt_qz_writer *w)
 {
     pt_map_finish(&w->names);
 }
@@ -75,7 +77,7 @@ static int sort(struct pt_edit *e, struct pt_err *err)
     return PT_OK;
 }
 
-int pt_quant_writer_end(struct pt_quant_writer *w, const char *note)
+int pt_qz_writer_end(struct pt_qz_writer *w, const char *note)
 {
     int rc = w->failed ? w->err->code : sort(w->e, w->err);
     if (rc == PT_OK)
@@ -83,7 +85,7 @@ int pt_quant_writer_end(struct pt_quant_writer *w, const char *note)
     return rc < 0 || !note ? rc : pt_edit_note(w->e, "pintle.quantize", note, w->err);
 }
 
-struct pt_str pt_quant_name(struct pt_quant_writer *w, struct pt_str stem, const char *suffix)
+struct pt_str pt_qz_name(struct pt_qz_writer *w, struct pt_str stem, const char *suffix)
 {
     struct pt_str name = w->failed ? (struct pt_str){0} : pt_edit_text(w->e, PT_STR_FMT "%s", PT_STR_ARG(stem), suffix);
     while (name.p && pt_map_get(&w->names, name))
@@ -94,21 +96,24 @@ struct pt_str pt_quant_name(struct pt_quant_writer *w, struct pt_str stem, const
     return name;
 }
 
-struct pt_str pt_quant_constant(struct pt_quant_writer *w, struct pt_str stem, const char *suffix, enum pt_dtype dtype, int rank, const int64_t *dims,
-                                const void *data)
+struct pt_str pt_qz_constant(struct pt_qz_writer *w, struct pt_str stem, const char *suffix, enum pt_dtype dtype, int rank, const int64_t *dims,
+                             const void *data)
 {
-    struct pt_str name = pt_quant_name(w, stem, suffix);
+    struct pt_str name = pt_qz_name(w, stem, suffix);
     if (!w->failed && pt_edit_add_initializer(w->e, name, dtype, rank, dims, data, w->err) < 0)
         fail(w, w->err->code);
     return name;
 }
 
-size_t pt_quant_put(struct pt_quant_writer *w, const char *op, const char *domain, struct pt_str out, const struct pt_str *operands, size_t count)
+size_t pt_qz_put(struct pt_qz_writer *w, const char *op, const char *domain, struct pt_str out, const struct pt_str *operands, size_t count)
 {
     while (count && operands[count - 1].len == 0)
         count--;
+    char suffix[64];
+    snprintf(suffix, sizeof suffix, "_%s", op);
     size_t at = w->e->model.graph.node_count;
-    struct pt_onnx_node *n = w->failed ? NULL : pt_edit_add_node(w->e, at, out, domain, op, count, 1, w->err);
+    struct pt_str name = pt_qz_name(w, out, suffix);
+    struct pt_onnx_node *n = w->failed ? NULL : pt_edit_add_node(w->e, at, name, domain, op, count, 1, w->err);
     if (!n) {
         fail(w, PT_ENOMEM);
         return 0;
@@ -119,13 +124,13 @@ size_t pt_quant_put(struct pt_quant_writer *w, const char *op, const char *domai
     return at;
 }
 
-void pt_quant_attr(struct pt_quant_writer *w, size_t node, const char *name, int64_t v)
+void pt_qz_attr(struct pt_qz_writer *w, size_t node, const char *name, int64_t v)
 {
     if (!w->failed && pt_edit_set_int(w->e, &w->e->model.graph.nodes[node], name, v, w->err) < 0)
         fail(w, PT_ENOMEM);
 }
 
-void pt_quant_like(struct pt_quant_writer *w, size_t node, size_t from)
+void pt_qz_like(struct pt_qz_writer *w, size_t node, size_t from)
 {
     if (w->failed)
         return;
@@ -133,7 +138,7 @@ void pt_quant_like(struct pt_quant_writer *w, size_t node, size_t from)
     w->e->model.graph.nodes[node].attr_count = w->e->model.graph.nodes[from].attr_count;
 }
 
-void pt_quant_set(struct pt_quant_writer *w, size_t node, size_t i, struct pt_str name)
+void pt_qz_set(struct pt_qz_writer *w, size_t node, size_t i, struct pt_str name)
 {
     struct pt_onnx_node *n = w->failed ? NULL : &w->e->model.graph.nodes[node];
     if (!n)
@@ -161,10 +166,10 @@ static void pack(int8_t *q, int64_t count)
         q[i / 2] = (int8_t)((q[i] & 15) | (i + 1 < count ? q[i + 1] & 15 : 0) << 4);
 }
 
-struct pt_quant_weights pt_quant_put_weights(struct pt_quant_writer *w, struct pt_str stem, const struct pt_tensor *of, int axis, int64_t block,
-                                             enum pt_dtype dtype, const struct pt_quant_array *a)
+struct pt_qz_weights pt_qz_put_weights(struct pt_qz_writer *w, struct pt_str stem, const struct pt_tensor *of, int axis, int64_t block,
+                                       enum pt_dtype dtype, const struct pt_qz_array *a)
 {
-    struct pt_quant_weights out = {0};
+    struct pt_qz_weights out = {0};
     int64_t dims[PT_MAX_RANK] = {(int64_t)a->grids};
     int rank = axis >= 0;
     if (block) {
@@ -184,14 +189,14 @@ struct pt_quant_weights pt_quant_put_weights(struct pt_quant_writer *w, struct p
         pack(q, pt_tensor_count(of));
         pack(zero, (int64_t)a->grids);
     }
-    out.q = pt_quant_constant(w, stem, "_quantized", dtype, of->rank, of->dims, q);
-    out.scale = pt_quant_constant(w, stem, "_scale", PT_FLOAT, rank, dims, a->scale);
-    out.zero = pt_quant_constant(w, stem, "_zero_point", dtype, rank, dims, zero);
-    out.floats = pt_quant_name(w, stem, "_dequantized");
-    size_t dq = pt_quant_put(w, "DequantizeLinear", "", out.floats, PT_QUANT_IN(out.q, out.scale, out.zero));
+    out.q = pt_qz_constant(w, stem, "_quantized", dtype, of->rank, of->dims, q);
+    out.scale = pt_qz_constant(w, stem, "_scale", PT_FLOAT, rank, dims, a->scale);
+    out.zero = pt_qz_constant(w, stem, "_zero_point", dtype, rank, dims, zero);
+    out.floats = pt_qz_name(w, stem, "_dequantized");
+    size_t dq = pt_qz_put(w, "DequantizeLinear", "", out.floats, PT_QZ_IN(out.q, out.scale, out.zero));
     if (axis >= 0)
-        pt_quant_attr(w, dq, "axis", axis);
+        pt_qz_attr(w, dq, "axis", axis);
     if (block)
-        pt_quant_attr(w, dq, "block_size", block);
+        pt_qz_attr(w, dq, "block_size", block);
     return out;
 }
