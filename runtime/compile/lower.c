@@ -7,6 +7,7 @@
 
 #include "runtime/ops/joined_attention.h"
 #include "runtime/ops/table.h"
+#include "runtime/train/lower.h"
 
 static const struct {
     const struct pt_op *op;
@@ -53,6 +54,29 @@ static const struct {
     {&pt_op_batch_normalization, pt_lower_batchnorm},
     {&pt_op_transpose, pt_lower_transpose},
     {&pt_op_concat, pt_lower_concat},
+    {&pt_grad_conv_image, pt_lower_conv_image_grad},
+    {&pt_grad_conv_weights, pt_lower_conv_weights_grad},
+    {&pt_grad_channels, pt_lower_channels_grad},
+    {&pt_grad_max_pool, pt_lower_max_pool_grad},
+    {&pt_grad_average_pool, pt_lower_average_pool_grad},
+    {&pt_grad_spread, pt_lower_spread},
+    {&pt_grad_batchnorm, pt_lower_batchnorm_grad},
+    {&pt_grad_layernorm, pt_lower_layernorm_grad},
+    {&pt_grad_softmax, pt_lower_softmax_grad},
+    {&pt_grad_log_softmax, pt_lower_softmax_grad},
+    {&pt_grad_relu, pt_lower_unary_grad},
+    {&pt_grad_sigmoid, pt_lower_unary_grad},
+    {&pt_grad_tanh, pt_lower_unary_grad},
+    {&pt_grad_leaky_relu, pt_lower_unary_grad},
+    {&pt_grad_abs, pt_lower_unary_grad},
+    {&pt_grad_hard_sigmoid, pt_lower_unary_grad},
+    {&pt_grad_hard_swish, pt_lower_unary_grad},
+    {&pt_grad_erf, pt_lower_unary_grad},
+    {&pt_grad_gelu, pt_lower_unary_grad},
+    {&pt_grad_softplus, pt_lower_unary_grad},
+    {&pt_grad_elu, pt_lower_unary_grad},
+    {&pt_grad_swish, pt_lower_unary_grad},
+    {&pt_grad_clip, pt_lower_unary_grad},
 };
 
 /* --- growing ------------------------------------------------------------------------------------------------------------------ */
@@ -202,6 +226,16 @@ int pt_lower_emit(struct pt_lower *l, const struct pt_step_desc *d, enum pt_layo
     struct pt_slot *s = pt_lower_slot(l, d->out);
     s->layout = s->t.rank < 3 || pt_same_order(&s->t) ? PT_LAYOUT_PLAIN : out_layout;
     return emit(l, d, &d->out, 1, NULL);
+}
+
+int pt_lower_emit_all(struct pt_lower *l, const struct pt_step_desc *d, const int *outs, int out_count, enum pt_layout out_layout)
+{
+    for (int i = 0; i < out_count; i++)
+        if (outs[i] >= 0) {
+            struct pt_slot *s = pt_lower_slot(l, outs[i]);
+            s->layout = s->t.rank < 3 || pt_same_order(&s->t) ? PT_LAYOUT_PLAIN : out_layout;
+        }
+    return emit(l, d, outs, out_count, NULL);
 }
 
 /* --- layouts ------------------------------------------------------------------------------------------------------------------- */

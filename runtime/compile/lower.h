@@ -49,8 +49,8 @@ int pt_lower_transpose(struct pt_lower *l);
 int pt_lower_concat(struct pt_lower *l);
 int pt_lower_batchnorm(struct pt_lower *l);
 bool pt_is_binary_step(const struct pt_step *s);
-const int *pt_transpose_perm(const struct pt_step *s);        /* NULL when the step is no transposition */
-int pt_fuse_transpose(struct pt_lower *l, const int *perm);   /* the node transposes the result of a product: 1 done */
+const int *pt_transpose_perm(const struct pt_step *s);                                   /* NULL when the step is no transposition */
+int pt_fuse_transpose(struct pt_lower *l, const int *perm);                              /* the node transposes the result of a product: 1 done */
 int pt_fuse_transpose_attention(struct pt_lower *l, struct pt_step *s, const int *perm); /* the same where s makes that result */
 
 /* --- fuse.c: merging a node into a step that was emitted before. 1 done, 0 not possible. ------------------------------------------- */
@@ -104,6 +104,8 @@ struct pt_step_desc {
     struct pt_fused *fused;
 };
 int pt_lower_emit(struct pt_lower *l, const struct pt_step_desc *d, enum pt_layout out_layout);
+/* The same with several outputs (-1: not wanted), each of that layout. */
+int pt_lower_emit_all(struct pt_lower *l, const struct pt_step_desc *d, const int *outs, int out_count, enum pt_layout out_layout);
 int pt_lower_new_slot(struct pt_lower *l, const struct pt_slot *like);
 
 /* --- lower_view.c: an operand seen through transpositions: dims and element strides -------------------------------------------------- */

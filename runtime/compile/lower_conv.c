@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lower_conv.c: convolutions and pools in channels-last layout. One spatial axis is an image of height 1.
+ * lower_conv.c: convolutions and pools in channels-last layout. One spatial axis is an image of height 1. Weights that are not constant are packed
+ * in each run; in training a batch of images repays it.
  */
 #include "runtime/compile/lower.h"
 
@@ -23,7 +24,8 @@ static uint64_t pack_key(const struct pt_kernels *k, const struct pt_conv *s)
 
 struct conv_step {
     struct pt_conv s;
-    const float *packed;
+    const float *packed; /* NULL: into the scratch memory, from operand 3 */
+    size_t pack_bytes;
     struct pt_fused fused;
 };
 
@@ -37,7 +39,10 @@ static int conv_run(struct pt_op_ctx *c)
                              .act = p->fused.act,
                              .lo = p->fused.lo,
                              .hi = p->fused.hi};
-    pt_kernels()->conv(&p->s, c->in[0]->data, p->packed, &ep, c->out[0]->data, c->scratch, c->threads);
+    if (!p->packed)
+        pt_kernels()->conv_pack(&p->s, c->in[3]->data, c->scratch);
+    pt_kernels()->conv(&p->s, c->in[0]->data, p->packed ? p->packed : c->scratch, &ep, c->out[0]->data, (char *)c->scratch + p->pack_bytes,
+                       c->threads);
     return PT_OK;
 }
 
@@ -84,25 +89,30 @@ int pt_lower_conv(struct pt_lower *l)
 {
     const struct pt_slot *x = pt_lower_slot(l, pt_lower_in(l, 0)), *w = pt_lower_slot(l, pt_lower_in(l, 1));
     const struct pt_slot *y = pt_lower_slot(l, pt_lower_out(l, 0));
-    if (!is_image(&x->t) || w->place != PT_PLACE_CONST || pt_tensor_count(&w->t) == 0 || pt_tensor_count(&y->t) == 0 || pt_tensor_count(&x->t) == 0)
+    if (!is_image(&x->t) || pt_tensor_count(&w->t) == 0 || pt_tensor_count(&y->t) == 0 || pt_tensor_count(&x->t) == 0)
         return pt_lower_conv_columns(l);
+    bool constant = w->place == PT_PLACE_CONST;
     struct conv_step *p = pt_lower_alloc(l, sizeof *p);
     if (!p)
         return PT_ENOMEM;
     conv_shape(&p->s, &x->t, &w->t, l->item->params);
     p->fused = (struct pt_fused){.bias = 1, .residual = 2, .columns = w->t.dims[0], .is_conv = true};
     struct pack_job job = {l->k, &p->s, &w->t, w->stored};
-    p->packed = pt_lower_pack(l, w, pack_key(l->k, &p->s), l->k->conv_pack_size(&p->s), fill_conv, &job);
-    int in[3] = {pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST), pt_lower_in(l, 2), -1};
-    if (!p->packed || in[0] < 0)
+    if (constant)
+        p->packed = pt_lower_pack(l, w, pack_key(l->k, &p->s), l->k->conv_pack_size(&p->s), fill_conv, &job);
+    else
+        p->pack_bytes = l->k->conv_pack_size(&p->s);
+    int in[4] = {pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST), pt_lower_in(l, 2), -1,
+                 constant ? -1 : pt_lower_to(l, pt_lower_in(l, 1), PT_LAYOUT_PLAIN)};
+    if ((constant && !p->packed) || in[0] < 0 || (!constant && in[3] < 0))
         return PT_ENOMEM;
     struct pt_step_desc d = {.run = conv_run,
                              .params = p,
                              .in = in,
-                             .in_count = 3,
+                             .in_count = 4,
                              .out = pt_lower_out(l, 0),
                              .inplace = 1u << 2,
-                             .scratch_bytes = l->k->conv_workspace(&p->s, l->o->threads),
+                             .scratch_bytes = p->pack_bytes + l->k->conv_workspace(&p->s, l->o->threads),
                              .fused = &p->fused};
     int rc = pt_lower_emit(l, &d, PT_LAYOUT_CHANNELS_LAST);
     return rc < 0 ? rc : 1;

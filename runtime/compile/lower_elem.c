@@ -5,6 +5,7 @@
  */
 #include "runtime/compile/lower.h"
 
+#include "runtime/ops/batchnorm.h"
 #include "runtime/ops/clip.h"
 #include "runtime/ops/concat.h"
 #include "runtime/ops/layernorm.h"
@@ -12,6 +13,7 @@
 #include "runtime/ops/table.h"
 #include "runtime/ops/transpose.h"
 #include "runtime/ops/unary.h"
+#include "runtime/train/lower.h"
 
 #define GRAIN 16384 /* elements per piece of parallel work */
 
@@ -297,7 +299,10 @@ static int batchnorm_run(struct pt_op_ctx *c)
 int pt_lower_batchnorm(struct pt_lower *l)
 {
     const struct pt_slot *in[5];
-    float epsilon = *(const float *)l->item->params;
+    const struct pt_batchnorm_params *b = l->item->params;
+    float epsilon = b->epsilon;
+    if (b->training)
+        return pt_lower_batchnorm_training(l);
     for (int i = 0; i < 5; i++) {
         in[i] = pt_lower_slot(l, pt_lower_in(l, i));
         if (in[i]->t.dtype != PT_FLOAT || (i && in[i]->place != PT_PLACE_CONST))

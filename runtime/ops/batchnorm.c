@@ -4,17 +4,12 @@
  * more than one output wanted before) those of the batch, and gives the running ones as further outputs. With spatial = 0 (before opset 9) there is a
  * mean for each place of an image and not one per channel.
  */
+#include "runtime/ops/batchnorm.h"
 #include "runtime/ops/types.h"
 
 #include <math.h>
 
-struct batch {
-    float epsilon, momentum;
-    int64_t images, channels, pixels; /* x seen as [images, channels, pixels] */
-    bool training;
-};
-
-static int check_statistics(struct pt_op_ctx *c, const struct batch *p)
+static int check_statistics(struct pt_op_ctx *c, const struct pt_batchnorm_params *p)
 {
     for (int i = 1; i < 5; i++)
         if (pt_tensor_count(c->in[i]) != p->channels)
@@ -30,7 +25,7 @@ static bool wanted(const struct pt_op_ctx *c, int i)
 
 static int batch_infer(struct pt_op_ctx *c)
 {
-    struct batch *p = c->params;
+    struct pt_batchnorm_params *p = c->params;
     const struct pt_tensor *x = c->in[0];
     int64_t training = 0, spatial = 1;
     int rc = pt_attr_float(c, "epsilon", 1e-5f, &p->epsilon);
@@ -56,7 +51,7 @@ static int batch_infer(struct pt_op_ctx *c)
     return check_statistics(c, p);
 }
 
-static void batch_statistics(const struct batch *p, const struct pt_tensor *x, int64_t ch, double *mean, double *var)
+static void batch_statistics(const struct pt_batchnorm_params *p, const struct pt_tensor *x, int64_t ch, double *mean, double *var)
 {
     double n = (double)p->images * (double)p->pixels, m = 0, v = 0;
     for (int pass = 0; pass < 2; pass++)
@@ -72,7 +67,7 @@ static void batch_statistics(const struct batch *p, const struct pt_tensor *x, i
     *var = v;
 }
 
-static void put_statistics(struct pt_op_ctx *c, const struct batch *p, int64_t ch, double mean, double var)
+static void put_statistics(struct pt_op_ctx *c, const struct pt_batchnorm_params *p, int64_t ch, double mean, double var)
 {
     double keep = (double)p->momentum, values[5] = {0, 0, 0, mean, var};
     values[1] = pt_elem_f64(c->in[3], ch) * keep + mean * (1 - keep);
@@ -82,7 +77,7 @@ static void put_statistics(struct pt_op_ctx *c, const struct batch *p, int64_t c
             pt_store_f64(c->out[i], ch, 1, &values[i]);
 }
 
-static void apply(const struct batch *p, const struct pt_tensor *x, struct pt_tensor *y, int64_t at, double scale, double shift)
+static void apply(const struct pt_batchnorm_params *p, const struct pt_tensor *x, struct pt_tensor *y, int64_t at, double scale, double shift)
 {
     if (x->dtype == PT_FLOAT)
         for (int64_t k = at; k < at + p->pixels; k++)
@@ -94,7 +89,7 @@ static void apply(const struct batch *p, const struct pt_tensor *x, struct pt_te
 
 static int batch_run(struct pt_op_ctx *c)
 {
-    const struct batch *p = c->params;
+    const struct pt_batchnorm_params *p = c->params;
     const struct pt_tensor *x = c->in[0];
     int64_t images = p->pixels ? p->images : 0;
     for (int64_t ch = 0; ch < p->channels; ch++) {
@@ -118,6 +113,6 @@ const struct pt_op pt_op_batch_normalization = {.type = "BatchNormalization",
                                                 .max_out = 5,
                                                 .types = {PT_TS_REAL},
                                                 .flags = PT_OP_WIDEN,
-                                                .params_size = sizeof(struct batch),
+                                                .params_size = sizeof(struct pt_batchnorm_params),
                                                 .infer = batch_infer,
                                                 .run = batch_run};

@@ -6,6 +6,7 @@
 
 #include "runtime/kernels/kernels.h"
 #include "runtime/ops/types.h"
+#include "runtime/train/spread.h"
 
 #define FLOATS .since = {1}, .max_out = 1, .types = {PT_TS_FLOAT}
 
@@ -44,7 +45,7 @@ static int sum_to_infer(struct pt_op_ctx *c)
 }
 
 /* A row of float32: what it adds to the sums, one of them or one each. */
-static void add_row(double *sums, int64_t step, const float *x, int64_t x_step, int64_t n)
+static void sum_row(double *sums, int64_t step, const float *x, int64_t x_step, int64_t n)
 {
     if (step == 0) {
         double part[4] = {0};
@@ -76,7 +77,7 @@ static int sum_to_run(struct pt_op_ctx *c)
     for (int64_t r = 0; r < w.rows; r++) {
         pt_bcast_row(&w, r, off);
         if (c->in[0]->dtype == PT_FLOAT) {
-            add_row(sums + off[1], w.step[1], (const float *)c->in[0]->data + off[0], w.step[0], w.n);
+            sum_row(sums + off[1], w.step[1], (const float *)c->in[0]->data + off[0], w.step[0], w.n);
             continue;
         }
         for (int64_t i = 0; i < w.n; i++) {
@@ -147,24 +148,18 @@ static int scatter_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
+PT_REALS(scatter, (const struct pt_tensor *from, const int64_t *at, struct pt_tensor *to), {
+    const real *dy = from->data;
+    real *dx = to->data;
+    for (int64_t i = 0, n = pt_tensor_count(from); i < n; i++)
+        if (at[i] >= 0)
+            dx[at[i]] += dy[i];
+})
+
 static int scatter_run(struct pt_op_ctx *c)
 {
-    const int64_t *at = c->in[1]->data;
-    int64_t n = pt_tensor_count(c->in[0]);
     memset(c->out[0]->data, 0, c->out[0]->size_bytes);
-    if (c->in[0]->dtype == PT_FLOAT) {
-        const float *dy = c->in[0]->data;
-        float *dx = c->out[0]->data;
-        for (int64_t i = 0; i < n; i++)
-            if (at[i] >= 0)
-                dx[at[i]] += dy[i];
-    } else {
-        const double *dy = c->in[0]->data;
-        double *dx = c->out[0]->data;
-        for (int64_t i = 0; i < n; i++)
-            if (at[i] >= 0)
-                dx[at[i]] += dy[i];
-    }
+    PT_REAL_CALL(c, scatter, c->in[0], c->in[1]->data, c->out[0]);
     return PT_OK;
 }
 
@@ -187,6 +182,13 @@ static int rows_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
+PT_REALS(add_row, (void *sums, int64_t k, const void *rows, int64_t i, int64_t n), {
+    real *y = (real *)sums + k * n;
+    const real *x = (const real *)rows + i * n;
+    for (int64_t j = 0; j < n; j++)
+        y[j] += x[j];
+})
+
 static int rows_run(struct pt_op_ctx *c)
 {
     const struct pt_tensor *at = c->in[1], *like = c->in[2];
@@ -197,11 +199,7 @@ static int rows_run(struct pt_op_ctx *c)
         k += k < 0 ? like->dims[0] : 0;
         if (k < 0 || k >= like->dims[0])
             return pt_op_fail(c, PT_EINVAL, "index %lld is outside of %lld rows", (long long)k, (long long)like->dims[0]);
-        for (int64_t j = 0; j < row; j++)
-            if (like->dtype == PT_FLOAT)
-                ((float *)c->out[0]->data)[k * row + j] += ((const float *)c->in[0]->data)[i * row + j];
-            else
-                ((double *)c->out[0]->data)[k * row + j] += ((const double *)c->in[0]->data)[i * row + j];
+        PT_REAL_CALL(c, add_row, c->out[0]->data, k, c->in[0]->data, i, row);
     }
     return PT_OK;
 }
@@ -217,26 +215,22 @@ const struct pt_op pt_grad_rows = {.type = "GatherRows",
 
 /* --- undoing sums and means -------------------------------------------------------------------------------------------------------------------- */
 
-struct spread {
-    struct pt_tensor kept; /* dy with the axes it lost as 1 */
-    double factor;
-};
-
 static int spread_infer(struct pt_op_ctx *c)
 {
-    struct spread *p = c->params;
+    struct pt_spread *p = c->params;
     const struct pt_tensor *dy = c->in[0], *x = c->in[1];
-    int64_t axes[PT_MAX_RANK], mean, empty;
+    int64_t axes[PT_MAX_RANK], mean, empty, from;
     int n, rc = pt_attr_ints(c, "axes", INT64_MIN, INT64_MAX, axes, PT_MAX_RANK, &n);
     if (rc == PT_OK && n < 0)
         rc = pt_op_const_ints(c, 2, "axes", axes, PT_MAX_RANK, &n);
-    if (rc < 0 || (rc = pt_attr_int(c, "mean", 0, 0, 1, &mean)) < 0 || (rc = pt_attr_int(c, "noop_with_empty_axes", 0, 0, 1, &empty)) < 0)
+    if (rc < 0 || (rc = pt_attr_int(c, "mean", 0, 0, 1, &mean)) < 0 || (rc = pt_attr_int(c, "from", 0, 0, PT_MAX_RANK, &from)) < 0 ||
+        (rc = pt_attr_int(c, "noop_with_empty_axes", 0, 0, 1, &empty)) < 0)
         return rc;
     p->kept = *x;
     p->kept.dtype = dy->dtype;
     p->factor = 1;
     for (int i = 0; i < x->rank; i++) {
-        bool gone = n <= 0 && !empty;
+        bool gone = n <= 0 && !empty && i >= from;
         for (int k = 0; k < n; k++)
             gone = gone || axes[k] == i || axes[k] + x->rank == i;
         if (gone && mean)
@@ -249,9 +243,20 @@ static int spread_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
+/* A row of n: the next element, or the same one again. */
+PT_REALS(spread_row, (void *to, const void *from, int64_t step, int64_t n, double factor), {
+    const real *dy = from;
+    real *dx = to, f = (real)factor;
+    for (int64_t i = 0; step == 0 && i < n; i++)
+        dx[i] = dy[0] * f;
+    for (int64_t i = 0; step != 0 && i < n; i++)
+        dx[i] = dy[i * step] * f;
+})
+
 static int spread_run(struct pt_op_ctx *c)
 {
-    const struct spread *p = c->params;
+    const struct pt_spread *p = c->params;
+    size_t size = pt_dtype_size(p->kept.dtype);
     struct pt_tensor kept = p->kept;
     const struct pt_tensor *const one[] = {&kept};
     struct pt_bcast w;
@@ -260,11 +265,8 @@ static int spread_run(struct pt_op_ctx *c)
     pt_bcast_init(&w, c->out[0], 1, one);
     for (int64_t r = 0; r < w.rows; r++, at += w.n) {
         pt_bcast_row(&w, r, off);
-        for (int64_t i = 0; i < w.n; i++)
-            if (kept.dtype == PT_FLOAT)
-                ((float *)c->out[0]->data)[at + i] = ((const float *)kept.data)[off[0] + i * w.step[0]] * (float)p->factor;
-            else
-                ((double *)c->out[0]->data)[at + i] = ((const double *)kept.data)[off[0] + i * w.step[0]] * p->factor;
+        PT_REAL_CALL(c, spread_row, (char *)c->out[0]->data + (size_t)at * size, (const char *)kept.data + (size_t)off[0] * size, w.step[0], w.n,
+                     p->factor);
     }
     return PT_OK;
 }
@@ -275,6 +277,6 @@ const struct pt_op pt_grad_spread = {.type = "Spread",
                                      .max_in = 3,
                                      .max_out = 1,
                                      .types = {PT_TS_FLOAT, PT_TS_FLOAT, PT_TS_INDEX},
-                                     .params_size = sizeof(struct spread),
+                                     .params_size = sizeof(struct pt_spread),
                                      .infer = spread_infer,
                                      .run = spread_run};

@@ -8,14 +8,9 @@
 #include "runtime/train/ops.h"
 
 #include "runtime/ops/types.h"
+#include "runtime/train/norm.h"
 
 #include <math.h>
-
-struct norm {
-    float epsilon;
-    bool given;                  /* mean and variance are operands */
-    int64_t outer, inner, count; /* BatchNormalization: images, pixels, channels; LayerNormalization: rows, width */
-};
 
 static int outputs_like(struct pt_op_ctx *c, const struct pt_tensor *scale)
 {
@@ -29,7 +24,7 @@ static int outputs_like(struct pt_op_ctx *c, const struct pt_tensor *scale)
 
 static int batch_infer(struct pt_op_ctx *c)
 {
-    struct norm *p = c->params;
+    struct pt_norm_grad *p = c->params;
     const struct pt_tensor *x = c->in[1];
     int64_t training = 0;
     int rc = pt_attr_float(c, "epsilon", 1e-5F, &p->epsilon);
@@ -46,52 +41,45 @@ static int batch_infer(struct pt_op_ctx *c)
     return outputs_like(c, c->in[2]);
 }
 
-#define BATCH(T, s)                                                                                                                                  \
-    static void channel_##s(struct pt_op_ctx *c, const struct norm *p, int64_t ch)                                                                   \
-    {                                                                                                                                                \
-        const T *dy = c->in[0]->data, *x = c->in[1]->data;                                                                                           \
-        double n = (double)(p->outer * p->inner), mean = 0, var = 0, sum = 0, prod = 0;                                                              \
-        int64_t step = p->count * p->inner, at = ch * p->inner;                                                                                      \
-        if (p->given) {                                                                                                                              \
-            mean = pt_elem_f64(c->in[3], ch);                                                                                                        \
-            var = pt_elem_f64(c->in[4], ch);                                                                                                         \
-        }                                                                                                                                            \
-        for (int64_t i = 0; !p->given && i < p->outer; i++)                                                                                          \
-            for (int64_t k = at + i * step; k < at + i * step + p->inner; k++)                                                                       \
-                mean += (double)x[k];                                                                                                                \
-        mean = p->given ? mean : mean / n;                                                                                                           \
-        for (int64_t i = 0; !p->given && i < p->outer; i++)                                                                                          \
-            for (int64_t k = at + i * step; k < at + i * step + p->inner; k++)                                                                       \
-                var += ((double)x[k] - mean) * ((double)x[k] - mean);                                                                                \
-        var = p->given ? var : var / n;                                                                                                              \
-        double inv = 1 / sqrt(var + (double)p->epsilon), scale = pt_elem_f64(c->in[2], ch) * inv;                                                    \
-        for (int64_t i = 0; i < p->outer; i++)                                                                                                       \
-            for (int64_t k = at + i * step; k < at + i * step + p->inner; k++) {                                                                     \
-                sum += (double)dy[k];                                                                                                                \
-                prod += (double)dy[k] * ((double)x[k] - mean);                                                                                       \
-            }                                                                                                                                        \
-        prod *= inv;                                                                                                                                 \
-        T *dx = c->out[0] ? c->out[0]->data : NULL;                                                                                                  \
-        T a = (T)scale, b = (T)(p->given ? 0 : -scale * prod * inv / n), d = (T)(p->given ? 0 : -scale * sum / n), m = (T)mean;                      \
-        for (int64_t i = 0; dx && i < p->outer; i++)                                                                                                 \
-            for (int64_t k = at + i * step; k < at + i * step + p->inner; k++)                                                                       \
-                dx[k] = a * dy[k] + b * (x[k] - m) + d;                                                                                              \
-        if (c->out[1])                                                                                                                               \
-            ((T *)c->out[1]->data)[ch] = (T)prod;                                                                                                    \
-        if (c->out[2])                                                                                                                               \
-            ((T *)c->out[2]->data)[ch] = (T)sum;                                                                                                     \
+PT_REALS(channel, (struct pt_op_ctx * c, const struct pt_norm_grad *p, int64_t ch), {
+    const real *dy = c->in[0]->data, *x = c->in[1]->data;
+    double n = (double)(p->outer * p->inner), mean = 0, var = 0, sum = 0, prod = 0;
+    int64_t step = p->count * p->inner, at = ch * p->inner;
+    if (p->given) {
+        mean = pt_elem_f64(c->in[3], ch);
+        var = pt_elem_f64(c->in[4], ch);
     }
-BATCH(float, f32)
-BATCH(double, f64)
+    for (int64_t i = 0; !p->given && i < p->outer; i++)
+        for (int64_t k = at + i * step; k < at + i * step + p->inner; k++)
+            mean += (double)x[k];
+    mean = p->given ? mean : mean / n;
+    for (int64_t i = 0; !p->given && i < p->outer; i++)
+        for (int64_t k = at + i * step; k < at + i * step + p->inner; k++)
+            var += ((double)x[k] - mean) * ((double)x[k] - mean);
+    var = p->given ? var : var / n;
+    double inv = 1 / sqrt(var + (double)p->epsilon), scale = pt_elem_f64(c->in[2], ch) * inv;
+    for (int64_t i = 0; i < p->outer; i++)
+        for (int64_t k = at + i * step; k < at + i * step + p->inner; k++) {
+            sum += (double)dy[k];
+            prod += (double)dy[k] * ((double)x[k] - mean);
+        }
+    prod *= inv;
+    real *dx = c->out[0] ? c->out[0]->data : NULL;
+    real a = (real)scale, b = (real)(p->given ? 0 : -scale * prod * inv / n), d = (real)(p->given ? 0 : -scale * sum / n), m = (real)mean;
+    for (int64_t i = 0; dx && i < p->outer; i++)
+        for (int64_t k = at + i * step; k < at + i * step + p->inner; k++)
+            dx[k] = a * dy[k] + b * (x[k] - m) + d;
+    if (c->out[1])
+        ((real *)c->out[1]->data)[ch] = (real)prod;
+    if (c->out[2])
+        ((real *)c->out[2]->data)[ch] = (real)sum;
+})
 
 static int batch_run(struct pt_op_ctx *c)
 {
-    const struct norm *p = c->params;
+    const struct pt_norm_grad *p = c->params;
     for (int64_t ch = 0; ch < p->count; ch++)
-        if (c->in[0]->dtype == PT_FLOAT)
-            channel_f32(c, p, ch);
-        else
-            channel_f64(c, p, ch);
+        PT_REAL_CALL(c, channel, c, p, ch);
     return PT_OK;
 }
 
@@ -101,13 +89,13 @@ const struct pt_op pt_grad_batchnorm = {.type = "BatchNormalizationGrad",
                                         .max_in = 5,
                                         .max_out = 3,
                                         .types = {PT_TS_FLOAT},
-                                        .params_size = sizeof(struct norm),
+                                        .params_size = sizeof(struct pt_norm_grad),
                                         .infer = batch_infer,
                                         .run = batch_run};
 
 static int layer_infer(struct pt_op_ctx *c)
 {
-    struct norm *p = c->params;
+    struct pt_norm_grad *p = c->params;
     const struct pt_tensor *x = c->in[1], *scale = c->in[2];
     int64_t axis;
     int at, rc = pt_attr_float(c, "epsilon", 1e-5F, &p->epsilon);
@@ -122,43 +110,36 @@ static int layer_infer(struct pt_op_ctx *c)
     return outputs_like(c, scale);
 }
 
-#define LAYER(T, s)                                                                                                                                  \
-    static void layer_##s(struct pt_op_ctx *c, const struct norm *p, double *dscale, double *dbias)                                                  \
-    {                                                                                                                                                \
-        const T *dy = c->in[0]->data, *x = c->in[1]->data, *scale = c->in[2]->data;                                                                  \
-        T *dx = c->out[0] ? c->out[0]->data : NULL;                                                                                                  \
-        double n = (double)p->inner;                                                                                                                 \
-        for (int64_t r = 0; r < p->outer; r++, x += p->inner, dy += p->inner) {                                                                      \
-            double mean = 0, var = 0, sum = 0, prod = 0;                                                                                             \
-            for (int64_t i = 0; i < p->inner; i++)                                                                                                   \
-                mean += (double)x[i];                                                                                                                \
-            mean /= n;                                                                                                                               \
-            for (int64_t i = 0; i < p->inner; i++)                                                                                                   \
-                var += ((double)x[i] - mean) * ((double)x[i] - mean);                                                                                \
-            double inv = 1 / sqrt(var / n + (double)p->epsilon);                                                                                     \
-            for (int64_t i = 0; i < p->inner; i++) {                                                                                                 \
-                double g = (double)dy[i] * (double)scale[i], xh = ((double)x[i] - mean) * inv;                                                       \
-                sum += g;                                                                                                                            \
-                prod += g * xh;                                                                                                                      \
-                dscale[i] += (double)dy[i] * xh;                                                                                                     \
-                dbias[i] += (double)dy[i];                                                                                                           \
-            }                                                                                                                                        \
-            for (int64_t i = 0; dx && i < p->inner; i++)                                                                                             \
-                dx[r * p->inner + i] = (T)(inv * ((double)dy[i] * (double)scale[i] - sum / n - ((double)x[i] - mean) * inv * prod / n));             \
-        }                                                                                                                                            \
+PT_REALS(layer, (struct pt_op_ctx * c, const struct pt_norm_grad *p, double *dscale, double *dbias), {
+    const real *dy = c->in[0]->data, *x = c->in[1]->data, *scale = c->in[2]->data;
+    real *dx = c->out[0] ? c->out[0]->data : NULL;
+    double n = (double)p->inner;
+    for (int64_t r = 0; r < p->outer; r++, x += p->inner, dy += p->inner) {
+        double mean = 0, var = 0, sum = 0, prod = 0;
+        for (int64_t i = 0; i < p->inner; i++)
+            mean += (double)x[i];
+        mean /= n;
+        for (int64_t i = 0; i < p->inner; i++)
+            var += ((double)x[i] - mean) * ((double)x[i] - mean);
+        double inv = 1 / sqrt(var / n + (double)p->epsilon);
+        for (int64_t i = 0; i < p->inner; i++) {
+            double g = (double)dy[i] * (double)scale[i], xh = ((double)x[i] - mean) * inv;
+            sum += g;
+            prod += g * xh;
+            dscale[i] += (double)dy[i] * xh;
+            dbias[i] += (double)dy[i];
+        }
+        for (int64_t i = 0; dx && i < p->inner; i++)
+            dx[r * p->inner + i] = (real)(inv * ((double)dy[i] * (double)scale[i] - sum / n - ((double)x[i] - mean) * inv * prod / n));
     }
-LAYER(float, f32)
-LAYER(double, f64)
+})
 
 static int layer_run(struct pt_op_ctx *c)
 {
-    const struct norm *p = c->params;
+    const struct pt_norm_grad *p = c->params;
     double *sums = c->scratch;
     memset(sums, 0, 2 * (size_t)p->inner * sizeof *sums);
-    if (c->in[0]->dtype == PT_FLOAT)
-        layer_f32(c, p, sums, sums + p->inner);
-    else
-        layer_f64(c, p, sums, sums + p->inner);
+    PT_REAL_CALL(c, layer, c, p, sums, sums + p->inner);
     for (int i = 0; i < 2; i++)
         if (c->out[1 + i])
             pt_store_f64(c->out[1 + i], 0, p->inner, sums + i * p->inner);
@@ -171,7 +152,7 @@ const struct pt_op pt_grad_layernorm = {.type = "LayerNormalizationGrad",
                                         .max_in = 3,
                                         .max_out = 3,
                                         .types = {PT_TS_FLOAT},
-                                        .params_size = sizeof(struct norm),
+                                        .params_size = sizeof(struct pt_norm_grad),
                                         .infer = layer_infer,
                                         .run = layer_run};
 
@@ -179,7 +160,7 @@ const struct pt_op pt_grad_layernorm = {.type = "LayerNormalizationGrad",
 
 static int softmax_infer(struct pt_op_ctx *c)
 {
-    struct norm *p = c->params;
+    struct pt_norm_grad *p = c->params;
     const struct pt_tensor *y = c->in[1];
     bool flat = c->node->version < 13; /* everything behind the axis is one row */
     int64_t axis;
@@ -194,7 +175,7 @@ static int softmax_infer(struct pt_op_ctx *c)
 
 static void softmax(struct pt_op_ctx *c, bool logarithm)
 {
-    const struct norm *p = c->params;
+    const struct pt_norm_grad *p = c->params;
     for (int64_t o = 0; o < p->outer; o++)
         for (int64_t in = 0; in < p->inner; in++) {
             int64_t at = o * p->count * p->inner + in;
@@ -231,7 +212,7 @@ const struct pt_op pt_grad_softmax = {.type = "SoftmaxGrad",
                                       .max_out = 1,
                                       .types = {PT_TS_FLOAT},
                                       .flags = PT_OP_SAME_TYPE,
-                                      .params_size = sizeof(struct norm),
+                                      .params_size = sizeof(struct pt_norm_grad),
                                       .infer = softmax_infer,
                                       .run = softmax_run};
 const struct pt_op pt_grad_log_softmax = {.type = "LogSoftmaxGrad",
@@ -241,6 +222,6 @@ const struct pt_op pt_grad_log_softmax = {.type = "LogSoftmaxGrad",
                                           .max_out = 1,
                                           .types = {PT_TS_FLOAT},
                                           .flags = PT_OP_SAME_TYPE,
-                                          .params_size = sizeof(struct norm),
+                                          .params_size = sizeof(struct pt_norm_grad),
                                           .infer = softmax_infer,
                                           .run = log_softmax_run};

@@ -94,16 +94,6 @@ static int d_cos(struct pt_grad *d, struct pt_grad_site *s)
     return neg(d, mul(d, s->dy, pt_grad_emit(d, &pt_op_sin, s->n.inputs[0])));
 }
 
-static int d_tanh(struct pt_grad *d, struct pt_grad_site *s)
-{
-    return mul(d, s->dy, pt_grad_emit(d, &pt_op_sub, ones(d, s->y), mul(d, s->y, s->y)));
-}
-
-static int d_sigmoid(struct pt_grad *d, struct pt_grad_site *s)
-{
-    return mul(d, s->dy, mul(d, s->y, pt_grad_emit(d, &pt_op_sub, ones(d, s->y), s->y)));
-}
-
 /* dy where the output is this operand; where several are equal, each gets it. */
 static int d_extreme(struct pt_grad *d, struct pt_grad_site *s)
 {
@@ -129,7 +119,6 @@ static int d_cast(struct pt_grad *d, struct pt_grad_site *s)
     {                                                                                                                                                \
         return pt_grad_emit_like(d, &pt_grad_##name, s, s->dy, s->n.inputs[0]);                                                                      \
     }
-UNARY(relu)
 UNARY(leaky_relu)
 UNARY(erf)
 UNARY(gelu)
@@ -140,6 +129,16 @@ UNARY(hard_swish)
 UNARY(swish)
 UNARY(abs)
 UNARY(mish)
+
+/* Of functions whose slope their value tells: what they read need not be kept, and they may be part of the step that makes it. */
+#define BY_VALUE(name)                                                                                                                               \
+    static int d_##name(struct pt_grad *d, struct pt_grad_site *s)                                                                                   \
+    {                                                                                                                                                \
+        return pt_grad_emit(d, &pt_grad_##name, s->dy, s->y);                                                                                        \
+    }
+BY_VALUE(relu)
+BY_VALUE(sigmoid)
+BY_VALUE(tanh)
 
 static int d_clip(struct pt_grad *d, struct pt_grad_site *s)
 {

@@ -61,7 +61,7 @@ static int d_conv(struct pt_grad *d, struct pt_grad_site *s)
 
 static int d_max_pool(struct pt_grad *d, struct pt_grad_site *s)
 {
-    return pt_grad_emit_like(d, &pt_grad_max_pool, s, s->dy, s->n.inputs[0]);
+    return pt_grad_emit_like(d, &pt_grad_max_pool, s, s->dy, s->n.inputs[0], s->y);
 }
 
 static int d_average_pool(struct pt_grad *d, struct pt_grad_site *s)
@@ -69,11 +69,11 @@ static int d_average_pool(struct pt_grad *d, struct pt_grad_site *s)
     return pt_grad_emit_like(d, &pt_grad_average_pool, s, s->dy, s->n.inputs[0]);
 }
 
-/* The mean over all axes from 2 on: whatever broadcasts dy back, divided by how many there are. */
+/* The mean over all axes from 2 on. */
 static int d_global_average(struct pt_grad *d, struct pt_grad_site *s)
 {
-    int one = pt_grad_emit(d, &pt_grad_ones_like, s->n.inputs[0]), count = pt_grad_emit(d, &pt_grad_sum_to, one, s->y);
-    return pt_grad_emit(d, &pt_op_mul, one, pt_grad_emit(d, &pt_op_div, s->dy, count));
+    int v = pt_grad_emit(d, &pt_grad_spread, s->dy, s->n.inputs[0]);
+    return pt_grad_set_int(d, pt_grad_set_int(d, v, "mean", 1), "from", 2);
 }
 
 /* One operator gives the derivatives by x, scale and bias. */

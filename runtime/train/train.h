@@ -5,6 +5,7 @@
  * The model becomes a training graph (train/graph.c): its weights turn into inputs, a loss is put behind its first output, and a Gradient node gives
  * the derivatives; that is compiled and run as any model. What happens between two runs - the optimizer, masks, schedules - is arithmetic on arrays
  * here. Everything random comes from `seed` and the number of the step, so that a run that was killed and resumed gives the bits of one that was not.
+ * The number of threads does not matter either: sums are cut by shapes alone (train/lower.h). Another instruction set rounds otherwise.
  */
 #ifndef PT_RUNTIME_TRAIN_TRAIN_H
 #define PT_RUNTIME_TRAIN_TRAIN_H

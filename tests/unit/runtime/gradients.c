@@ -104,6 +104,8 @@ static const struct example examples[] = {
     {"f64[2,3,4]", "z = Softmax(a) axis=1\n", 11},
     {"f64[2,3,4]", "z = LogSoftmax(a) axis=1\n", 0},
     {"f64[2,3]", "z = Dropout(a)\n", 0},
+    {"f64[3,2,2,3] f64[3,2,2,3]", "g = GlobalAveragePool(a)\nz = Mul(g,b)\n", 0},
+    {"f64[2,3,4]", "z = ReduceMean(a) axes=[1]\n", 13},
 };
 
 /* The example as a model; element types of floats become `type`. */
@@ -248,8 +250,95 @@ static void quotients(void **state)
         check_example(&examples[i], &rand);
 }
 
+/* float32 compiled against float64 as defined, relative to the largest derivative by the same input. */
+static void check_steps(const struct example *e, struct pt_rand *rand)
+{
+    int inputs;
+    char *text = model_of(e, "f64", &inputs), *narrow = model_of(e, "f32", &inputs);
+    struct run exact = opened(text, true), fast = opened(narrow, false);
+    double *x[MAX_INPUTS] = {0};
+    for (int i = 0; i < inputs; i++) {
+        const struct pt_value_info *vi = pt_session_input(exact.s, (size_t)i);
+        struct pt_tensor t = {.rank = vi->rank};
+        memcpy(t.dims, vi->dims, sizeof t.dims);
+        x[i] = malloc((size_t)pt_tensor_count(&t) * sizeof(double));
+        for (int64_t k = 0; k < pt_tensor_count(&t); k++)
+            x[i][k] = (double)(float)pt_rand_normal(rand);
+    }
+    evaluate(&exact, x, text);
+    evaluate(&fast, x, narrow);
+    for (int i = 0; i < inputs; i++) {
+        const struct pt_tensor *want = pt_run_output(exact.r, (size_t)i + 1), *got = pt_run_output(fast.r, (size_t)i + 1);
+        double largest = 0;
+        assert_int_equal(pt_tensor_count(got), pt_tensor_count(want));
+        for (int64_t k = 0; k < pt_tensor_count(want); k++)
+            largest = fmax(largest, fabs(((const double *)want->data)[k]));
+        for (int64_t k = 0; k < pt_tensor_count(want); k++) {
+            double a = (double)((const float *)got->data)[k], b = ((const double *)want->data)[k];
+            if (!(fabs(a - b) <= 1e-5 * largest))
+                fail_msg("input %d, element %lld: %.9g, as defined %.9g, the largest is %.3g, model:\n%s", i, (long long)k, a, b, largest, text);
+        }
+    }
+    for (int i = 0; i < inputs; i++)
+        free(x[i]);
+    closed(&exact);
+    closed(&fast);
+    free(text);
+    free(narrow);
+}
+
+/* The fast steps against the definitions where sizes are such that they cut their work: several slices of a batch, bands of an image, blocks of
+ * channels. */
+static void fast_steps(void **state)
+{
+    (void)state;
+    static const struct example wide[] = {
+        {"f64[19,6,13,11] f64[8,6,3,3] f64[8]", "z = Conv(a,b,c) pads=[1,1,1,1]\n", 0},
+        {"f64[2,3,41,43] f64[5,3,3,3]", "z = Conv(a,b) pads=[2,0,1,1]\n", 0},
+        {"f64[2,3,41,43] f64[6,3,5,3]", "z = Conv(a,b) strides=[2,3] pads=[2,1,1,1] dilations=[1,2]\n", 0},
+        {"f64[3,8,9,9] f64[8,8,1,1]", "z = Conv(a,b) strides=[2,2]\n", 0},
+        {"f64[3,4,7,7] f64[6,4,1,1]", "z = Conv(a,b) pads=[1,2,1,0]\n", 0},
+        {"f64[2,4,6,7] f64[6,4,2,2]", "z = Conv(a,b) pads=[2,3,3,2]\n", 0},
+        {"f64[18,12,9,8] f64[12,1,3,3] f64[12]", "z = Conv(a,b,c) group=12 pads=[1,1,1,1]\n", 0},
+        {"f64[3,20,15,14] f64[20,1,5,5]", "z = Conv(a,b) group=20 pads=[2,2,2,2] strides=[2,2]\n", 0},
+        {"f64[3,4,9,8] f64[8,1,3,3]", "z = Conv(a,b) group=4 pads=[1,1,1,1]\n", 0},
+        {"f64[3,12,9,8] f64[8,3,3,3]", "z = Conv(a,b) group=4 strides=[2,1] auto_pad='SAME_LOWER'\n", 0},
+        {"f64[2,32,14,14] f64[32,32,3,3]", "z = Conv(a,b) pads=[1,1,1,1]\n", 0},
+        {"f64[5,3,50] f64[4,3,7]", "z = Conv(a,b) pads=[3,3] strides=[2]\n", 0},
+        {"f64[5,3,50] f64[4,3,3] f64[4]", "z = Conv(a,b,c) pads=[1,1] dilations=[2]\n", 0},
+        {"f64[3,70,9,11]", "z = MaxPool(a) kernel_shape=[3,3] strides=[2,2] pads=[1,1,0,1]\n", 0},
+        {"f64[3,5,9,11]", "r = Relu(a)\nz = MaxPool(r) kernel_shape=[3,2] strides=[1,2] dilations=[2,1]\n", 0},
+        {"f64[3,5,20]", "z = MaxPool(a) kernel_shape=[4] strides=[3]\n", 0},
+        {"f64[3,70,9,11]", "z = AveragePool(a) kernel_shape=[3,2] strides=[2,2] pads=[1,0,1,1]\n", 0},
+        {"f64[3,5,9,11]", "z = AveragePool(a) kernel_shape=[3,3] pads=[1,1,1,1] count_include_pad=1 strides=[2,1]\n", 0},
+        {"f64[3,5,9,11] f64[5]",
+         "const k f64[6,5,1,1]:0.5,-1,1,2,0.25,1,-1,1,2,0.5,1,1,-2,1,0,1,0.5,2,-1,1,1,1,1,0.25,2,-1,2,1,0.5,-1\nc = "
+         "Conv(a,k)\ng = GlobalAveragePool(c)\nz = Mul(c,g)\n",
+         0},
+        {"f64[9,6,20,20] f64[6] f64[6]",
+         "const m f64[6]:0,0,0,0,0,0\nconst v f64[6]:1,1,1,1,1,1\nz,rm,rv = BatchNormalization(a,b,c,m,v) training_mode=1\n", 0},
+        {"f64[9,6,20,20] f64[6] f64[6]", "const m f64[6]:0,1,0,0.5,0,0\nconst v f64[6]:1,2,1,1,3,1\nz = BatchNormalization(a,b,c,m,v)\n", 0},
+        {"f64[700,6] f64[6] f64[6]",
+         "const m f64[6]:0,0,0,0,0,0\nconst v f64[6]:1,1,1,1,1,1\nz,rm,rv = BatchNormalization(a,b,c,m,v) training_mode=1\n", 0},
+        {"f64[5,130,37] f64[37] f64[37]", "z = LayerNormalization(a,b,c)\n", 0},
+        {"f64[40,133]", "z = Softmax(a)\n", 0},
+        {"f64[40,133]", "z = LogSoftmax(a)\n", 0},
+        {"f64[3,7,11,13]",
+         "r = Relu(a)\nl = LeakyRelu(a)\ns = Sigmoid(a)\nt = Tanh(a)\nu = Sum(r,l,s,t)\ne = Elu(a)\np = Softplus(a)\nh = HardSwish(a)\nk = "
+         "HardSigmoid(a)\n"
+         "o = Erf(a)\nb_ = Abs(a)\nz = Sum(u,e,p,h,k,o,b_)\n",
+         0},
+        {"f64[3,7,11,13]",
+         "g = Gelu(a)\nh = Gelu(a) approximate='tanh'\nconst lo f64[]:-0.5\nconst hi f64[]:0.7\nc = Clip(a,lo,hi)\nz = Sum(g,h,c)\n", 20},
+    };
+    struct pt_rand rand;
+    pt_rand_init(&rand, 12);
+    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+        check_steps(&wide[i], &rand);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(quotients)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(quotients), cmocka_unit_test(fast_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

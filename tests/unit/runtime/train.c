@@ -186,6 +186,40 @@ static void judges(void **state)
     assert_string_equal(err.msg, "the samples: labels are float32[5]; the model gives 2 values for each of 5 samples");
 }
 
+/* Weights after some steps are the same bits on one thread and on three. */
+static void threads_do_not_matter(void **state)
+{
+    (void)state;
+    static const char model[] =
+        "opset 17\nin x f32[-1,2]\nconst s i64[4]:-1,1,1,2\nconst t i64[4]:1,1,40,24\nconst w1 f32[12,1,3,3]:0\nconst g f32[12]:0\nconst b "
+        "f32[12]:0\nconst m f32[12]:0\nconst v f32[12]:0\nconst w2 f32[12,1,3,3]:0\nconst w3 f32[8,12,3,3]:0\nconst b3 f32[8]:0\nconst w4 "
+        "f32[8,2]:0\n"
+        "r0 = Reshape(x,s)\ni = Tile(r0,t)\nc = Conv(i,w1)\nn = BatchNormalization(c,g,b,m,v)\nr = Relu(n)\nd = Conv(r,w2) group=12 "
+        "strides=[2,2]\ne = Conv(d,w3,b3) pads=[1,1,1,1]\nq = MaxPool(e) kernel_shape=[2,2] strides=[2,2]\np = GlobalAveragePool(q)\nf = "
+        "Flatten(p)\nz = "
+        "MatMul(f,w4)\nout z\n";
+    uint64_t got[2];
+    struct pt_err err = {0};
+    for (int many = 0; many < 2; many++) {
+        struct pt_edit e;
+        struct pt_buf bytes;
+        struct pt_threads *threads;
+        open_model(&e, &bytes, model);
+        assert_int_equal(pt_threads_create(many ? 3 : 1, &threads, &err), PT_OK);
+        struct pt_train_options o = options();
+        o.epochs = 1;
+        o.batch_size = 50;
+        o.threads = threads;
+        struct pt_train_result r = trained(&e, &o);
+        pt_free(r.points);
+        got[many] = fingerprint(&e);
+        pt_edit_finish(&e);
+        pt_buf_finish(&bytes);
+        pt_threads_destroy(threads);
+    }
+    assert_true(got[0] == got[1]);
+}
+
 static int stop_at(void *arg, const struct pt_train_progress *p)
 {
     return !p->epoch_ended && p->now.step == *(const int64_t *)arg;
@@ -448,9 +482,9 @@ static void schedules(void **state)
 int main(void)
 {
     make_data();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),  cmocka_unit_test(learns_quantised), cmocka_unit_test(judges),
-                                       cmocka_unit_test(resumes), cmocka_unit_test(keeps_masks),      cmocka_unit_test(regularises),
-                                       cmocka_unit_test(distils), cmocka_unit_test(fits_numbers),     cmocka_unit_test(stops_early),
-                                       cmocka_unit_test(refuses), cmocka_unit_test(schedules)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(learns),       cmocka_unit_test(learns_quantised), cmocka_unit_test(judges),      cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(resumes),      cmocka_unit_test(keeps_masks),      cmocka_unit_test(regularises), cmocka_unit_test(distils),
+        cmocka_unit_test(fits_numbers), cmocka_unit_test(stops_early),      cmocka_unit_test(refuses),     cmocka_unit_test(schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
