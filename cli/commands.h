@@ -15,6 +15,12 @@
     X(run, "run a model on inputs from files")                                                                                                       \
     X(bench, "measure load time, latency and memory of a model")                                                                                     \
     X(inspect, "show what a model is made of")                                                                                                       \
+    X(new, "make a model with random weights, to be trained")                                                                                        \
+    X(train, "train a model on labelled samples")                                                                                                    \
+    X(distill, "train a small model on the answers of a large one")                                                                                  \
+    X(quantize, "compute, or store, with integers of 8 or 4 bits")                                                                                   \
+    X(evaluate, "say how right a model is and what it costs")                                                                                        \
+    X(compress, "run a recipe: prune, distill, quantize, judge, report")                                                                             \
     X(profile, "make the reference that monitoring compares with")                                                                                   \
     X(serve, "serve a model over HTTP")                                                                                                              \
     X(up, "run ModelDeployments on this machine, without a cluster")                                                                                 \
@@ -32,6 +38,8 @@
 PT_COMMANDS(PT_X)
 #undef PT_X
 
+/* The gate of a recipe does not hold: nothing was published. */
+enum { PT_EXIT_GATE = 3 };
 /* Prints "error: ..." and returns the exit status: 66 for what is not there, 65 for bad data, 74 for input and output, 77 for permissions, ... */
 int pt_cmd_fail(const struct pt_err *err);
 /* Prints "error: ... (see `pintle CMD --help`)" and returns 64. */

@@ -31,6 +31,10 @@ int pt_cmd_fail(const struct pt_err *err)
     case PT_EUNAVAILABLE:
     case PT_ETIMEDOUT:
         return EX_UNAVAILABLE;
+    case PT_ECANCELED:
+        return EX_TEMPFAIL;
+    case PT_EPRECONDITION:
+        return PT_EXIT_GATE;
     default:
         return EX_SOFTWARE;
     }

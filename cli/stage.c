@@ -150,6 +150,73 @@ int pt_stage_call_read(struct pt_stage_call *c, const cJSON *o, const char *wher
     return rc;
 }
 
+/* --- and back ------------------------------------------------------------------------------------------------------------------------------- */
+
+static bool put_list(cJSON *o, const char *key, const struct pt_cmd_list *list)
+{
+    cJSON *a = cJSON_AddArrayToObject(o, key);
+    for (size_t i = 0; a && i < list->count; i++) {
+        char text[256];
+        snprintf(text, sizeof text, PT_STR_FMT, PT_STR_ARG(list->items[i]));
+        if (!cJSON_AddItemToArray(a, cJSON_CreateString(text)))
+            return false;
+    }
+    return a != NULL;
+}
+
+static bool put_member(cJSON *o, const struct pt_cmd_option *row, const void *member, const void *usual)
+{
+    char key[64];
+    pt_cmd_key(row, key);
+    switch (row->type) {
+    case PT_CMD_FLAG:
+        return *(const bool *)member == *(const bool *)usual || cJSON_AddBoolToObject(o, key, *(const bool *)member);
+    case PT_CMD_NUMBER:
+        return *(const int64_t *)member == *(const int64_t *)usual || cJSON_AddNumberToObject(o, key, (double)*(const int64_t *)member);
+    case PT_CMD_REAL:
+        return *(const double *)member == *(const double *)usual || cJSON_AddNumberToObject(o, key, *(const double *)member);
+    case PT_CMD_CHOICE:
+        return *(const int *)member == *(const int *)usual || cJSON_AddStringToObject(o, key, row->words[*(const int *)member]);
+    case PT_CMD_TEXT: {
+        const char *a, *b;
+        memcpy(&a, member, sizeof a);
+        memcpy(&b, usual, sizeof b);
+        return !a || (b && strcmp(a, b) == 0) || cJSON_AddStringToObject(o, key, a);
+    }
+    case PT_CMD_LIST:
+        return ((const struct pt_cmd_list *)member)->count == 0 || put_list(o, key, member);
+    case PT_CMD_PAIRS:
+        break;
+    }
+    return true;
+}
+
+static bool put_rows(cJSON *o, const struct pt_cmd_option *rows, size_t count, const void *options, const void *usual)
+{
+    bool fine = true;
+    for (size_t i = 0; fine && i < count; i++)
+        fine = put_member(o, &rows[i], (const char *)options + rows[i].offset, (const char *)usual + rows[i].offset);
+    return fine;
+}
+
+cJSON *pt_stage_call_json(const struct pt_stage_call *c)
+{
+    struct pt_stage_call usual;
+    cJSON *o = cJSON_CreateObject(), *train = o;
+    bool fine = pt_stage_call_init(&usual, c->stage, c->train != NULL, NULL) == PT_OK && o &&
+                put_rows(o, c->stage->rows, c->stage->row_count, c->options, usual.options);
+    if (fine && c->train && !c->stage->is_training)
+        fine = (train = cJSON_AddObjectToObject(o, "train")) != NULL;
+    if (fine && c->train)
+        fine = put_rows(train, pt_train_rows, pt_train_row_count, c->train, usual.train);
+    pt_stage_call_finish(&usual);
+    if (!fine) {
+        cJSON_Delete(o);
+        return NULL;
+    }
+    return o;
+}
+
 int pt_stage_report(const struct pt_stage_work *w, const char *name, const struct pt_buf *json, struct pt_err *err)
 {
     int rc = pt_buf_check(json, name, err);

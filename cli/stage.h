@@ -87,6 +87,8 @@ int pt_stage_call_init(struct pt_stage_call *c, const struct pt_stage *stage, bo
 void pt_stage_call_finish(struct pt_stage_call *c);
 /* Options from a JSON object (a recipe); `where` begins messages ("stages[1].prune"). Texts stay views of `o`, numbers become texts in the arena. */
 int pt_stage_call_read(struct pt_stage_call *c, const cJSON *o, const char *where, struct pt_arena *arena, struct pt_err *err);
+/* The options that are not what they are by default, as a recipe would have them. NULL: out of memory. */
+cJSON *pt_stage_call_json(const struct pt_stage_call *c);
 /* One object with rows into a structure: unknown keys are errors with a suggestion. skip: a key that the caller reads, or NULL. */
 int pt_rows_read(const struct pt_cmd_option *rows, size_t count, void *into, const cJSON *o, const char *where, const char *skip,
                  struct pt_arena *arena, struct pt_err *err);

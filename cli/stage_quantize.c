@@ -26,7 +26,7 @@ static const struct pt_cmd_option rows[] = {
      .help = "static: activations too, ranges from samples; dynamic: ranges found in every run; weights: stored as integers only"},
     {"form", PT_CMD_CHOICE, AT(form), .words = pt_quantize_forms, .def = "qdq",
      .help = "static: QuantizeLinear and DequantizeLinear around operators, or operators on integers"},
-    {"calibration", PT_CMD_CHOICE, AT(method), .words = pt_calibration_names, .def = "mse", .help = "static: how a range comes from samples",
+    {"calibration-method", PT_CMD_CHOICE, AT(method), .words = pt_calibration_names, .def = "mse", .help = "static: how a range comes from samples",
      .key = "method"},
     {"percentile", PT_CMD_REAL, AT(percentile), .low = 50, .high = 100, .def = "99.999",
      .help = "percentile: share of the samples within the range, in %"},

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * recipe_work.c: see recipe_work.h.
+ */
+#include "cli/recipe_work.h"
+
+#include "base/contract.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "net/tls.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* --- digests --------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static int add_file(struct pt_sha256 *h, const char *path, struct pt_err *err)
+{
+    static _Thread_local char block[1 << 16];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : 1;
+    while (n > 0 && (n = read(fd, block, sizeof block)) > 0)
+        pt_sha256_update(h, block, (size_t)n);
+    int rc = n < 0 ? pt_fail(err, pt_err_from_errno(errno), "%s: %s", path, strerror(errno)) : PT_OK;
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+static int add_path(struct pt_sha256 *h, const char *path, int depth, struct pt_err *err)
+{
+    struct dirent **list;
+    struct stat st;
+    if (stat(path, &st) < 0)
+        return pt_fail(err, pt_err_from_errno(errno), "%s: %s", path, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return add_file(h, path, err);
+    int n = depth < 4 ? scandir(path, &list, NULL, alphasort) : 0, rc = PT_OK;
+    if (n < 0)
+        return pt_fail(err, pt_err_from_errno(errno), "%s: %s", path, strerror(errno));
+    for (int i = 0; i < n; i++) {
+        pt_auto_free char *inner = *list[i]->d_name != '.' && rc == PT_OK ? pt_asprintf("%s/%s", path, list[i]->d_name) : NULL;
+        if (inner) {
+            pt_sha256_update(h, list[i]->d_name, strlen(list[i]->d_name) + 1);
+            rc = add_path(h, inner, depth + 1, err);
+        }
+        free(list[i]);
+    }
+    if (n > 0 || depth < 4)
+        free(list);
+    return rc;
+}
+
+static int finish_digest(struct pt_sha256 *h, int rc, char out[72])
+{
+    uint8_t bytes[32];
+    if (rc < 0)
+        pt_sha256_abort(h);
+    else {
+        pt_sha256_finish(h, bytes);
+        pt_format_digest(bytes, out);
+    }
+    return rc;
+}
+
+int pt_path_digest(const char *path, char out[72], struct pt_err *err)
+{
+    struct pt_sha256 *h = pt_sha256_create();
+    return h ? finish_digest(h, add_path(h, path, 0, err), out) : pt_fail(err, PT_ENOMEM, "out of memory");
+}
+
+/* The recipe without where its results go, and every file that it reads. */
+static int digest_of(struct pt_recipe_work *w, const struct pt_recipe *r, struct pt_err *err)
+{
+    const char *paths[6];
+    int rc = pt_path_digest(r->settings.model, w->model_digest, err);
+    struct pt_sha256 *h = rc == PT_OK ? pt_sha256_create() : NULL;
+    char *text = rc == PT_OK ? cJSON_PrintUnformatted(r->json) : NULL;
+    if (rc == PT_OK && (!h || !text))
+        rc = pt_fail(err, PT_ENOMEM, "out of memory");
+    if (rc == PT_OK) {
+        pt_sha256_update(h, PT_VERSION, sizeof PT_VERSION);
+        pt_sha256_update(h, text, strlen(text));
+        pt_sha256_update(h, w->model_digest, strlen(w->model_digest));
+        pt_data_paths(&r->data, paths);
+        for (size_t i = 0; rc == PT_OK && paths[i]; i++)
+            if (access(paths[i], F_OK) == 0 || paths[i] == r->data.train) /* the name of an array in an archive is no file */
+                rc = add_path(h, paths[i], 0, err);
+        for (size_t i = 0; rc == PT_OK && i < r->stage_count; i++)
+            if (r->stages[i].train && r->stages[i].train->teacher && (rc = add_path(h, r->stages[i].train->teacher, 0, err)) < 0)
+                pt_wrap(err, "teacher");
+    }
+    cJSON_free(text);
+    if (h)
+        rc = finish_digest(h, rc, w->digest);
+    return rc;
+}
+
+/* --- the folder ------------------------------------------------------------------------------------------------------------------------------------
+ */
+
+char *pt_recipe_work_path(const struct pt_recipe_work *w, const struct pt_recipe *r, size_t stage, const char *ending)
+{
+    return pt_asprintf("%s/%zu-%s.%s", w->folder, stage + 1, r->stages[stage].stage->name, ending);
+}
+
+static bool is_ours(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    if (strcmp(name, "digest") == 0)
+        return true;
+    return *name >= '1' && *name <= '9' && strchr(name, '-') && dot &&
+           (strcmp(dot, ".onnx") == 0 || strcmp(dot, ".json") == 0 || strcmp(dot, ".checkpoint") == 0);
+}
+
+/* Only files that a run makes: the folder may be one with other things in it. */
+static void empty(const char *folder)
+{
+    DIR *d = opendir(folder);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        pt_auto_free char *path = is_ours(e->d_name) ? pt_asprintf("%s/%s", folder, e->d_name) : NULL;
+        if (path)
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int take_folder(struct pt_recipe_work *w, const char *kept, struct pt_err *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    w->temporary = !kept;
+    w->folder = kept ? pt_strdup(kept) : pt_asprintf("%s/pintle-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!w->folder)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    if (kept)
+        return pt_path_mkdirs(w->folder, 0777, err);
+    return mkdtemp(w->folder) ? PT_OK : pt_fail(err, pt_err_from_errno(errno), "%s: %s", w->folder, strerror(errno));
+}
+
+int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, const char *kept, struct pt_err *err)
+{
+    pt_auto_buf old = PT_BUF_INIT(4096);
+    *w = (struct pt_recipe_work){0};
+    int rc = digest_of(w, r, err);
+    if (rc == PT_OK && (rc = take_folder(w, kept, err)) < 0)
+        pt_free(pt_steal(w->folder));
+    if (rc < 0)
+        return rc;
+    pt_auto_free char *path = pt_asprintf("%s/digest", w->folder);
+    if (!path)
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    if (pt_buf_read_file(&old, path, NULL) == PT_OK && strcmp(pt_buf_cstr(&old), w->digest) == 0)
+        return PT_OK;
+    empty(w->folder);
+    return pt_path_write_atomic(path, w->digest, strlen(w->digest), 0644, err);
+}
+
+void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, bool remove)
+{
+    (void)r;
+    if (w->folder && (remove || w->temporary)) {
+        empty(w->folder);
+        rmdir(w->folder);
+    }
+    pt_free(w->folder);
+    *w = (struct pt_recipe_work){0};
+}
+
+cJSON *pt_recipe_work_finished(const struct pt_recipe_work *w, const struct pt_recipe *r, size_t stage)
+{
+    pt_auto_buf text = PT_BUF_INIT(64 << 20);
+    pt_auto_free char *path = pt_recipe_work_path(w, r, stage, "json"), *model = pt_recipe_work_path(w, r, stage, "onnx");
+    if (!path || !model || access(model, R_OK) != 0 || pt_buf_read_file(&text, path, NULL) < 0)
+        return NULL;
+    return cJSON_ParseWithLength(text.data, text.len);
+}
+
+int pt_recipe_work_finish_stage(const struct pt_recipe_work *w, const struct pt_recipe *r, size_t stage, const cJSON *said, struct pt_err *err)
+{
+    pt_auto_free char *path = pt_recipe_work_path(w, r, stage, "json"), *checkpoint = pt_recipe_work_path(w, r, stage, "checkpoint");
+    char *text = cJSON_PrintUnformatted(said);
+    int rc = path && checkpoint && text ? pt_path_write_atomic(path, text, strlen(text), 0644, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    cJSON_free(text);
+    if (rc == PT_OK)
+        unlink(checkpoint);
+    return rc;
+}
