@@ -35,7 +35,7 @@ static const char help[] =
     "      --metrics-port N       /metrics for Prometheus (default 8082; 0: any free port)\n"
     "      --metrics-aliases L    also count under names of other servers: triton, tensorflow or both (default none)\n"
     "      --threads N            CPUs to use (default 0: the limit of this process)\n"
-    "      --concurrency N        requests in flight (default 8)\n"
+    "      --concurrency N        requests that are always taken, run at once as far as there are CPUs (default 0: as many as keep the CPUs busy)\n"
     "      --queue N              requests that wait beyond those before new ones get 429 (default 256)\n"
     "      --max-wait-ms MS       a request that cannot be expected to begin within this gets 429 too (default 1000; 0: any may wait)\n"
     "      --batch-size N         join requests into runs of up to N rows (default 1: each runs alone)\n"

@@ -39,7 +39,7 @@ const struct pt_member pt_members[] = {
     {PT_CONFIG_SERVING_AUTH, "metrics", WHOLE(serving.auth.metrics, 0, 1, 0)},
     {PT_CONFIG_SERVING_AUTH, "pollMs", WHOLE(serving.auth.poll_ms, 10, HOUR_MS, 10000)},
     {PT_CONFIG_RUNTIME, "threads", WHOLE(runtime.threads, 0, 1024, 0)},
-    {PT_CONFIG_RUNTIME, "concurrency", WHOLE(runtime.concurrency, 1, 4096, 8)},
+    {PT_CONFIG_RUNTIME, "concurrency", WHOLE(runtime.concurrency, 0, 4096, 0)},
     {PT_CONFIG_RUNTIME, "queue", WHOLE(runtime.queue, 0, 100000, 256)},
     {PT_CONFIG_RUNTIME, "maxWaitMs", WHOLE(runtime.max_wait_ms, 0, HOUR_MS, 1000)},
     {PT_CONFIG_RUNTIME, "priorityLevels", WHOLE(runtime.priority_levels, 0, 1000, 0)},

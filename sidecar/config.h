@@ -40,7 +40,7 @@ struct pt_config {
     } serving;
     struct {
         int64_t threads;         /* 0: from the CPU limit */
-        int64_t concurrency;     /* requests in flight */
+        int64_t concurrency;     /* requests that are always taken; 0: as many as keep the CPUs busy */
         int64_t queue;           /* requests that may wait beyond those, */
         int64_t max_wait_ms;     /* as far as they can be expected to begin within this; 0: all of them */
         int64_t priority_levels; /* 0: requests have no priorities; else 1 is the highest */

@@ -369,6 +369,9 @@ static void end(struct pt_call *c)
     if (stopped == PT_ETIMEDOUT)
         pt_fail(&c->err, PT_ETIMEDOUT, "the request took longer than %lld ms%s", (long long)c->timeout_ms,
                 c->job.ran ? "" : ", waiting for its turn");
+    else if (stopped == PT_EBUSY)
+        pt_fail(&c->err, PT_EBUSY, "the request waited %lld ms for its turn, longer than it may, try again in %d s",
+                (long long)((pt_clock_mono_ns() - c->job.queued_ns) / 1000000), c->retry_after_s = pt_queue_retry_after(c->version->queue));
     else if (stopped)
         pt_fail(&c->err, stopped, "the client went away");
     account(c);

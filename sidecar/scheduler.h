@@ -12,8 +12,9 @@
  * waited max_delay; a worker that has nothing else to do waits no longer than that. Between queues the next one is that which has had the least of
  * the workers' time (start-time fair queueing), so that one model's load does not starve another.
  *
- * Room: the most jobs a queue takes follows from what jobs cost: those that can be expected to begin within max_wait, but never fewer than in_flight
- * and never more than in_flight + waiting. Past it there is an estimate when there will be room. So latency is bounded at any offered load.
+ * Room: the most jobs a queue takes follows from what jobs cost: those that can be expected to begin within max_wait, but never fewer than keep the
+ * workers busy, or in_flight, and never more than `waiting` besides. Past it there is an estimate when there will be room. Where the forecast was
+ * wrong and others wait as well, a job whose turn comes too late is given back with PT_EBUSY. So latency is bounded at any offered load (dispatch.h).
  *
  * A job whose deadline passes, or that is cancelled, leaves the queue at once; a run stops when none of its jobs is wanted any more. A job that
  * is cheaper than waking a thread may run on the loop thread itself (pt_queue_run_here): tiny models are served with one thread awake.
@@ -30,9 +31,9 @@ struct pt_queue;
 
 /* Embedded in the owner's struct; zero it and set deadline_ms. */
 struct pt_job {
-    int64_t deadline_ms;                        /* monotonic, as pt_now_ms() */
-    atomic_int stopped;                         /* PT_ETIMEDOUT or PT_ECANCELED once it should not go on; run may look at it between steps */
-    bool prepared, ran;                         /* prepare succeeded; run was called */
+    int64_t deadline_ms; /* monotonic, as pt_now_ms() */
+    atomic_int stopped;  /* PT_ETIMEDOUT, PT_ECANCELED or PT_EBUSY once it should not go on; run may look at it between steps */
+    bool prepared, ran;  /* prepare succeeded; run was called */
     int64_t queued_ns, started_ns, finished_ns; /* monotonic; the latter two only if it ran */
     struct pt_job *next;                        /* in run: the next one of the same run */
     /* set by prepare */
@@ -74,7 +75,7 @@ enum { PT_MAX_SIZES = 16 };
 struct pt_queue_options {
     const struct pt_job_ops *ops;
     int runs;                        /* at a time; 0: as many as there are workers */
-    int in_flight;                   /* jobs that are always taken, >= 1 */
+    int in_flight;                   /* jobs that are always taken; 0: as many as keep the workers busy */
     int waiting;                     /* jobs that may wait beyond those, */
     int64_t max_wait_ns;             /* as far as they can be expected to begin within this; 0: all of them */
     int64_t max_rows;                /* of one run; up to 1: jobs run alone */
@@ -88,9 +89,12 @@ void pt_queue_destroy(struct pt_queue *q); /* without jobs, or after the schedul
 
 /* PT_OK: there is room for one more job. PT_EBUSY: full, *retry_after_s (>= 1) says when to try again. */
 int pt_queue_room(struct pt_queue *q, int *retry_after_s, struct pt_err *err);
+/* When there should be room, in whole seconds (>= 1). Any thread. */
+int pt_queue_retry_after(struct pt_queue *q);
 /* Only when there is room. done follows, never from inside this call. */
 void pt_queue_submit(struct pt_queue *q, struct pt_job *j);
-/* Prepares and runs j inside this call if that is allowed now; then it is finished and gets no done. */
+/* Prepares and runs j inside this call if that is allowed now; then it is finished and gets no done. A queue whose jobs wait for others to join
+ * (max_delay) does not: they would never meet. */
 bool pt_queue_run_here(struct pt_queue *q, struct pt_job *j);
 /* The caller lost interest. done still follows, with j->stopped set unless it was finished already. */
 void pt_job_cancel(struct pt_job *j);

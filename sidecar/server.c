@@ -237,7 +237,8 @@ static int start_threads(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
     int cpus = c->runtime.threads ? (int)c->runtime.threads : pt_cpu_limit("");
-    struct pt_scheduler_options so = {.workers = c->runtime.concurrency < cpus ? (int)c->runtime.concurrency : cpus, .run_here_ns = RUN_HERE_NS};
+    int64_t runs = c->runtime.concurrency; /* more of them than CPUs would only take longer each */
+    struct pt_scheduler_options so = {.workers = runs && runs < cpus ? (int)runs : cpus, .run_here_ns = RUN_HERE_NS};
     int rc = pt_threads_create(cpus, &s->threads, err);
     return rc < 0 ? rc : pt_scheduler_create(s->loop, &so, &s->scheduler, err);
 }

@@ -31,7 +31,7 @@ static void defaults(void **state)
     assert_int_equal(c.serving.timeout_ms, 60000);
     assert_int_equal(c.serving.max_age_ms, 300000);
     assert_int_equal(c.runtime.threads, 0);
-    assert_int_equal(c.runtime.concurrency, 8);
+    assert_int_equal(c.runtime.concurrency, 0);
     assert_int_equal(c.drain.timeout_ms, 30000);
     assert_null(c.report.url);
     pt_config_finish(&c);
@@ -85,7 +85,7 @@ static void refusals(void **state)
         {MODEL "serving: {port: [1]}\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got a list"},
         {MODEL "serving: {port: }\n", "f: line 2: serving.port: want a whole number from 0 to 65535, got "},
         {MODEL "serving: {port: 8082}\n", "f: serving.port and serving.metricsPort are both 8082"},
-        {MODEL "runtime: {concurrency: 0}\n", "f: line 2: runtime.concurrency: want a whole number from 1 to 4096, got 0"},
+        {MODEL "runtime: {concurrency: 5000}\n", "f: line 2: runtime.concurrency: want a whole number from 0 to 4096, got 5000"},
         {"model: {name: 7, uri: 'file:///m'}\n", "f: line 1: model.name: want a string (quote it), got 7"},
         {"model: {name: true, uri: 'file:///m'}\n", "f: line 1: model.name: want a string (quote it), got true"},
         {"model: {name: {}, uri: 'file:///m'}\n", "f: line 1: model.name: want a string, got an object"},
