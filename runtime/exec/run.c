@@ -243,7 +243,9 @@ int pt_run_execute_with(struct pt_run *r, const struct pt_run_options *o, struct
     if (rc < 0)
         return rc;
     r->x.deadline_ns = deadline(r->x.options.deadline_ms);
+    pt_threads_enter(r->x.session->threads);
     rc = pt_frame_execute(r->frame, r->input_list, err);
+    pt_threads_leave(r->x.session->threads);
     if (rc == PT_OK)
         rc = own_outputs(r, err);
     if (rc == PT_OK)

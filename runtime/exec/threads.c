@@ -5,7 +5,8 @@
  * One job at a time lives in the pool. `state` says whether it may be joined (OPEN) and how many workers are inside; its fields change only
  * while it is closed and empty, so a worker that joined may read them freely. Pieces are claimed by adding to `next`. The caller opens the
  * job, bumps `epoch` (the futex that idle workers sleep on), works like anyone else, closes the job when nothing is left to claim, and waits
- * on `state` until the last worker is out. Whoever finds the pool taken, or calls from inside a piece, runs inline.
+ * on `state` until the last worker is out. Whoever finds the pool taken, or calls from inside a piece, runs inline; so does everybody
+ * while as many executions are under way as there are threads: they have one CPU each, and more threads than CPUs only wait for one another.
  */
 #include "runtime/exec/threads.h"
 
@@ -40,6 +41,8 @@ struct pt_threads {
     bool spin;
     atomic_flag taken; /* by the caller of the current job */
     _Atomic uint32_t state, epoch, sleepers;
+    _Atomic uint32_t helpers; /* that may join the current job */
+    _Atomic int users;        /* executions under way: each has one CPU at least */
     _Atomic bool stop;
     _Atomic size_t next;
     struct job job;
@@ -94,7 +97,7 @@ static void run_pieces(const struct job *job, _Atomic size_t *next)
 static bool join(struct pt_threads *t)
 {
     uint32_t state = atomic_load(&t->state);
-    while (state & OPEN)
+    while (state & OPEN && (state & ~OPEN) < atomic_load(&t->helpers))
         if (atomic_compare_exchange_weak(&t->state, &state, state + 1))
             return true;
     return false;
@@ -131,21 +134,39 @@ static void run_inline(const struct job *job)
     run_pieces(job, &next);
 }
 
+/* Threads beside the caller: what the executions under way leave of the CPUs. */
+static int free_threads(const struct pt_threads *t)
+{
+    int users = atomic_load(&t->users);
+    return t->count - (users > 1 ? users : 1);
+}
+
+void pt_threads_enter(struct pt_threads *t)
+{
+    atomic_fetch_add(&t->users, 1);
+}
+void pt_threads_leave(struct pt_threads *t)
+{
+    atomic_fetch_sub(&t->users, 1);
+}
+
 void pt_parallel_for(struct pt_threads *t, size_t n, size_t grain, pt_range_fn fn, void *arg)
 {
     const struct job job = {fn, arg, n, grain ? grain : 1};
-    if (!t || t->count == 1 || n <= job.grain || inside || atomic_flag_test_and_set(&t->taken)) {
+    int helpers = t ? free_threads(t) : 0;
+    if (helpers <= 0 || n <= job.grain || inside || atomic_flag_test_and_set(&t->taken)) {
         run_inline(&job);
         return;
     }
     inside = true;
     t->job = job;
     atomic_store(&t->next, 0);
+    atomic_store(&t->helpers, (uint32_t)helpers);
     atomic_store(&t->state, OPEN);
     atomic_fetch_add(&t->epoch, 1);
     if (atomic_load(&t->sleepers)) {
-        size_t helpers = (n - 1) / job.grain;
-        futex_wake(&t->epoch, helpers < (size_t)t->count - 1 ? (int)helpers : t->count - 1);
+        size_t pieces = (n - 1) / job.grain;
+        futex_wake(&t->epoch, pieces < (size_t)helpers ? (int)pieces : helpers);
     }
     run_pieces(&job, &t->next);
     for (uint32_t state = atomic_fetch_and(&t->state, ~OPEN) & ~OPEN; state; state = atomic_load(&t->state))

@@ -19,6 +19,10 @@ typedef void (*pt_range_fn)(void *arg, size_t begin, size_t end);
  * handed out in order to whichever thread is free. t may be NULL, n may be 0. fn must not block on another piece. */
 void pt_parallel_for(struct pt_threads *t, size_t n, size_t grain, pt_range_fn fn, void *arg);
 
+/* Around the execution of a model: so many threads fewer are there to help others. */
+void pt_threads_enter(struct pt_threads *t);
+void pt_threads_leave(struct pt_threads *t);
+
 /* How many threads may run pieces at once; 1 for NULL. Equals pt_threads_count(). */
 int pt_parallel_width(const struct pt_threads *t);
 

@@ -101,6 +101,36 @@ static void test_concurrent_callers(void **state)
     }
     pt_threads_destroy(pool);
 }
+struct alone {
+    pthread_t self;
+    int others; /* pieces that another thread did */
+};
+static void who(void *arg, size_t begin, size_t end)
+{
+    struct alone *a = arg;
+    struct timespec nap = {.tv_nsec = 1000000};
+    (void)begin, (void)end;
+    if (!pthread_equal(pthread_self(), a->self))
+        __atomic_fetch_add(&a->others, 1, __ATOMIC_RELAXED);
+    nanosleep(&nap, NULL);
+}
+/* As many executions as threads: nobody helps. One fewer: somebody may, and one alone. */
+static void test_executions_share_the_threads(void **state)
+{
+    (void)state;
+    struct pt_threads *pool;
+    assert_int_equal(pt_threads_create(3, &pool, NULL), PT_OK);
+    for (int users = 4; users >= 0; users--) {
+        struct alone a = {.self = pthread_self()};
+        for (int i = 0; i < users; i++)
+            pt_threads_enter(pool);
+        pt_parallel_for(pool, 50, 1, who, &a);
+        assert_true(users >= 3 ? a.others == 0 : a.others > 0);
+        for (int i = 0; i < users; i++)
+            pt_threads_leave(pool);
+    }
+    pt_threads_destroy(pool);
+}
 static void test_no_allocation_per_call(void **state)
 {
     (void)state;
@@ -145,7 +175,12 @@ static void test_arguments(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_index_once), cmocka_unit_test(test_nested), cmocka_unit_test(test_concurrent_callers),
-                                       cmocka_unit_test(test_no_allocation_per_call), cmocka_unit_test(test_idle_sleeps), cmocka_unit_test(test_arguments)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_index_once),
+                                       cmocka_unit_test(test_nested),
+                                       cmocka_unit_test(test_concurrent_callers),
+                                       cmocka_unit_test(test_executions_share_the_threads),
+                                       cmocka_unit_test(test_no_allocation_per_call),
+                                       cmocka_unit_test(test_idle_sleeps),
+                                       cmocka_unit_test(test_arguments)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
