@@ -190,12 +190,10 @@ static int run_with(struct pt_loaded *l, struct pt_run *run, bool ones, struct p
 
 int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err)
 {
-    for (int i = 0; i < l->slot_count; i++) {
-        struct pt_run *run = l->slots[i].run;
-        struct pt_err zeros;
-        if (run_with(l, run, false, &zeros) < 0 && run_with(l, run, true, err) < 0)
-            return pt_fail(err, zeros.code, "warm-up with zeros: %s", zeros.msg);
-    }
+    struct pt_run *run = l->slots[0].run;
+    struct pt_err zeros;
+    if (run_with(l, run, false, &zeros) < 0 && run_with(l, run, true, err) < 0)
+        return pt_fail(err, zeros.code, "warm-up with zeros: %s", zeros.msg);
     return PT_OK;
 }
 
