@@ -46,6 +46,7 @@ int pt_loaded_map(struct pt_loaded *l, int fd, const char *path, bool copy, stru
         return pt_fail(err, errno == ENOMEM ? PT_ENOMEM : PT_EIO, "map %s: %s", path, strerror(errno));
     l->data = p;
     l->len = (size_t)st.st_size;
+    l->copied = copy;
     if (copy && l->len >= HUGE_FROM)
         madvise(p, l->len, MADV_HUGEPAGE); /* where there are none, small ones do as well */
     return copy ? read_all(fd, p, l->len, path, err) : PT_OK;
@@ -104,6 +105,15 @@ static int read_padding(struct pt_loaded *l, const char *text, struct pt_err *er
     return l->pads ? pt_padding_parse(&l->info, pt_str(text), l->pads, err) : pt_fail(err, PT_ENOMEM, "out of memory");
 }
 
+/* The pages that lie wholly in it. Those of a file would come back if they were read, those of a copy would not. */
+static void give_back(void *arg, const void *begin, size_t len)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)begin + page - 1) / page * page, to = ((uintptr_t)begin + len) / page * page;
+    (void)arg;
+    if (to > from)
+        madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* Programs kept: as many as there are sizes of a run, within reason. */
 enum { PROGRAMS = 8, MOST_PROGRAMS = 64 };
 
@@ -112,7 +122,7 @@ int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struc
     int64_t programs = PROGRAMS + (o->max_batch > 1 ? o->max_batch : 0);
     struct pt_session_options so = {.threads = o->threads, .max_programs = (int)(programs < MOST_PROGRAMS ? programs : MOST_PROGRAMS)};
     int rc = pt_session_open_memory(l->data, l->len, &so, &l->session, err);
-    if (rc < 0)
+    if (rc < 0 || (rc = pt_session_unneeded(l->session, give_back, NULL, err)) < 0)
         return rc;
     size_t inputs = pt_session_input_count(l->session), outputs = pt_session_output_count(l->session);
     l->values = pt_calloc(inputs + outputs + 1, sizeof *l->values);
@@ -194,6 +204,8 @@ int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err)
     struct pt_err zeros;
     if (run_with(l, run, false, &zeros) < 0 && run_with(l, run, true, err) < 0)
         return pt_fail(err, zeros.code, "warm-up with zeros: %s", zeros.msg);
+    if (!l->copied) /* most weights are packed by now; what is read all the same comes back from the page cache */
+        madvise(l->data, l->len, MADV_DONTNEED);
     return PT_OK;
 }
 

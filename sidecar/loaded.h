@@ -25,8 +25,9 @@ struct pt_loaded_slot {
 };
 
 struct pt_loaded {
-    void *data; /* the file, mapped */
+    void *data; /* the file, mapped, or a copy of its bytes */
     size_t len;
+    bool copied;
     uint8_t digest[32];
     struct pt_session *session;
     struct pt_model_info info;

@@ -11,6 +11,8 @@ static int prepare(struct pt_session *s, const void *model, size_t len, const st
 {
     struct pt_graph_source src = {
         .model = model, .len = len, .folder = s->folder, .const_cap = s->max_arena_bytes, .overridable = o ? o->overridable : NULL};
+    s->model = model;
+    s->model_len = len;
     int rc = pt_graph_init(&s->graph, &src, err);
     if (rc == PT_OK)
         rc = pt_graph_expand_gradients(&s->graph, err);

@@ -21,6 +21,8 @@ struct pt_unit {
 
 struct pt_session {
     struct pt_map_file file;
+    const void *model; /* its bytes: the file's, or the caller's */
+    size_t model_len;
     char *folder; /* where external data is looked for, or NULL */
     struct pt_graph graph;
     struct pt_threads *threads;

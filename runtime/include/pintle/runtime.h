@@ -151,6 +151,9 @@ struct pt_model_meta {
     const struct pt_metadata *metadata; /* metadata_props, in the order of the file */
     size_t metadata_count;
 };
+/* Calls fn for each range of the model's bytes that no execution will read: weights out of which others were made when the session was opened. Whoever
+ * owns the bytes may give their memory back. */
+PT_API int pt_session_unneeded(const struct pt_session *s, void (*fn)(void *arg, const void *begin, size_t len), void *arg, struct pt_err *err);
 PT_API const struct pt_model_meta *pt_session_meta(const struct pt_session *s); /* owned by the session */
 
 /* --- run --------------------------------------------------------------------------------------------------------------- */

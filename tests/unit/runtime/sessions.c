@@ -8,8 +8,9 @@
 #include <pthread.h>
 #include <unistd.h>
 
-#define MLP \
-    "in x f32[-1,3]\nconst w f32[3,2]:1,2,3,4,5,6\nconst b f32[2]:1,-100\nh = MatMul(x,w)\nhb = Add(h,b)\ny = Relu(hb)\nn = Shape(x)\nc = Cast(n) to=1\nout y\nout c\n"
+#define MLP                                                                                                                                          \
+    "in x f32[-1,3]\nconst w f32[3,2]:1,2,3,4,5,6\nconst b f32[2]:1,-100\nh = MatMul(x,w)\nhb = Add(h,b)\ny = Relu(hb)\nn = Shape(x)\nc = Cast(n) "  \
+    "to=1\nout y\nout c\n"
 
 static struct pt_session *open_text(const char *text, struct pt_buf *bytes, const struct pt_session_options *o)
 {
@@ -51,6 +52,58 @@ static void describes(void **state)
     pt_buf_finish(&bytes);
 }
 
+static void wipe(void *arg, const void *begin, size_t len)
+{
+    *(size_t *)arg += len;
+    memset((void *)(uintptr_t)begin, 0xff, len);
+}
+
+/* Two products by 128 x 128 weights, the first with a normalisation behind it; `more` is an output besides. */
+static float last_of(const char *more, bool give_back, size_t *given)
+{
+    enum { N = 128 };
+    struct pt_buf text = PT_BUF_INIT(1 << 20), bytes;
+    float x[N], last;
+    *given = 0;
+    pt_buf_puts(&text, "in x f32[1,128,1,1]\nz = Conv(x,w)\nn = BatchNormalization(z,s,s,s,s)\ny = Conv(n,v)\nout y\n");
+    pt_buf_puts(&text, more);
+    for (const char *name = "wvs"; *name; name++) {
+        int count = *name == 's' ? N : N * N;
+        pt_buf_printf(&text, "const %c f32[128%s]:", *name, *name == 's' ? "" : ",128,1,1");
+        for (int i = 0; i < count; i++)
+            pt_buf_printf(&text, "%s%d", i ? "," : "", (i + *name) % 7 - (*name == 's' ? -1 : 3));
+        pt_buf_puts(&text, "\n");
+    }
+    for (int i = 0; i < N; i++)
+        x[i] = (float)(i % 5);
+    struct pt_session *s = open_text(pt_buf_cstr(&text), &bytes, NULL);
+    struct pt_run *r;
+    struct pt_tensor t = {.dtype = PT_FLOAT, .rank = 4, .dims = {1, N, 1, 1}, .data = x, .size_bytes = sizeof x};
+    if (give_back)
+        assert_int_equal(pt_session_unneeded(s, wipe, given, NULL), PT_OK);
+    assert_int_equal(pt_run_create(s, &r, NULL), PT_OK);
+    assert_int_equal(pt_run_set_input(r, 0, &t, NULL), PT_OK);
+    assert_int_equal(pt_run_execute(r, NULL), PT_OK);
+    last = ((const float *)pt_run_output(r, 0)->data)[N - 1];
+    pt_run_destroy(r);
+    pt_session_close(s);
+    pt_buf_finish(&bytes);
+    pt_buf_finish(&text);
+    return last;
+}
+
+static void says_what_it_does_not_need(void **state)
+{
+    (void)state;
+    size_t given;
+    float want = last_of("", false, &given);
+    assert_true(want > 1 || want < -1);
+    assert_true(last_of("", true, &given) == want);
+    assert_int_equal(given, 128 * 128 * 4); /* w, with the normalisation's factors in it; not v */
+    assert_true(last_of("out w\n", true, &given) == want);
+    assert_int_equal(given, 0);
+}
+
 static void refuses(void **state)
 {
     (void)state;
@@ -66,12 +119,12 @@ static void refuses(void **state)
     assert_null(pt_run_output(r, 0));
     assert_int_equal(pt_run_set_input(r, 1, &t, &err), PT_EINVAL);
     assert_string_equal(err.msg, "input 1 does not exist: the model has 1");
-#define REFUSED(change, message) \
-    do { \
-        bad = t; \
-        change; \
-        assert_int_equal(pt_run_set_input(r, 0, &bad, &err), PT_EINVAL); \
-        assert_string_equal(err.msg, message); \
+#define REFUSED(change, message)                                                                                                                     \
+    do {                                                                                                                                             \
+        bad = t;                                                                                                                                     \
+        change;                                                                                                                                      \
+        assert_int_equal(pt_run_set_input(r, 0, &bad, &err), PT_EINVAL);                                                                             \
+        assert_string_equal(err.msg, message);                                                                                                       \
     } while (0)
     REFUSED(bad.dtype = PT_INT64, "input 'x' is int64, the model takes float32");
     REFUSED(bad.dims[1] = 4, "input 'x' is float32[1,4], the model takes float32[-1,3] (-1: any)");
@@ -122,7 +175,9 @@ static void allocates_nothing(void **state)
     (void)state;
     struct pt_buf bytes;
     struct pt_session_options o = {.thread_count = 2, .max_programs = 2};
-    struct pt_session *s = open_text(MLP "const k f32[2,3,1]:1,2,3,4,5,6\nu = Unsqueeze(x,zero)\nconst zero i64[1]:0\nt = Transpose(u) perm=[0,2,1]\nv = Conv(t,k)\nout v\n", &bytes, &o);
+    struct pt_session *s = open_text(
+        MLP "const k f32[2,3,1]:1,2,3,4,5,6\nu = Unsqueeze(x,zero)\nconst zero i64[1]:0\nt = Transpose(u) perm=[0,2,1]\nv = Conv(t,k)\nout v\n",
+        &bytes, &o);
     struct pt_run *r;
     struct pt_err err = {0};
     float x[30] = {1, 2, 3};
@@ -266,7 +321,8 @@ static void inspects(void **state)
     (void)state;
     char path[] = "/tmp/pintle-test-XXXXXX";
     int fd = mkstemp(path);
-    struct pt_buf bytes = test_model("in x f32[-1,3]\nconst w f32[3,2]:1,2,3,4,5,6\nh = MatMul(x,w)\ny = Relu(h)\nz = Relu(y)\nq = com.foo::Bar(z)\nout q\n");
+    struct pt_buf bytes =
+        test_model("in x f32[-1,3]\nconst w f32[3,2]:1,2,3,4,5,6\nh = MatMul(x,w)\ny = Relu(h)\nz = Relu(y)\nq = com.foo::Bar(z)\nout q\n");
     struct pt_model_summary *m;
     struct pt_err err = {0};
     assert_int_equal(write(fd, bytes.data, bytes.len), bytes.len);
@@ -318,9 +374,15 @@ static void inspects(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(describes), cmocka_unit_test(refuses), cmocka_unit_test(limits_memory),
-        cmocka_unit_test(allocates_nothing), cmocka_unit_test(cancels), cmocka_unit_test(shares),
-        cmocka_unit_test(survives_failing_allocations), cmocka_unit_test(inspects),
+        cmocka_unit_test(describes),
+        cmocka_unit_test(says_what_it_does_not_need),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(limits_memory),
+        cmocka_unit_test(allocates_nothing),
+        cmocka_unit_test(cancels),
+        cmocka_unit_test(shares),
+        cmocka_unit_test(survives_failing_allocations),
+        cmocka_unit_test(inspects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
