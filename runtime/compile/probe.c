@@ -141,10 +141,17 @@ static bool has_free_dims(const struct pt_graph *g)
     return false;
 }
 
-/* How many there are hangs on the values themselves: three choices that agree prove nothing. */
-static bool counts(const struct pt_op *op)
+/* What comes out hangs on values, or on whether a free dim is 1: three choices that agree prove nothing. */
+static bool counts(const struct pt_rewriter *r, const struct pt_node *n)
 {
-    return op == &pt_op_unique || op == &pt_op_ms_unique || op == &pt_op_nonzero || op == &pt_op_compress || op == &pt_op_nms;
+    if (n->op == &pt_op_squeeze && pt_node_in(n, 1) < 0 && !pt_node_attr(n, "axes")) {
+        struct pt_type x = pt_type_of(r, n->inputs[0]);
+        bool fixed = x.rank >= 0;
+        for (int i = 0; i < x.rank; i++)
+            fixed = fixed && x.dims[i] >= 0;
+        return !fixed;
+    }
+    return n->op == &pt_op_unique || n->op == &pt_op_ms_unique || n->op == &pt_op_nonzero || n->op == &pt_op_compress || n->op == &pt_op_nms;
 }
 
 /* What was counted, and what is made of that, is not exact. */
@@ -158,7 +165,7 @@ static int loosen(struct pt_rewriter *r)
         const struct pt_node *n = &g->nodes[i];
         bool any = false;
         for (int k = 0; !n->dead && k < n->input_count; k++)
-            any = any || (n->inputs[k] >= 0 && (counted[n->inputs[k]] || (counts(n->op) && !g->values[n->inputs[k]].constant)));
+            any = any || (n->inputs[k] >= 0 && (counted[n->inputs[k]] || (counts(r, n) && !g->values[n->inputs[k]].constant)));
         for (int k = 0; any && k < n->output_count; k++)
             if (n->outputs[k] >= 0) {
                 counted[n->outputs[k]] = true;
