@@ -44,6 +44,8 @@ static int next_cell(struct csv *c, struct pt_err *err)
         pt_buf_append(&c->cell, s->p, n);
         s->p += n, s->len -= n;
     }
+    if (c->cell.failed == PT_ENOMEM)
+        return pt_buf_check(&c->cell, "a cell", err);
     if (c->cell.failed)
         return pt_fail(err, PT_ELIMIT, "line %zu: a cell of more than %d bytes", c->line, NAMES);
     if (s->len && *s->p == c->comma) {

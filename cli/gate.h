@@ -9,6 +9,7 @@
  *       latency: {max: 0.5x}                      # of the input's, or 3ms
  *       size: {max: 0.3x}                         # of the file, or bytes: 500000, 500KB, 2MB
  *       macs: {max: 0.3x}                         # or a number
+ *       reference: teacher.onnx                   # compare with this model, not with the one that came in
  */
 #ifndef PT_CLI_GATE_H
 #define PT_CLI_GATE_H
@@ -24,7 +25,8 @@ struct pt_gate_rule {
 };
 struct pt_gate {
     struct pt_gate_rule rules[PT_GATE_FIGURES];
-    bool set; /* any of them */
+    const char *reference; /* file, or NULL: the model that came in */
+    bool set;              /* any rule */
 };
 /* o: the recipe's map, or NULL for no bounds. */
 int pt_gate_read(struct pt_gate *g, const cJSON *o, struct pt_err *err);

@@ -18,7 +18,7 @@ struct runner {
     struct pt_recipe_work work;
     struct pt_data_set data;
     struct pt_threads *threads;
-    struct pt_quality before, after;
+    struct pt_quality before, after, reference;
     cJSON *report, *stages;
 };
 
@@ -217,7 +217,13 @@ static int judge_and_publish(struct runner *n, struct pt_err *err)
     cJSON *gate = cJSON_AddObjectToObject(n->report, "gate"), *checks = gate ? cJSON_AddArrayToObject(gate, "checks") : NULL;
     if (!checks)
         return no_memory(err);
-    int rc = pt_gate_check(&n->r->gate, &n->before, &n->after, n->data.classes, n->data.class_count, checks, err);
+    const struct pt_gate *g = &n->r->gate;
+    int rc = g->reference ? measure(n, g->reference, &n->reference, err) : PT_OK;
+    if (rc < 0)
+        return pt_wrap(err, "gate.reference");
+    if (g->reference && (rc = add_quality(n, gate, "reference", &n->reference, err)) < 0)
+        return rc;
+    rc = pt_gate_check(g, g->reference ? &n->reference : &n->before, &n->after, n->data.classes, n->data.class_count, checks, err);
     cJSON_AddBoolToObject(gate, "holds", rc == PT_OK);
     if (rc < 0) {
         cJSON_AddStringToObject(gate, "message", err->msg);
@@ -254,6 +260,7 @@ int pt_recipe_run(const struct pt_recipe *r, const struct pt_recipe_run *how, cJ
     pt_data_set_finish(&n.data);
     pt_quality_finish(&n.before);
     pt_quality_finish(&n.after);
+    pt_quality_finish(&n.reference);
     if (n.threads)
         pt_threads_destroy(n.threads);
     *report = n.report;

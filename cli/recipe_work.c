@@ -74,13 +74,25 @@ int pt_path_digest(const char *path, char out[72], struct pt_err *err)
     return h ? finish_digest(h, add_path(h, path, 0, err), out) : pt_fail(err, PT_ENOMEM, "out of memory");
 }
 
-/* The recipe without where its results go, and every file that it reads. */
+/* What decides how a model comes out: not where it goes, nor what it is judged by. */
+static char *text_of(const struct pt_recipe *r)
+{
+    static const char *const others[] = {"output", "gate", "report", "latencySeconds"};
+    cJSON *copy = cJSON_Duplicate(r->json, true);
+    for (size_t i = 0; copy && i < sizeof others / sizeof *others; i++)
+        cJSON_DeleteItemFromObjectCaseSensitive(copy, others[i]);
+    char *text = copy ? cJSON_PrintUnformatted(copy) : NULL;
+    cJSON_Delete(copy);
+    return text;
+}
+
+/* That, and every file that is read. */
 static int digest_of(struct pt_recipe_work *w, const struct pt_recipe *r, struct pt_err *err)
 {
     const char *paths[6];
     int rc = pt_path_digest(r->settings.model, w->model_digest, err);
     struct pt_sha256 *h = rc == PT_OK ? pt_sha256_create() : NULL;
-    char *text = rc == PT_OK ? cJSON_PrintUnformatted(r->json) : NULL;
+    char *text = rc == PT_OK ? text_of(r) : NULL;
     if (rc == PT_OK && (!h || !text))
         rc = pt_fail(err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK) {
