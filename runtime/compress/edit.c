@@ -81,6 +81,45 @@ static int take_constants(struct pt_edit *e, struct pt_err *err)
     return PT_OK;
 }
 
+static bool is_output(const struct pt_onnx_graph *g, struct pt_str name)
+{
+    bool found = false;
+    for (size_t i = 0; i < g->output_count; i++)
+        found = found || pt_str_eq(g->outputs[i].name, name);
+    return found;
+}
+
+/* A weight that an Identity copies is one of its own: exporters store equal arrays once (the zeros that biases and means begin with), which are equal
+ * only until one of them is trained. */
+static int take_copies(struct pt_edit *e, struct pt_err *err)
+{
+    struct pt_onnx_graph *g = &e->model.graph;
+    struct pt_map at = {0};
+    bool *drop = pt_edit_alloc(e, g->node_count, err);
+    int rc = drop ? PT_OK : err->code;
+    for (size_t i = 0; rc == PT_OK && i < g->initializer_count; i++)
+        rc = pt_map_set(&at, g->initializers[i].name, (void *)(uintptr_t)(i + 1), NULL, err);
+    for (size_t i = 0; rc == PT_OK && i < g->node_count; i++) {
+        const struct pt_onnx_node *n = &g->nodes[i];
+        bool copies = pt_str_eq(n->op_type, PT_STR("Identity")) && n->domain.len == 0 && n->input_count == 1 && n->output_count == 1;
+        size_t from = copies && !is_output(g, n->outputs[0]) ? (size_t)(uintptr_t)pt_map_get(&at, n->inputs[0]) : 0;
+        if (!from)
+            continue;
+        int to = pt_edit_add_initializer(e, n->outputs[0], PT_UNDEFINED, 0, NULL, NULL, err);
+        if (to < 0) {
+            rc = to;
+            break;
+        }
+        g->initializers[to].t = g->initializers[from - 1].t; /* a view; who changes it makes a copy */
+        rc = pt_map_set(&at, g->initializers[to].name, (void *)(uintptr_t)(to + 1), NULL, err);
+        drop[i] = true;
+    }
+    pt_map_finish(&at);
+    if (rc == PT_OK)
+        pt_edit_drop_nodes(e, drop);
+    return rc;
+}
+
 /* Initializers that are listed as inputs too, as files up to IR version 3 had to. */
 static int take_inputs(struct pt_edit *e, struct pt_err *err)
 {
@@ -107,6 +146,8 @@ static int read_bytes(struct pt_edit *e, const void *model, size_t len, struct p
     int rc = pt_onnx_read(model, len, &e->arena, &e->files, &e->model, err);
     if (rc == PT_OK)
         rc = take_constants(e, err);
+    if (rc == PT_OK)
+        rc = take_copies(e, err);
     return rc < 0 ? rc : take_inputs(e, err);
 }
 

@@ -3,8 +3,9 @@
  * edit.h: a model that is being changed: what pruning, quantisation and training work on, and what is written as a file in the end.
  *
  * It is the ONNX structures themselves (runtime/onnx/onnx.h), nodes over named values, not the compiler's graph: what comes out must be plain ONNX
- * again, for any runtime. Opening it puts it in one form: Constant nodes of tensors have become initializers, and initializers are no inputs.
- * Everything lives in the edit's arena and goes with it; what a change leaves behind is not given back before. One owner, no threads.
+ * again, for any runtime. Opening it puts it in one form: Constant nodes of tensors and copies of initializers by Identity have become initializers,
+ * and initializers are no inputs. Everything lives in the edit's arena and goes with it; what a change leaves behind is not given back before. One
+ * owner, no threads.
  *
  * Values are found by name (pt_edit_value). The index behind that is made anew after changes of structure: pointers that it gave are valid until
  * then. Model-local functions and graphs in attributes are kept as they are: their nodes are opaque, and a value of the model's graph that they read

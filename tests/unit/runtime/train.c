@@ -220,6 +220,31 @@ static void threads_do_not_matter(void **state)
     assert_true(got[0] == got[1]);
 }
 
+/* Exporters store the zeros of a bias and of a mean once, as copies by Identity: each is trained, or followed, for itself. */
+static void unties_copies(void **state)
+{
+    (void)state;
+    struct pt_edit e;
+    struct pt_buf bytes;
+    open_model(&e, &bytes,
+               "opset 17\nin x f32[-1,2]\nconst w1 f32[2,16]:0\nconst g f32[16]:0\nconst b f32[16]:0\nconst w2 f32[16,2]:0\nm = Identity(b)\nm2 = "
+               "Identity(m)\nv = Identity(g)\nh = MatMul(x,w1)\nn = BatchNormalization(h,g,b,m2,v)\nr = Relu(n)\nz = MatMul(r,w2)\nout z\n");
+    struct pt_train_options o = options();
+    o.epochs = 10;
+    struct pt_train_result r = trained(&e, &o);
+    const float *bias = NULL, *mean = NULL;
+    for (size_t i = 0; i < e.model.graph.initializer_count; i++) {
+        const struct pt_onnx_tensor *t = &e.model.graph.initializers[i];
+        bias = pt_str_eq(t->name, PT_STR("b")) ? t->t.data : bias;
+        mean = pt_str_eq(t->name, PT_STR("m2")) ? t->t.data : mean;
+    }
+    assert_true(bias && mean && memcmp(bias, mean, 16 * sizeof(float)) != 0);
+    assert_true(accuracy(&e) > 0.9);
+    pt_free(r.points);
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
 static int stop_at(void *arg, const struct pt_train_progress *p)
 {
     return !p->epoch_ended && p->now.step == *(const int64_t *)arg;
@@ -482,9 +507,10 @@ static void schedules(void **state)
 int main(void)
 {
     make_data();
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learns),       cmocka_unit_test(learns_quantised), cmocka_unit_test(judges),      cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(resumes),      cmocka_unit_test(keeps_masks),      cmocka_unit_test(regularises), cmocka_unit_test(distils),
-        cmocka_unit_test(fits_numbers), cmocka_unit_test(stops_early),      cmocka_unit_test(refuses),     cmocka_unit_test(schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),        cmocka_unit_test(learns_quantised),      cmocka_unit_test(judges),
+                                       cmocka_unit_test(unties_copies), cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(resumes),
+                                       cmocka_unit_test(keeps_masks),   cmocka_unit_test(regularises),           cmocka_unit_test(distils),
+                                       cmocka_unit_test(fits_numbers),  cmocka_unit_test(stops_early),           cmocka_unit_test(refuses),
+                                       cmocka_unit_test(schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

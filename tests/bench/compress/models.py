@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks that the benches train, in PyTorch, and as ONNX files with its weights. Needs torch."""
+import warnings
+
+import torch
+from torch import nn
+
+
+def mnist_cnn(batchnorm):
+    """conv 3x3x32, relu, conv 3x3x64, relu, max pool, dense 128, relu, dense 10; optionally with BatchNormalization behind each convolution."""
+    norm = (lambda n: [nn.BatchNorm2d(n)]) if batchnorm else (lambda n: [])
+    return nn.Sequential(nn.Conv2d(1, 32, 3), *norm(32), nn.ReLU(), nn.Conv2d(32, 64, 3), *norm(64), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+                         nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def export(model, sample, path, opset=17):
+    """As one trains: nothing folded, BatchNormalization as such. The first dim is free."""
+    was = model.training
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(model.eval(), sample, path, opset_version=opset, input_names=["x"], output_names=["z"], do_constant_folding=False,
+                          dynamic_axes={"x": {0: "n"}, "z": {0: "n"}}, training=torch.onnx.TrainingMode.PRESERVE)
+    model.train(was)
