@@ -71,6 +71,14 @@ static const struct written *written_of(const struct apply *a, struct pt_str nam
     return i < 0 ? NULL : &a->values[i];
 }
 
+/* Of an operand that the plan quantises: it is there. */
+static const struct written *operand_of(const struct apply *a, struct pt_str name)
+{
+    static const struct written none;
+    const struct written *w = written_of(a, name);
+    return w ? w : &none;
+}
+
 static float scale_of(const struct apply *a, struct pt_str name)
 {
     int i = pt_qz_value_of(a->p, name);
@@ -216,7 +224,7 @@ static size_t integer_operands(struct apply *a, size_t i, const struct pt_qz_wei
 {
     const struct pt_qz_node *q = &a->p->nodes[i];
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
-    const struct written *x = written_of(a, n->inputs[0]);
+    const struct written *x = operand_of(a, n->inputs[0]);
     size_t count = 0;
     if (q->row->kind == PT_QZ_PRODUCT) {
         const struct pt_str all[] = {x->q, x->scale, x->zero, w->q, w->scale, w->zero};
@@ -237,7 +245,7 @@ static size_t integer_operands(struct apply *a, size_t i, const struct pt_qz_wei
         out[count++] = y->zero;
     }
     for (size_t k = 0; k < (concat ? n->input_count : binary ? 2 : 1); k++) {
-        x = written_of(a, n->inputs[k]);
+        x = operand_of(a, n->inputs[k]);
         out[count++] = x->q;
         out[count++] = x->scale;
         out[count++] = x->zero;
@@ -290,7 +298,7 @@ static bool write_integer(struct apply *a, size_t i, const struct pt_qz_weights 
         (product && !*q->row->domain && !y) || (product && a->p->o->weight_asymmetric && q->row->rounds))
         return false;
     if (q->row->kind == PT_QZ_MOVE) {
-        pt_qz_set(&a->w, i, 0, written_of(a, n->inputs[0])->q);
+        pt_qz_set(&a->w, i, 0, operand_of(a, n->inputs[0])->q);
         node_of(a, i)->outputs[0] = y->q;
         return true;
     }
@@ -311,7 +319,7 @@ static bool write_integer(struct apply *a, size_t i, const struct pt_qz_weights 
 static void write_sums(struct apply *a, size_t i, const struct pt_qz_weights *w, struct pt_str bias, const struct pt_qz_array *array)
 {
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
-    const struct written *x = written_of(a, n->inputs[0]);
+    const struct written *x = operand_of(a, n->inputs[0]);
     int64_t channels = (int64_t)array->grids;
     float sx = scale_of(a, n->inputs[0]);
     pt_auto_free float *scale = pt_calloc(array->grids + 1, sizeof *scale);
