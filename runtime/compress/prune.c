@@ -35,7 +35,7 @@ static void finish(struct work *w)
 
 static bool is_left_alone(const struct pt_layer *l, const struct pt_prune_options *o)
 {
-    return l->reason || (l->ruled && l->amount <= 0) || (o->kind != PT_PRUNE_N_OF_M && o->scope == PT_PRUNE_PER_LAYER && l->amount <= 0);
+    return l->reason || (l->rule && l->amount <= 0) || (o->kind != PT_PRUNE_N_OF_M && o->scope == PT_PRUNE_PER_LAYER && l->amount <= 0);
 }
 
 static int open_work(struct work *w, struct pt_edit *e, const struct pt_data *samples, const struct pt_prune_options *o, struct pt_err *err)
@@ -231,7 +231,7 @@ static int choose_at(struct pt_pruner *p, int64_t t, struct pt_err *err)
 {
     p->o.amount = pt_sparsity_at(&p->s, t);
     for (size_t i = 0; i < p->w.l.count; i++)
-        if (!p->w.l.list[i].ruled)
+        if (!p->w.l.list[i].rule)
             p->w.l.list[i].amount = p->o.amount;
     return choose(&p->w, &p->o, err);
 }

@@ -67,6 +67,7 @@ struct pt_prune_options {
     bool lamp;                  /* global, unstructured, L1 or L2: scores w^2 / sum of those not smaller, per layer (Lee et al. 2021) */
     bool through_norms; /* channels: also where LayerNormalization or another mean over the channels would then be over fewer, which is not the
                            model with zeros; fine-tune afterwards */
+    bool zeros_only;    /* channels, heads: zeros where they would be removed; the model keeps its shape */
     const struct pt_prune_rule *rules; /* a pattern that matches no layer is an error */
     size_t rule_count;
     uint64_t seed;
@@ -149,5 +150,7 @@ struct pt_prune_trial {
 int pt_prune_sensitivity(struct pt_edit *model, const struct pt_data *samples, const struct pt_prune_options *o, const double *amounts,
                          size_t amount_count, int (*progress)(void *arg, size_t done, size_t total), void *progress_arg,
                          struct pt_prune_trial **trials, size_t *trial_count, struct pt_err *err);
+/* Appends a JSON array of objects {"layer", "amount", "loss", "accuracy", "parameters", "macs"}. */
+int pt_prune_trials_json(const struct pt_prune_trial *t, size_t count, struct pt_buf *out, struct pt_err *err);
 
 #endif

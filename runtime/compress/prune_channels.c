@@ -14,7 +14,7 @@ struct group {
     int64_t units, pinned, others; /* others: of the other kind: heads, or not */
     int64_t wanted;                /* to be removed */
     double amount, mean;
-    bool ruled;
+    int rule;
 };
 struct candidate {
     double worth;
@@ -66,17 +66,14 @@ static void make_groups(struct channels *c)
         for (int64_t k = 1; labels && k < c->l.list[i].outs; k++)
             c->group_of[group_root(c, pt_units_root(&c->u, labels[k]))] = first;
     }
-    /* roots of groups are settled: what rules say of any layer holds for all that are coupled to it, the least of it */
+    /* roots of groups are settled. What the last of all rules that match any layer of a group says holds for the group */
     for (size_t i = 0; i < c->l.count; i++) {
         const int *labels = layer_labels(c, &c->l.list[i]);
-        if (!labels)
-            continue;
-        struct group *g = &c->groups[group_root(c, pt_units_root(&c->u, labels[0]))];
-        if (c->l.list[i].ruled)
-            g->amount = g->ruled && g->amount < c->l.list[i].amount ? g->amount : c->l.list[i].amount;
-        g->ruled = g->ruled || c->l.list[i].ruled;
-        if (!g->ruled)
-            g->amount = c->o->amount;
+        struct group *g = labels ? &c->groups[group_root(c, pt_units_root(&c->u, labels[0]))] : NULL;
+        if (g && c->l.list[i].rule >= g->rule) {
+            g->rule = c->l.list[i].rule;
+            g->amount = c->l.list[i].amount;
+        }
     }
 }
 
@@ -211,13 +208,13 @@ static void count_globally(struct channels *c)
     for (size_t i = 0; i < c->count; i++) {
         const struct group *g = &c->groups[c->c[i].group];
         c->c[i].worth = g->mean > 0 ? c->c[i].worth / (g->mean / (double)(g->units - g->pinned - g->others)) : 0;
-        total += !g->ruled;
+        total += !g->rule;
     }
     qsort(c->c, c->count, sizeof *c->c, by_worth);
     int64_t left = (int64_t)floor(c->o->amount * (double)total + 0.5);
     for (size_t i = 0; i < c->count && left > 0; i++) {
         struct group *g = &c->groups[c->c[i].group];
-        if (g->ruled || g->wanted + 1 > (int64_t)(cap * (double)g->units))
+        if (g->rule || g->wanted + 1 > (int64_t)(cap * (double)g->units))
             continue;
         g->wanted++;
         left--;
@@ -240,7 +237,7 @@ static void choose(struct channels *c)
         count_globally(c);
     for (size_t r = 0; r < c->u.count; r++) {
         struct group *g = &c->groups[r];
-        if (g->units && (!global || g->ruled))
+        if (g->units && (!global || g->rule))
             g->wanted = (int64_t)floor(g->amount * (double)g->units + 0.5);
         if (g->units)
             round_group(c, g);
@@ -381,10 +378,10 @@ static int change(struct channels *c, const struct pt_data *samples, struct pt_p
         rc = fill_units(c, report);
     if (rc < 0)
         return rc;
-    rc = pt_units_remove(&c->u, &before);
+    rc = c->o->zeros_only ? pt_units_zero(&c->u, &before) : pt_units_remove(&c->u, &before);
     if (rc == PT_OK && (rc = pt_shapes_find(c->e, samples, c->o->threads, &c->after, c->err)) < 0)
         pt_wrap(c->err, "the model without what was removed");
-    if (rc == PT_OK)
+    if (rc == PT_OK && !c->o->zeros_only)
         rc = pt_units_check(&c->u, &c->after);
     if (rc == PT_OK)
         rc = pt_report_end(c->e, &c->l, &c->after, report, c->err);

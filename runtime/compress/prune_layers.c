@@ -53,8 +53,9 @@ int pt_prune_check(const struct pt_prune_options *o, const struct pt_data *sampl
         return pt_fail(err, PT_EINVAL, "criterion bn-scale says what channels are worth; kind %s needs another", pt_prune_kinds[o->kind]);
     if (o->lamp && (o->kind != PT_PRUNE_UNSTRUCTURED || o->scope != PT_PRUNE_GLOBAL || o->criterion > PT_PRUNE_L2))
         return pt_fail(err, PT_EINVAL, "lamp is for kind unstructured with global scope and criterion l1 or l2");
-    if (o->through_norms && zeros)
-        return pt_fail(err, PT_EINVAL, "through_norms is for kinds channels and heads, not %s", pt_prune_kinds[o->kind]);
+    if ((o->through_norms || o->zeros_only) && zeros)
+        return pt_fail(err, PT_EINVAL, "%s is for kinds channels and heads, not %s", o->zeros_only ? "zeros only" : "through norms",
+                       pt_prune_kinds[o->kind]);
     if ((o->criterion == PT_PRUNE_TAYLOR || o->criterion == PT_PRUNE_WANDA) && !samples)
         return pt_fail(err, PT_EINVAL, "criterion %s needs samples", pt_prune_criteria[o->criterion]);
     if (o->criterion == PT_PRUNE_TAYLOR && samples->labels.dtype == PT_UNDEFINED)
@@ -224,7 +225,8 @@ int pt_layers_apply_rules(struct pt_edit *e, struct pt_layers *l, const struct p
                 return PT_ENOMEM;
             if (by_name || by_weight) {
                 l->list[i].amount = o->rules[r].amount;
-                l->list[i].ruled = used = true;
+                l->list[i].rule = (int)r + 1;
+                used = true;
             }
         }
         if (!used)

@@ -142,14 +142,14 @@ static int choose_globally(const struct pt_layers *l, float *const *scores, cons
 {
     int64_t total = 0, at = 0;
     for (size_t i = 0; i < l->count; i++)
-        total += keep[i] && !l->list[i].ruled ? blocks_of(&l->list[i], o).count : 0;
+        total += keep[i] && !l->list[i].rule ? blocks_of(&l->list[i], o).count : 0;
     pt_auto_free struct unit *u = pt_calloc((size_t)total + 1, sizeof *u);
     pt_auto_free bool *gone = pt_calloc((size_t)total + 1, sizeof *gone);
     pt_auto_free int64_t *first = pt_calloc(l->count + 1, sizeof *first), *left = pt_calloc(l->count + 1, sizeof *left);
     if (!u || !gone || !first || !left)
         return pt_fail(err, PT_ENOMEM, "out of memory for pruning");
     for (size_t i = 0; i < l->count; i++) {
-        if (!keep[i] || l->list[i].ruled)
+        if (!keep[i] || l->list[i].rule)
             continue;
         struct blocks b = blocks_of(&l->list[i], o);
         fill_units(&l->list[i], (int)i, &b, scores[i], u + at);
@@ -169,7 +169,7 @@ static int choose_globally(const struct pt_layers *l, float *const *scores, cons
             gone[first[u[i].layer] + u[i].index] = true;
         }
     for (size_t i = 0; i < l->count; i++)
-        if (keep[i] && !l->list[i].ruled) {
+        if (keep[i] && !l->list[i].rule) {
             struct blocks b = blocks_of(&l->list[i], o);
             drop(&l->list[i], &b, gone + first[i], keep[i]);
         }
@@ -185,7 +185,7 @@ int pt_masks_choose(const struct pt_layers *l, float *const *scores, const struc
             continue;
         if (o->kind == PT_PRUNE_N_OF_M)
             choose_n_of_m(&l->list[i], scores[i], o->m ? o->n : 2, o->m ? o->m : 4, keep[i]);
-        else if (!global || l->list[i].ruled)
+        else if (!global || l->list[i].rule)
             rc = choose_in_layer(&l->list[i], o, scores[i], keep[i], err);
     }
     return rc == PT_OK && global ? choose_globally(l, scores, o, keep, err) : rc;

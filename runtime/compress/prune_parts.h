@@ -19,7 +19,7 @@ struct pt_layer {
     int64_t groups;
     struct pt_str name, input; /* input: the value that the weights are multiplied with */
     double amount;             /* after rules */
-    bool ruled;                /* by a rule */
+    int rule;                  /* the one that says so, from 1; 0: the options */
     const char *reason;        /* why it cannot be pruned, or NULL */
 };
 struct pt_layers {

@@ -45,7 +45,42 @@ static int take_out(struct pt_units *u, int initializer, int axis, const int *la
     return PT_OK;
 }
 
-static int shrink_weights(struct pt_units *u)
+/* Makes what is gone along one axis zero. */
+static int write_zeros(struct pt_units *u, int initializer, int axis, const int *labels)
+{
+    struct pt_tensor t = u->e->model.graph.initializers[initializer].t;
+    int rc = pt_edit_set_initializer(u->e, initializer, t.dtype, t.rank, t.dims, t.data, u->err);
+    if (rc < 0)
+        return rc;
+    size_t bytes = (size_t)pt_dims_product(t.dims + axis + 1, t.rank - axis - 1) * pt_dtype_size(t.dtype);
+    char *at = u->e->model.graph.initializers[initializer].t.data;
+    for (int64_t o = 0, outer = pt_dims_product(t.dims, axis); o < outer; o++)
+        for (int64_t i = 0; i < t.dims[axis]; i++, at += bytes)
+            if (u->units[pt_units_root(u, labels[i])].gone)
+                memset(at, 0, bytes);
+    return PT_OK;
+}
+
+/* Divided by zero is not zero: such constants stay. */
+static bool divides(struct pt_units *u, const struct pt_axes *v)
+{
+    const struct pt_edit_value *x = pt_edit_value(u->e, v->name, NULL);
+    bool found = false;
+    for (int i = 0; x && i < x->reader_count; i++) {
+        const struct pt_onnx_node *n = &u->e->model.graph.nodes[x->readers[i]];
+        found = found || (pt_node_is(n, "", "Div") && n->input_count == 2 && pt_str_eq(n->inputs[1], v->name));
+    }
+    return found;
+}
+
+static bool holds_numbers(struct pt_units *u, const struct pt_axes *v)
+{
+    enum pt_dtype t = v->shape->dtype;
+    return (t == PT_FLOAT || t == PT_DOUBLE || t == PT_FLOAT16 || t == PT_BFLOAT16) && !divides(u, v);
+}
+
+/* Takes out, or makes zero, what is gone. */
+static int shrink_weights(struct pt_units *u, bool zeros)
 {
     struct pt_str name;
     void *value;
@@ -54,8 +89,9 @@ static int shrink_weights(struct pt_units *u)
         const struct pt_axes *v = value;
         for (int axis = 0; rc == PT_OK && v->initializer >= 0 && axis < v->shape->rank; axis++) {
             int64_t left = pt_units_axis_left(u, v, axis);
-            if (left < pt_axis_size(v, axis))
-                rc = take_out(u, v->initializer, axis, v->labels[axis], left);
+            if (left == pt_axis_size(v, axis) || (zeros && !holds_numbers(u, v)))
+                continue;
+            rc = zeros ? write_zeros(u, v->initializer, axis, v->labels[axis]) : take_out(u, v->initializer, axis, v->labels[axis], left);
         }
     }
     return rc;
@@ -125,14 +161,25 @@ int pt_units_remove(struct pt_units *u, struct pt_units_before *before)
     for (int i = 0; rc == PT_OK && ordinal < end; i++, ordinal++) { /* fixes read numbers in constants, so these come first */
         const struct pt_unit_rule *r = pt_unit_rule_find(&g->nodes[i]);
         size_t had = g->node_count;
-        if (r && r->fix && pt_units_out(u, &g->nodes[i], 0))
+        int index = PT_OK;
+        pt_edit_value(u->e, PT_STR("-"), &index); /* made anew behind every change, or no memory for it */
+        if (index == PT_ENOMEM)
+            rc = pt_fail(u->err, PT_ENOMEM, "out of memory for pruning");
+        else if (r && r->fix && pt_units_out(u, &g->nodes[i], 0))
             rc = r->fix(u, i, ordinal);
         i += (int)(g->node_count - had);
     }
     if (rc == PT_OK)
-        rc = shrink_weights(u);
+        rc = shrink_weights(u, false);
     pt_edit_changed(u->e);
     return rc;
+}
+
+int pt_units_zero(struct pt_units *u, struct pt_units_before *before)
+{
+    *before = (struct pt_units_before){0};
+    int rc = keep_tensors(u, before);
+    return rc < 0 ? rc : shrink_weights(u, true);
 }
 
 int pt_units_check(struct pt_units *u, const struct pt_shapes *now)
@@ -143,8 +190,8 @@ int pt_units_check(struct pt_units *u, const struct pt_shapes *now)
         const struct pt_axes *v = value;
         const struct pt_tensor *t = pt_shape_of(now, v->name);
         struct pt_tensor want = *v->shape;
-        for (int axis = 0; axis < want.rank; axis++)
-            want.dims[axis] = pt_units_axis_left(u, v, axis);
+        for (int axis = 0; axis < want.rank; axis++) /* other axes may depend on what the numbers are */
+            want.dims[axis] = v->labels[axis] || !t || axis >= t->rank ? pt_units_axis_left(u, v, axis) : t->dims[axis];
         if (t && !pt_dims_equal(t, &want))
             return pt_fail(u->err, PT_EUNSUPPORTED, "value '" PT_STR_FMT "' would become %s instead of %s; leave the layers before it alone",
                            PT_STR_ARG(v->name), PT_SHAPE(t), PT_SHAPE(&want));

@@ -24,6 +24,13 @@ static int64_t integer(const struct pt_tensor *t, int64_t i)
     return wide;
 }
 
+/* Without the edit's index, which every fix throws away. */
+static const struct pt_tensor *constant_in(struct pt_units *u, const struct pt_onnx_node *n, size_t i)
+{
+    const struct pt_axes *v = pt_units_in(u, n, i);
+    return v && v->initializer >= 0 ? &u->e->model.graph.initializers[v->initializer].t : NULL;
+}
+
 /* --- numbers of channels in operands ------------------------------------------------------------------------------------------ */
 
 /* The Concat of single numbers that makes operand i, or NULL. */
@@ -87,7 +94,7 @@ static bool shrinks(struct pt_units *u, const struct pt_axes *y, int axis)
 
 static int fix_constant_shape(struct pt_units *u, int node, size_t i, const struct pt_axes *y)
 {
-    const struct pt_tensor *t = pt_edit_constant(u->e, &u->e->model.graph.nodes[node], i);
+    const struct pt_tensor *t = constant_in(u, &u->e->model.graph.nodes[node], i);
     int64_t v[PT_MAX_RANK], count = pt_tensor_count(t);
     int first = y->shape->rank - (int)count; /* an Expand may name fewer */
     bool changed = false;
@@ -120,7 +127,7 @@ static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct
         struct pt_str piece = c.inputs[k];
         const struct pt_axes *v = pt_units_value(u, piece);
         if (shrinks(u, y, (int)k)) {
-            const struct pt_tensor *t = pt_edit_constant(u->e, &c, k);
+            const struct pt_tensor *t = constant_in(u, &c, k);
             int64_t left = pt_units_axis_left(u, y, (int)k), now = t ? entry(integer(t, 0), pt_axis_size(y, (int)k), left) : left;
             piece = add_integers(u, piece, v->shape->dtype, 1, &now, 1);
             if (!piece.p)
@@ -141,7 +148,7 @@ static int fix_shape(struct pt_units *u, int node, size_t i)
         any = any || shrinks(u, y, axis);
     if (!any || i >= n->input_count || n->inputs[i].len == 0)
         return PT_OK;
-    if (pt_edit_constant(u->e, n, i))
+    if (constant_in(u, n, i))
         return fix_constant_shape(u, node, i, y);
     const struct pt_onnx_node *c = concat_of(u, n, i, y->shape->rank);
     return c ? fix_concat_shape(u, node, i, y, c) : PT_OK; /* else it follows by itself */
@@ -387,7 +394,7 @@ static void split(struct pt_units *u, const struct pt_onnx_node *n)
             y->labels[i] = i == axis && x->labels[i] ? x->labels[i] + at : x->labels[i];
         at += pt_axis_size(y, axis);
     }
-    if (x && n->input_count > 1 && !pt_edit_constant(u->e, n, 1))
+    if (x && n->input_count > 1 && !constant_in(u, n, 1))
         pt_units_pin_axis(u, x, axis, "the sizes of its parts are computed");
 }
 
@@ -433,7 +440,7 @@ static int64_t slice_operand(struct pt_units *u, const struct pt_onnx_node *n, s
 {
     static const char *const names[] = {"", "starts", "ends", "axes", "steps"};
     const struct pt_onnx_attr *a = pt_edit_attr(n, names[which]);
-    const struct pt_tensor *t = pt_edit_constant(u->e, n, which);
+    const struct pt_tensor *t = constant_in(u, n, which);
     if (!a && !t)
         return which < n->input_count && n->inputs[which].len ? -1 : 0;
     int64_t count = a ? (int64_t)a->count : pt_tensor_count(t);
@@ -489,7 +496,7 @@ static int set_slice_operand(struct pt_units *u, int node, size_t which, const c
     struct pt_onnx_node *n = &u->e->model.graph.nodes[node];
     if (pt_edit_attr(n, attr))
         return pt_edit_set_ints(u->e, n, attr, v, (size_t)count, u->err);
-    enum pt_dtype dtype = pt_edit_constant(u->e, n, which)->dtype;
+    enum pt_dtype dtype = constant_in(u, n, which)->dtype;
     struct pt_str name = add_integers(u, n->inputs[which], dtype, 1, v, count);
     if (!name.p)
         return u->err->code;
@@ -522,7 +529,7 @@ static int fix_slice(struct pt_units *u, int node, int ordinal)
 static void gather(struct pt_units *u, const struct pt_onnx_node *n)
 {
     struct pt_axes *x = pt_units_in(u, n, 0), *at = pt_units_in(u, n, 1), *y = pt_units_out(u, n, 0);
-    const struct pt_tensor *t = pt_edit_constant(u->e, n, 1);
+    const struct pt_tensor *t = constant_in(u, n, 1);
     int64_t axis = pt_edit_attr_int(n, "axis", 0);
     if (!x || !at)
         return;

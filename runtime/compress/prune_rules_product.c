@@ -126,13 +126,20 @@ static void product(struct pt_units *u, struct pt_axes *a, int am, int ak, struc
     }
 }
 
+/* Also com.microsoft's, which has matrices transposed. */
 static void matmul(struct pt_units *u, const struct pt_onnx_node *n)
 {
     struct pt_axes *a = pt_units_in(u, n, 0), *b = pt_units_in(u, n, 1);
+    int ta = pt_edit_attr_int(n, "transA", 0) != 0, tb = pt_edit_attr_int(n, "transB", 0) != 0;
     if (!a || !b)
         return;
     int ra = a->shape->rank, rb = b->shape->rank;
-    product(u, a, ra > 1 ? ra - 2 : -1, ra - 1, b, rb > 1 ? rb - 2 : 0, rb > 1 ? rb - 1 : -1, pt_units_out(u, n, 0));
+    if (pt_edit_attr_int(n, "transBatchA", 0) || pt_edit_attr_int(n, "transBatchB", 0)) {
+        pt_units_pin_value(u, a, "batches are transposed");
+        pt_units_pin_value(u, b, "batches are transposed");
+        return;
+    }
+    product(u, a, ra > 1 ? ra - 2 + ta : -1, ra > 1 ? ra - 1 - ta : 0, b, rb > 1 ? rb - 2 + tb : 0, rb > 1 ? rb - 1 - tb : -1, pt_units_out(u, n, 0));
 }
 
 static void gemm(struct pt_units *u, const struct pt_onnx_node *n)
@@ -267,6 +274,7 @@ const struct pt_unit_rule pt_unit_rules_product[] = {
     {"", "ConvTranspose", conv_transpose, fix_groups, false},
     {"", "Gemm", gemm, NULL, false},
     {"", "MatMul", matmul, NULL, false},
+    {"com.microsoft", "FusedMatMul", matmul, NULL, false},
     {"com.microsoft", "Attention", attention, fix_heads, false},
     {"com.microsoft", "MultiHeadAttention", multi_head_attention, fix_heads, false},
     {NULL, NULL, NULL, NULL, false},

@@ -11,6 +11,17 @@ static int no_memory(struct pt_err *err)
     return pt_fail(err, PT_ENOMEM, "out of memory for the shapes of the model");
 }
 
+/* Is a free dim called what some input's first one is, "batch"? Caches have that further behind. */
+static bool is_batch(const struct pt_session *s, const char *name)
+{
+    bool found = false;
+    for (size_t i = 0; name && i < pt_session_input_count(s); i++) {
+        const struct pt_value_info *vi = pt_session_input(s, i);
+        found = found || (vi->rank > 0 && vi->dims[0] < 0 && vi->dim_names[0] && strcmp(vi->dim_names[0], name) == 0);
+    }
+    return found;
+}
+
 /* Zeros, with `size` for free dims behind the first. */
 static int make_inputs(const struct pt_session *s, int64_t size, struct pt_tensor *in, struct pt_err *err)
 {
@@ -19,7 +30,7 @@ static int make_inputs(const struct pt_session *s, int64_t size, struct pt_tenso
         struct pt_tensor *t = &in[i];
         *t = (struct pt_tensor){.dtype = vi->dtype, .rank = vi->rank};
         for (int k = 0; k < vi->rank; k++)
-            t->dims[k] = vi->dims[k] >= 0 ? vi->dims[k] : k == 0 ? 1 : size;
+            t->dims[k] = vi->dims[k] >= 0 ? vi->dims[k] : k == 0 || is_batch(s, vi->dim_names[k]) ? 1 : size;
         if (vi->rank < 0 || vi->dtype == PT_STRING || !pt_tensor_need(vi->dtype, vi->rank, t->dims, &t->size_bytes))
             return pt_fail(err, PT_EINVAL, "no input can be made up for '%s': samples are needed", vi->name);
         if (!(t->data = pt_calloc(t->size_bytes + 1, 1)))
@@ -28,32 +39,41 @@ static int make_inputs(const struct pt_session *s, int64_t size, struct pt_tenso
     return PT_OK;
 }
 
-static bool has_free_dims(const struct pt_session *s)
+/* Does an input have free dims behind the first? *image: one of rank 4 has. */
+static bool has_free_dims(const struct pt_session *s, bool *image)
 {
     bool free_dims = false;
+    *image = false;
     for (size_t i = 0; i < pt_session_input_count(s); i++)
         for (int k = 1; k < pt_session_input(s, i)->rank; k++)
-            free_dims = free_dims || pt_session_input(s, i)->dims[k] < 0;
+            if (pt_session_input(s, i)->dims[k] < 0) {
+                free_dims = true;
+                *image = *image || pt_session_input(s, i)->rank == 4;
+            }
     return free_dims;
 }
 
-/* in: room for the inputs; their dims stay there, their data do not. */
+/* in: room for the inputs; their dims stay there, their data do not. err: of the first try. */
 static int run_made_up(struct pt_tap *tap, struct pt_tensor *in, struct pt_err *err)
 {
-    static const int64_t sizes[] = {7, 32, 64, 224};
+    static const int64_t texts[] = {7, 32, 64, 224, 1024, 16384}, images[] = {224, 64, 32, 7, 512, 1024};
     struct pt_session *s = pt_tap_session(tap);
     size_t count = pt_session_input_count(s);
+    bool image, tries = has_free_dims(s, &image);
+    struct pt_err later;
     int rc = PT_EINVAL;
-    for (size_t k = 0; rc < 0 && rc != PT_ENOMEM && k < (has_free_dims(s) ? sizeof sizes / sizeof *sizes : 1); k++) {
-        rc = make_inputs(s, sizes[k], in, err);
+    for (size_t k = 0; rc < 0 && rc != PT_ENOMEM && k < (tries ? sizeof texts / sizeof *texts : 1); k++) {
+        rc = make_inputs(s, image ? images[k] : texts[k], in, k ? &later : err);
         if (rc == PT_OK)
-            rc = pt_tap_run(tap, in, count, err);
+            rc = pt_tap_run(tap, in, count, k ? &later : err);
         for (size_t i = 0; i < count; i++) {
             pt_free(in[i].data);
             in[i].data = NULL;
         }
     }
-    return rc;
+    if (rc == PT_ENOMEM)
+        return no_memory(err);
+    return rc < 0 ? (pt_wrap(err, "the model with inputs of zeros (give samples if it cannot take them)"), rc) : rc;
 }
 
 static int run_sample(struct pt_tap *tap, const struct pt_data *samples, struct pt_tensor *in, struct pt_err *err)

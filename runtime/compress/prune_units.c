@@ -256,6 +256,10 @@ int pt_units_find(struct pt_units *u, struct pt_edit *e, const struct pt_shapes 
     *u = (struct pt_units){.e = e, .shapes = s, .through_norms = through_norms, .err = err};
     pt_arena_init(&u->arena, 0);
     u->modes = alloc(u, e->model.graph.node_count);
+    int rc = PT_OK;
+    pt_edit_value(e, PT_STR("-"), &rc); /* the index: from here on it is there */
+    if (rc == PT_ENOMEM)
+        fail_memory(u);
     for (size_t i = 0; i < e->model.graph.node_count && !u->failed; i++) {
         u->node = (int)i;
         visit(u, &e->model.graph.nodes[i]);

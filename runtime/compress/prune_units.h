@@ -112,6 +112,8 @@ struct pt_units_before {
     size_t node_count, initializer_count;
 };
 int pt_units_remove(struct pt_units *u, struct pt_units_before *before);
+/* The same with zeros instead: what removal must be equal to. */
+int pt_units_zero(struct pt_units *u, struct pt_units_before *before);
 void pt_units_restore(struct pt_edit *e, const struct pt_units_before *before);
 /* Is every value as large as it should be? */
 int pt_units_check(struct pt_units *u, const struct pt_shapes *now);
