@@ -18,6 +18,7 @@
     X(new, "make a model with random weights, to be trained")                                                                                        \
     X(train, "train a model on labelled samples")                                                                                                    \
     X(distill, "train a small model on the answers of a large one")                                                                                  \
+    X(prune, "make weights zero, or remove channels and attention heads")                                                                            \
     X(quantize, "compute, or store, with integers of 8 or 4 bits")                                                                                   \
     X(evaluate, "say how right a model is and what it costs")                                                                                        \
     X(compress, "run a recipe: prune, distill, quantize, judge, report")                                                                             \
