@@ -314,10 +314,27 @@ static void only_what_is_too_much_is_given_back(void **state)
     assert_int_equal(given_back(5, true), 0); /* so many are always taken */
 }
 
+/* Cheap jobs run at once, but where they are told to wait for others to join. */
+static void those_that_wait_for_others_do_not_overtake(void **state)
+{
+    (void)state;
+    struct pt_dispatch d = {.workers = 1, .short_ns = MS};
+    struct pt_queue q = {.dispatch = &d, .short_ns = 1000, .o = {.ops = &ops, .waiting = 100, .max_rows = 8}};
+    struct pt_job a = {0}, b = {0};
+    assert_true(pt_dispatch_overtake(&q, &a, 0));
+    pt_dispatch_prepared(&a, false);
+    q.o.max_delay_ns = 2 * MS;
+    assert_false(pt_dispatch_overtake(&q, &b, 0));
+    assert_int_equal(q.here, 0);
+    q.o.max_rows = 1; /* nobody could join */
+    assert_true(pt_dispatch_overtake(&q, &b, 0));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(overload_keeps_goodput_and_latency),
+        cmocka_unit_test(those_that_wait_for_others_do_not_overtake),
         cmocka_unit_test(only_what_is_too_much_is_given_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
