@@ -156,6 +156,7 @@ const struct pt_schema pt_schemas[] = {
      "e DataType\n= 0 DT_INVALID\n= 1 DT_FLOAT\n= 2 DT_DOUBLE\n= 3 DT_INT32\n= 4 DT_UINT8\n= 5 DT_INT16\n= 6 DT_INT8\n= 7 DT_STRING\n"
      "= 9 DT_INT64\n= 10 DT_BOOL\n= 14 DT_BFLOAT16\n= 17 DT_UINT16\n= 19 DT_HALF\n= 22 DT_UINT32\n= 23 DT_UINT64\n"
      "m TensorInfo\n1 string name\n2 tensorflow.DataType dtype\n3 tensorflow.TensorShapeProto tensor_shape\n"
+     "m NamedTensorProto\n1 string name\n2 tensorflow.TensorProto tensor\n"
      "m SignatureDef\n1 %tensorflow.TensorInfo inputs\n2 %tensorflow.TensorInfo outputs\n3 string method_name\n"
      "m BytesList\n1 *bytes value\n"
      "m FloatList\n1 *float value\n"
@@ -209,13 +210,16 @@ const struct pt_schema pt_schemas[] = {
      "m ReloadConfigRequest\n1 tensorflow.serving.ModelServerConfig config\n"
      "m ReloadConfigResponse\n1 tensorflow.serving.StatusProto status\n"
      "e State\n= 0 UNKNOWN\n= 10 START\n= 20 LOADING\n= 30 AVAILABLE\n= 40 UNLOADING\n= 50 END\n"
+     "m SessionRunRequest\n1 tensorflow.serving.ModelSpec model_spec\n2 *tensorflow.NamedTensorProto feed\n3 *string fetch\n4 *string target\n"
+     "m SessionRunResponse\n1 *tensorflow.NamedTensorProto tensor\n3 tensorflow.serving.ModelSpec model_spec\n"
      "s PredictionService\nClassify tensorflow.serving.ClassificationRequest tensorflow.serving.ClassificationResponse\n"
      "Regress tensorflow.serving.RegressionRequest tensorflow.serving.RegressionResponse\n"
      "Predict tensorflow.serving.PredictRequest tensorflow.serving.PredictResponse\n"
      "MultiInference tensorflow.serving.MultiInferenceRequest tensorflow.serving.MultiInferenceResponse\n"
      "GetModelMetadata tensorflow.serving.GetModelMetadataRequest tensorflow.serving.GetModelMetadataResponse\n"
      "s ModelService\nGetModelStatus tensorflow.serving.GetModelStatusRequest tensorflow.serving.GetModelStatusResponse\n"
-     "HandleReloadConfigRequest tensorflow.serving.ReloadConfigRequest tensorflow.serving.ReloadConfigResponse\n"},
+     "HandleReloadConfigRequest tensorflow.serving.ReloadConfigRequest tensorflow.serving.ReloadConfigResponse\n"
+     "s SessionService\nSessionRun tensorflow.serving.SessionRunRequest tensorflow.serving.SessionRunResponse\n"},
     {"google/protobuf/wrappers.proto", "google.protobuf", "",
      "m Int64Value\n1 int64 value\n"},
     {"google/protobuf/any.proto", "google.protobuf", "",

@@ -8,7 +8,7 @@
 
 #include "sidecar/frontend.h"
 
-enum pt_tfs_method { PT_TFS_PREDICT, PT_TFS_CLASSIFY, PT_TFS_REGRESS, PT_TFS_MULTI /* several of them; gRPC only */ };
+enum pt_tfs_method { PT_TFS_PREDICT, PT_TFS_CLASSIFY, PT_TFS_REGRESS, PT_TFS_MULTI /* several of them; gRPC only, as */, PT_TFS_SESSION };
 #define PT_TFS_SIGNATURE "serving_default"
 
 /* "" or "serving_default"; else PT_EINVAL. */

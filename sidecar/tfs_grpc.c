@@ -79,9 +79,7 @@ static void multi_inference(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
 
 static void session_run(void *arg, struct pt_grpc_call *c, struct pt_buf *m)
 {
-    (void)arg;
-    (void)m;
-    pt_grpc_finish(c, PT_GRPC_UNIMPLEMENTED, "SessionRun is not supported: models are ONNX, use Predict");
+    infer(arg, c, m, PT_TFS_SESSION);
 }
 
 /* --- metadata ----------------------------------------------------------------------------------------------------------------------- */

@@ -6,6 +6,7 @@
 
 #include "sidecar/pbtensor.h"
 #include "sidecar/tfs_examples.h"
+#include "sidecar/tfs_session.h"
 
 #include <stdio.h>
 
@@ -261,6 +262,8 @@ int pt_tfs_pb_decode(struct pt_request *q, struct pt_str message, enum pt_tfs_me
 {
     if (m == PT_TFS_MULTI)
         return pt_tfs_multi_decode(q, message, err);
+    if (m == PT_TFS_SESSION)
+        return pt_tfs_session_decode(q, message, err);
     int rc = pt_tfs_choose(q, m, err);
     return rc < 0 ? rc : m == PT_TFS_PREDICT ? decode_predict(q, message, err) : pt_tfs_examples_decode(q, message, err);
 }
@@ -271,6 +274,7 @@ int pt_tfs_pb_encode(struct pt_request *q, const struct pt_tensor *const *output
     if (signature.len == 0)
         signature = PT_STR(PT_TFS_SIGNATURE);
     int rc = m == PT_TFS_MULTI     ? pt_tfs_multi_encode(q, outputs, message, out, err)
+             : m == PT_TFS_SESSION ? pt_tfs_session_encode(q, outputs, message, out, err)
              : m == PT_TFS_PREDICT ? put_predictions(q, outputs, signature, out, err)
                                    : pt_tfs_examples_encode(q, outputs, m, 1, out, err);
     if (rc == PT_OK && (m == PT_TFS_CLASSIFY || m == PT_TFS_REGRESS))

@@ -8,7 +8,7 @@ from common import CA, DIGITS, GRPC, SECURE, equal, main
 
 PROGRAM = sys.argv[1]
 SERVICES = ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection", "inference.GRPCInferenceService",
-            "tensorflow.serving.ModelService", "tensorflow.serving.PredictionService"]
+            "tensorflow.serving.ModelService", "tensorflow.serving.PredictionService", "tensorflow.serving.SessionService"]
 
 
 def grpcurl(*args, body=None, address=GRPC):

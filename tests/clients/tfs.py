@@ -12,7 +12,7 @@ from google.protobuf.wrappers_pb2 import Int64Value
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import classification_pb2, get_model_metadata_pb2, get_model_status_pb2, inference_pb2, model_management_pb2, predict_pb2
-from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc, regression_pb2
+from tensorflow_serving.apis import model_service_pb2_grpc, prediction_service_pb2_grpc, regression_pb2, session_service_pb2
 from triton_samples import NUMPY, image, sample
 
 TF = {"FP32": "FLOAT", "FP64": "DOUBLE", "FP16": "HALF", "BF16": "BFLOAT16", "BYTES": "STRING"}
@@ -68,6 +68,37 @@ def case_predict():
     q = request(x)
     q.output_filter.append("logits")
     equal(list(predict.Predict(q, 10, compression=grpc.Compression.Gzip).outputs), ["logits"])
+
+
+def case_session_run():
+    """The package has the messages of this service and no stub for it: what the stub of any other does."""
+    run = channel.unary_unary("/tensorflow.serving.SessionService/SessionRun", request_serializer=session_service_pb2.SessionRunRequest.SerializeToString,
+                              response_deserializer=session_service_pb2.SessionRunResponse.FromString)
+    x = image(3)
+    want = predict.Predict(request(x), 10).outputs
+
+    def session(feeds=(("x", x),), fetches=("logits",), **more):
+        q = session_service_pb2.SessionRunRequest(fetch=fetches, **more)
+        q.model_spec.name = "digits"
+        for name, values in feeds:
+            q.feed.add(name=name, tensor=proto("FP32", values, False))
+        return q
+    for feed, fetches in (("x", ["logits"]), ("x:0", ["probabilities:0", "logits"]), ("x", ["logits", "logits:0"])):
+        got = run(session([(feed, x)], fetches), 10)
+        equal([t.name for t in got.tensor], fetches)
+        equal((got.model_spec.name, got.model_spec.version.value), ("digits", 1))
+        for t in got.tensor:
+            np.testing.assert_array_equal(array("FP32", t.tensor), array("FP32", want[t.name.removesuffix(":0")]))
+    for q, code, text in [
+        (session(fetches=()), "INVALID_ARGUMENT", "Must specify at least one target to fetch or execute."),
+        (session(fetches=("nothing:0",)), "INVALID_ARGUMENT", "nothing"),
+        (session([("y", x)]), "INVALID_ARGUMENT", '"y"'),
+        (session([("x", x), ("x:0", x)]), "INVALID_ARGUMENT", "fed twice"),
+        (session(()), "INVALID_ARGUMENT", '"x"'),
+        (session(target=["init"]), "UNIMPLEMENTED", 'target "init"'),
+        (session(options={"timeout_in_ms": 5}), "UNIMPLEMENTED", "RunOptions"),
+    ]:
+        equal(raises(grpc.RpcError, text, run, q, 10).code().name, code)
 
 
 def case_every_type():

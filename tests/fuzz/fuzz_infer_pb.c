@@ -34,8 +34,8 @@ static void serve(const struct pt_model_info *m, struct pt_str body, int kind)
     struct pt_err err;
     const struct pt_tensor *outputs[4];
     bool flag = false;
-    enum pt_tfs_method method = kind == 8 ? PT_TFS_MULTI : (enum pt_tfs_method)(kind % 3);
-    bool tfs_pb = kind == 8 || (kind >= 3 && kind < 6);
+    enum pt_tfs_method method = kind == 9 ? PT_TFS_SESSION : kind == 8 ? PT_TFS_MULTI : (enum pt_tfs_method)(kind % 3);
+    bool tfs_pb = kind >= 8 || (kind >= 3 && kind < 6);
     if (pt_request_init(&q, m, NULL) < 0)
         return;
     int rc = kind < 3 ? pt_tfs_json_decode(&q, body, method, &flag, &err)
@@ -70,12 +70,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct pt_str body = {(const char *)data + 1, size - 1}, name, version, id;
     struct pt_model_ref ref;
     char number[24];
-    int kind = data[0] % 9;
+    int kind = data[0] < 240 ? data[0] % 9 : 9; /* older corpora keep their meaning */
     if (kind == 8 && pt_tfs_multi_spec(body, &ref, number, NULL) < 0)
         return 0;
     if (kind == 6 || kind == 7)
         pt_oip_pb_peek(body, &name, &version, &id, NULL);
-    else if (kind >= 3 && kind < 6)
+    else if ((kind >= 3 && kind < 6) || kind == 9)
         pt_tfs_pb_spec(body, &ref, &id, number, NULL);
     serve(&one, body, kind);
     serve(&all, body, kind);
