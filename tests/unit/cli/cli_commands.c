@@ -3,7 +3,7 @@
  * cli_commands.c: the program `pintle` itself: exit status, one line of error, and the results of run, bench and inspect on the digits model,
  * run's against the library called directly.
  */
-#include "tests/unit/base/unit.h"
+#include "tests/unit/cli/program.h"
 
 #include "base/json.h"
 #include "base/path.h"
@@ -18,46 +18,6 @@
 #include <unistd.h>
 
 #define DIGITS PT_SOURCE_DIR "/examples/digits/digits.onnx"
-
-extern char **environ;
-static struct pt_buf out, errors;
-
-/* Runs pintle with these arguments (split at blanks, "@" stands for the temporary directory); its output in `out` and `errors`. */
-static int pintle(const char *line)
-{
-    static char words[4096], *argv[32];
-    posix_spawn_file_actions_t actions;
-    pid_t pid;
-    int status, argc = 0, length = 0;
-    words[0] = '\0';
-    argv[argc++] = (char *)(uintptr_t)"pintle";
-    for (const char *p = line; *p; p++)
-        length += *p == '@' ? sprintf(words + length, "%s", temp_dir()) : sprintf(words + length, "%c", *p);
-    for (char *word = strtok(words, " "); word; word = strtok(NULL, " "))
-        argv[argc++] = word;
-    argv[argc] = NULL;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 1, temp_path("stdout"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    posix_spawn_file_actions_addopen(&actions, 2, temp_path("stderr"), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    assert_int_equal(posix_spawn(&pid, PT_BINARY_DIR "/bin/pintle", &actions, NULL, argv, environ), 0);
-    posix_spawn_file_actions_destroy(&actions);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status));
-    pt_buf_reset(&out);
-    pt_buf_reset(&errors);
-    assert_works(pt_buf_read_file(&out, temp_path("stdout"), &err));
-    assert_works(pt_buf_read_file(&errors, temp_path("stderr"), &err));
-    pt_buf_cstr(&out);
-    pt_buf_cstr(&errors);
-    return WEXITSTATUS(status);
-}
-
-static void fails(const char *line, int status, const char *part)
-{
-    int got = pintle(line);
-    if (got != status || strncmp(errors.data, "error: ", 7) != 0 || strchr(errors.data, '\n') != errors.data + errors.len - 1 || !strstr(errors.data, part) || out.len)
-        fail_msg("pintle %s: exit %d, stdout '%s', stderr '%s'", line, got, out.data, errors.data);
-}
 
 static void help_and_version(void **state)
 {
