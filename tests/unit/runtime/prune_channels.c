@@ -242,6 +242,10 @@ static void part(struct net *n)
 static void grow(struct net *n)
 {
     int c = n->channels, k;
+    if (c > 20) {
+        conv(n, 8, 1, 1);
+        return;
+    }
     switch (pt_rand_below(&n->r, 14)) {
     case 0:
         conv(n, 4 + (int)pt_rand_below(&n->r, 8), 3, 1);
@@ -302,7 +306,7 @@ static void grow(struct net *n)
 static void head(struct net *n)
 {
     int c = n->channels, k = fresh(n), flat = c * 36;
-    if (pt_rand_below(&n->r, 2)) {
+    if (c > 14 || pt_rand_below(&n->r, 2)) {
         step(n, "GlobalAveragePool(%s)", n->now);
         flat = c;
     }
