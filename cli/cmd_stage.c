@@ -109,7 +109,7 @@ static int run_stage(const struct pt_stage *s, int argc, char **argv, struct pt_
         pt_free(pt_steal(call->train));
         train = NULL;
     }
-    if (!r->settings.output && !a.dry_run)
+    if (!r->settings.output && !a.dry_run && !(s->only_looks && s->only_looks(call->options)))
         return pt_cmd_usage(argv[0], "-o FILE is needed");
     if (s->is_training && !r->data.train)
         return pt_cmd_usage(argv[0], "--data FILE is needed");

@@ -197,6 +197,8 @@ static int begin_report(struct runner *n, struct pt_err *err)
 
 static int publish(struct runner *n, struct pt_err *err)
 {
+    if (!n->r->settings.output) /* a stage that only looks */
+        return PT_OK;
     pt_auto_buf bytes = PT_BUF_INIT(0);
     pt_auto_free char *last = pt_recipe_work_path(&n->work, n->r, n->r->stage_count - 1, "onnx");
     char digest[72];

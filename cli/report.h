@@ -17,6 +17,9 @@ int pt_report_html(const cJSON *report, struct pt_buf *out, struct pt_err *err);
 /* A table of stages, and what the gate says. */
 int pt_report_text(const cJSON *report, struct pt_buf *out, struct pt_err *err);
 
+/* What pruning did to layers, or would cost them (details of a stage): tables, where there are any. */
+void pt_report_prune_text(const cJSON *details, struct pt_buf *out);
+
 /* A number inside objects: pt_report_number(stage, "quality", "accuracy"); NaN when it is not there. */
 double pt_report_number(const cJSON *o, const char *a, const char *b);
 

@@ -65,6 +65,8 @@ struct pt_stage {
     bool is_training;       /* ... as its own: train and distill */
     /* Options that cannot go together; may be NULL. train: NULL where the stage does not train. */
     int (*check)(const void *options, const struct pt_train_settings *train, struct pt_err *err);
+    /* Do the options ask for figures only, so that there is no model to write? May be NULL. */
+    bool (*only_looks)(const void *options);
     int (*run)(struct pt_stage_work *w, const void *options, const struct pt_train_settings *train, struct pt_err *err);
 };
 /* One row, one file. */

@@ -272,6 +272,11 @@ static int scan(struct pt_stage_work *w, const struct settings *s, const struct 
     return rc;
 }
 
+static bool only_looks(const void *options)
+{
+    return ((const struct settings *)options)->sensitivity.count > 0;
+}
+
 static int run(struct pt_stage_work *w, const void *options, const struct pt_train_settings *train, struct pt_err *err)
 {
     const struct settings *s = options;
@@ -292,4 +297,5 @@ const struct pt_stage pt_stage_prune = {.name = "prune",
                                         .size = sizeof(struct settings),
                                         .trains = true,
                                         .check = check,
+                                        .only_looks = only_looks,
                                         .run = run};
