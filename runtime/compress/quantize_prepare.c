@@ -221,7 +221,7 @@ static int align(struct pt_edit *e, struct pt_err *err)
 int pt_qz_prepare(struct pt_edit *e, const struct pt_quantize_options *o, struct pt_err *err)
 {
     bool four = o->weight_type == PT_INT4 || o->weight_type == PT_UINT4;
-    bool blocks = o->mode == PT_QUANTIZE_WEIGHTS && !o->vendor && (four || o->block);
+    bool blocks = o->mode == PT_QUANTIZE_WEIGHTS && (four ? !o->vendor : o->block > 0);
     bool plain = o->mode == PT_QUANTIZE_DYNAMIC || (o->mode == PT_QUANTIZE_STATIC && o->form == PT_FORM_OPERATORS);
     int rc = refuse_quantised(e, err);
     if (rc == PT_OK)

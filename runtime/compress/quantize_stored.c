@@ -2,7 +2,8 @@
  *
  * quantize_stored.c: weights stored as integers. DequantizeLinear makes floats of them: of 8 bits with a scale a channel, of 4 bits with one for each
  * block along the summed dim (operator set 21), which matrices need at that precision; kernels of convolutions have one a channel also then. Or, on
- * request, a matrix product of 4 bits is com.microsoft's MatMulNBits, which reads the integers while it multiplies.
+ * request, a matrix product of 4 bits is com.microsoft's MatMulNBits, which reads the integers while it multiplies; everything else has 8 bits then,
+ * so that the model stays in its operator set.
  */
 #include "runtime/compress/quantize_write.h"
 
@@ -66,8 +67,11 @@ static int write_node(struct stored *s, size_t i, struct pt_quantize_layer *l, b
     const struct pt_onnx_node *n = &s->p->e->model.graph.nodes[i];
     const struct pt_tensor *t = &s->p->e->model.graph.initializers[q->weight.initializer].t;
     enum pt_dtype dtype = o->weight_type ? o->weight_type : PT_INT8;
-    bool four = is_four(dtype), matrix = t->rank == 2;
-    int64_t block = !matrix ? 0 : o->block ? o->block : four ? 32 : 0;
+    bool product = pt_str_eq(n->op_type, PT_STR("MatMul"));
+    if (is_four(dtype) && o->vendor && !product)
+        dtype = dtype == PT_INT4 ? PT_INT8 : PT_UINT8;
+    bool four = is_four(dtype), matrix = t->rank == 2, blocks = matrix && four == is_four(o->weight_type);
+    int64_t block = !blocks ? 0 : o->block ? o->block : four ? 32 : 0;
     int axis = block ? q->weight.summed : o->per_tensor ? -1 : q->weight.channel;
     for (size_t k = 0; k < s->known_count; k++)
         if (s->known[k].initializer == q->weight.initializer && s->known[k].axis == axis) {
@@ -78,7 +82,7 @@ static int write_node(struct stored *s, size_t i, struct pt_quantize_layer *l, b
     int rc = pt_qz_array_make(t, axis, block, dtype, four ? 4 : o->reduce_range ? 7 : 8, !o->weight_asymmetric, NULL, &a, err);
     if (rc < 0)
         return rc;
-    if (o->vendor && four && pt_str_eq(n->op_type, PT_STR("MatMul"))) {
+    if (o->vendor && four) {
         write_nbits(s, i, t, block, &a);
         *drop = true;
     } else {
