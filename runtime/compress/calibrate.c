@@ -46,8 +46,8 @@ static void count(struct pt_observer *v, const float *x, size_t n)
 {
     double most = fmax(-(double)v->low, (double)v->high);
     if (v->reach == 0)
-        v->reach = most;
-    while (v->reach < most)
+        v->reach = 1.0001 * most; /* what lies at the reach itself is in the bin behind it */
+    while (v->reach <= most && most > 0)
         widen(v);
     double per = v->reach > 0 ? HALF / v->reach : 0;
     for (size_t i = 0; i < n; i++) {
@@ -55,8 +55,7 @@ static void count(struct pt_observer *v, const float *x, size_t n)
             v->zeros++;
             continue;
         }
-        int at = (int)((double)x[i] * per + HALF);
-        v->bins[at < BINS ? at : BINS - 1]++;
+        v->bins[(int)floor((double)x[i] * per) + HALF]++;
     }
 }
 

@@ -242,12 +242,12 @@ static const struct {
     change_fn change;
 } rows[] = {
     {"BatchNormalization", 9, batchnorm},
-    {"Upsample", 10, resize_11},
     {"Slice", 10, slice},
     {"TopK", 10, topk},
     {"Clip", 11, clip},
     {"Pad", 11, pad},
     {"Resize", 11, resize_11},
+    {"Upsample", 10, resize_11}, /* behind Resize, which it becomes */
     {"Scatter", 11, scatter},
     {"Dropout", 12, dropout},
     {"Resize", 13, resize_13},

@@ -78,8 +78,14 @@ struct pt_tensor test_tensor(const char *text)
     t.data = calloc(1, t.size_bytes + 1);
     if (*text == ':')
         text++;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; i < n; i++) {
+        if (i == 1 && size && t.dtype != PT_STRING && !*text) { /* one for all */
+            for (; i < n; i++)
+                memcpy((char *)t.data + (size_t)i * size, t.data, size);
+            break;
+        }
         put_value(&t, size, (size_t)i, &text);
+    }
     return t;
 }
 

@@ -5,7 +5,7 @@
  *     opset 13                                  first line; default 17
  *     in x f32[2,-1]                            -1: free
  *     in m map:i64[]:f32[]                      a map from int64 to float32
- *     const w f32[2,2]:1,2,3,4                  an initializer
+ *     const w f32[2,2]:1,2,3,4                  an initializer; one value stands for all: f32[2,2]:0
  *     y, m = MaxPool(x) kernel_shape=[2,2] auto_pad='VALID'
  *     out y
  *
