@@ -124,13 +124,16 @@ static int read_recipe(struct pt_recipe *r, struct pt_err *err)
 
 int pt_recipe_check(const struct pt_recipe *r, struct pt_err *err)
 {
-    bool trains = false;
+    bool trains = false, looks = r->stage_count > 0;
     if (!r->settings.model)
         return pt_fail(err, PT_EINVAL, "model: is missing");
-    if (!r->settings.output)
-        return pt_fail(err, PT_EINVAL, "output: is missing");
-    for (size_t i = 0; i < r->stage_count; i++)
+    for (size_t i = 0; i < r->stage_count; i++) {
+        const struct pt_stage *s = r->stages[i].stage;
         trains |= r->stages[i].train != NULL;
+        looks = looks && s->only_looks && s->only_looks(r->stages[i].options);
+    }
+    if (!r->settings.output && !looks)
+        return pt_fail(err, PT_EINVAL, "output: is missing");
     if (trains && !r->data.train)
         return pt_fail(err, PT_EINVAL, "data.train: is missing, and a stage trains");
     if (pt_gate_needs_samples(&r->gate) && !r->data.held_out)

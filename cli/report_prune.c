@@ -83,7 +83,7 @@ static void put_layers(struct pt_buf *out, const cJSON *pruned)
 static void put_trials(struct pt_buf *out, const cJSON *trials)
 {
     const cJSON *o;
-    int name = width_of(trials, "layer", 9);
+    int name = width_of(trials, "layer", 10);
     if (!trials)
         return;
     pt_buf_printf(out, "\n%-*s %7s %10s %10s %12s %14s\n", name, "layer", "amount", "loss", "accuracy", "parameters", "MACs");
