@@ -496,8 +496,8 @@ static int set_slice_operand(struct pt_units *u, int node, size_t which, const c
     struct pt_onnx_node *n = &u->e->model.graph.nodes[node];
     if (pt_edit_attr(n, attr))
         return pt_edit_set_ints(u->e, n, attr, v, (size_t)count, u->err);
-    enum pt_dtype dtype = constant_in(u, n, which)->dtype;
-    struct pt_str name = add_integers(u, n->inputs[which], dtype, 1, v, count);
+    const struct pt_tensor *before = constant_in(u, n, which);
+    struct pt_str name = add_integers(u, n->inputs[which], before ? before->dtype : PT_INT64, 1, v, count);
     if (!name.p)
         return u->err->code;
     u->e->model.graph.nodes[node].inputs[which] = name;
