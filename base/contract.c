@@ -39,3 +39,36 @@ int pt_model_reason_parse(const char *text)
 {
     return parse(reasons, PT_MODEL_REASON_COUNT, text);
 }
+
+static const struct {
+    const char *text;
+    bool of_labels;
+    const char *reason;
+} figures[] = {
+#define PT_X(name, text, of_labels, reason) {text, of_labels, reason},
+    PT_FIGURES(PT_X)
+#undef PT_X
+};
+
+const char *pt_figure_text(enum pt_figure figure)
+{
+    return figures[figure].text;
+}
+
+int pt_figure_parse(const char *text)
+{
+    for (int i = 0; i < PT_FIGURE_COUNT; i++)
+        if (!strcmp(figures[i].text, text))
+            return i;
+    return -1;
+}
+
+bool pt_figure_of_labels(enum pt_figure figure)
+{
+    return figures[figure].of_labels;
+}
+
+const char *pt_figure_reason(enum pt_figure figure)
+{
+    return figures[figure].reason;
+}

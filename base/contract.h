@@ -9,6 +9,8 @@
 #ifndef PT_BASE_CONTRACT_H
 #define PT_BASE_CONTRACT_H
 
+#include <stdbool.h>
+
 #define PT_VERSION "0.1.0"
 #define PT_SIDECAR_IMAGE "ghcr.io/pintle/sidecar:" PT_VERSION
 
@@ -27,6 +29,7 @@
 #define PT_LABEL_REVISION "controller-revision-hash"       /* as StatefulSet and DaemonSet name it */
 #define PT_ANNOTATION_CONFIG "pintle.dev/config"           /* on pods: the sidecar's configuration, JSON */
 #define PT_ANNOTATION_ROLLBACK "pintle.dev/rollback-to"    /* on ModelDeployments: the number or name of a revision, "0" the one before */
+#define PT_ANNOTATION_ROLLED_BACK "pintle.dev/rolled-back"  /* on ModelDeployments: "FROM TO WHY": what the operator did by itself */
 #define PT_ANNOTATION_CAUSE "kubernetes.io/change-cause"   /* why it was changed; kept with the revision, shown by `pintle rollout history` */
 #define PT_LABEL_ROLE "pintle.dev/role"                    /* on operator pods: leader or standby; the Service of reports selects the leader */
 #define PT_LEASE "pintle-operator"                         /* the Lease they elect by */
@@ -97,6 +100,7 @@
 #define PT_REPORT_LATENCY "latency"                             /* {boundsSeconds: [..], counts: [..] (one more), sumSeconds} */
 #define PT_REPORT_MEMORY "memoryBytes"
 #define PT_REPORT_CPU "cpuSeconds"
+#define PT_REPORT_MONITORING "monitoring"                       /* {rows, labelled, figures: {a PT_FIGURES text: number}}; without what is not known */
 /* the reply: 200 {"reportAfterMs": N}; 400 bad body, 401 bad token, 403 token of another pod, 404 unknown pod */
 #define PT_REPORT_REPLY_AFTER "reportAfterMs"
 #define PT_REPORT_INTERVAL_MS 1000
@@ -120,6 +124,31 @@
     X(PT_REASON_WARMUP_FAILED, "WarmupFailed") \
     X(PT_REASON_RUNTIME_UNHEALTHY, "RuntimeUnhealthy")
 
+/* What a monitored model is judged by (docs/monitoring.md), whether labels are needed for it, and the reason of ModelHealthy=False. */
+#define PT_FIGURES(X) \
+    X(PT_FIGURE_ACCURACY, "accuracy", true, "QualityLow") \
+    X(PT_FIGURE_PRECISION, "precision", true, "QualityLow") /* these three: macro */ \
+    X(PT_FIGURE_RECALL, "recall", true, "QualityLow") \
+    X(PT_FIGURE_F1, "f1", true, "QualityLow") \
+    X(PT_FIGURE_AUC, "auc", true, "QualityLow") \
+    X(PT_FIGURE_LOG_LOSS, "log_loss", true, "QualityLow") \
+    X(PT_FIGURE_CALIBRATION_ERROR, "calibration_error", true, "QualityLow") \
+    X(PT_FIGURE_MEAN_ERROR, "mean_error", true, "QualityLow") \
+    X(PT_FIGURE_MAE, "mean_absolute_error", true, "QualityLow") \
+    X(PT_FIGURE_RMSE, "root_mean_squared_error", true, "QualityLow") \
+    X(PT_FIGURE_R2, "r2", true, "QualityLow") \
+    X(PT_FIGURE_ENTROPY, "entropy", false, "Ambiguous") \
+    X(PT_FIGURE_MARGIN, "margin", false, "Ambiguous") \
+    X(PT_FIGURE_UNSURE_SHARE, "unsure_share", false, "Ambiguous") \
+    X(PT_FIGURE_DRIFTED_SHARE, "drifted_share", false, "Drifted") \
+    X(PT_FIGURE_PARITY, "demographic_parity_difference", false, "Biased") \
+    X(PT_FIGURE_IMPACT, "disparate_impact", false, "Biased") \
+    X(PT_FIGURE_OPPORTUNITY, "equal_opportunity_difference", true, "Biased") \
+    X(PT_FIGURE_ODDS, "equalised_odds_difference", true, "Biased")
+#define PT_X(name, text, labelled, reason) name,
+enum pt_figure { PT_FIGURES(PT_X) PT_FIGURE_COUNT };
+#undef PT_X
+
 #define PT_X(name, text) name,
 enum pt_model_state { PT_MODEL_STATES(PT_X) PT_MODEL_STATE_COUNT };
 enum pt_model_reason { PT_REASON_NONE = -1, PT_MODEL_REASONS(PT_X) PT_MODEL_REASON_COUNT };
@@ -131,5 +160,9 @@ const char *pt_model_reason_text(enum pt_model_reason reason);
 /* The state of that text, or -1. */
 int pt_model_state_parse(const char *text);
 int pt_model_reason_parse(const char *text);
+const char *pt_figure_text(enum pt_figure figure);
+int pt_figure_parse(const char *text);
+bool pt_figure_of_labels(enum pt_figure figure);
+const char *pt_figure_reason(enum pt_figure figure);
 
 #endif

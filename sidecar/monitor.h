@@ -12,6 +12,7 @@
 #ifndef PT_SIDECAR_MONITOR_H
 #define PT_SIDECAR_MONITOR_H
 
+#include "base/contract.h"
 #include "base/metrics.h"
 #include "sidecar/config.h"
 #include "sidecar/request.h"
@@ -40,6 +41,11 @@ bool pt_monitor_begin_report(struct pt_monitor *m, int64_t now_ms);
 void pt_monitor_give_up_report(struct pt_monitor *m);
 /* The figures of the last report into the registry. Loop thread. */
 void pt_monitor_collect(struct pt_monitor *m);
+/* Those that a model is judged by, as pt_monitor_collect() has shown them last; NaN: not known. Loop thread. */
+struct pt_monitor_figures {
+    double rows, labelled, values[PT_FIGURE_COUNT];
+};
+void pt_monitor_figures(const struct pt_monitor *m, struct pt_monitor_figures *out);
 /* What was seen in the window as a reference for later (profile.json). PT_EUNAVAILABLE: nothing yet. */
 int pt_monitor_write_profile(struct pt_monitor *m, int64_t now_ms, struct pt_buf *out, struct pt_err *err);
 

@@ -529,6 +529,27 @@ int pt_monitor_report(struct pt_monitor *m, int64_t now_ms, struct pt_buf *out, 
     return rc;
 }
 
+/* The family of each, in the order of PT_FIGURES; those of classes are meant as their mean. */
+static const struct pt_metric_family *const judged[] = {&accuracy, &precision, &recall,  &f1,     &auc,          &log_loss,      &calibration_error, &mean_error,  &mae, &rmse,
+                                                        &r2,       &entropy,   &margin,  &unsure_share, &drifted_share, &parity, &impact,            &opportunity, &odds};
+_Static_assert(sizeof judged / sizeof *judged == PT_FIGURE_COUNT, "a family for each figure");
+
+void pt_monitor_figures(const struct pt_monitor *m, struct pt_monitor_figures *out)
+{
+    out->rows = out->labelled = 0;
+    for (size_t k = 0; k < PT_FIGURE_COUNT; k++)
+        out->values[k] = NAN;
+    for (const struct pt_mon_figure *f = m->shown; f && f < m->shown + m->shown_count; f++) {
+        if (f->family == &window_rows)
+            out->rows = f->value;
+        if (f->family == &labelled_rows)
+            out->labelled = f->value;
+        for (size_t k = 0; k < PT_FIGURE_COUNT; k++)
+            if (f->family == judged[k] && (!*f->label || !strcmp(f->label, "macro")))
+                out->values[k] = f->value;
+    }
+}
+
 bool pt_monitor_begin_report(struct pt_monitor *m, int64_t now_ms)
 {
     int64_t pane_ms = pt_mon_pane_ms(m);

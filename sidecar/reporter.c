@@ -9,7 +9,9 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "net/http_client.h"
+#include "sidecar/monitor_rest.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -22,6 +24,7 @@ struct pt_reporter {
     const struct pt_servable *servable;
     struct pt_scheduler *scheduler;
     struct pt_serving_metrics *metrics;
+    struct pt_monitor *monitor;
     struct pt_tls *tls;
     struct pt_http_client *client;
     struct pt_http_call *call;
@@ -69,6 +72,28 @@ static void put_latency(struct pt_buf *b, const struct pt_serving_metrics *m)
     pt_buf_putc(b, '}');
 }
 
+/* As of the last time that figures were made; news are made in the background, for the next report. */
+static void put_monitoring(struct pt_buf *b, struct pt_monitor *m, struct pt_loop *loop)
+{
+    struct pt_monitor_figures f;
+    const char *sep = "";
+    pt_monitor_refresh(m, loop);
+    pt_monitor_figures(m, &f);
+    pt_buf_puts(b, ",\"" PT_REPORT_MONITORING "\":{\"rows\":");
+    pt_json_put_double(b, f.rows);
+    pt_buf_puts(b, ",\"labelled\":");
+    pt_json_put_double(b, f.labelled);
+    pt_buf_puts(b, ",\"figures\":{");
+    for (int i = 0; i < PT_FIGURE_COUNT; i++) {
+        if (!isfinite(f.values[i]))
+            continue;
+        pt_buf_printf(b, "%s\"%s\":", sep, pt_figure_text((enum pt_figure)i));
+        pt_json_put_double(b, f.values[i]);
+        sep = ",";
+    }
+    pt_buf_puts(b, "}}");
+}
+
 static void write_report(struct pt_reporter *r, struct pt_buf *b)
 {
     const struct pt_servable *s = r->servable;
@@ -105,6 +130,8 @@ static void write_report(struct pt_reporter *r, struct pt_buf *b)
     put_number(b, PT_REPORT_MEMORY, rss);
     pt_buf_puts(b, ",\"" PT_REPORT_CPU "\":");
     pt_json_put_double(b, cpu);
+    if (r->monitor)
+        put_monitoring(b, r->monitor, r->loop);
     pt_buf_putc(b, '}');
 }
 
@@ -210,12 +237,12 @@ bool pt_reporter_idle(const struct pt_reporter *r)
 }
 
 int pt_reporter_create(struct pt_loop *l, const struct pt_config *config, const struct pt_servable *servable, struct pt_scheduler *scheduler,
-                       struct pt_serving_metrics *metrics, struct pt_reporter **out, struct pt_err *err)
+                       struct pt_serving_metrics *metrics, struct pt_monitor *monitor, struct pt_reporter **out, struct pt_err *err)
 {
     struct pt_reporter *r = pt_calloc(1, sizeof *r);
     if (!r)
         return pt_fail(err, PT_ENOMEM, "reporter: out of memory");
-    *r = (struct pt_reporter){.loop = l, .config = config, .servable = servable, .scheduler = scheduler, .metrics = metrics,
+    *r = (struct pt_reporter){.loop = l, .config = config, .servable = servable, .scheduler = scheduler, .metrics = metrics, .monitor = monitor,
                               .interval_ms = config->report.interval_ms, .started_ms = pt_wall_ms(pt_loop_sched(l))};
     pt_rand_init(&r->jitter, (uint64_t)pt_clock_mono_ns() ^ (uint64_t)getpid() << 32);
     int rc = pt_str_starts(pt_str(config->report.url), PT_STR("https://")) ? pt_tls_client_create(config->report.ca, &r->tls, err) : PT_OK;

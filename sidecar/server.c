@@ -380,7 +380,7 @@ static int start(struct sidecar *s, struct pt_err *err)
     if ((rc = start_access_log(s, err)) < 0 || (rc = pt_repository_start(&s->repository, &ro, err)) < 0 || (rc = start_servers(s, err)) < 0)
         return rc;
     struct pt_version *only = pt_repository_only(&s->repository);
-    if (c->report.url && (rc = pt_reporter_create(s->loop, c, &only->servable, s->scheduler, &only->metrics, &s->reporter, err)) < 0)
+    if (c->report.url && (rc = pt_reporter_create(s->loop, c, &only->servable, s->scheduler, &only->metrics, only->monitor, &s->reporter, err)) < 0)
         return rc;
     if (s->reporter)
         pt_reporter_now(s->reporter);

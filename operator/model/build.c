@@ -160,7 +160,8 @@ static int difference(const cJSON *from, const cJSON *to, cJSON *out, struct pt_
     return rc;
 }
 
-int pt_build_rollback(const struct pt_md *md, const char *data, struct pt_buf *out, struct pt_err *err)
+/* annotation: JSON, a member of metadata.annotations. */
+static int build_return(const struct pt_md *md, const char *data, const char *annotation, struct pt_buf *out, struct pt_err *err)
 {
     pt_auto_obj *now = NULL, *then = NULL, *patch = cJSON_CreateObject();
     if (!patch)
@@ -168,12 +169,25 @@ int pt_build_rollback(const struct pt_md *md, const char *data, struct pt_buf *o
     if (data && (pt_obj_parse(pt_str(md->spec.user_json), "spec", &now, err) < 0 || pt_obj_parse(pt_str(data), "revision", &then, err) < 0 ||
                  difference(now, then, patch, err) < 0))
         return err->code;
-    pt_buf_printf(out, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"annotations\":{\"" PT_ANNOTATION_ROLLBACK "\":null}},\"spec\":",
-                  md->o.uid, (unsigned long long)md->o.rv);
+    cJSON_DeleteItemFromObjectCaseSensitive(pt_obj_mut(patch, "monitoring"), "enabled"); /* is so because monitoring is there (spec.c) */
+    pt_buf_printf(out, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\",\"annotations\":{%s}},\"spec\":", md->o.uid, (unsigned long long)md->o.rv, annotation);
     if (pt_obj_print(patch, out, err) < 0)
         return err->code;
     pt_buf_putc(out, '}');
     return pt_buf_check(out, "build rollback", err);
+}
+
+int pt_build_rollback(const struct pt_md *md, const char *data, struct pt_buf *out, struct pt_err *err)
+{
+    return build_return(md, data, "\"" PT_ANNOTATION_ROLLBACK "\":null", out, err);
+}
+
+int pt_build_retreat(const struct pt_md *md, const char *data, const char *note, struct pt_buf *out, struct pt_err *err)
+{
+    pt_auto_buf annotation = PT_BUF_INIT(0);
+    pt_buf_puts(&annotation, "\"" PT_ANNOTATION_ROLLED_BACK "\":");
+    pt_buf_json_string(&annotation, pt_str(note));
+    return pt_buf_check(&annotation, "build rollback", err) < 0 ? err->code : build_return(md, data, pt_buf_cstr(&annotation), out, err);
 }
 
 /* --- pod ----------------------------------------------------------------------------------------------------------------- */
@@ -232,6 +246,32 @@ static const struct {
 };
 enum { SECRETS = sizeof secrets / sizeof *secrets };
 
+/* PT_CONFIG_MONITORING: numbers as they are, durations in milliseconds. */
+static void put_monitoring(struct pt_buf *b, const cJSON *user)
+{
+    static const char *const texts[] = {"task", "output", "classes", "group", "profile"}, *const numbers[] = {"positive", "minCount", "lowConfidence"},
+                             *const durations[] = {"window", "labelTtl"};
+    char at[64];
+    const char *text;
+    pt_buf_puts(b, ",\"" PT_CONFIG_MONITORING "\":{\"enabled\":1");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        snprintf(at, sizeof at, "monitoring.%s", texts[i]);
+        if ((text = pt_obj_str(user, at)))
+            put_text(b, texts[i], text);
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        snprintf(at, sizeof at, "monitoring.%s", numbers[i]);
+        if (pt_obj_get(user, at))
+            pt_buf_printf(b, ",\"%s\":%lld", numbers[i], (long long)pt_obj_int(user, at, 0));
+    }
+    for (size_t i = 0; i < sizeof durations / sizeof *durations; i++) {
+        snprintf(at, sizeof at, "monitoring.%s", durations[i]);
+        if (pt_obj_get(user, at))
+            pt_buf_printf(b, ",\"%sMs\":%lld", durations[i], (long long)duration_of(user, at, 0));
+    }
+    pt_buf_putc(b, '}');
+}
+
 /* PT_CONFIG_* of base/contract.h. What the user left out, the sidecar knows the default of. */
 static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt_settings *s, const cJSON *user)
 {
@@ -265,6 +305,8 @@ static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt
     if (pt_obj_get(user, "runtime.batching"))
         pt_buf_printf(b, ",\"" PT_CONFIG_BATCHING "\":{\"maxSize\":%lld,\"maxDelayUs\":%lld}", (long long)pt_obj_int(user, "runtime.batching.maxSize", 32),
                       (long long)duration_of(user, "runtime.batching.maxDelay", 2) * 1000);
+    if (pt_obj_get(user, "monitoring"))
+        put_monitoring(b, user);
     pt_buf_printf(b, ",\"" PT_CONFIG_DRAIN "\":{\"timeoutMs\":%lld}", (long long)duration_of(user, "drain.timeout", 30000));
     if (s->report_url) {
         pt_buf_puts(b, ",\"" PT_CONFIG_REPORT "\":{\"url\":");

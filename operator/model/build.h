@@ -31,6 +31,8 @@ int pt_build_budget_shape(const struct pt_md *md, struct pt_buf *out, struct pt_
 int pt_build_ownership(const struct pt_md *md, const struct pt_object *o, bool ours, struct pt_buf *out, struct pt_err *err);
 /* Merge patch of the ModelDeployment: back to this user input (NULL: as it is), and the annotation that asked for it goes. */
 int pt_build_rollback(const struct pt_md *md, const char *data, struct pt_buf *out, struct pt_err *err);
+/* The same with another annotation: what the operator does by itself. */
+int pt_build_retreat(const struct pt_md *md, const char *data, const char *note, struct pt_buf *out, struct pt_err *err);
 /* The user's template is merged last. PT_EINVAL: it does not fit. */
 int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const char *name, struct pt_buf *out,
                  struct pt_err *err);

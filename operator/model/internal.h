@@ -28,6 +28,8 @@ struct pt_deployment {
     struct pt_reserved *reserved;
     size_t reserved_count;
     struct pt_autoscale *autoscale; /* NULL without spec.autoscaling */
+    struct pt_verdict *verdict;     /* NULL without spec.monitoring */
+    struct pt_metric *m_healthy;    /* NULL: no verdict yet */
     struct pt_scaling scaling;      /* as the last plan saw it */
     int64_t observed_s, scaled_wall_ms;
     struct pt_carry_out *run; /* under way */
@@ -55,8 +57,10 @@ struct pt_operator {
 };
 
 void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, bool low);
-/* load.c: fills in s->scaling; s->md, pods and times are set. */
+/* load.c: fills in s->scaling and s->verdict; s->md, pods and times are set. */
 int pt_load_look(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err);
+
+void pt_load_retreated(struct pt_operator *op, const char *ns, const char *name); /* is counted */
 
 /* Carries out the plan (taken over, also on failure), then tells the queue. key and md's uid are copied. */
 void pt_carry_out_start(struct pt_operator *op, struct pt_deployment *d, const char *key, const struct pt_md *md, struct pt_plan *plan);

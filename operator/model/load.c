@@ -58,10 +58,28 @@ static void take_latency(struct pt_pod_state *st, const struct pt_report *r, boo
     memcpy(l->counts, r->counts, sizeof l->counts);
 }
 
-static bool wants_latency(const struct pt_operator *op, const struct pt_pod *pod)
+/* Whose pod it is, if that is of use. */
+static const struct pt_md *owner_of(const struct pt_operator *op, const struct pt_pod *pod)
 {
     const struct pt_md *md = pod->o.owner_name ? (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], pod->o.ns, pod->o.owner_name) : NULL;
-    return md && !md->invalid && md->spec.autoscaling.on && md->spec.autoscaling.metric == PT_METRIC_LATENCY;
+    return md && !md->invalid ? md : NULL;
+}
+
+static bool wants_latency(const struct pt_md *md)
+{
+    return md && md->spec.autoscaling.on && md->spec.autoscaling.metric == PT_METRIC_LATENCY;
+}
+
+static void take_figures(struct pt_pod_state *st, const struct pt_report *r, const struct pt_md *md)
+{
+    if (!r->monitored || !md || !md->spec.monitoring) {
+        pt_free(st->figures);
+        st->figures = NULL;
+    } else if (st->figures || (st->figures = pt_calloc(1, sizeof *st->figures))) { /* else the next report tries again */
+        st->figures->rows = r->rows;
+        st->figures->labelled = r->labelled;
+        memcpy(st->figures->values, r->figures, sizeof st->figures->values);
+    }
 }
 
 static void take_load(const struct pt_operator *op, struct pt_pod *pod, const struct pt_report *r, bool same_process)
@@ -77,7 +95,9 @@ static void take_load(const struct pt_operator *op, struct pt_pod *pod, const st
     double weight = same_process ? 1 - exp(-(double)since_ms / MEAN_MS) : 1;
     st->mean_in_flight += weight * (st->in_flight - st->mean_in_flight);
     st->mean_rps += weight * (st->rps - st->mean_rps);
-    if (wants_latency(op, pod)) {
+    const struct pt_md *md = owner_of(op, pod);
+    take_figures(st, r, md);
+    if (wants_latency(md)) {
         take_latency(st, r, same_process);
     } else if (st->latency) {
         pt_free(st->latency);
@@ -217,6 +237,71 @@ static bool is_news(struct pt_operator *op, struct pt_deployment *d, const char 
     return is.on != was->on || is.known != was->known || is.panic != was->panic || is.desired != was->desired || (is.on && is.desired != md->spec.replicas);
 }
 
+/* --- how the model does ------------------------------------------------------------------------------------------------------ */
+
+static const struct pt_metric_family f_healthy = {"pintle_model_healthy", "1: the model holds the thresholds of spec.monitoring, 0: it does not. Absent: not known yet",
+                                                  PT_GAUGE, "namespace,name", NULL, 0},
+                                     f_rollbacks = {"pintle_model_rollbacks_total", "Returns to a healthy revision by the operator itself", PT_COUNTER, "namespace,name", NULL, 0};
+
+void pt_load_retreated(struct pt_operator *op, const char *ns, const char *name)
+{
+    if (op->o.metrics)
+        pt_metric_add(pt_metrics_series(op->o.metrics, &f_rollbacks, ns, name, NULL), 1);
+}
+
+static struct pt_figures add_up(const struct pt_operator *op, const struct pt_pod *pod, const char *revision, int64_t now_ms)
+{
+    struct pt_figures sum = {.pods = 0};
+    for (; pod; pod = (const struct pt_pod *)pod->o.next)
+        if (!strcmp(pod->revision, revision) && pod->state.figures && has_told(op, pod, now_ms))
+            pt_figures_add(&sum, pod->state.figures->rows, pod->state.figures->labelled, pod->state.figures->values);
+    return sum;
+}
+
+static void tell_health(struct pt_operator *op, const struct pt_md *md, struct pt_deployment *d)
+{
+    bool bad = d->verdict->health == PT_HEALTH_BAD;
+    struct pt_event ev = {.resource = &pt_res_modeldeployments, .ns = md->o.ns, .name = md->o.name, .uid = md->o.uid, .warning = bad,
+                          .reason = bad ? d->verdict->reason : "ModelHealthy", .message = d->verdict->message, .milestone = true};
+    pt_events_emit(op->events, &ev);
+    if (!d->m_healthy && op->o.metrics)
+        d->m_healthy = pt_metrics_series(op->o.metrics, &f_healthy, md->o.ns, md->o.name, NULL);
+    pt_metric_set(d->m_healthy, !bad);
+}
+
+/* Would a plan say something else? */
+static bool judge(struct pt_operator *op, struct pt_deployment *d, const char *ns, const char *name)
+{
+    const struct pt_md *md = (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], ns, name);
+    int64_t now = pt_now_ms(op->o.sched);
+    if (!md || md->invalid || !md->spec.monitoring || !*md->update_revision || strcmp(md->o.uid, d->uid) != 0)
+        return false; /* what happened is in the queue */
+    struct pt_figures f = add_up(op, (const struct pt_pod *)pt_store_owned(&op->stores[PT_STORE_POD], md->o.uid), md->update_revision, now);
+    enum pt_health was = d->verdict->health;
+    bool news = pt_verdict_look(d->verdict, md->spec.monitoring, md->update_revision, &f, now);
+    if (d->verdict->health == PT_HEALTH_UNKNOWN && d->m_healthy) { /* another revision */
+        pt_metrics_remove(op->o.metrics, d->m_healthy);
+        d->m_healthy = NULL;
+    }
+    if (d->verdict->health != was && d->verdict->health != PT_HEALTH_UNKNOWN)
+        tell_health(op, md, d);
+    return news;
+}
+
+static int look_at_health(struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err)
+{
+    if (s->md->invalid || !s->md->spec.monitoring) {
+        pt_free(d->verdict);
+        d->verdict = NULL;
+    } else if (!d->verdict && !(d->verdict = pt_calloc(1, sizeof *d->verdict))) {
+        return pt_fail(err, PT_ENOMEM, "monitoring: out of memory");
+    }
+    s->verdict = d->verdict;
+    return PT_OK;
+}
+
+/* --- once a second ----------------------------------------------------------------------------------------------------------- */
+
 static void look_at_all(struct pt_timer *t)
 {
     struct pt_operator *op = (struct pt_operator *)((char *)t - offsetof(struct pt_operator, load_timer));
@@ -226,21 +311,22 @@ static void look_at_all(struct pt_timer *t)
     for (size_t i = 0; pt_map_next(&op->deployments, &i, &key, &v);) {
         struct pt_deployment *d = v;
         char ns[64];
-        const char *slash = d->autoscale ? memchr(key.p, '/', key.len) : NULL;
+        const char *slash = d->autoscale || d->verdict ? memchr(key.p, '/', key.len) : NULL;
         if (!slash)
             continue;
         any = true;
         size_t n = (size_t)(slash - key.p) < sizeof ns ? (size_t)(slash - key.p) : sizeof ns - 1;
         memcpy(ns, key.p, n);
         ns[n] = 0;
-        if (!d->run && is_news(op, d, ns, slash + 1))
+        bool news = d->verdict && judge(op, d, ns, slash + 1);
+        if (news || (d->autoscale && !d->run && is_news(op, d, ns, slash + 1)))
             pt_operator_enqueue(op, ns, slash + 1, false);
     }
     if (any && !op->stopping)
         pt_timer_start(op->o.sched, t, LOOK_MS, look_at_all);
 }
 
-int pt_load_look(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err)
+static int look_at_load(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err)
 {
     if (s->md->invalid || !s->md->spec.autoscaling.on) {
         pt_free(d->autoscale);
@@ -253,7 +339,15 @@ int pt_load_look(struct pt_operator *op, struct pt_deployment *d, struct pt_snap
     d->scaling = s->scaling;
     if (s->scaling.on && s->scaling.desired != s->md->spec.replicas)
         d->scaled_wall_ms = s->scaling.scaled_wall_ms = s->wall_ms;
-    if (d->autoscale && !pt_timer_running(&op->load_timer))
-        pt_timer_start(op->o.sched, &op->load_timer, LOOK_MS, look_at_all);
     return PT_OK;
+}
+
+int pt_load_look(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err)
+{
+    int rc = look_at_health(d, s, err);
+    if (rc == PT_OK)
+        rc = look_at_load(op, d, s, err);
+    if (rc == PT_OK && (d->autoscale || d->verdict) && !pt_timer_running(&op->load_timer))
+        pt_timer_start(op->o.sched, &op->load_timer, LOOK_MS, look_at_all);
+    return rc;
 }

@@ -29,6 +29,10 @@ void pt_md_free(struct pt_object *o)
     pt_free(md->last_scale);
     pt_free(md->rollback_to);
     pt_free(md->cause);
+    pt_free(md->healthy);
+    pt_free(md->rolled_back);
+    pt_free(md->health_reason);
+    pt_free(md->health_message);
     pt_free(md);
 }
 
@@ -62,13 +66,13 @@ static int raw_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
     return kind < 0 ? kind : kind == PT_JSON_STRING ? pt_json_text(j, raw, err) : pt_json_skip(j, err);
 }
 
-static int keep_text(struct pt_json *j, char **out, struct pt_err *err)
+/* The text that raw stands for. */
+static int decoded(struct pt_str raw, char **out, struct pt_err *err)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
     struct pt_json whole;
-    struct pt_str raw;
-    int rc = raw_text(j, &raw, err);
-    if (rc == PT_OK && memchr(raw.p, '\\', raw.len)) {
+    int rc = PT_OK;
+    if (memchr(raw.p, '\\', raw.len)) {
         pt_json_init(&whole, raw.p - 1, raw.len + 2); /* the quotes are there */
         rc = pt_json_string(&whole, &b, err);
         raw = (struct pt_str){b.data, b.len};
@@ -78,6 +82,13 @@ static int keep_text(struct pt_json *j, char **out, struct pt_err *err)
     pt_free(*out);
     *out = pt_strndup(raw.p, raw.len);
     return *out ? PT_OK : no_memory(err);
+}
+
+static int keep_text(struct pt_json *j, char **out, struct pt_err *err)
+{
+    struct pt_str raw;
+    int rc = raw_text(j, &raw, err);
+    return rc < 0 ? rc : decoded(raw, out, err);
 }
 
 static int whole_number(struct pt_json *j, int64_t *n, struct pt_err *err)
@@ -94,7 +105,7 @@ static int whole_number(struct pt_json *j, int64_t *n, struct pt_err *err)
 /* --- status -------------------------------------------------------------------------------------------------------------- */
 
 struct condition {
-    struct pt_str type, status, reason, since;
+    struct pt_str type, status, reason, message, since;
 };
 
 static int condition_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
@@ -106,11 +117,12 @@ static int condition_member(struct pt_json *j, const struct pt_str *key, void *a
                     : pt_json_key_is(key, "status")             ? &c->status
                     : pt_json_key_is(key, "reason")             ? &c->reason
                     : pt_json_key_is(key, "lastTransitionTime") ? &c->since
+                    : pt_json_key_is(key, "message")            ? &c->message
                                                                 : &other,
                     err);
 }
 
-static void take_condition(struct pt_md *md, const struct condition *c)
+static int take_condition(struct pt_md *md, const struct condition *c, struct pt_err *err)
 {
     static const char *const types[] = {
 #define PT_X(name, text) text,
@@ -121,12 +133,16 @@ static void take_condition(struct pt_md *md, const struct condition *c)
     while (i < PT_COND_COUNT && !pt_str_eq(c->type, pt_str(types[i])))
         i++;
     if (i == PT_COND_COUNT)
-        return;
+        return PT_OK;
     int64_t ms = 0;
     md->conds[i].truth = pt_str_eq(c->status, PT_STR("True")) ? PT_TRUE : pt_str_eq(c->status, PT_STR("False")) ? PT_FALSE : PT_UNKNOWN;
     md->conds[i].since_ms = c->since.len && pt_parse_time(c->since, &ms, NULL) == PT_OK ? ms : 0;
     if (i == PT_COND_PROGRESSING)
         md->deadline_exceeded = pt_str_eq(c->reason, PT_STR("ProgressDeadlineExceeded"));
+    if (i != PT_COND_MODEL_HEALTHY)
+        return PT_OK;
+    int rc = decoded(c->reason, &md->health_reason, err);
+    return rc == PT_OK ? decoded(c->message, &md->health_message, err) : rc;
 }
 
 static int read_conditions(struct pt_json *j, struct pt_md *md, struct pt_err *err)
@@ -136,9 +152,9 @@ static int read_conditions(struct pt_json *j, struct pt_md *md, struct pt_err *e
         return kind < 0 ? kind : pt_json_skip(j, err);
     int rc = pt_json_array(j, err);
     while (rc == PT_OK && (rc = pt_json_element(j, err)) == 1) {
-        struct condition c = {PT_STR(""), PT_STR(""), PT_STR(""), PT_STR("")};
+        struct condition c = {PT_STR(""), PT_STR(""), PT_STR(""), PT_STR(""), PT_STR("")};
         if ((rc = each_member(j, condition_member, &c, err)) == PT_OK)
-            take_condition(md, &c);
+            rc = take_condition(md, &c, err);
     }
     return rc;
 }
@@ -177,6 +193,11 @@ static int autoscaling_member(struct pt_json *j, const struct pt_str *key, void 
     return pt_json_key_is(key, "lastScaleTime") ? keep_text(j, &((struct pt_md *)arg)->last_scale, err) : pt_json_skip(j, err);
 }
 
+static int monitoring_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    return pt_json_key_is(key, "healthyRevision") ? keep_text(j, &((struct pt_md *)arg)->healthy, err) : pt_json_skip(j, err);
+}
+
 static int status_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
     struct pt_md *md = arg;
@@ -187,6 +208,8 @@ static int status_member(struct pt_json *j, const struct pt_str *key, void *arg,
         return each_member(j, model_member, md, err);
     if (pt_json_key_is(key, "autoscaling"))
         return each_member(j, autoscaling_member, md, err);
+    if (pt_json_key_is(key, "monitoring"))
+        return each_member(j, monitoring_member, md, err);
     if (pt_json_key_is(key, "currentRevision"))
         return keep_text(j, &md->current_revision, err);
     if (pt_json_key_is(key, "updateRevision"))
@@ -202,7 +225,7 @@ static int status_member(struct pt_json *j, const struct pt_str *key, void *arg,
 
 static int read_status(struct pt_md *md, struct pt_str text, struct pt_err *err)
 {
-    char **const texts[] = {&md->current_revision, &md->update_revision, &md->digest, &md->last_scale};
+    char **const texts[] = {&md->current_revision, &md->update_revision, &md->digest, &md->last_scale, &md->healthy};
     pt_auto_buf b = PT_BUF_INIT(0);
     struct pt_str all = PT_STR("");
     struct pt_json j;
@@ -275,8 +298,11 @@ static int copy_spec(struct pt_md *md, const struct pt_md *was, struct pt_err *e
 {
     md->spec = was->spec;
     md->spec.user_json = was->spec.user_json ? pt_strdup(was->spec.user_json) : NULL;
+    md->spec.monitoring = was->spec.monitoring ? pt_monitoring_copy(was->spec.monitoring) : NULL;
     md->invalid = was->invalid ? pt_strdup(was->invalid) : NULL;
-    return (was->invalid && !md->invalid) || (was->spec.user_json && !md->spec.user_json) ? no_memory(err) : PT_OK;
+    return (was->invalid && !md->invalid) || (was->spec.user_json && !md->spec.user_json) || (was->spec.monitoring && !md->spec.monitoring)
+               ? no_memory(err)
+               : PT_OK;
 }
 
 static int read_spec(struct pt_md *md, struct pt_str json, struct pt_err *err)
@@ -310,7 +336,8 @@ int pt_md_decode_after(struct pt_str json, const struct pt_object *was, struct p
     struct pt_md *md = pt_pack(&p, &draft, sizeof draft);
     rc = md ? read_status(md, parts.status, err) : no_memory(err);
     if (rc == PT_OK &&
-        (keep_annotation(&md->rollback_to, tree, PT_ANNOTATION_ROLLBACK) < 0 || keep_annotation(&md->cause, tree, PT_ANNOTATION_CAUSE) < 0))
+        (keep_annotation(&md->rollback_to, tree, PT_ANNOTATION_ROLLBACK) < 0 || keep_annotation(&md->cause, tree, PT_ANNOTATION_CAUSE) < 0 ||
+         keep_annotation(&md->rolled_back, tree, PT_ANNOTATION_ROLLED_BACK) < 0))
         rc = no_memory(err);
     if (rc == PT_OK)
         rc = has_spec_of((const struct pt_md *)was, md) ? copy_spec(md, (const struct pt_md *)was, err) : read_spec(md, json, err);

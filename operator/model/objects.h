@@ -18,7 +18,8 @@
     X(PT_COND_MODEL_LOADED, "ModelLoaded") \
     X(PT_COND_RECONCILING, "Reconciling") \
     X(PT_COND_STALLED, "Stalled") \
-    X(PT_COND_SCALING_ACTIVE, "ScalingActive") /* only with spec.autoscaling */
+    X(PT_COND_SCALING_ACTIVE, "ScalingActive") /* only with spec.autoscaling */ \
+    X(PT_COND_MODEL_HEALTHY, "ModelHealthy")   /* only with spec.monitoring */
 #define PT_X(name, text) name,
 enum pt_cond { PT_CONDITIONS(PT_X) PT_COND_COUNT };
 #undef PT_X
@@ -37,6 +38,9 @@ struct pt_md {
     char *digest;                             /* status.model.digest */
     char *last_failure;                       /* status.model.lastFailure, JSON, or NULL */
     char *rollback_to, *cause;                /* annotations, or NULL */
+    char *healthy;                            /* status.monitoring.healthyRevision; "" when not set */
+    char *health_reason, *health_message;     /* of the condition ModelHealthy, or NULL */
+    char *rolled_back;                        /* annotation, or NULL */
     char *last_scale;                         /* status.autoscaling.lastScaleTime; "" when not set */
     int collisions;
     bool deadline_exceeded;
@@ -48,7 +52,6 @@ struct pt_md {
 
 enum pt_phase { PT_PHASE_PENDING, PT_PHASE_UNKNOWN, PT_PHASE_RUNNING, PT_PHASE_ENDED };
 
-/* Kept beside a pod while it exists: what sidecars said and what we saw, on the monotonic clock. */
 /* What the last report said of latencies, since the sidecar's start, and what was between the last two. */
 struct pt_pod_latency {
     unsigned bounds;
@@ -56,6 +59,12 @@ struct pt_pod_latency {
     double p95_s; /* 0: nothing was answered */
 };
 
+/* What the last report said of how the model does; NaN: not known. */
+struct pt_pod_figures {
+    double rows, labelled, values[PT_FIGURE_COUNT];
+};
+
+/* Kept beside a pod while it exists: what sidecars said and what we saw, on the monotonic clock. */
 struct pt_pod_state {
     int64_t ready_since_ms; /* -1: not ready */
     int64_t drain_since_ms; /* -1: not being drained */
@@ -71,6 +80,7 @@ struct pt_pod_state {
     int64_t started_ms;
     double in_flight;       /* and queued */
     double queued;
+    struct pt_pod_figures *figures; /* only where it is monitored; NULL else */
     struct pt_pod_latency *latency; /* only where the autoscaler goes by it; NULL else */
     double requests, rps;   /* since its start; per second, between the last two reports */
     double mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */

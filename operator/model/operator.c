@@ -67,6 +67,7 @@ static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_
         is->state = was->state;
         was->state.message = NULL;
         was->state.latency = NULL;
+        was->state.figures = NULL;
     } else if (change == PT_ADDED && is->ready && is->ready_wall_ms) {
         before = pt_wall_ms(op->o.sched) - is->ready_wall_ms; /* ready since before we looked */
         before = before > 0 ? before : 0;
@@ -113,8 +114,11 @@ static const struct {
 
 /* --- reconcile ----------------------------------------------------------------------------------------------------------- */
 
-static void free_deployment(struct pt_deployment *d)
+static void free_deployment(struct pt_operator *op, struct pt_deployment *d)
 {
+    if (d->m_healthy)
+        pt_metrics_remove(op->o.metrics, d->m_healthy);
+    pt_free(d->verdict);
     pt_carry_out_cancel(d->run);
     pt_free(d->reserved);
     pt_free(d->autoscale);
@@ -127,7 +131,7 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
     if (d && !strcmp(d->uid, uid))
         return d;
     if (d) /* deleted, and made again under its name */
-        free_deployment(pt_map_remove(&op->deployments, pt_str(key)));
+        free_deployment(op, pt_map_remove(&op->deployments, pt_str(key)));
     d = pt_calloc(1, sizeof *d);
     if (!d || pt_map_set(&op->deployments, pt_str(key), d, NULL, NULL) < 0) {
         pt_free(d);
@@ -218,7 +222,7 @@ static void reconcile(void *arg, const char *key)
     if (!md) {
         struct pt_deployment *old = pt_map_remove(&op->deployments, pt_str(key));
         if (old)
-            free_deployment(old);
+            free_deployment(op, old);
         pt_operator_ran(op, key, false, -1, now);
         return;
     }
@@ -390,7 +394,7 @@ void pt_operator_destroy(struct pt_operator *op)
     for (int i = 0; i < PT_STORE_COUNT; i++)
         pt_reflector_destroy(op->reflectors[i]);
     for (size_t i = 0; pt_map_next(&op->deployments, &i, NULL, &d);)
-        free_deployment(d);
+        free_deployment(op, d);
     pt_map_finish(&op->deployments);
     pt_events_destroy(op->events);
     pt_workqueue_destroy(op->queue);

@@ -176,7 +176,8 @@ bool pt_plan_revision(struct pt_view *v)
 
 static bool in_use(const struct pt_view *v, const struct pt_revision *r)
 {
-    if (r == v->update_revision || r == v->current_revision || !strcmp(r->o.name, v->s->md->update_revision))
+    if (r == v->update_revision || r == v->current_revision || !strcmp(r->o.name, v->s->md->update_revision) ||
+        (v->s->md->spec.monitoring && !strcmp(r->o.name, v->s->md->healthy))) /* to go back to */
         return true;
     for (const struct pt_pod *pod = v->s->pods; pod; pod = (const struct pt_pod *)pod->o.next)
         if (!strcmp(pod->revision, r->o.name))

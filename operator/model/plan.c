@@ -367,7 +367,7 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
             pt_plan_status(&v);
         return detach(&v);
     }
-    if (pt_plan_rollback(&v) || pt_plan_adopt(&v) || pt_plan_scale(&v)) /* what comes back is planned with */
+    if (pt_plan_rollback(&v) || pt_plan_retreat(&v) || pt_plan_adopt(&v) || pt_plan_scale(&v)) /* what comes back is planned with */
         return detach(&v);
     bool named = pt_plan_revision(&v);
     v.replicas = s->md->spec.replicas;

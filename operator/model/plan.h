@@ -52,6 +52,7 @@ struct pt_snapshot {
     const char *trouble, *trouble_message; /* the last write that failed: reason and message; NULL: none */
     struct pt_settings settings;
     struct pt_scaling scaling;
+    const struct pt_verdict *verdict; /* NULL: not monitored */
     struct pt_progress progress;           /* as of the last plan */
     int64_t progress_ms;                   /* when it last got better, monotonic */
     int64_t status_ms;                     /* when the status was written last, monotonic; -1: not yet */
@@ -61,6 +62,7 @@ struct pt_snapshot {
 
 enum pt_effect_kind {
     PT_EFFECT_ROLLBACK, /* merge patch of the ModelDeployment */
+    PT_EFFECT_RETREAT,  /* the same, of the operator's own accord */
     PT_EFFECT_SCALE,    /* the same, of spec.replicas */
     PT_EFFECT_ADOPT_REVISION,
     PT_EFFECT_ADOPT_POD,

@@ -394,6 +394,7 @@ void pt_pod_free(struct pt_object *o)
     if (o) {
         pt_free(((struct pt_pod *)o)->state.message);
         pt_free(((struct pt_pod *)o)->state.latency);
+        pt_free(((struct pt_pod *)o)->state.figures);
     }
     pt_free(o);
 }

@@ -115,6 +115,33 @@ static int read_latency(const cJSON *o, struct pt_report *r, struct pt_err *err)
     return PT_OK;
 }
 
+/* A figure of a name that is not known here is a newer sidecar's. */
+static int read_monitoring(const cJSON *o, struct pt_report *r, struct pt_err *err)
+{
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(o, PT_REPORT_MONITORING), *rows, *labelled, *figures, *v;
+    for (int i = 0; i < PT_FIGURE_COUNT; i++)
+        r->figures[i] = NAN;
+    if (!given)
+        return PT_OK;
+    rows = cJSON_GetObjectItemCaseSensitive(given, "rows");
+    labelled = cJSON_GetObjectItemCaseSensitive(given, "labelled");
+    figures = cJSON_GetObjectItemCaseSensitive(given, "figures");
+    if (!is_amount(rows) || !is_amount(labelled) || !cJSON_IsObject(figures))
+        return bad(given, PT_REPORT_MONITORING, "must have rows, labelled and figures", err);
+    cJSON_ArrayForEach(v, figures)
+    {
+        int i = pt_figure_parse(v->string);
+        if (i >= 0 && (!cJSON_IsNumber(v) || !isfinite(v->valuedouble)))
+            return bad(v, pt_figure_text((enum pt_figure)i), "must be a number", err);
+        if (i >= 0)
+            r->figures[i] = v->valuedouble;
+    }
+    r->monitored = true;
+    r->rows = rows->valuedouble;
+    r->labelled = labelled->valuedouble;
+    return PT_OK;
+}
+
 int pt_report_decode(struct pt_str json, struct pt_report *out, struct pt_err *err)
 {
     struct pt_err local;
@@ -127,7 +154,7 @@ int pt_report_decode(struct pt_str json, struct pt_report *out, struct pt_err *e
     int rc = pt_obj_parse(json, "report", &o, err);
     if (rc < 0)
         return rc;
-    if (read_texts(o, (char *)out, err) < 0 || read_numbers(o, (char *)out, err) < 0 || read_latency(o, out, err) < 0)
+    if (read_texts(o, (char *)out, err) < 0 || read_numbers(o, (char *)out, err) < 0 || read_latency(o, out, err) < 0 || read_monitoring(o, out, err) < 0)
         return PT_EINVAL;
     const cJSON *state = cJSON_GetObjectItemCaseSensitive(o, PT_REPORT_STATE), *reason = cJSON_GetObjectItemCaseSensitive(o, PT_REPORT_REASON);
     int s = cJSON_IsString(state) ? pt_model_state_parse(state->valuestring) : -1;

@@ -23,6 +23,8 @@ struct pt_report {
     int64_t bytes_done, bytes_total;
     double in_flight, queued, requests, errors, rejected;
     double memory_bytes, cpu_seconds;
+    bool monitored; /* it has what follows; NaN: not known */
+    double rows, labelled, figures[PT_FIGURE_COUNT];
     unsigned bounds; /* latency histogram: bounds ascending, counts has one more */
     double bounds_s[PT_REPORT_MAX_BOUNDS], counts[PT_REPORT_MAX_BOUNDS + 1], latency_sum_s;
 };

@@ -42,6 +42,7 @@ static const struct kind {
     bool asks; /* only if the ModelDeployment is alive at this moment */
 } kinds[] = {
     [PT_EFFECT_ROLLBACK] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, NULL, false},
+    [PT_EFFECT_RETREAT] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, NULL, false},
     [PT_EFFECT_SCALE] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, NULL, false},
     [PT_EFFECT_ADOPT_REVISION] = {&pt_res_controllerrevisions, PT_STORE_REVISION, PT_VERB_STRATEGIC, NULL, true},
     [PT_EFFECT_ADOPT_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, NULL, true},
@@ -90,7 +91,7 @@ void pt_carry_out_cancel(struct pt_carry_out *run)
 /* What becomes of the whole is told whatever else there was to tell. */
 static bool is_milestone(enum pt_effect_kind kind)
 {
-    return kind == PT_EFFECT_PATCH_STATUS || kind == PT_EFFECT_CREATE_REVISION || kind == PT_EFFECT_NUMBER_REVISION;
+    return kind == PT_EFFECT_PATCH_STATUS || kind == PT_EFFECT_CREATE_REVISION || kind == PT_EFFECT_NUMBER_REVISION || kind == PT_EFFECT_RETREAT;
 }
 
 static void emit(struct pt_carry_out *run, const struct pt_effect *e, bool warning, const char *reason, const char *message)
@@ -201,6 +202,8 @@ static void succeeded(struct pt_carry_out *run, const struct pt_effect *e, const
     run->op->writes++;
     if (k->verb != PT_VERB_DELETE || e->kind == PT_EFFECT_DELETE_POD)
         take_in(run, k, res->body, k->verb == PT_VERB_DELETE);
+    if (e->kind == PT_EFFECT_RETREAT)
+        pt_load_retreated(run->op, run->ns, run->name);
     if (e->kind == PT_EFFECT_PATCH_STATUS)
         run->d->status_ms = pt_now_ms(run->op->o.sched);
     if (e->kind == PT_EFFECT_CREATE_POD) {
@@ -245,6 +248,7 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
     case PT_EFFECT_DELETE_BUDGET:
     case PT_EFFECT_PATCH_STATUS:
     case PT_EFFECT_ROLLBACK:
+    case PT_EFFECT_RETREAT:
     case PT_EFFECT_SCALE:
     case PT_EFFECT_ADOPT_REVISION:
     case PT_EFFECT_ADOPT_POD:

@@ -129,6 +129,8 @@ static int read_rest(const cJSON *spec, struct pt_spec *s, struct pt_err *err)
     s->paused = pt_obj_true(spec, "paused");
     if (read_autoscaling(spec, &s->autoscaling, err) < 0)
         return PT_EINVAL;
+    if (pt_spec_read_monitoring(spec, &s->monitoring, err) < 0)
+        return err->code;
     const cJSON *budget = pt_obj_get(spec, "disruption.maxUnavailable");
     s->has_budget = budget && !cJSON_IsNull(budget);
     if (s->has_budget && pt_spec_read_amount(budget, "spec.disruption.maxUnavailable", &s->budget, err) < 0)
@@ -171,7 +173,7 @@ int pt_spec_read(const cJSON *o, struct pt_spec *s, struct pt_err *err)
     if (!cJSON_IsObject(spec))
         return pt_fail(err, PT_EINVAL, "spec: required");
     if (pt_spec_check_object(spec, pt_spec_user_fields, pt_spec_other_fields, "spec", err) < 0 || read_rest(spec, s, err) < 0)
-        return PT_EINVAL;
+        return err->code;
     pt_auto_obj *user = cJSON_CreateObject();
     pt_auto_buf text = PT_BUF_INIT(0);
     if (!user)
@@ -181,6 +183,9 @@ int pt_spec_read(const cJSON *o, struct pt_spec *s, struct pt_err *err)
     const char *served = pt_obj_str(user, "model.name");
     if (served && (!*served || !strcmp(served, pt_obj_str(o, "metadata.name"))))
         cJSON_DeleteItemFromObjectCaseSensitive(pt_obj_mut(user, "model"), "name");
+    cJSON *watched = s->monitoring ? pt_obj_ensure(user, "monitoring") : NULL; /* also where the sidecar's defaults are all that is asked for */
+    if (s->monitoring && (!watched || pt_obj_set(watched, "enabled", cJSON_CreateTrue(), err) < 0))
+        return pt_fail(err, PT_ENOMEM, "spec: out of memory");
     if (pt_obj_canonical(user, &text, err) < 0)
         return err->code;
     s->user_json = pt_strndup(text.data, text.len);
@@ -200,6 +205,7 @@ int pt_spec_decode(struct pt_str object, struct pt_spec *out, struct pt_err *err
 void pt_spec_finish(struct pt_spec *s)
 {
     pt_free(s->user_json);
+    pt_free(s->monitoring);
     *s = (struct pt_spec){0};
 }
 

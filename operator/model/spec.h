@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "operator/model/autoscale.h"
+#include "operator/model/verdict.h"
 
 #define PT_SCHEME_PVC "pvc://" /* pvc://CLAIM/PATH: mounted into the pod */
 #define PT_NAME_MAX 46 /* "-" revision "-" random must fit in 63 behind it */
@@ -29,6 +30,7 @@ struct pt_autoscaling {
 struct pt_spec {
     int replicas;
     struct pt_autoscaling autoscaling;
+    struct pt_monitoring *monitoring; /* NULL: not set */
     enum pt_strategy strategy;
     struct pt_amount max_surge, max_unavailable;
     int min_ready_s, progress_deadline_s, history_limit;

@@ -78,6 +78,10 @@ static int check_value(const cJSON *v, const struct pt_field *f, const char *pat
             return pt_spec_bad(v, path, why, err);
         }
         break;
+    case PT_FIELD_NUMBER:
+        if (!cJSON_IsNumber(v) || !(v->valuedouble >= -1e300 && v->valuedouble <= 1e300))
+            return pt_spec_bad(v, path, "must be a number", err);
+        break;
     case PT_FIELD_BOOL:
         if (!cJSON_IsBool(v))
             return pt_spec_bad(v, path, "must be true or false", err);
@@ -118,7 +122,7 @@ static int check_value(const cJSON *v, const struct pt_field *f, const char *pat
     case PT_FIELD_TREE:
         if (!cJSON_IsObject(v))
             return pt_spec_bad(v, path, "must be an object", err);
-        if (f->kind == PT_FIELD_OBJECT)
+        if (f->kind == PT_FIELD_OBJECT && !f->check)
             return pt_spec_check_object(v, f->members, NULL, path, err);
         break;
     }

@@ -15,6 +15,7 @@ enum pt_field_kind {
     PT_FIELD_TEXTS,
     PT_FIELD_BOOL,
     PT_FIELD_DURATION,
+    PT_FIELD_NUMBER, /* any that is finite */
     PT_FIELD_TARGET, /* INT, or a duration up to an hour */
     PT_FIELD_AMOUNT,
     PT_FIELD_OBJECT,
@@ -34,15 +35,18 @@ struct pt_field {
     bool required;
 };
 
+extern const struct pt_field pt_spec_monitoring_fields[], pt_spec_verdict_fields[]; /* of monitoring: for the sidecar; for the operator, and so in no revision */
 extern const struct pt_field pt_spec_user_fields[], pt_spec_other_fields[], pt_spec_sidecar_fields[], pt_spec_container_fields[];
 
 typedef int pt_spec_check_fn(const cJSON *v, const char *path, struct pt_err *err);
 pt_spec_check_fn pt_spec_check_metric, pt_spec_check_uri, pt_spec_check_subdomain, pt_spec_check_digest, pt_spec_check_served_name,
     pt_spec_check_format, pt_spec_check_image, pt_spec_check_strategy_type, pt_spec_check_resources, pt_spec_check_labels, pt_spec_check_annotations,
-    pt_spec_check_containers, pt_spec_check_init_containers, pt_spec_check_env, pt_spec_check_mount, pt_spec_check_volume, pt_spec_check_pull_policy;
+    pt_spec_check_containers, pt_spec_check_init_containers, pt_spec_check_env, pt_spec_check_mount, pt_spec_check_volume, pt_spec_check_pull_policy, pt_spec_check_monitoring,
+    pt_spec_check_task, pt_spec_check_figure, pt_spec_check_profile;
 
 /* "path: value: why" as PT_EINVAL. */
 int pt_spec_bad(const cJSON *v, const char *path, const char *why, struct pt_err *err);
+int pt_spec_read_monitoring(const cJSON *spec, struct pt_monitoring **out, struct pt_err *err); /* spec was checked; NULL: not set */
 int pt_spec_read_amount(const cJSON *v, const char *path, struct pt_amount *out, struct pt_err *err);
 /* An object against its rows; more: those of another table that it may have too, or NULL. */
 int pt_spec_check_object(const cJSON *o, const struct pt_field *fields, const struct pt_field *more, const char *path, struct pt_err *err);

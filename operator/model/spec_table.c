@@ -110,6 +110,30 @@ static const struct pt_field template_meta_fields[] = {{"labels", PT_FIELD_MAP, 
 static const struct pt_field template_fields[] = {{"metadata", PT_FIELD_OBJECT, 0, 0, NULL, NULL, template_meta_fields, false},
                                                   {"spec", PT_FIELD_OBJECT, 0, 0, NULL, NULL, pod_fields, false},
                                                   {0}};
+/* Times as of the sidecar's configuration; thresholds and what follows from them are the operator's business, and so replace no pod. */
+#define DAY_MS (24 * (int64_t)HOUR_MS)
+static const struct pt_field threshold_fields[] = {{"figure", PT_FIELD_TEXT, 1, 64, NULL, pt_spec_check_figure, NULL, true},
+                                                   {.name = "min", .kind = PT_FIELD_NUMBER},
+                                                   {.name = "max", .kind = PT_FIELD_NUMBER},
+                                                   {0}};
+static const struct pt_field when_fields[] = {{"when", PT_FIELD_TEXTS, 0, PT_FIGURE_COUNT, NULL, NULL, NULL, true}, {0}};
+const struct pt_field pt_spec_monitoring_fields[] = {{"task", PT_FIELD_TEXT, 1, 32, "\"auto\"", pt_spec_check_task, NULL, false},
+                                                    {"output", PT_FIELD_TEXT, 1, 255, NULL, NULL, NULL, false},
+                                                    {"classes", PT_FIELD_TEXT, 1, 4095, NULL, NULL, NULL, false},
+                                                    {"positive", PT_FIELD_INT, 0, 63, "1", NULL, NULL, false},
+                                                    {"group", PT_FIELD_TEXT, 1, 255, NULL, NULL, NULL, false},
+                                                    {"minCount", PT_FIELD_INT, 1, 1000000, "30", NULL, NULL, false},
+                                                    {"lowConfidence", PT_FIELD_INT, 0, 100, "50", NULL, NULL, false},
+                                                    {"window", PT_FIELD_DURATION, 1000, 30 * DAY_MS, "\"1h\"", NULL, NULL, false},
+                                                    {"labelTtl", PT_FIELD_DURATION, 1000, 30 * DAY_MS, "\"24h\"", NULL, NULL, false},
+                                                    {"profile", PT_FIELD_TEXT, 1, 1024, NULL, pt_spec_check_profile, NULL, false},
+                                                    {0}};
+const struct pt_field pt_spec_verdict_fields[] = {{"thresholds", PT_FIELD_LIST, 0, PT_FIGURE_COUNT, NULL, NULL, threshold_fields, false},
+                                                 {"minSamples", PT_FIELD_INT, 1, 1000000000, "100", NULL, NULL, false},
+                                                 {"period", PT_FIELD_DURATION, 1000, DAY_MS, "\"60s\"", NULL, NULL, false},
+                                                 {"periods", PT_FIELD_INT, 1, 1000, "3", NULL, NULL, false},
+                                                 {"rollback", PT_FIELD_OBJECT, 0, 0, NULL, NULL, when_fields, false},
+                                                 {0}};
 /* What shapes pods, and so a revision. */
 const struct pt_field pt_spec_user_fields[] = {{"model", PT_FIELD_OBJECT, 0, 0, NULL, NULL, model_fields, true},
                                                {"runtime", PT_FIELD_OBJECT, 0, 0, NULL, NULL, runtime_fields, false},
@@ -117,6 +141,7 @@ const struct pt_field pt_spec_user_fields[] = {{"model", PT_FIELD_OBJECT, 0, 0, 
                                                {"resources", PT_FIELD_TREE, 0, 0, NULL, pt_spec_check_resources, NULL, false},
                                                {"template", PT_FIELD_OBJECT, 0, 0, NULL, NULL, template_fields, false},
                                                {"drain", PT_FIELD_OBJECT, 0, 0, NULL, NULL, drain_fields, false},
+                                               {"monitoring", PT_FIELD_OBJECT, 0, 0, NULL, pt_spec_check_monitoring, pt_spec_monitoring_fields, false},
                                                {0}};
 static const struct pt_field rolling_fields[] = {
     {"maxSurge", PT_FIELD_AMOUNT, 0, 1000, NULL, NULL, NULL, false}, {"maxUnavailable", PT_FIELD_AMOUNT, 0, 1000, NULL, NULL, NULL, false}, {0}};
@@ -145,5 +170,4 @@ const struct pt_field pt_spec_other_fields[] = {{"replicas", PT_FIELD_INT, 0, 10
                                                 {"disruption", PT_FIELD_OBJECT, 0, 0, NULL, NULL, disruption_fields, false},
                                                 {"autoscaling", PT_FIELD_OBJECT, 0, 0, NULL, NULL, autoscaling_fields, false},
                                                 {.name = "compression", .kind = PT_FIELD_LATER},
-                                                {.name = "monitoring", .kind = PT_FIELD_LATER},
                                                 {0}};

@@ -169,6 +169,43 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
                                                 ""};
 }
 
+/* What the operator did by itself about this revision, or would have. */
+static const char *with_trace(struct pt_view *v, const char *message)
+{
+    const struct pt_md *md = v->s->md;
+    const char *why = "";
+    char other[64];
+    switch (pt_retreat_trace(md, v->update, other, &why)) {
+    case PT_TRACE_CAME:
+        return pt_view_text(v, "%s; the operator went back to this revision from %s, of which: %s", message, other, why);
+    case PT_TRACE_LEFT:
+        return pt_view_text(v, "%s; the operator left this revision for %s once, and it was asked for again: it stays", message, other);
+    default:
+        break;
+    }
+    if (v->s->verdict && v->s->verdict->retreat && !*md->healthy)
+        return pt_view_text(v, "%s; no revision is known that was healthy, to go back to", message);
+    return message;
+}
+
+static void judge_health(struct pt_view *v, struct condition *c)
+{
+    const struct pt_md *md = v->s->md;
+    const struct pt_verdict *d = v->s->verdict && !strcmp(v->s->verdict->revision, v->update) && v->s->verdict->reason ? v->s->verdict : NULL;
+    enum pt_truth stored = md->conds[PT_COND_MODEL_HEALTHY].truth;
+    static const enum pt_truth truths[] = {[PT_HEALTH_UNKNOWN] = PT_UNKNOWN, [PT_HEALTH_GOOD] = PT_TRUE, [PT_HEALTH_BAD] = PT_FALSE};
+    if (!md->spec.monitoring)
+        return;
+    if (!md->spec.monitoring->count)
+        *c = (struct condition){PT_UNKNOWN, "NoThresholds", "spec.monitoring has no thresholds"};
+    else if (d && d->health != PT_HEALTH_UNKNOWN)
+        *c = (struct condition){truths[d->health], d->reason, with_trace(v, d->message)};
+    else if (stored != PT_UNKNOWN && md->health_reason && md->health_message && !strcmp(md->update_revision, v->update)) /* said by the operator before us */
+        *c = (struct condition){stored, md->health_reason, md->health_message};
+    else
+        *c = (struct condition){PT_UNKNOWN, d ? d->reason : "NoReports", with_trace(v, d ? d->message : "no pod has reported figures yet")};
+}
+
 /* --- writing -------------------------------------------------------------------------------------------------------------
  * Members are written in the order of the canonical text (obj.h), so that the hash of this text can be compared with that of the stored status.
  * A member that is not set is left out of that text; in the patch it is null, so that it goes. */
@@ -210,15 +247,23 @@ static void put_optional(struct pt_buf *b, bool patch, const char *name, const c
     pt_buf_putc(b, ',');
 }
 
+/* Some are only where somebody asks for what they are about. */
+static bool is_shown(const struct pt_md *md, int cond)
+{
+    return cond == PT_COND_SCALING_ACTIVE ? md->spec.autoscaling.on : cond == PT_COND_MODEL_HEALTHY ? md->spec.monitoring != NULL : true;
+}
+
 static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct condition c[PT_COND_COUNT])
 {
     static const char *const truths[] = {"Unknown", "True", "False"};
     const struct pt_md *md = v->s->md;
-    for (int i = 0; i < PT_COND_COUNT - !md->spec.autoscaling.on; i++) { /* the last one is the autoscaler's */
+    for (int i = 0; i < PT_COND_COUNT; i++) {
         char since[24];
+        if (!is_shown(md, i))
+            continue;
         bool same = md->conds[i].since_ms && md->conds[i].truth == c[i].truth;
         pt_format_time(same ? md->conds[i].since_ms : v->s->wall_ms, since);
-        pt_buf_puts(b, i ? ",{" : "{");
+        pt_buf_puts(b, i ? ",{" : "{"); /* the first one is always there */
         put_text(b, "lastTransitionTime", since);
         pt_buf_putc(b, ',');
         put_text(b, "message", c[i].message);
@@ -304,6 +349,30 @@ static void put_autoscaling(struct pt_view *v, struct pt_buf *b, bool patch)
     pt_buf_printf(b, "\"mode\":\"%s\"},", a->panic ? "Panic" : "Stable");
 }
 
+/* The revision that was healthy last, and where the operator went by itself. */
+static void put_monitoring(struct pt_view *v, struct pt_buf *b, bool patch)
+{
+    const struct pt_md *md = v->s->md;
+    const struct pt_verdict *d = v->s->verdict;
+    char other[64], quoted[72];
+    if (!md->spec.monitoring) {
+        if (patch)
+            pt_buf_puts(b, "\"monitoring\":null,");
+        return;
+    }
+    bool good = d && d->health == PT_HEALTH_GOOD && v->complete && !strcmp(d->revision, v->update);
+    bool came = pt_retreat_trace(md, v->update, other, NULL) == PT_TRACE_CAME;
+    const char *healthy = good ? v->update : md->healthy;
+    pt_buf_puts(b, "\"monitoring\":{");
+    snprintf(quoted, sizeof quoted, "\"%.63s\"", healthy);
+    put_optional(b, patch, "healthyRevision", *healthy ? quoted : NULL);
+    snprintf(quoted, sizeof quoted, "\"%.63s\"", other);
+    put_optional(b, patch, "rolledBackFrom", came ? quoted : NULL);
+    if (b->len && b->data[b->len - 1] == ',')
+        b->len--;
+    pt_buf_puts(b, "},");
+}
+
 static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary *sum, const struct condition c[PT_COND_COUNT], const char *failure, bool patch)
 {
     const struct pt_md *md = v->s->md;
@@ -321,6 +390,7 @@ static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary
     pt_buf_puts(b, "\"model\":{");
     put_model(v, b, sum, failure, patch);
     pt_buf_puts(b, "},");
+    put_monitoring(v, b, patch);
     put_count(b, "observedGeneration", md->generation);
     put_count(b, "readyReplicas", v->fresh.ready + v->old.ready);
     put_count(b, "replicas", v->fresh.count + v->old.count);
@@ -343,8 +413,8 @@ static bool can_wait(struct pt_view *v, const struct condition c[PT_COND_COUNT])
     int64_t age = v->s->now_ms - v->s->status_ms;
     if (v->s->status_ms < 0 || age >= COUNTS_MS || md->observed_generation != md->generation || strcmp(md->update_revision, v->update) != 0)
         return false;
-    for (int i = 0; i < PT_COND_COUNT - !md->spec.autoscaling.on; i++)
-        if (md->conds[i].truth != c[i].truth)
+    for (int i = 0; i < PT_COND_COUNT; i++)
+        if (is_shown(md, i) && md->conds[i].truth != c[i].truth)
             return false;
     pt_view_look_again(v, COUNTS_MS - age);
     return true;
@@ -354,11 +424,12 @@ void pt_plan_status(struct pt_view *v)
 {
     const struct pt_md *md = v->s->md;
     struct summary sum = summarise(v);
-    struct condition c[PT_COND_COUNT];
+    struct condition c[PT_COND_COUNT] = {{PT_UNKNOWN, "", ""}};
     pt_auto_buf status = PT_BUF_INIT(0), body = PT_BUF_INIT(0), failed = PT_BUF_INIT(0);
     judge_ready(v, &sum, c);
     judge_model(v, &sum, &c[PT_COND_MODEL_LOADED]);
     judge_rest(v, &sum, c);
+    judge_health(v, &c[PT_COND_MODEL_HEALTHY]);
     const char *failure = last_failure(v, &sum, &failed);
     put_status(v, &status, &sum, c, failure, false);
     if (v->rc == PT_OK && (v->rc = pt_buf_check(&status, "plan: status", v->err)) == PT_OK)

@@ -60,11 +60,16 @@ void pt_plan_rollout(struct pt_view *v);
 
 /* owned.c. The first two return true when what they plan must be seen before anything else is decided. */
 bool pt_plan_rollback(struct pt_view *v);
+bool pt_plan_retreat(struct pt_view *v); /* the same */
 bool pt_plan_adopt(struct pt_view *v);
 bool pt_plan_scale(struct pt_view *v); /* the same */
 bool pt_plan_revision(struct pt_view *v); /* false: the name is taken by other content; the next plan uses another */
 void pt_plan_named(struct pt_view *v);    /* Service, budget */
 void pt_plan_prune(struct pt_view *v);    /* old revisions */
+
+/* retreat.c. Was the operator here before by itself: did it leave this revision, or come to it? why: of the annotation; NULL is fine. */
+enum pt_trace { PT_TRACE_NONE, PT_TRACE_LEFT, PT_TRACE_CAME };
+enum pt_trace pt_retreat_trace(const struct pt_md *md, const char *revision, char other[64], const char **why);
 
 /* status.c: adds the status effect when the status is not what is stored. */
 void pt_plan_status(struct pt_view *v);

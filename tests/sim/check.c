@@ -261,6 +261,7 @@ static void check_one(struct world *w, struct wish *m)
         return;
     }
     load_check_end(w, m);
+    watch_check_end(w, m, md);
     check_scale(w, m, md);
     const char *revision = pt_obj_str(md, "status.updateRevision");
     if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", -1) || !revision)

@@ -36,7 +36,7 @@ static void send_report(struct pt_timer *t)
         memcpy(r.digest, p->digest, sizeof p->digest);
     if (p->state == PT_MODEL_FAILED)
         snprintf(r.message, sizeof r.message, "the model is not what was asked for");
-    bool loaded = load_fill(p, &r);
+    bool loaded = load_fill(p, &r) | watch_fill(p, &r);
     int64_t next = load_send(p, &r);
     /* without a load routine reports say nothing new: rarely is enough */
     pt_timer_start(sched(p), &p->report, next < 0 || loaded ? 1000 : 60000, send_report);

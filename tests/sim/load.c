@@ -127,13 +127,22 @@ static struct wish *named(struct world *w, const struct pt_api_request *req)
     return NULL;
 }
 
+/* Of what was changed meanwhile: the server refuses it. */
+static bool is_stale(struct world *w, const struct pt_api_request *req)
+{
+    struct pt_obj_identity is;
+    static const char member[] = "\"resourceVersion\":\"";
+    const char *at = memmem(req->body.p, req->body.len, member, sizeof member - 1);
+    return at && pt_obj_identify(pt_memapi_peek(w->api, req->resource, req->ns, req->name), &is) && strtoull(at + sizeof member - 1, NULL, 10) != is.rv;
+}
+
 void load_asked(struct world *w, const struct pt_api_request *req)
 {
     int replicas;
     void *v;
     const struct wish *m = scales(req, &replicas) ? named(w, req) : NULL;
     int64_t lag_ms = 10000 + w->p.pod_lag_ms + w->p.stale_ms;
-    if (!m || replicas >= m->replicas || m->replicas > m->max)
+    if (!m || replicas >= m->replicas || m->replicas > m->max || is_stale(w, req))
         return;
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
         const struct kubelet_pod *p = v;

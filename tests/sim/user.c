@@ -30,8 +30,9 @@ static void put_amount(char out[16], struct amount a)
 
 static int spec_of(const struct wish *m, char *body, size_t size)
 {
-    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null", autoscaling[160], replicas[32] = "";
+    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null", autoscaling[160], monitoring[240], replicas[32] = "";
     load_put(m, autoscaling, sizeof autoscaling);
+    watch_put(m, monitoring, sizeof monitoring);
     /* with an autoscaler what a user applies has no replicas */
     if (!m->scaled || !m->exists)
         snprintf(replicas, sizeof replicas, "\"replicas\":%d,", m->replicas);
@@ -43,9 +44,9 @@ static int spec_of(const struct wish *m, char *body, size_t size)
         snprintf(budget, sizeof budget, "{\"maxUnavailable\":%d}", m->budget);
     return snprintf(body, size,
                     "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"%s\",\"annotations\":{\"" PT_ANNOTATION_ROLLBACK
-                    "\":null}},\"spec\":{%s\"autoscaling\":%s,\"paused\":%s,\"disruption\":%s,\"template\":%s,\"model\":{"
+                    "\":null}},\"spec\":{%s\"autoscaling\":%s,\"monitoring\":%s,\"paused\":%s,\"disruption\":%s,\"template\":%s,\"model\":{"
                     "\"uri\":\"https://models/m%d\",\"digest\":\"%s\"},\"strategy\":{\"type\":\"%s\",\"rollingUpdate\":%s},\"revisionHistoryLimit\":2}}",
-                    m->name, replicas, autoscaling, m->paused ? "true" : "null", budget,
+                    m->name, replicas, autoscaling, monitoring, m->paused ? "true" : "null", budget,
                     m->own_containers ? "{\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"w\"}]}}" : "null", m->version, sim_digest(m->version + m->bad),
                     m->recreate ? "Recreate" : "RollingUpdate", rolling);
 }
@@ -64,7 +65,7 @@ void wish_widen(struct wish *m)
 
 static void write_spec(struct world *w, struct wish *m, const char *what)
 {
-    char body[1400];
+    char body[1700];
     struct pt_str text = {body, (size_t)spec_of(m, body, sizeof body)};
     pt_auto_obj *whole = NULL;
     pt_auto_buf first = PT_BUF_INIT(0);
@@ -74,6 +75,7 @@ static void write_spec(struct world *w, struct wish *m, const char *what)
               m->surge.value, m->surge.percent ? "%" : "", m->unavailable.value, m->unavailable.percent ? "%" : "", m->recreate ? ", Recreate" : "",
               m->paused ? ", paused" : "", m->own_containers ? ", own containers" : "");
     wish_widen(m);
+    m->retreats = 0;
     (void)world_do(w,
                    (struct pt_api_request){.verb = m->exists ? PT_VERB_MERGE_PATCH : PT_VERB_CREATE,
                                            .resource = &pt_res_modeldeployments,
@@ -111,7 +113,7 @@ static void create(struct world *w, struct wish *m, int a, int b)
     m->paused = a == NONE && chance(&w->story, 0.05);
     m->own_containers = a == NONE && chance(&w->story, 0.1);
     m->budget = a == NONE && chance(&w->story, 0.2) ? 1 : -1;
-    m->scaled = false;
+    m->scaled = m->watched = false;
     m->surge = (struct amount){a == NONE ? (int)between(&w->story, 0, 2) : 1, false};
     m->unavailable = (struct amount){!m->surge.value ? 1 : a == NONE ? (int)between(&w->story, 0, 2) : 0, false};
     write_spec(w, m, "create");
@@ -405,6 +407,29 @@ static void served(struct world *w, struct wish *m, int a, int b)
         world_break(w, "%s: the operator has not looked at it yet", m->name);
 }
 
+static void monitor(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    m->watched = a != 0;
+    write_spec(w, m, m->watched ? "monitor" : "no longer monitor");
+}
+
+/* a: version, b: how often it is right from now on, in percent */
+static void quality(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m;
+    w->accuracy[a & 7] = b;
+    world_log(w, "clients: version %d is right in %d%%", a, b);
+}
+
+/* By now the spec asks for this version, whoever wrote it. */
+static void is_version(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    if (m->version != a)
+        world_break(w, "%s: asks for version %d, and should ask for %d by now", m->name, m->version, a);
+}
+
 /* Each field with a value, another one, and none. */
 static void field(struct world *w, struct wish *m, int a, int b)
 {
@@ -446,6 +471,7 @@ static const struct action {
     {"crash", 0, false, crash},           {"upgrade", 1, false, upgrade},      {"jump", 1, false, jump},          {"deny", 0, false, deny},
     {"autoscale", 0, true, autoscale},    {"fix", 0, true, fix},               {"load", 0, true, set_load},
     {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served},       {"field", 0, true, field},
+    {"monitor", 0, true, monitor},        {"quality", 0, false, quality},      {"is", 0, true, is_version},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };
 

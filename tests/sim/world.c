@@ -375,6 +375,7 @@ static void on_wrote(void *arg, const struct pt_api_request *req, const char *ns
     (void)name;
     ((struct world *)arg)->lease_writes += req->resource == &pt_res_leases;
     load_wrote(arg, req);
+    watch_wrote(arg, req);
 }
 
 static void begin(struct world *w, const struct sim_run *run)
@@ -382,6 +383,8 @@ static void begin(struct world *w, const struct sim_run *run)
     *w = (struct world){.seed = run->seed, .faults = true, .logging = run->logging, .omit = run->omit, .script = run->script, .image = "sidecar:sim"};
     for (unsigned i = 0; i < SIM_PROCESSES; i++)
         w->process[i].w = w;
+    for (int i = 0; i < 8; i++)
+        w->accuracy[i] = 95;
     pt_rand_init(&w->rand, run->seed * 2);
     pt_rand_init(&w->luck, run->seed * 2 + 1);
     pt_vsched_init(&w->clock, 1700000000000);

@@ -2,7 +2,7 @@
  *
  * world.h: a cluster in one process under virtual time: memapi, the operator, kubelets with sidecars, a user and bad luck, all from one seed.
  *
- * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars, load.c their clients; user.c acts on the resources, by chance or
+ * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars, load.c and watch.c their clients; user.c acts on the resources, by chance or
  * by a script; check.c looks at everything after each step in which something was written; scenarios.c has the named ones.
  */
 #ifndef PT_SIM_WORLD_H
@@ -68,6 +68,8 @@ struct wish {
     int way, turns;     /* of the number of pods: up or down last; changes of direction in quiet times */
     uint64_t status;    /* hash of the status as checked last */
     const char *seen;   /* the stored text as checked last: as in struct kubelet_pod */
+    bool watched;       /* monitoring with rollback */
+    int retreats;       /* of the operator's own accord, since a user wrote last */
 };
 
 /* A pod that others took away: the operator may not know yet. */
@@ -140,6 +142,7 @@ struct world {
     int64_t mute_ms;
     int64_t calm_ms; /* the faults stopped */
     struct pt_report late_report;
+    int accuracy[8]; /* of each version of the model, in percent */
     bool logging;
     struct pt_buf timeline;
     bool broken;
@@ -180,6 +183,10 @@ bool load_fill(struct kubelet_pod *p, struct pt_report *r); /* false: nobody ask
 int64_t load_send(struct kubelet_pod *p, const struct pt_report *r); /* when to report next; -1: nobody heard it */
 void load_asked(struct world *w, const struct pt_api_request *req); /* by the operator */
 void load_wrote(struct world *w, const struct pt_api_request *req); /* it was carried out */
+void watch_put(const struct wish *m, char *out, size_t size); /* spec.monitoring */
+bool watch_fill(struct kubelet_pod *p, struct pt_report *r);    /* false: nobody monitors it */
+void watch_wrote(struct world *w, const struct pt_api_request *req);
+void watch_check_end(struct world *w, const struct wish *m, const cJSON *md);
 void load_check_end(struct world *w, const struct wish *m);
 
 void user_start(struct world *w);

@@ -109,6 +109,11 @@ static void labels_count_when_they_come(void **state)
     assert_int_equal(r.unknown, 1); /* there are two rows */
     assert_int_equal(r.repeated, 1);
     assert_true(fabs(reported(m, "accuracy", 6000) - 2.0 / 3) < 1e-12);
+    struct pt_monitor_figures f; /* what the operator is told */
+    pt_monitor_collect(m);
+    pt_monitor_figures(m, &f);
+    assert_true(f.rows == reported(m, "window_rows", 6000) && f.labelled == 3 && fabs(f.values[PT_FIGURE_ACCURACY] - 2.0 / 3) < 1e-12);
+    assert_true(isfinite(f.values[PT_FIGURE_F1]) && isfinite(f.values[PT_FIGURE_UNSURE_SHARE]) && isnan(f.values[PT_FIGURE_DRIFTED_SHARE]) && isnan(f.values[PT_FIGURE_MAE]));
     ask(m, "\"c\"", 1, 3, 2, 1, 7000);
     assert_int_equal(label(m, "{\"id\":\"c\",\"label\":1}", 12001).expired, 1);
     assert_true(isnan(reported(m, "accuracy", 40000)));

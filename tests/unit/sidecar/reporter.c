@@ -105,7 +105,7 @@ static struct fixture *set_up(bool trusted)
     assert_non_null(f->registry = pt_serving_registry_create(NULL));
     assert_int_equal(pt_serving_metrics_init(&f->metrics, f->registry, "digits", "1", NULL), PT_OK);
     f->servable.bytes_total = -1;
-    assert_int_equal(pt_reporter_create(f->loop, &f->config, &f->servable, f->scheduler, &f->metrics, &f->reporter, NULL), PT_OK);
+    assert_int_equal(pt_reporter_create(f->loop, &f->config, &f->servable, f->scheduler, &f->metrics, NULL, &f->reporter, NULL), PT_OK);
     pt_buf_finish(&other);
     return f;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "operator/model/report.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,6 +27,18 @@ static void good(void **state)
     assert_int_equal(r.reason, PT_REASON_NONE);
 }
 
+static void figures(void **state)
+{
+    (void)state;
+    struct pt_report r;
+    struct pt_err err;
+    assert_int_equal(pt_report_decode(PT_STR("{" HEAD ",\"state\":\"Ready\",\"monitoring\":{\"rows\":10,\"labelled\":4,\"figures\":{\"accuracy\":0.75,\"mean_error\":-2,\"of_tomorrow\":\"x\"}}}"), &r, &err), PT_OK);
+    assert_true(r.monitored && r.rows == 10 && r.labelled == 4 && r.figures[PT_FIGURE_ACCURACY] == 0.75 && r.figures[PT_FIGURE_MEAN_ERROR] == -2);
+    assert_true(isnan(r.figures[PT_FIGURE_F1]));
+    assert_int_equal(pt_report_decode(PT_STR("{" HEAD ",\"state\":\"Ready\"}"), &r, &err), PT_OK);
+    assert_true(!r.monitored && isnan(r.figures[PT_FIGURE_ACCURACY]));
+}
+
 static void bad(void **state)
 {
     (void)state;
@@ -43,6 +56,9 @@ static void bad(void **state)
         {"{" HEAD ",\"state\":\"Ready\",\"inFlight\":\"1\"}", "inFlight"},
         {"{" HEAD ",\"state\":\"Ready\",\"bytesDone\":1.5}", "bytesDone"},
         {"{" HEAD ",\"state\":\"Ready\",\"digest\":\"md5:1\"}", "digest"},
+        {"{" HEAD ",\"state\":\"Ready\",\"monitoring\":{}}", "must have rows, labelled and figures"},
+        {"{" HEAD ",\"state\":\"Ready\",\"monitoring\":{\"rows\":1,\"labelled\":-1,\"figures\":{}}}", "must have rows"},
+        {"{" HEAD ",\"state\":\"Ready\",\"monitoring\":{\"rows\":1,\"labelled\":1,\"figures\":{\"auc\":\"1\"}}}", "auc: \"1\": must be a number"},
         {"{" HEAD ",\"state\":\"Ready\",\"latency\":{\"boundsSeconds\":[1,1],\"counts\":[1,2,3]}}", "ascending"},
         {"{" HEAD ",\"state\":\"Ready\",\"latency\":{\"boundsSeconds\":[1],\"counts\":[1]}}", "one more"},
         {"{\"podUID\":\"0123456789012345678901234567890123456789012345678901234567890123456789\",\"podName\":\"p\",\"namespace\":\"n\"}", "too long"},
@@ -70,6 +86,6 @@ static void long_message_is_cut_between_characters(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(good), cmocka_unit_test(bad), cmocka_unit_test(long_message_is_cut_between_characters)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(good), cmocka_unit_test(figures), cmocka_unit_test(bad), cmocka_unit_test(long_message_is_cut_between_characters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ static struct pt_str object(char text[4096], const char *spec)
     return (struct pt_str){text, (size_t)n};
 }
 
+#define WATCH(inner) "{\"model\":{\"uri\":\"https://h/p\"},\"monitoring\":{" inner "}}"
 #define POD(inner) "{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{" inner "}}}"
 
 static void refused(void **state)
@@ -49,7 +50,19 @@ static void refused(void **state)
         {"{\"model\":{\"uri\":\"https://h/p\",\"name\":\"a/b\"}}", "spec.model.name", "letters"},
         {"{\"model\":{\"uri\":\"https://h/p\",\"credentialsSecretRef\":{\"name\":\"X\"}}}", "spec.model.credentialsSecretRef.name", "name of an object"},
         {"{\"model\":{\"uri\":\"https://h/p\",\"credentialsSecretRef\":{}}}", "spec.model.credentialsSecretRef.name", "required"},
-        {"{\"model\":{\"uri\":\"https://h/p\"},\"monitoring\":{\"drift\":3}}", "spec.monitoring: {\"drift\":3}", "not supported"},
+        {WATCH("\"drift\":3"), "spec.monitoring.drift", "unknown field"},
+        {WATCH("\"task\":\"ranking\""), "spec.monitoring.task: \"ranking\"", "classification"},
+        {WATCH("\"window\":\"1ms\""), "spec.monitoring.window", "must be a duration"},
+        {WATCH("\"profile\":\"x\""), "spec.monitoring.profile: \"x\"", "begins with /"},
+        {WATCH("\"thresholds\":[{\"figure\":\"luck\",\"min\":1}]"), "spec.monitoring.thresholds[0].figure: \"luck\"", "not a figure"},
+        {WATCH("\"thresholds\":[{\"min\":1}]"), "spec.monitoring.thresholds[0].figure", "required"},
+        {WATCH("\"thresholds\":[{\"figure\":\"auc\"}]"), "spec.monitoring.thresholds[0]", "needs min or max"},
+        {WATCH("\"thresholds\":[{\"figure\":\"auc\",\"min\":\"1\"}]"), "spec.monitoring.thresholds[0].min: \"1\"", "must be a number"},
+        {WATCH("\"thresholds\":[{\"figure\":\"auc\",\"min\":2,\"max\":1}]"), "spec.monitoring.thresholds[0]", "more than max"},
+        {WATCH("\"thresholds\":[{\"figure\":\"auc\",\"min\":1},{\"figure\":\"auc\",\"max\":1}]"), "spec.monitoring.thresholds[1]", "already"},
+        {WATCH("\"rollback\":{\"when\":[\"auc\"]}"), "spec.monitoring.rollback.when: \"auc\"", "has a threshold"},
+        {WATCH("\"rollback\":{\"when\":[]}"), "spec.monitoring.rollback.when", "at least one"},
+        {WATCH("\"rollback\":{}"), "spec.monitoring.rollback.when", "required"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"autoscaling\":{}}", "spec.autoscaling.maxReplicas", "required"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"autoscaling\":{\"maxReplicas\":3,\"metric\":\"CPU\"}}", "spec.autoscaling.metric: \"CPU\"", "must be Concurrency, RPS, QueueDelay or Latency"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"autoscaling\":{\"maxReplicas\":3,\"metric\":\"Latency\"}}", "spec.autoscaling.target", "must be a duration like \"50ms\" with metric Latency"},
@@ -179,6 +192,33 @@ static void stable_revision(void **state)
     assert_string_not_equal(name, "digits-7bbc4f45f9");
 }
 
+/* What the sidecar does shapes pods, what the operator does about it does not. */
+static void monitoring(void **state)
+{
+    (void)state;
+    static const char *const same[] = {"{\"model\":{\"uri\":\"https://h/p\"},\"monitoring\":{}}", WATCH("\"task\":\"auto\",\"window\":\"60m\""),
+                                       WATCH("\"thresholds\":[{\"figure\":\"accuracy\",\"min\":0.9}],\"minSamples\":7,\"period\":\"2s\",\"periods\":4,\"rollback\":{\"when\":[\"accuracy\"]}")};
+    struct pt_spec s;
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        decode(same[i], &s);
+        assert_string_equal(s.user_json, "{\"model\":{\"uri\":\"https://h/p\"},\"monitoring\":{\"enabled\":true}}");
+        assert_non_null(s.monitoring);
+        assert_int_equal(s.monitoring->count, i == 2);
+        if (i == 2) {
+            assert_true(s.monitoring->min_samples == 7 && s.monitoring->period_ms == 2000 && s.monitoring->periods == 4 && s.monitoring->retreats);
+            assert_true(s.monitoring->thresholds[0].figure == PT_FIGURE_ACCURACY && s.monitoring->thresholds[0].least == 0.9 && s.monitoring->thresholds[0].retreat);
+        }
+        pt_spec_finish(&s);
+    }
+    decode("{\"model\":{\"uri\":\"https://h/p\"},\"monitoring\":null}", &s);
+    assert_null(s.monitoring);
+    assert_string_equal(s.user_json, "{\"model\":{\"uri\":\"https://h/p\"}}");
+    pt_spec_finish(&s);
+    decode(WATCH("\"group\":\"region\",\"window\":\"10s\",\"positive\":3,\"classes\":\"a, b\""), &s);
+    assert_string_equal(s.user_json, "{\"model\":{\"uri\":\"https://h/p\"},\"monitoring\":{\"classes\":\"a, b\",\"enabled\":true,\"group\":\"region\",\"positive\":3,\"window\":\"10s\"}}");
+    pt_spec_finish(&s);
+}
+
 static cJSON *build(const char *spec, const char *report_url)
 {
     char text[4096];
@@ -235,6 +275,28 @@ static void pods(void **state)
     assert_int_equal(pt_obj_int(config, "drain.timeoutMs", 0), 1500);
     assert_string_equal(pt_obj_str(config, "report.ca"), "-----BEGIN\nX\n");
     assert_string_equal(pt_obj_str(config, "report.tokenFile"), "/var/run/secrets/pintle.dev/token");
+}
+
+/* The configuration that a monitored pod's sidecar is given, and what going back to another revision changes in the spec. */
+static void monitored_pods(void **state)
+{
+    (void)state;
+    pt_auto_obj *pod = build(WATCH("\"group\":\"region\",\"window\":\"10s\",\"positive\":3,\"thresholds\":[{\"figure\":\"auc\",\"min\":1}]"), NULL), *config = NULL, *patch = NULL;
+    struct pt_err err;
+    assert_int_equal(pt_obj_parse(pt_str(cJSON_GetObjectItem(pt_obj_get(pod, "metadata.annotations"), "pintle.dev/config")->valuestring), "config", &config, &err), PT_OK);
+    pt_auto_buf b = PT_BUF_INIT(0), c = PT_BUF_INIT(0);
+    assert_int_equal(pt_obj_canonical(pt_obj_get(config, "monitoring"), &b, &err), PT_OK);
+    assert_string_equal(pt_buf_cstr(&b), "{\"enabled\":1,\"group\":\"region\",\"positive\":3,\"windowMs\":10000}");
+    char text[4096];
+    struct pt_object *o;
+    assert_int_equal(pt_md_decode(object(text, WATCH("\"group\":\"g\",\"thresholds\":[{\"figure\":\"auc\",\"min\":1}]")), &o, &err), PT_OK);
+    assert_int_equal(pt_build_retreat((struct pt_md *)o, "{\"model\":{\"uri\":\"https://h/old\"},\"monitoring\":{\"enabled\":true,\"positive\":2}}", "a b \"why\"", &c, &err), PT_OK);
+    assert_int_equal(pt_obj_parse((struct pt_str){c.data, c.len}, "patch", &patch, &err), PT_OK);
+    pt_buf_reset(&b);
+    assert_int_equal(pt_obj_print(pt_obj_get(patch, "spec"), &b, &err), PT_OK);
+    assert_string_equal(pt_buf_cstr(&b), "{\"model\":{\"uri\":\"https://h/old\"},\"monitoring\":{\"group\":null,\"positive\":2}}"); /* thresholds stay */
+    assert_string_equal(cJSON_GetObjectItem(pt_obj_get(patch, "metadata.annotations"), "pintle.dev/rolled-back")->valuestring, "a b \"why\"");
+    pt_md_free(o);
 }
 
 static void template_is_merged(void **state)
@@ -438,8 +500,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(refused),
                                        cmocka_unit_test(defaults),
-                                       cmocka_unit_test(stable_revision),
-                                       cmocka_unit_test(pods),
+                                       cmocka_unit_test(stable_revision), cmocka_unit_test(monitoring),
+                                       cmocka_unit_test(pods), cmocka_unit_test(monitored_pods),
                                        cmocka_unit_test(template_is_merged),
                                        cmocka_unit_test(who_may_use_the_model), cmocka_unit_test(own_containers), cmocka_unit_test(places_of_models),
                                        cmocka_unit_test(trouble_of_native_sidecars),
