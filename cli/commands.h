@@ -20,6 +20,7 @@
     X(distill, "train a small model on the answers of a large one")                                                                                  \
     X(prune, "make weights zero, or remove channels and attention heads")                                                                            \
     X(quantize, "compute, or store, with integers of 8 or 4 bits")                                                                                   \
+    X(cluster, "let weights take few different values, for a small file")                                                                            \
     X(evaluate, "say how right a model is and what it costs")                                                                                        \
     X(compress, "run a recipe: prune, distill, quantize, judge, report")                                                                             \
     X(profile, "make the reference that monitoring compares with")                                                                                   \

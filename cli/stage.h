@@ -70,7 +70,7 @@ struct pt_stage {
     int (*run)(struct pt_stage_work *w, const void *options, const struct pt_train_settings *train, struct pt_err *err);
 };
 /* One row, one file. */
-#define PT_STAGES(X) X(train) X(distill) X(prune) X(quantize)
+#define PT_STAGES(X) X(train) X(distill) X(prune) X(quantize) X(cluster)
 #define PT_X(name) extern const struct pt_stage pt_stage_##name;
 PT_STAGES(PT_X)
 #undef PT_X

@@ -4,6 +4,7 @@
  */
 #include "cli/stage.h"
 
+#include "runtime/compress/prune.h"
 #include "runtime/compress/quantize.h"
 
 #include <math.h>
@@ -82,11 +83,18 @@ static int train_quantised(struct pt_stage_work *w, const struct pt_quantize_opt
 {
     struct pt_training t;
     struct pt_train_result result = {0};
+    struct pt_train_mask *masks = NULL;
+    size_t count = 0;
     int rc = pt_training_init(&t, w, s, err);
+    if (rc == PT_OK)
+        rc = pt_prune_masks_of(w->model, 0.05, &masks, &count, err); /* what was pruned stays so */
+    t.options.masks = masks;
+    t.options.mask_count = count;
     if (rc == PT_OK)
         rc = pt_quantize_train(w->model, w->train, w->held_out, o, &t.options, &result, r, err);
     rc = pt_training_report(w, &result, rc, err);
     pt_training_finish(&t);
+    pt_prune_masks_free(masks, count);
     return rc;
 }
 

@@ -15,7 +15,7 @@ enum pt_cluster_start {
 };
 extern const char *const pt_cluster_starts[]; /* k-means++, linear */
 struct pt_cluster_options {
-    int64_t clusters; /* values of a tensor, zero included where it is kept; 2 to 65536 */
+    int64_t clusters; /* values of a tensor, zero included where it is kept; 2 to 4096 */
     enum pt_cluster_start start;
     bool keep_zeros;      /* weights that are zero stay zero: they count as one cluster */
     int64_t rounds;       /* of Lloyd's; 0: until nothing moves, at most 100 */
@@ -33,6 +33,7 @@ struct pt_cluster_tensor {
 };
 struct pt_cluster_report {
     struct pt_cluster_tensor *tensors;
+    struct pt_arena arena; /* of the names in it */
     size_t count;
     uint64_t bytes_before, bytes_coded; /* of all initializers; those that are not clustered count as they are */
 };

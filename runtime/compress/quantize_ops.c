@@ -5,6 +5,8 @@
  */
 #include "runtime/compress/quantize_plan.h"
 
+#include <string.h>
+
 static const struct pt_qz_op rows[] = {
     {"Conv", PT_QZ_PRODUCT, 1, 2, 0, "QLinearConv", "", true},
     {"Gemm", PT_QZ_PRODUCT, 1, 2, 0, "QGemm", "com.microsoft", false},
@@ -72,12 +74,14 @@ bool pt_qz_weight_of(struct pt_edit *e, const struct pt_onnx_node *n, const stru
     if (!t || t->dtype != PT_FLOAT || !axes_of(n, row, t->rank, w, why))
         return false;
     w->initializer = v->initializer;
-    const float *x = t->data;
-    for (int64_t i = 0; i < pt_tensor_count(t); i++)
-        if (!(x[i] - x[i] == 0)) {
+    for (size_t i = 0; i < t->size_bytes; i += sizeof(float)) {
+        float x; /* a file's may lie anywhere */
+        memcpy(&x, (const char *)t->data + i, sizeof x);
+        if (!(x - x == 0)) {
             *why = "its weights are not all finite";
             return false;
         }
+    }
     *why = pt_tensor_count(t) == 0 ? "it has no weights" : NULL;
     return !*why;
 }
