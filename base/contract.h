@@ -31,13 +31,23 @@
 #define PT_ANNOTATION_ROLLBACK "pintle.dev/rollback-to"    /* on ModelDeployments: the number or name of a revision, "0" the one before */
 #define PT_ANNOTATION_ROLLED_BACK "pintle.dev/rolled-back"  /* on ModelDeployments: "FROM TO WHY": what the operator did by itself */
 #define PT_ANNOTATION_CAUSE "kubernetes.io/change-cause"   /* why it was changed; kept with the revision, shown by `pintle rollout history` */
+#define PT_LABEL_COMPRESSION "pintle.dev/compression"       /* on pods that compress: of which model, recipe and output */
+#define PT_LABEL_ATTEMPT "pintle.dev/attempt"              /* on the same: 0, 1, ... */
 #define PT_LABEL_ROLE "pintle.dev/role"                    /* on operator pods: leader or standby; the Service of reports selects the leader */
 #define PT_LEASE "pintle-operator"                         /* the Lease they elect by */
 #define PT_READINESS_GATE "pintle.dev/model-ready"         /* pod condition, kept by the operator from reports */
 #define PT_MANAGER "pintle-operator"                       /* field manager, managed-by, event source */
 
+#define PT_COMPRESSOR "pintle-compression"                 /* managed-by of pods that compress: no watch, Service, budget or count of serving pods sees them */
+
 /* --- the pod --------------------------------------------------------------------------------------------------- */
 #define PT_CONTAINER "sidecar"                                  /* name of our container; user templates merge into it by name */
+#define PT_CONTAINER_COMPRESS "compress"                        /* of a pod that compresses: PT_PROGRAM_COMPRESS with the arguments of `pintle compress` */
+#define PT_PROGRAM_COMPRESS "/pintle"
+#define PT_PATH_OUTPUT "/mnt/pintle/output"                     /* the claim of a pvc:// output, writable */
+#define PT_PATH_OUTPUT_CREDENTIALS "/var/run/secrets/pintle-output-credentials" /* the Secret of compression.output.credentialsSecretRef */
+#define PT_PATH_TERMINATION "/dev/termination-log"              /* what a container says when it ends; Kubernetes' default place */
+#define PT_EXIT_GATE 3                                          /* of `pintle compress`: the gate does not hold */
 #define PT_PORT_HTTP 8080
 #define PT_PORT_GRPC 8081
 #define PT_PORT_METRICS 8082

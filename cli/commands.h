@@ -7,6 +7,7 @@
 #ifndef PT_CLI_COMMANDS_H
 #define PT_CLI_COMMANDS_H
 
+#include "base/contract.h"
 #include "base/err.h"
 
 #include <getopt.h>
@@ -40,9 +41,7 @@
 PT_COMMANDS(PT_X)
 #undef PT_X
 
-/* The gate of a recipe does not hold: nothing was published. */
-enum { PT_EXIT_GATE = 3 };
-/* Prints "error: ..." and returns the exit status: 66 for what is not there, 65 for bad data, 74 for input and output, 77 for permissions, ... */
+/* Prints "error: ..." and returns the exit status: PT_EXIT_GATE when the gate of a recipe does not hold, 66 for what is not there, 65 for bad data, 74 for input and output, 77 for permissions, ... */
 int pt_cmd_fail(const struct pt_err *err);
 /* Prints "error: ... (see `pintle CMD --help`)" and returns 64. */
 int pt_cmd_usage(const char *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -42,13 +42,13 @@ static void put_labels(struct pt_buf *b, const struct pt_md *md)
     pt_buf_printf(b, "\"%s\":\"%s\",\"%s\":\"%s\",\"%s\":\"%s\"", PT_LABEL_MANAGED_BY, PT_MANAGER, PT_LABEL_INSTANCE, md->o.name, PT_LABEL_NAME, md->o.name);
 }
 
-static void put_owner(struct pt_buf *b, const struct pt_md *md)
+void pt_build_owner(struct pt_buf *b, const struct pt_md *md)
 {
     pt_buf_printf(b, "\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\",\"controller\":true,\"blockOwnerDeletion\":true}]",
                   PT_GROUP_VERSION, PT_KIND, md->o.name, md->o.uid);
 }
 
-int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, struct pt_buf *out, struct pt_err *err)
+int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, const struct pt_made_model *made, struct pt_buf *out, struct pt_err *err)
 {
     pt_buf_printf(out, "{\"apiVersion\":\"apps/v1\",\"kind\":\"ControllerRevision\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"labels\":{", name, md->o.ns);
     put_labels(out, md);
@@ -58,8 +58,14 @@ int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, 
         pt_buf_json_string(out, pt_str(md->cause));
         pt_buf_puts(out, "},");
     }
-    put_owner(out, md);
-    pt_buf_printf(out, "},\"revision\":%lld,\"data\":{\"spec\":", (long long)number);
+    pt_build_owner(out, md);
+    pt_buf_printf(out, "},\"revision\":%lld,\"data\":{", (long long)number);
+    if (made) {
+        pt_buf_printf(out, "\"compressed\":{\"digest\":\"%s\",\"key\":\"%s\",\"uri\":", made->digest, made->key);
+        pt_buf_json_string(out, pt_str(made->uri));
+        pt_buf_puts(out, "},");
+    }
+    pt_buf_puts(out, "\"spec\":");
     pt_buf_puts(out, md->spec.user_json);
     pt_buf_puts(out, "}}");
     return pt_buf_check(out, "build revision", err);
@@ -73,7 +79,7 @@ int pt_build_service(const struct pt_md *md, const char *uid, struct pt_buf *out
     pt_buf_puts(out, "\"labels\":{");
     put_labels(out, md);
     pt_buf_puts(out, "},");
-    put_owner(out, md);
+    pt_build_owner(out, md);
     pt_buf_printf(out, "},\"spec\":{\"selector\":{\"%s\":\"%s\"},\"ports\":[", PT_LABEL_NAME, md->o.name);
     pt_buf_printf(out, "{\"name\":\"http\",\"port\":%d,\"targetPort\":\"http\",\"protocol\":\"TCP\",\"appProtocol\":\"http\"},", md->spec.port);
     pt_buf_printf(out, "{\"name\":\"grpc\",\"port\":%d,\"targetPort\":\"grpc\",\"protocol\":\"TCP\",\"appProtocol\":\"kubernetes.io/h2c\"},", md->spec.grpc_port);
@@ -106,7 +112,7 @@ int pt_build_budget(const struct pt_md *md, const char *uid, struct pt_buf *out,
     pt_buf_puts(out, "\"labels\":{");
     put_labels(out, md);
     pt_buf_puts(out, "},");
-    put_owner(out, md);
+    pt_build_owner(out, md);
     pt_buf_puts(out, "},\"spec\":{\"maxUnavailable\":");
     put_amount(out, md->spec.budget, "\"");
     pt_buf_printf(out, ",\"unhealthyPodEvictionPolicy\":\"" EVICTION_POLICY "\",\"selector\":{\"matchLabels\":{\"%s\":\"%s\"}}}}", PT_LABEL_NAME,
@@ -125,7 +131,7 @@ int pt_build_ownership(const struct pt_md *md, const struct pt_object *o, bool o
 {
     pt_buf_printf(out, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\",", o->uid, (unsigned long long)o->rv);
     if (ours)
-        put_owner(out, md);
+        pt_build_owner(out, md);
     else
         pt_buf_printf(out, "\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"%s\"}]", md->o.uid);
     pt_buf_puts(out, "}}");
@@ -346,8 +352,7 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
         pt_buf_puts(b, ",\"resources\":");
         (void)pt_obj_print(resources, b, err); /* a failure sticks to the buffer */
     }
-    pt_buf_puts(b, ",\"securityContext\":{\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true,\"capabilities\":{\"drop\":[\"ALL\"]}},"
-                   "\"volumeMounts\":[{\"name\":\"pintle-config\",\"mountPath\":\"" PT_PATH_CONFIG_DIR "\",\"readOnly\":true},"
+    pt_buf_puts(b, "," PT_CONTAINER_SECURITY ",\"volumeMounts\":[{\"name\":\"pintle-config\",\"mountPath\":\"" PT_PATH_CONFIG_DIR "\",\"readOnly\":true},"
                    "{\"name\":\"pintle-token\",\"mountPath\":\"" PT_PATH_TOKEN_DIR "\",\"readOnly\":true},"
                    "{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}");
     for (int i = 0; i < SECRETS; i++)
@@ -403,14 +408,13 @@ static int write_pod(struct pt_buf *b, const struct pt_md *md, const struct pt_s
     pt_buf_printf(b, ",\"%s\":\"%s\"},\"annotations\":{\"%s\":", PT_LABEL_REVISION, revision, PT_ANNOTATION_CONFIG);
     pt_buf_json_string(b, (struct pt_str){config.data, config.len});
     pt_buf_puts(b, "},");
-    put_owner(b, md);
+    pt_build_owner(b, md);
     pt_buf_printf(b, "},\"spec\":{\"automountServiceAccountToken\":false,\"enableServiceLinks\":false,\"terminationGracePeriodSeconds\":%lld,",
                   (long long)(duration_of(user, "drain.timeout", 30000) + 999) / 1000 + GRACE_MARGIN_S);
     if (!pt_obj_get(user, "template.spec.topologySpreadConstraints"))
         put_spread(b, md);
     pt_buf_puts(b,
-                "\"readinessGates\":[{\"conditionType\":\"" PT_READINESS_GATE "\"}],\"securityContext\":{\"runAsNonRoot\":true,\"runAsUser\":65532,"
-                "\"runAsGroup\":65532,\"fsGroup\":65532,\"seccompProfile\":{\"type\":\"RuntimeDefault\"}},\"containers\":[");
+                "\"readinessGates\":[{\"conditionType\":\"" PT_READINESS_GATE "\"}]," PT_POD_SECURITY ",\"containers\":[");
     put_container(b, s, user, err);
     pt_buf_puts(b, "],\"volumes\":[");
     put_volumes(b, user);
@@ -432,12 +436,24 @@ static int make_native(cJSON *pod, struct pt_err *err)
     return pt_obj_set(c, "restartPolicy", cJSON_CreateString("Always"), err);
 }
 
-int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const char *name,
-                 struct pt_buf *out, struct pt_err *err)
+/* The model becomes what was made of it, with the credentials of the place where that lies. */
+static int replace_model(cJSON *user, const struct pt_made_model *made, struct pt_err *err)
+{
+    cJSON *model = pt_obj_mut(user, "model");
+    const cJSON *secret = pt_obj_get(user, "compression.output.credentialsSecretRef");
+    if (secret && pt_obj_set(model, "credentialsSecretRef", cJSON_Duplicate(secret, 1), err) < 0)
+        return err->code;
+    if (pt_obj_set(model, "uri", cJSON_CreateString(made->uri), err) < 0)
+        return err->code;
+    return pt_obj_set(model, "digest", cJSON_CreateString(made->digest), err);
+}
+
+int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const struct pt_made_model *made,
+                 const char *name, struct pt_buf *out, struct pt_err *err)
 {
     pt_auto_obj *user = NULL, *pod = NULL;
     pt_auto_buf text = PT_BUF_INIT(0);
-    if (pt_obj_parse(pt_str(user_json), "revision", &user, err) < 0)
+    if (pt_obj_parse(pt_str(user_json), "revision", &user, err) < 0 || (made && replace_model(user, made, err) < 0))
         return err->code;
     const cJSON *template = pt_obj_get(user, "template");
     int rc = write_pod(template ? &text : out, md, s, revision, user, name, err);

@@ -19,7 +19,12 @@ void pt_revision_name(const struct pt_md *md, const char *user_json, int collisi
 /* Appends five random letters to "<revision>-". */
 void pt_pod_name(const char *revision, uint64_t *seed, char out[80]);
 
-int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, struct pt_buf *out, struct pt_err *err);
+/* A model that is served in place of the user's: the result of a compression. */
+struct pt_made_model {
+    const char *key, *uri, *digest;
+};
+/* made: NULL, or what is kept with the revision. */
+int pt_build_revision(const struct pt_md *md, const char *name, int64_t number, const struct pt_made_model *made, struct pt_buf *out, struct pt_err *err);
 /* uid: of the one to patch, as its precondition; NULL to create. */
 int pt_build_service(const struct pt_md *md, const char *uid, struct pt_buf *out, struct pt_err *err);
 /* What pt_service_decode() would say of it. */
@@ -33,8 +38,15 @@ int pt_build_ownership(const struct pt_md *md, const struct pt_object *o, bool o
 int pt_build_rollback(const struct pt_md *md, const char *data, struct pt_buf *out, struct pt_err *err);
 /* The same with another annotation: what the operator does by itself. */
 int pt_build_retreat(const struct pt_md *md, const char *data, const char *note, struct pt_buf *out, struct pt_err *err);
-/* The user's template is merged last. PT_EINVAL: it does not fit. */
-int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const char *name, struct pt_buf *out,
-                 struct pt_err *err);
+/* made: served in place of the user's model, or NULL. The user's template is merged last. PT_EINVAL: it does not fit. */
+int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const struct pt_made_model *made,
+                 const char *name, struct pt_buf *out, struct pt_err *err);
+/* Parts of pods, for compress_pod.c: the owner reference, and what the restricted Pod Security standard asks of a pod and of a container. */
+void pt_build_owner(struct pt_buf *b, const struct pt_md *md);
+#define PT_POD_SECURITY \
+    "\"securityContext\":{\"runAsNonRoot\":true,\"runAsUser\":65532,\"runAsGroup\":65532,\"fsGroup\":65532," \
+    "\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"
+#define PT_CONTAINER_SECURITY \
+    "\"securityContext\":{\"allowPrivilegeEscalation\":false,\"readOnlyRootFilesystem\":true,\"capabilities\":{\"drop\":[\"ALL\"]}}"
 
 #endif

@@ -35,7 +35,7 @@ struct pt_deployment {
     struct pt_carry_out *run; /* under way */
 };
 
-enum pt_kind_index { PT_STORE_MD, PT_STORE_POD, PT_STORE_REVISION, PT_STORE_SERVICE, PT_STORE_BUDGET, PT_STORE_SLICE, PT_STORE_COUNT };
+enum pt_kind_index { PT_STORE_MD, PT_STORE_POD, PT_STORE_REVISION, PT_STORE_SERVICE, PT_STORE_BUDGET, PT_STORE_SLICE, PT_STORE_WORK, PT_STORE_COUNT };
 
 struct pt_operator {
     struct pt_operator_options o;

@@ -27,6 +27,7 @@ void pt_md_free(struct pt_object *o)
     pt_free(md->digest);
     pt_free(md->last_failure);
     pt_free(md->last_scale);
+    pt_free(md->compression);
     pt_free(md->rollback_to);
     pt_free(md->cause);
     pt_free(md->healthy);
@@ -198,6 +199,58 @@ static int monitoring_member(struct pt_json *j, const struct pt_str *key, void *
     return pt_json_key_is(key, "healthyRevision") ? keep_text(j, &((struct pt_md *)arg)->healthy, err) : pt_json_skip(j, err);
 }
 
+/* A text into a field of that size; one that does not fit is not ours. */
+static int short_text(struct pt_json *j, char *out, size_t size, struct pt_err *err)
+{
+    pt_auto_free char *text = NULL;
+    int rc = keep_text(j, &text, err);
+    if (rc == PT_OK && text && strlen(text) < size)
+        memcpy(out, text, strlen(text) + 1);
+    return rc;
+}
+
+static int time_value(struct pt_json *j, int64_t *ms, struct pt_err *err)
+{
+    struct pt_str raw;
+    int rc = raw_text(j, &raw, err);
+    *ms = 0;
+    if (rc == PT_OK && raw.len)
+        (void)pt_parse_time(raw, ms, NULL);
+    return rc;
+}
+
+static int compression_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    struct pt_compression *c = arg;
+    char phase[16] = "";
+    int64_t n = 0;
+    if (pt_json_key_is(key, "key"))
+        return short_text(j, c->key, sizeof c->key, err);
+    if (pt_json_key_is(key, "reason"))
+        return short_text(j, c->reason, sizeof c->reason, err);
+    if (pt_json_key_is(key, "digest"))
+        return short_text(j, c->digest, sizeof c->digest, err);
+    if (pt_json_key_is(key, "message"))
+        return short_text(j, c->message, sizeof c->message, err);
+    if (pt_json_key_is(key, "startTime"))
+        return time_value(j, &c->start_ms, err);
+    if (pt_json_key_is(key, "retryTime"))
+        return time_value(j, &c->retry_ms, err);
+    int rc = pt_json_key_is(key, "attempts") ? whole_number(j, &n, err) : pt_json_key_is(key, "phase") ? short_text(j, phase, sizeof phase, err) : pt_json_skip(j, err);
+    if (*phase)
+        c->phase = pt_compression_phase_parse(phase);
+    if (pt_json_key_is(key, "attempts"))
+        c->attempts = (int)n;
+    return rc;
+}
+
+static int read_compression(struct pt_json *j, struct pt_md *md, struct pt_err *err)
+{
+    if (!md->compression && !(md->compression = pt_calloc(1, sizeof *md->compression)))
+        return no_memory(err);
+    return each_member(j, compression_member, md->compression, err);
+}
+
 static int status_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
     struct pt_md *md = arg;
@@ -206,6 +259,8 @@ static int status_member(struct pt_json *j, const struct pt_str *key, void *arg,
         return read_conditions(j, md, err);
     if (pt_json_key_is(key, "model"))
         return each_member(j, model_member, md, err);
+    if (pt_json_key_is(key, "compression"))
+        return read_compression(j, md, err);
     if (pt_json_key_is(key, "autoscaling"))
         return each_member(j, autoscaling_member, md, err);
     if (pt_json_key_is(key, "monitoring"))
@@ -296,13 +351,8 @@ static bool has_spec_of(const struct pt_md *was, const struct pt_md *md)
 
 static int copy_spec(struct pt_md *md, const struct pt_md *was, struct pt_err *err)
 {
-    md->spec = was->spec;
-    md->spec.user_json = was->spec.user_json ? pt_strdup(was->spec.user_json) : NULL;
-    md->spec.monitoring = was->spec.monitoring ? pt_monitoring_copy(was->spec.monitoring) : NULL;
     md->invalid = was->invalid ? pt_strdup(was->invalid) : NULL;
-    return (was->invalid && !md->invalid) || (was->spec.user_json && !md->spec.user_json) || (was->spec.monitoring && !md->spec.monitoring)
-               ? no_memory(err)
-               : PT_OK;
+    return pt_spec_copy(&was->spec, &md->spec, err) < 0 || (was->invalid && !md->invalid) ? no_memory(err) : PT_OK;
 }
 
 static int read_spec(struct pt_md *md, struct pt_str json, struct pt_err *err)

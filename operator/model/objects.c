@@ -58,12 +58,14 @@ int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err
     pt_auto_buf data = PT_BUF_INIT(0);
     if (pt_obj_parse(json, "revision", &tree, err) < 0 || pt_object_meta(&p, &r.o, tree, err) < 0)
         return err->code;
-    const cJSON *user = pt_obj_get(tree, "data.spec");
+    const cJSON *user = pt_obj_get(tree, "data.spec"), *made = pt_obj_get(tree, "data.compressed");
     if (user && pt_obj_canonical(user, &data, err) < 0)
         return err->code;
     r.number = pt_obj_int(tree, "revision", 0);
     pt_pack_put(&p, &r.data, pt_buf_cstr(&data));
-    pt_pack_put(&p, &r.digest, pt_obj_str(user, "model.digest"));
+    pt_pack_put(&p, &r.digest, made ? pt_obj_str(made, "digest") : pt_obj_str(user, "model.digest"));
+    pt_pack_put(&p, &r.compressed_key, pt_obj_str(made, "key"));
+    pt_pack_put(&p, &r.compressed_uri, pt_obj_str(made, "uri"));
     struct pt_revision *packed = pt_pack(&p, &r, sizeof r);
     *out = packed ? &packed->o : NULL;
     return packed ? PT_OK : pt_fail(err, PT_ENOMEM, "decode revision: out of memory");

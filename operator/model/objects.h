@@ -18,12 +18,25 @@
     X(PT_COND_MODEL_LOADED, "ModelLoaded") \
     X(PT_COND_RECONCILING, "Reconciling") \
     X(PT_COND_STALLED, "Stalled") \
+    X(PT_COND_COMPRESSED, "Compressed")        /* only with spec.compression */ \
     X(PT_COND_SCALING_ACTIVE, "ScalingActive") /* only with spec.autoscaling */ \
     X(PT_COND_MODEL_HEALTHY, "ModelHealthy")   /* only with spec.monitoring */
 #define PT_X(name, text) name,
 enum pt_cond { PT_CONDITIONS(PT_X) PT_COND_COUNT };
 #undef PT_X
 enum pt_truth { PT_UNKNOWN, PT_TRUE, PT_FALSE };
+
+/* status.compression. */
+enum pt_compression_phase { PT_COMPRESSION_NONE, PT_COMPRESSION_PENDING, PT_COMPRESSION_RUNNING, PT_COMPRESSION_SUCCEEDED, PT_COMPRESSION_FAILED };
+const char *pt_compression_phase_text(enum pt_compression_phase phase); /* "Pending"; "" for none */
+enum pt_compression_phase pt_compression_phase_parse(const char *text);
+struct pt_compression {
+    enum pt_compression_phase phase;
+    char key[20], reason[32], digest[72];
+    int attempts;               /* pods that have ended without a result */
+    int64_t start_ms, retry_ms; /* wall; 0: not set */
+    char message[1024];
+};
 
 struct pt_md {
     struct pt_object o;
@@ -41,6 +54,7 @@ struct pt_md {
     char *healthy;                            /* status.monitoring.healthyRevision; "" when not set */
     char *health_reason, *health_message;     /* of the condition ModelHealthy, or NULL */
     char *rolled_back;                        /* annotation, or NULL */
+    struct pt_compression *compression;       /* NULL: none */
     char *last_scale;                         /* status.autoscaling.lastScaleTime; "" when not set */
     int collisions;
     bool deadline_exceeded;
@@ -110,7 +124,18 @@ struct pt_revision {
     struct pt_object o;
     int64_t number;
     const char *data;   /* canonical user input */
-    const char *digest; /* of the model; "" when the user gave none */
+    const char *digest; /* of the model that is served; "" when the user gave none */
+    const char *compressed_key, *compressed_uri; /* the result that is served in place of the user's model; "": none */
+};
+
+/* A pod that compresses (compress.h). */
+struct pt_work_pod {
+    struct pt_object o;
+    const char *key, *node;
+    const char *reason, *message; /* why it waits, or has ended; "" */
+    const char *result;           /* its termination message; "" */
+    int attempt, exit_code;       /* -1: it ended without one */
+    bool terminating, ended;
 };
 
 /* A Service or a PodDisruptionBudget. */
@@ -134,6 +159,7 @@ int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err
 int pt_revision_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_service_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 int pt_budget_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
+int pt_work_decode(struct pt_str json, struct pt_object **out, struct pt_err *err); /* compress_pod.c */
 int pt_slice_decode(struct pt_str json, struct pt_object **out, struct pt_err *err);
 void pt_md_free(struct pt_object *o);
 void pt_pod_free(struct pt_object *o);

@@ -102,14 +102,15 @@ static void slice_changed(void *arg, enum pt_change change, struct pt_object *wa
 static const struct {
     struct pt_store_type type;
     const struct pt_resource *resource;
-    bool labelled; /* only what carries our label is watched */
+    const char *manager; /* only what carries its label is watched; NULL: all */
 } kinds[PT_STORE_COUNT] = {
-    [PT_STORE_MD] = {{"modeldeployments", pt_md_decode, pt_md_decode_after, pt_md_free, md_changed}, &pt_res_modeldeployments, false},
-    [PT_STORE_POD] = {{"pods", pt_pod_decode, NULL, pt_pod_free, pod_changed}, &pt_res_pods, true},
-    [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, NULL, pt_packed_free, child_changed}, &pt_res_controllerrevisions, true},
-    [PT_STORE_SERVICE] = {{"services", pt_service_decode, NULL, pt_packed_free, child_changed}, &pt_res_services, true},
-    [PT_STORE_SLICE] = {{"endpointslices", pt_slice_decode, NULL, pt_packed_free, slice_changed}, &pt_res_endpointslices, true},
-    [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, NULL, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, true},
+    [PT_STORE_MD] = {{"modeldeployments", pt_md_decode, pt_md_decode_after, pt_md_free, md_changed}, &pt_res_modeldeployments, NULL},
+    [PT_STORE_POD] = {{"pods", pt_pod_decode, NULL, pt_pod_free, pod_changed}, &pt_res_pods, PT_MANAGER},
+    [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, NULL, pt_packed_free, child_changed}, &pt_res_controllerrevisions, PT_MANAGER},
+    [PT_STORE_SERVICE] = {{"services", pt_service_decode, NULL, pt_packed_free, child_changed}, &pt_res_services, PT_MANAGER},
+    [PT_STORE_SLICE] = {{"endpointslices", pt_slice_decode, NULL, pt_packed_free, slice_changed}, &pt_res_endpointslices, PT_MANAGER},
+    [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, NULL, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, PT_MANAGER},
+    [PT_STORE_WORK] = {{"compressions", pt_work_decode, NULL, pt_packed_free, child_changed}, &pt_res_pods, PT_COMPRESSOR},
 };
 
 /* --- reconcile ----------------------------------------------------------------------------------------------------------- */
@@ -155,6 +156,7 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         .revisions = (const struct pt_revision *)pt_store_owned(&op->stores[PT_STORE_REVISION], md->o.uid),
         .orphan_pods = (const struct pt_pod *)pt_store_orphans(&op->stores[PT_STORE_POD], md->o.ns, md->o.name),
         .orphan_revisions = (const struct pt_revision *)pt_store_orphans(&op->stores[PT_STORE_REVISION], md->o.ns, md->o.name),
+        .work_pods = (const struct pt_work_pod *)pt_store_owned(&op->stores[PT_STORE_WORK], md->o.uid),
         .revision_taken = d->revision_taken,
         .reserved = d->reserved,
         .reserved_count = d->reserved_count,
@@ -189,7 +191,7 @@ static bool creates(const struct pt_plan *plan)
 {
     for (size_t i = 0; i < plan->count; i++)
         if (plan->effects[i].kind == PT_EFFECT_CREATE_POD || plan->effects[i].kind == PT_EFFECT_CREATE_SERVICE ||
-            plan->effects[i].kind == PT_EFFECT_CREATE_BUDGET || plan->effects[i].kind == PT_EFFECT_CREATE_REVISION)
+            plan->effects[i].kind == PT_EFFECT_CREATE_WORK || plan->effects[i].kind == PT_EFFECT_CREATE_BUDGET || plan->effects[i].kind == PT_EFFECT_CREATE_REVISION)
             return true;
     return false;
 }
@@ -314,8 +316,10 @@ static int make_parts(struct pt_operator *op, struct pt_err *err)
     if (rc == PT_OK)
         rc = pt_events_create(o->api, o->sched, o->metrics, o->seed + 1, PT_MANAGER, &op->events, err);
     for (int i = 0; i < PT_STORE_COUNT && rc == PT_OK; i++) {
+        char selector[128];
+        snprintf(selector, sizeof selector, PT_LABEL_MANAGED_BY "=%s", kinds[i].manager ? kinds[i].manager : "");
         struct pt_reflector_options r = {.api = o->api, .sched = o->sched, .metrics = o->metrics, .seed = o->seed + 2 + (uint64_t)i, .resource = kinds[i].resource,
-                                         .ns = op->ns, .label_selector = kinds[i].labelled ? PT_LABEL_MANAGED_BY "=" PT_MANAGER : NULL,
+                                         .ns = op->ns, .label_selector = kinds[i].manager ? selector : NULL,
                                          .store = &op->stores[i], .synced = store_synced, .arg = op};
         rc = pt_reflector_create(&r, &op->reflectors[i], err);
     }

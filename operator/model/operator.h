@@ -3,7 +3,7 @@
  * operator.h: the controller of ModelDeployments, over any API interface and any clock: pintle-operator, `pintle up` and the simulator
  * run this same object.
  *
- * Six reflectors fill stores; a changed object queues its ModelDeployment; a reconcile takes a snapshot, asks plan() (plan.h, pure)
+ * Seven reflectors fill stores; a changed object queues its ModelDeployment; a reconcile takes a snapshot, asks plan() (plan.h, pure)
  * and carries out its effects. One thread, the scheduler's.
  */
 #ifndef PT_MODEL_OPERATOR_H

@@ -143,7 +143,7 @@ bool pt_plan_revision(struct pt_view *v)
     pt_revision_name(md, md->spec.user_json, v->collisions, v->update);
     v->update_revision = pt_view_revision(v, v->update);
     v->current_revision = *md->current_revision ? pt_view_revision(v, md->current_revision) : NULL;
-    if (md->spec.paused && !v->update_revision) { /* as for a Deployment: what the spec says now waits */
+    if ((md->spec.paused || v->compressing) && !v->update_revision) { /* as for a Deployment: what the spec says now waits */
         v->held = true;
         v->update_revision = pt_view_revision(v, md->update_revision);
         snprintf(v->update, sizeof v->update, "%s", v->update_revision ? v->update_revision->o.name : "");
@@ -156,7 +156,7 @@ bool pt_plan_revision(struct pt_view *v)
     pt_auto_buf b = PT_BUF_INIT(0);
     int64_t highest = highest_number(v);
     if (!v->update_revision) {
-        if (pt_build_revision(md, v->update, highest + 1, &b, v->err) < 0)
+        if (pt_build_revision(md, v->update, highest + 1, v->made.uri ? &v->made : NULL, &b, v->err) < 0)
             v->rc = v->err->code;
         struct pt_effect *e = pt_view_effect(v, PT_EFFECT_CREATE_REVISION);
         e->name = v->update;

@@ -317,7 +317,7 @@ static void judge(struct pt_view *v)
                               .old = v->old.count};
     bool first_look = was->generation == 0;
     p->progress = now;
-    bool paused = v->s->md->spec.paused; /* that time does not count */
+    bool paused = v->s->md->spec.paused || v->held; /* that time does not count */
     p->progressed = v->complete || was->complete || paused ||
                     (!first_look && (now.generation != was->generation || now.updated > was->updated || now.ready > was->ready ||
                                      now.available > was->available || now.old < was->old));
@@ -362,6 +362,8 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
         v.collisions = s->md->collisions;
         v.trouble = "InvalidSpec";
         v.trouble_message = s->md->invalid;
+        if (s->md->compression)
+            v.compression = *s->md->compression;
         look(&v);
         if (v.rc == PT_OK)
             pt_plan_status(&v);
@@ -369,7 +371,8 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
     }
     if (pt_plan_rollback(&v) || pt_plan_retreat(&v) || pt_plan_adopt(&v) || pt_plan_scale(&v)) /* what comes back is planned with */
         return detach(&v);
-    bool named = pt_plan_revision(&v);
+    pt_plan_compression(&v);
+    bool named = v.rc == PT_OK && pt_plan_revision(&v);
     v.replicas = s->md->spec.replicas;
     int surge = pt_view_amount(s->md->spec.max_surge, v.replicas, true), unavailable = pt_view_amount(s->md->spec.max_unavailable, v.replicas, false);
     if (surge == 0 && unavailable == 0)

@@ -45,6 +45,7 @@ struct pt_snapshot {
         const struct pt_shaped *is; /* of md's name, ours or not; NULL: none that we can see */
         bool taken;                 /* creating it failed: someone else's has the name */
     } named[PT_NAMED_COUNT];
+    const struct pt_work_pod *work_pods; /* those that compress; linked as well */
     const struct pt_slice *slices; /* of our Service; linked as well */
     bool revision_taken; /* the same of the revision */
     const struct pt_reserved *reserved;
@@ -80,6 +81,8 @@ enum pt_effect_kind {
     PT_EFFECT_CREATE_POD,
     PT_EFFECT_PATCH_GATE,
     PT_EFFECT_DELETE_POD,
+    PT_EFFECT_CREATE_WORK,
+    PT_EFFECT_DELETE_WORK,
     PT_EFFECT_PATCH_STATUS,
 };
 struct pt_effect {

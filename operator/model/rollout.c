@@ -128,12 +128,15 @@ static const char *new_name(struct pt_view *v, const char *revision, size_t *res
 static void create_pods(struct pt_view *v, const char *revision, const char *user_json, int n)
 {
     size_t reserved = 0;
+    const struct pt_revision *r = pt_view_revision(v, revision); /* NULL: it is made in this plan */
+    const struct pt_made_model kept = {r ? r->compressed_key : NULL, r && r->compressed_uri && *r->compressed_uri ? r->compressed_uri : NULL, r ? r->digest : NULL},
+                               made = r ? kept : v->made;
     uint64_t seed = v->s->seed ^ pt_fnv32a(revision, strlen(revision), 2166136261u);
     for (int i = 0; i < min_int(n, CREATE_MAX) && v->rc == PT_OK; i++) {
         struct pt_err err;
         pt_auto_buf b = PT_BUF_INIT(0);
         const char *name = new_name(v, revision, &reserved, &seed);
-        int rc = pt_build_pod(v->s->md, &v->s->settings, revision, user_json, name, &b, &err);
+        int rc = pt_build_pod(v->s->md, &v->s->settings, revision, user_json, made.uri ? &made : NULL, name, &b, &err);
         if (rc == PT_EINVAL) {
             v->trouble = "InvalidSpec";
             v->trouble_message = pt_view_text(v, "%s", err.msg);
@@ -220,6 +223,8 @@ static void hold(struct pt_view *v, int surge)
 void pt_plan_rollout(struct pt_view *v)
 {
     const struct pt_spec *spec = &v->s->md->spec;
+    if (v->held && !v->update_revision && !spec->paused) /* nothing there yet that could be served */
+        return;
     int surge = spec->strategy == PT_STRATEGY_RECREATE ? 0 : pt_view_amount(spec->max_surge, v->replicas, true);
     if (spec->paused) {
         hold(v, surge);

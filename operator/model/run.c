@@ -60,6 +60,8 @@ static const struct kind {
     [PT_EFFECT_CREATE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_CREATE, NULL, false},
     [PT_EFFECT_PATCH_GATE] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, "status", false},
     [PT_EFFECT_DELETE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_DELETE, NULL, false},
+    [PT_EFFECT_CREATE_WORK] = {&pt_res_pods, PT_STORE_WORK, PT_VERB_CREATE, NULL, false},
+    [PT_EFFECT_DELETE_WORK] = {&pt_res_pods, PT_STORE_WORK, PT_VERB_DELETE, NULL, false},
     [PT_EFFECT_PATCH_STATUS] = {&pt_res_modeldeployments, PT_STORE_MD, PT_VERB_MERGE_PATCH, "status", false},
 };
 
@@ -210,6 +212,7 @@ static void succeeded(struct pt_carry_out *run, const struct pt_effect *e, const
         release_name(run->d, e->name);
         run->created = true;
     }
+    run->created |= e->kind == PT_EFFECT_CREATE_WORK;
     if (e->reason)
         emit(run, e, e->warning, e->reason, e->message);
 }
@@ -225,6 +228,7 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
     case PT_EFFECT_CREATE_SERVICE:
     case PT_EFFECT_CREATE_BUDGET:
     case PT_EFFECT_CREATE_POD:
+    case PT_EFFECT_CREATE_WORK:
         if (code == PT_EEXIST)
             start(run, e, READING);
         else
@@ -236,6 +240,10 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
         if ((pod = pod_of(run, e)))
             pod->state.doomed_ms = -1;
         fail(run, e, &res->err);
+        break;
+    case PT_EFFECT_DELETE_WORK:
+        if (code != PT_ENOTFOUND && code != PT_ECONFLICT)
+            fail(run, e, &res->err);
         break;
     case PT_EFFECT_PATCH_GATE:
         /* a conflict may come from the first try, which was given up too early: the next version of the pod tells */
@@ -283,7 +291,7 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
         release_name(run->d, e->name);
     if (ours) {
         take_in(run, k, res->body, false);
-        run->created |= e->kind == PT_EFFECT_CREATE_POD;
+        run->created |= e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_WORK;
         return;
     }
     pt_fail(&err, PT_EEXIST, "%s %s exists and is not ours%s", k->resource->kind, e->name, before ? " yet: it belongs to a deleted namesake" : "");
@@ -363,7 +371,7 @@ static struct pt_api_request request_of(const struct pt_carry_out *run, const st
                                    .body = e->body,
                                    .uid = k->verb == PT_VERB_DELETE ? e->uid : NULL,
                                    .grace_seconds = -1,
-                                   .strict = e->kind == PT_EFFECT_CREATE_POD}; /* a slip in the user's template must show */
+                                   .strict = e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_WORK}; /* a slip in the user's template must show */
 }
 
 static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step step)

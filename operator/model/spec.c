@@ -111,6 +111,30 @@ static int read_autoscaling(const cJSON *spec, struct pt_autoscaling *a, struct 
     return PT_OK;
 }
 
+/* Of user input, which has everything of the key: whatever else a compression says changes nothing of what is served. */
+static int read_compression(const cJSON *spec, cJSON *user, struct pt_compression_spec *c, struct pt_err *err)
+{
+    static const char *const shaping[] = {"recipe", "output"};
+    const cJSON *given = pt_obj_get(spec, "compression");
+    cJSON *kept = pt_obj_mut(user, "compression"), *next;
+    pt_auto_buf all = PT_BUF_INIT(0), what = PT_BUF_INIT(0);
+    if (!given || !kept)
+        return PT_OK;
+    for (cJSON *m = kept->child; m; m = next) {
+        next = m->next;
+        if (strcmp(m->string, shaping[0]) != 0 && strcmp(m->string, shaping[1]) != 0)
+            cJSON_Delete(cJSON_DetachItemViaPointer(kept, m));
+    }
+    pt_buf_cat(&what, pt_obj_text(spec, "model.uri"), "\n", pt_obj_text(spec, "model.digest"), "\n", pt_obj_text(kept, "output.uri"), "\n", NULL);
+    if (pt_obj_canonical(pt_obj_get(kept, "recipe"), &what, err) < 0 || pt_obj_canonical(given, &all, err) < 0)
+        return err->code;
+    snprintf(c->key, sizeof c->key, "%016llx", (unsigned long long)pt_hash64(what.data, what.len, 0));
+    c->timeout_ms = duration_at(spec, "compression.timeout", 24 * INT64_C(3600000));
+    c->backoff_limit = (int)pt_obj_int(spec, "compression.backoffLimit", 3);
+    c->json = pt_strndup(all.data, all.len);
+    return c->json ? PT_OK : pt_fail(err, PT_ENOMEM, "spec: out of memory");
+}
+
 static int read_rest(const cJSON *spec, struct pt_spec *s, struct pt_err *err)
 {
     const char *type = pt_obj_str(spec, "strategy.type");
@@ -186,7 +210,7 @@ int pt_spec_read(const cJSON *o, struct pt_spec *s, struct pt_err *err)
     cJSON *watched = s->monitoring ? pt_obj_ensure(user, "monitoring") : NULL; /* also where the sidecar's defaults are all that is asked for */
     if (s->monitoring && (!watched || pt_obj_set(watched, "enabled", cJSON_CreateTrue(), err) < 0))
         return pt_fail(err, PT_ENOMEM, "spec: out of memory");
-    if (pt_obj_canonical(user, &text, err) < 0)
+    if (read_compression(spec, user, &s->compression, err) < 0 || pt_obj_canonical(user, &text, err) < 0)
         return err->code;
     s->user_json = pt_strndup(text.data, text.len);
     return s->user_json ? PT_OK : pt_fail(err, PT_ENOMEM, "spec: out of memory");
@@ -206,7 +230,18 @@ void pt_spec_finish(struct pt_spec *s)
 {
     pt_free(s->user_json);
     pt_free(s->monitoring);
+    pt_free(s->compression.json);
     *s = (struct pt_spec){0};
+}
+
+int pt_spec_copy(const struct pt_spec *s, struct pt_spec *out, struct pt_err *err)
+{
+    *out = *s;
+    out->user_json = s->user_json ? pt_strdup(s->user_json) : NULL;
+    out->compression.json = s->compression.json ? pt_strdup(s->compression.json) : NULL;
+    out->monitoring = s->monitoring ? pt_monitoring_copy(s->monitoring) : NULL;
+    bool fine = (!s->user_json || out->user_json) && (!s->monitoring || out->monitoring) && (!s->compression.json || out->compression.json);
+    return fine ? PT_OK : pt_fail(err, PT_ENOMEM, "spec: out of memory");
 }
 
 int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err)
@@ -218,6 +253,8 @@ int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err)
     int rc = pt_obj_parse(object, "ModelDeployment", &o, err);
     if (rc == PT_OK)
         rc = pt_spec_read(o, &s, err);
+    if (rc == PT_OK && s.compression.json)
+        rc = pt_spec_bad(pt_obj_get(o, "spec.compression"), "spec.compression", "not supported in v" PT_VERSION, err);
     cJSON *spec = rc == PT_OK ? pt_obj_mut(o, "spec") : NULL;
     if (rc == PT_OK && !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(spec, "replicas")))
         rc = pt_obj_set(spec, "replicas", cJSON_CreateNumber(1), err); /* the scale subresource needs it */

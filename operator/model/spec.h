@@ -27,10 +27,19 @@ struct pt_autoscaling {
     struct pt_autoscale_config config;
 };
 
+/* compression: a recipe that is run once on the model, whose result is served in its place (compress.h). */
+struct pt_compression_spec {
+    char *json;      /* canonical text of it all; NULL: none */
+    char key[20];    /* of model.uri, model.digest, recipe and output.uri: for one key the work is done once */
+    int64_t timeout_ms;
+    int backoff_limit;
+};
+
 struct pt_spec {
     int replicas;
     struct pt_autoscaling autoscaling;
     struct pt_monitoring *monitoring; /* NULL: not set */
+    struct pt_compression_spec compression;
     enum pt_strategy strategy;
     struct pt_amount max_surge, max_unavailable;
     int min_ready_s, progress_deadline_s, history_limit;
@@ -48,6 +57,7 @@ int pt_spec_decode(struct pt_str object, struct pt_spec *out, struct pt_err *err
 struct cJSON;
 int pt_spec_read(const struct cJSON *object, struct pt_spec *out, struct pt_err *err); /* the same of a parsed object */
 void pt_spec_finish(struct pt_spec *s);
+int pt_spec_copy(const struct pt_spec *s, struct pt_spec *out, struct pt_err *err);
 /* Admission, where no CRD does it: checks the object (also apiVersion, kind, metadata.name) and appends it to out with spec.replicas filled in. */
 int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err);
 

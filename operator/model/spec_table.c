@@ -134,6 +134,19 @@ const struct pt_field pt_spec_verdict_fields[] = {{"thresholds", PT_FIELD_LIST, 
                                                  {"periods", PT_FIELD_INT, 1, 1000, "3", NULL, NULL, false},
                                                  {"rollback", PT_FIELD_OBJECT, 0, 0, NULL, NULL, when_fields, false},
                                                  {0}};
+static const struct pt_field output_fields[] = {{"uri", PT_FIELD_TEXT, 1, 1024, NULL, pt_spec_check_output_uri, NULL, true},
+                                                {"credentialsSecretRef", PT_FIELD_OBJECT, 0, 0, NULL, NULL, secret_fields, false},
+                                                {0}};
+/* Only recipe and output shape what is served: spec.c. */
+static const struct pt_field compression_fields[] = {{.name = "recipe", .kind = PT_FIELD_TREE, .check = pt_spec_check_recipe, .required = true},
+                                                     {"output", PT_FIELD_OBJECT, 0, 0, NULL, NULL, output_fields, true},
+                                                     {"volumes", PT_FIELD_LIST, 0, 64, NULL, pt_spec_check_volume, NULL, false},
+                                                     {"volumeMounts", PT_FIELD_LIST, 0, 64, NULL, pt_spec_check_own_mounts, mount_fields, false},
+                                                     {"resources", PT_FIELD_TREE, 0, 0, NULL, pt_spec_check_resources, NULL, false},
+                                                     {"image", PT_FIELD_TEXT, 0, 512, "\"\"", pt_spec_check_image, NULL, false},
+                                                     {"timeout", PT_FIELD_DURATION, 1000, 168 * HOUR_MS, "\"24h\"", NULL, NULL, false},
+                                                     {"backoffLimit", PT_FIELD_INT, 0, 100, "3", NULL, NULL, false},
+                                                     {0}};
 /* What shapes pods, and so a revision. */
 const struct pt_field pt_spec_user_fields[] = {{"model", PT_FIELD_OBJECT, 0, 0, NULL, NULL, model_fields, true},
                                                {"runtime", PT_FIELD_OBJECT, 0, 0, NULL, NULL, runtime_fields, false},
@@ -142,6 +155,7 @@ const struct pt_field pt_spec_user_fields[] = {{"model", PT_FIELD_OBJECT, 0, 0, 
                                                {"template", PT_FIELD_OBJECT, 0, 0, NULL, NULL, template_fields, false},
                                                {"drain", PT_FIELD_OBJECT, 0, 0, NULL, NULL, drain_fields, false},
                                                {"monitoring", PT_FIELD_OBJECT, 0, 0, NULL, pt_spec_check_monitoring, pt_spec_monitoring_fields, false},
+                                               {"compression", PT_FIELD_OBJECT, 0, 0, NULL, NULL, compression_fields, false},
                                                {0}};
 static const struct pt_field rolling_fields[] = {
     {"maxSurge", PT_FIELD_AMOUNT, 0, 1000, NULL, NULL, NULL, false}, {"maxUnavailable", PT_FIELD_AMOUNT, 0, 1000, NULL, NULL, NULL, false}, {0}};
@@ -169,5 +183,4 @@ const struct pt_field pt_spec_other_fields[] = {{"replicas", PT_FIELD_INT, 0, 10
                                                 {.name = "paused", .kind = PT_FIELD_BOOL},
                                                 {"disruption", PT_FIELD_OBJECT, 0, 0, NULL, NULL, disruption_fields, false},
                                                 {"autoscaling", PT_FIELD_OBJECT, 0, 0, NULL, NULL, autoscaling_fields, false},
-                                                {.name = "compression", .kind = PT_FIELD_LATER},
                                                 {0}};

@@ -50,6 +50,47 @@ int pt_spec_check_uri(const cJSON *v, const char *path, struct pt_err *err)
     return pt_spec_bad(v, path, "must be https://HOST/PATH, s3://BUCKET/KEY, oci://REGISTRY/REPOSITORY, pvc://CLAIM/PATH or file:///PATH", err);
 }
 
+/* Where a result goes: a folder, in which it is named by its digest. */
+int pt_spec_check_output_uri(const cJSON *v, const char *path, struct pt_err *err)
+{
+    static const char *const schemes[] = {"s3://", PT_SCHEME_PVC, "file:///"};
+    const char *uri = v->valuestring;
+    size_t n = strlen(uri);
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (!strncmp(uri, schemes[i], strlen(schemes[i])) && uri[n - 1] != '/' && !strpbrk(uri, "?#"))
+            return pt_spec_check_uri(v, path, err);
+    return pt_spec_bad(v, path, "must be pvc://CLAIM/PATH, s3://BUCKET/KEY or file:///PATH, a folder without '/' at its end", err);
+}
+
+#define RECIPE_MAX 65536 /* it travels in an annotation and in revisions */
+
+/* What it says of models and stages is checked where it is run; here only what is not its own to say. */
+int pt_spec_check_recipe(const cJSON *v, const char *path, struct pt_err *err)
+{
+    static const char *const ours[] = {"model", "output", "report"};
+    pt_auto_buf text = PT_BUF_INIT(RECIPE_MAX);
+    char at[256];
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        const cJSON *member = cJSON_GetObjectItemCaseSensitive(v, ours[i]);
+        snprintf(at, sizeof at, "%.240s.%s", path, ours[i]);
+        if (member)
+            return pt_spec_bad(member, at, "is the operator's own: the model is spec.model, the output spec.compression.output", err);
+    }
+    if (!cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(v, "stages")))
+        return pt_spec_bad(v, path, "needs stages, a list", err);
+    if (pt_obj_print(v, &text, err) < 0 || pt_buf_check(&text, path, err) < 0)
+        return pt_fail(err, PT_EINVAL, "%s: must have at most %d bytes as JSON", path, RECIPE_MAX);
+    return PT_OK;
+}
+
+int pt_spec_check_own_mounts(const cJSON *v, const char *path, struct pt_err *err)
+{
+    const cJSON *e;
+    cJSON_ArrayForEach(e, v) if (!strncmp(pt_obj_text(e, "name"), "pintle-", 7)) return pt_spec_bad(
+        e, path, "volumes whose names begin with pintle- are the operator's own", err);
+    return PT_OK;
+}
+
 int pt_spec_check_subdomain(const cJSON *v, const char *path, struct pt_err *err)
 {
     return pt_is_dns_subdomain(pt_str(v->valuestring)) ? PT_OK : pt_spec_bad(v, path, "is not the name of an object", err);
@@ -183,7 +224,7 @@ int pt_spec_check_pull_policy(const cJSON *v, const char *path, struct pt_err *e
 
 int pt_spec_check_mount(const cJSON *v, const char *path, struct pt_err *err)
 {
-    static const char *const ours[] = {"/", PT_PATH_CONFIG_DIR, PT_PATH_TOKEN_DIR, PT_PATH_CACHE, PT_PATH_CREDENTIALS, PT_PATH_MODEL};
+    static const char *const ours[] = {"/", PT_PATH_CONFIG_DIR, PT_PATH_TOKEN_DIR, PT_PATH_CACHE, PT_PATH_CREDENTIALS, PT_PATH_MODEL, PT_PATH_OUTPUT, PT_PATH_OUTPUT_CREDENTIALS};
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
         if (!strcmp(v->valuestring, ours[i]))
             return pt_spec_bad(v, path, "this path is the operator's own", err);

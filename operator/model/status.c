@@ -91,6 +91,17 @@ static bool is_final(const struct problem *p)
     return false;
 }
 
+static const char *compression_message(struct pt_view *v)
+{
+    return pt_view_text(v, "%s%s", v->update_revision ? "the last revision serves until the model is compressed: " : "", v->compression.message);
+}
+
+static struct condition judge_compression(const struct pt_view *v)
+{
+    const struct pt_compression *c = &v->compression;
+    return (struct condition){c->phase == PT_COMPRESSION_SUCCEEDED ? PT_TRUE : c->phase == PT_COMPRESSION_FAILED ? PT_FALSE : PT_UNKNOWN, c->reason, c->message};
+}
+
 static void judge_ready(struct pt_view *v, const struct summary *sum, struct condition c[PT_COND_COUNT])
 {
     const char *counts = pt_view_text(v, "%d of %d replicas are available", v->fresh.available, v->replicas);
@@ -103,6 +114,8 @@ static void judge_ready(struct pt_view *v, const struct summary *sum, struct con
     else if (sum->problem.pod)
         c[PT_COND_READY] = (struct condition){PT_FALSE, sum->problem.reason,
                                               pt_view_text(v, "%s; pod %s: %.900s", counts, sum->problem.pod->o.name, sum->problem.message)};
+    else if (v->held && v->compressing)
+        c[PT_COND_READY] = (struct condition){PT_FALSE, v->compression.reason, compression_message(v)};
     else if (v->s->md->spec.paused)
         c[PT_COND_READY] = (struct condition){PT_FALSE, "Paused", v->held ? "what the spec asks for waits until spec.paused is false" : counts};
     else
@@ -138,6 +151,8 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
         c[PT_COND_PROGRESSING] =
             (struct condition){PT_FALSE, "ProgressDeadlineExceeded",
                                pt_view_text(v, "revision %s has made no progress for %d s", v->update, v->s->md->spec.progress_deadline_s)};
+    else if (v->held && v->compressing)
+        c[PT_COND_PROGRESSING] = (struct condition){v->compression.phase == PT_COMPRESSION_FAILED ? PT_FALSE : PT_TRUE, v->compression.reason, v->compression.message};
     else if (paused)
         c[PT_COND_PROGRESSING] = (struct condition){PT_UNKNOWN, "Paused", "the rollout is paused"};
     else if (v->trouble)
@@ -146,12 +161,15 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
         c[PT_COND_PROGRESSING] = (struct condition){PT_TRUE, "RollingOut", pt_view_text(v, "revision %s is being rolled out", v->update)};
     if (invalid || taken)
         c[PT_COND_STALLED] = (struct condition){PT_TRUE, v->trouble, v->trouble_message};
+    else if (v->held && v->compression.phase == PT_COMPRESSION_FAILED)
+        c[PT_COND_STALLED] = (struct condition){PT_TRUE, v->compression.reason, v->compression.message};
     else if (v->exceeded)
         c[PT_COND_STALLED] = (struct condition){PT_TRUE, c[PT_COND_PROGRESSING].reason, c[PT_COND_PROGRESSING].message};
     else if (!v->complete && is_final(&sum->problem))
         c[PT_COND_STALLED] = (struct condition){PT_TRUE, sum->problem.reason, c[PT_COND_MODEL_LOADED].message};
     else
         c[PT_COND_STALLED] = (struct condition){PT_FALSE, "NotStalled", ""};
+    c[PT_COND_COMPRESSED] = judge_compression(v);
     const struct pt_scaling *a = &v->s->scaling;
     c[PT_COND_SCALING_ACTIVE] = (struct condition){a->on && a->known ? PT_TRUE : PT_FALSE,
                                                    !a->on      ? "ScalingDisabled"
@@ -250,7 +268,10 @@ static void put_optional(struct pt_buf *b, bool patch, const char *name, const c
 /* Some are only where somebody asks for what they are about. */
 static bool is_shown(const struct pt_md *md, int cond)
 {
-    return cond == PT_COND_SCALING_ACTIVE ? md->spec.autoscaling.on : cond == PT_COND_MODEL_HEALTHY ? md->spec.monitoring != NULL : true;
+    return cond == PT_COND_SCALING_ACTIVE   ? md->spec.autoscaling.on
+           : cond == PT_COND_MODEL_HEALTHY ? md->spec.monitoring != NULL
+           : cond == PT_COND_COMPRESSED    ? md->spec.compression.json != NULL
+                                           : true;
 }
 
 static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct condition c[PT_COND_COUNT])
@@ -328,6 +349,45 @@ static void put_model(struct pt_view *v, struct pt_buf *b, const struct summary 
     }
 }
 
+static void put_time(struct pt_buf *b, bool patch, const char *name, int64_t wall_ms)
+{
+    char time[24], quoted[32];
+    pt_format_time(wall_ms, time);
+    snprintf(quoted, sizeof quoted, "\"%.23s\"", time);
+    put_optional(b, patch, name, wall_ms ? quoted : NULL);
+}
+
+static void put_compression(struct pt_view *v, struct pt_buf *b, bool patch)
+{
+    const struct pt_compression *c = &v->compression;
+    char digest[80];
+    if (c->phase == PT_COMPRESSION_NONE) {
+        put_optional(b, patch, "compression", NULL);
+        return;
+    }
+    pt_buf_puts(b, "\"compression\":{");
+    put_count(b, "attempts", c->attempts);
+    snprintf(digest, sizeof digest, "\"%.71s\"", c->digest);
+    put_optional(b, patch, "digest", *c->digest ? digest : NULL);
+    put_text(b, "key", c->key);
+    pt_buf_putc(b, ',');
+    put_text(b, "message", c->message);
+    pt_buf_putc(b, ',');
+    put_text(b, "phase", pt_compression_phase_text(c->phase));
+    pt_buf_putc(b, ',');
+    put_text(b, "reason", c->reason);
+    pt_buf_putc(b, ',');
+    put_time(b, patch, "retryTime", c->phase == PT_COMPRESSION_PENDING ? c->retry_ms : 0);
+    put_time(b, patch, "startTime", c->start_ms);
+    if (v->made.uri)
+        put_text(b, "uri", v->made.uri);
+    else
+        pt_buf_puts(b, patch ? "\"uri\":null" : "");
+    if (!v->made.uri && !patch)
+        b->len--; /* the comma */
+    pt_buf_puts(b, "},");
+}
+
 /* In a patch what is gone is null. */
 static void put_autoscaling(struct pt_view *v, struct pt_buf *b, bool patch)
 {
@@ -380,6 +440,7 @@ static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary
     put_autoscaling(v, b, patch);
     put_count(b, "availableReplicas", v->fresh.available + v->old.available);
     put_count(b, "collisionCount", v->collisions);
+    put_compression(v, b, patch);
     pt_buf_puts(b, "\"conditions\":[");
     put_conditions(v, b, c);
     pt_buf_puts(b, "],");
@@ -407,11 +468,20 @@ static void put_status(struct pt_view *v, struct pt_buf *b, const struct summary
 /* Counts that move while pods come and go are written at most twice a second; what a condition says is written at once. */
 #define COUNTS_MS 500
 
+/* Since what is stored: another phase, or one more attempt. */
+static bool compression_moved(const struct pt_view *v)
+{
+    const struct pt_compression *c = &v->compression, *was = v->s->md->compression;
+    return c->phase != (was ? was->phase : PT_COMPRESSION_NONE) || (was && (strcmp(was->key, c->key) != 0 || was->attempts != c->attempts));
+}
+
 static bool can_wait(struct pt_view *v, const struct condition c[PT_COND_COUNT])
 {
     const struct pt_md *md = v->s->md;
     int64_t age = v->s->now_ms - v->s->status_ms;
     if (v->s->status_ms < 0 || age >= COUNTS_MS || md->observed_generation != md->generation || strcmp(md->update_revision, v->update) != 0)
+        return false;
+    if (compression_moved(v))
         return false;
     for (int i = 0; i < PT_COND_COUNT; i++)
         if (is_shown(md, i) && md->conds[i].truth != c[i].truth)
@@ -448,7 +518,11 @@ void pt_plan_status(struct pt_view *v)
         return;
     }
     e->body = (struct pt_str){text, body.len};
-    if (c[PT_COND_STALLED].truth == PT_TRUE && md->conds[PT_COND_STALLED].truth != PT_TRUE) {
+    if (compression_moved(v) && (v->compression.phase > PT_COMPRESSION_RUNNING || v->compression.attempts > (md->compression ? md->compression->attempts : 0))) {
+        e->warning = v->compression.phase != PT_COMPRESSION_SUCCEEDED;
+        e->reason = !e->warning ? "CompressionSucceeded" : v->compression.phase == PT_COMPRESSION_FAILED ? pt_view_text(v, "%s%s", strcmp(v->compression.reason, "GateFailed") ? "Compression" : "", v->compression.reason) : "CompressionRetrying";
+        e->message = v->compression.message;
+    } else if (c[PT_COND_STALLED].truth == PT_TRUE && md->conds[PT_COND_STALLED].truth != PT_TRUE) {
         e->warning = true;
         e->reason = c[PT_COND_STALLED].reason;
         e->message = c[PT_COND_STALLED].message;

@@ -23,7 +23,10 @@ struct pt_view {
     struct pt_err *err;
     int rc;          /* sticky failure */
     char update[64]; /* name of the newest revision; while paused, of the newest there is; "" when there is none */
-    bool held;       /* paused before the revision that the spec asks for was made */
+    bool held;       /* the revision that the spec asks for is not made yet: paused, or its model is being compressed */
+    bool compressing;                /* the result of spec.compression is missing */
+    struct pt_compression compression; /* as it is to be in the status */
+    struct pt_made_model made;       /* the result; uri NULL: none */
     const struct pt_revision *update_revision, *current_revision; /* as stored; NULL: not there */
     struct pt_pod_list fresh, old;            /* of the newest revision, of others; without those that are leaving */
     int present;                              /* pods that take up room: all but those known to be leaving */
@@ -54,6 +57,9 @@ const struct pt_revision *pt_view_revision(const struct pt_view *v, const char *
 int pt_view_landing(struct pt_view *v, const char *revision);
 /* Out of service, and then deleted. */
 void pt_view_take_out(struct pt_view *v, const struct pt_pod *pod);
+
+/* compress.c: fills in compressing, compression and made. */
+void pt_plan_compression(struct pt_view *v);
 
 /* rollout.c: creates pods and takes them out. */
 void pt_plan_rollout(struct pt_view *v);

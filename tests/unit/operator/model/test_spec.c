@@ -230,7 +230,7 @@ static cJSON *build(const char *spec, const char *report_url)
     assert_int_equal(pt_md_decode(object(text, spec), &o, &err), PT_OK);
     struct pt_md *md = (struct pt_md *)o;
     assert_null(md->invalid);
-    if (pt_build_pod(md, &settings, "digits-abc", md->spec.user_json, "digits-abc-xyzzy", &b, &err) < 0 ||
+    if (pt_build_pod(md, &settings, "digits-abc", md->spec.user_json, NULL, "digits-abc-xyzzy", &b, &err) < 0 ||
         pt_obj_parse((struct pt_str){b.data, b.len}, "pod", &pod, &err) < 0)
         fail_msg("%s", err.msg);
     pt_md_free(o);
@@ -488,7 +488,7 @@ static void out_of_memory(void **state)
         pt_mem_fail_at(n, 1);
         int rc = pt_md_decode(md, &o, &err);
         if (rc == PT_OK)
-            rc = pt_build_pod((struct pt_md *)o, &settings, "r", ((struct pt_md *)o)->spec.user_json, "p", &b, &err);
+            rc = pt_build_pod((struct pt_md *)o, &settings, "r", ((struct pt_md *)o)->spec.user_json, NULL, "p", &b, &err);
         pt_mem_fail_at(0, 0);
         done = rc == PT_OK;
         pt_md_free(o);
