@@ -55,12 +55,15 @@ class Request:
             return {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(self.json_bytes)}
         return {"Content-Type": "application/json"}
 
+    def message(self, form, keep_alive=False):
+        """The bytes of a request over HTTP."""
+        head = "".join(f"{k}: {v}\r\n" for k, v in self.headers(form).items()) + ("" if keep_alive else "Connection: close\r\n")
+        return f"POST {self.path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(self.bodies[form])}\r\n{head}\r\n".encode() + self.bodies[form]
+
     def once(self, server, form):
         """Status of one request over HTTP."""
-        head = "".join(f"{k}: {v}\r\n" for k, v in self.headers(form).items())
         with socket.create_connection(("127.0.0.1", server.http), 20) as s:
-            s.sendall(f"POST {self.path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(self.bodies[form])}\r\n{head}\r\n".encode())
-            s.sendall(self.bodies[form])
+            s.sendall(self.message(form))
             return int(s.recv(65536).split(b" ")[1])
 
 
@@ -119,9 +122,7 @@ async def one_of_many(server, message, results):
 
 def open_loop(server, request, form, rate, seconds):
     """[(status, microseconds)] of requests that come at that rate."""
-    head = "".join(f"{k}: {v}\r\n" for k, v in request.headers(form).items())
-    message = (f"POST {request.path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\nContent-Length: {len(request.bodies[form])}\r\n{head}\r\n".encode() +
-               request.bodies[form])
+    message = request.message(form)
     results = []
 
     async def run():
