@@ -6,8 +6,6 @@
 #include "runtime/compress/quantize_gate.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 const char *const pt_quantize_modes[] = {"static", "dynamic", "weights", NULL};
 const char *const pt_quantize_forms[] = {"qdq", "operators", NULL};
@@ -159,7 +157,7 @@ int pt_qz_write(struct pt_qz_plan *p, const bool *off, struct pt_edit *out, stru
     int rc = pt_edit_copy(p->e, &raw, err);
     if (rc == PT_OK && p->o->mode == PT_QUANTIZE_STATIC) {
         pt_qz_resolve(p, off);
-        rc = pt_qz_apply(p, &raw, false, layers, err);
+        rc = pt_qz_apply(p, &raw, NULL, layers, err);
     } else if (rc == PT_OK) {
         rc = p->o->mode == PT_QUANTIZE_DYNAMIC ? pt_qz_dynamic(p, &raw, layers, err) : pt_qz_stored(p, &raw, layers, err);
     }
@@ -171,56 +169,101 @@ int pt_qz_write(struct pt_qz_plan *p, const bool *off, struct pt_edit *out, stru
     return rc;
 }
 
-static int run(struct pt_qz_plan *p, const struct pt_data *calibration, struct pt_edit *out, struct pt_quantize_report *r, struct pt_err *err)
+static int conclude(struct pt_qz_plan *p, const struct pt_data *samples, struct pt_edit *out, struct pt_quantize_report *r, struct pt_err *err)
 {
-    bool is_static = p->o->mode == PT_QUANTIZE_STATIC;
     pt_auto_free bool *off = pt_calloc(p->node_count + 1, sizeof *off);
     pt_auto_free struct pt_quantize_layer *layers = pt_calloc(p->node_count + 1, sizeof *layers);
-    int rc = off && layers ? check_some(p, err) : pt_fail(err, PT_ENOMEM, "out of memory quantising the model");
+    int rc = off && layers ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory quantising the model");
     for (size_t i = 0; layers && i < p->node_count; i++)
         layers[i].weight_sqnr = layers[i].output_sqnr = layers[i].sensitivity = (double)NAN;
-    if (rc == PT_OK && is_static)
-        rc = pt_qz_calibrate(p, calibration, &r->samples, err);
     if (rc == PT_OK && p->o->gate.held_out)
         rc = pt_qz_gate(p, off, layers, r, err);
     if (rc == PT_OK)
         rc = pt_qz_write(p, off, out, layers, err);
-    if (rc == PT_OK && calibration && !p->o->no_measure)
-        rc = pt_qz_measure(p, off, calibration, out, layers, r, err);
+    if (rc == PT_OK && samples && !p->o->no_measure)
+        rc = pt_qz_measure(p, off, samples, out, layers, r, err);
     return rc < 0 ? rc : take_layers(p, off, layers, r, err);
+}
+
+int pt_qz_conclude(struct pt_qz_plan *p, struct pt_edit *model, const struct pt_data *samples, struct pt_quantize_report *r, struct pt_err *err)
+{
+    struct pt_edit out = {0};
+    int rc = conclude(p, samples, &out, r, err);
+    if (rc < 0) {
+        pt_edit_finish(&out);
+        return rc;
+    }
+    r->opset_before = pt_edit_opset(model, "");
+    r->opset_after = pt_edit_opset(&out, "");
+    r->bytes_before = bytes_of(model);
+    r->bytes_after = bytes_of(&out);
+    pt_edit_finish(model);
+    *model = out;
+    return PT_OK;
+}
+
+static void report_init(struct pt_quantize_report *r)
+{
+    *r = (struct pt_quantize_report){.quality_before = (double)NAN, .quality_after = (double)NAN, .sqnr = (double)NAN};
+    pt_arena_init(&r->arena, 0);
+}
+
+/* Up to the plan, of a copy. */
+static int begin(struct pt_qz_plan *p, struct pt_edit *work, const struct pt_edit *model, const struct pt_quantize_options *o, struct pt_err *err)
+{
+    int rc = check_options(o, err);
+    if (rc == PT_OK)
+        rc = pt_edit_copy(model, work, err);
+    if (rc == PT_OK)
+        rc = pt_qz_prepare(work, o, err);
+    if (rc == PT_OK)
+        rc = pt_qz_plan_make(p, work, o, err);
+    return rc < 0 ? rc : check_some(p, err);
 }
 
 int pt_quantize(struct pt_edit *model, const struct pt_data *calibration, const struct pt_quantize_options *o, struct pt_quantize_report *report,
                 struct pt_err *err)
 {
-    struct pt_edit work = {0}, out = {0};
+    struct pt_edit work = {0};
     struct pt_qz_plan p = {0};
     struct pt_quantize_report own, *r = report ? report : &own;
-    *r = (struct pt_quantize_report){.quality_before = (double)NAN, .quality_after = (double)NAN, .sqnr = (double)NAN};
-    pt_arena_init(&r->arena, 0);
-    int rc = check_options(o, err);
-    if (rc == PT_OK && o->mode == PT_QUANTIZE_STATIC && !calibration)
+    report_init(r);
+    int rc = PT_OK;
+    if (o->mode == PT_QUANTIZE_STATIC && !calibration)
         rc = pt_fail(err, PT_EINVAL, "static quantisation needs samples for calibration");
     if (rc == PT_OK)
-        rc = pt_edit_copy(model, &work, err);
+        rc = begin(&p, &work, model, o, err);
+    if (rc == PT_OK && o->mode == PT_QUANTIZE_STATIC)
+        rc = pt_qz_calibrate(&p, calibration, &r->samples, err);
     if (rc == PT_OK)
-        rc = pt_qz_prepare(&work, o, err);
-    if (rc == PT_OK)
-        rc = pt_qz_plan_make(&p, &work, o, err);
-    if (rc == PT_OK)
-        rc = run(&p, calibration, &out, r, err);
-    if (rc == PT_OK) {
-        r->opset_before = pt_edit_opset(model, "");
-        r->opset_after = pt_edit_opset(&out, "");
-        r->bytes_before = bytes_of(model);
-        r->bytes_after = bytes_of(&out);
-        pt_edit_finish(model);
-        *model = out;
-        out = (struct pt_edit){0};
-    }
+        rc = pt_qz_conclude(&p, model, calibration, r, err);
     pt_qz_plan_finish(&p);
     pt_edit_finish(&work);
-    pt_edit_finish(&out);
+    if (!report)
+        pt_quantize_report_finish(&own);
+    return rc;
+}
+
+int pt_quantize_train(struct pt_edit *model, const struct pt_data *train, const struct pt_data *held_out, const struct pt_quantize_options *o,
+                      const struct pt_train_options *t, struct pt_train_result *result, struct pt_quantize_report *report, struct pt_err *err)
+{
+    struct pt_edit work = {0};
+    struct pt_qz_plan p = {0};
+    struct pt_quantize_report own, *r = report ? report : &own;
+    report_init(r);
+    int rc = PT_OK;
+    if (o->mode != PT_QUANTIZE_STATIC || o->weight_asymmetric)
+        rc = pt_fail(err, PT_EINVAL, "training with rounded numbers is for static quantisation with symmetric weights");
+    if (rc == PT_OK)
+        rc = begin(&p, &work, model, o, err);
+    if (rc == PT_OK)
+        rc = pt_qz_calibrate(&p, train, &r->samples, err);
+    if (rc == PT_OK)
+        rc = pt_qz_train(&p, train, held_out, t, result, err);
+    if (rc == PT_OK)
+        rc = pt_qz_conclude(&p, model, train, r, err);
+    pt_qz_plan_finish(&p);
+    pt_edit_finish(&work);
     if (!report)
         pt_quantize_report_finish(&own);
     return rc;

@@ -17,7 +17,7 @@
 #define BIAS_STEPS 1073741824.0 /* 2^30: a bias has at most so many steps of the product's scale, half of what int32 holds */
 
 struct written {
-    struct pt_str q, scale, zero, floats;
+    struct pt_str q, scale, zero, floats, raw; /* raw: what is rounded */
 };
 struct written_weight {
     int initializer, axis;
@@ -26,7 +26,7 @@ struct written_weight {
 struct apply {
     struct pt_qz_writer w;
     const struct pt_qz_plan *p;
-    bool training;
+    struct pt_qz_follow *follow; /* NULL: not for training */
     struct written *values;
     struct written_weight *weights;
     size_t weight_count;
@@ -51,13 +51,75 @@ static enum pt_dtype weight_type(const struct apply *a)
 
 /* --- values ----------------------------------------------------------------------------------------------------------------------- */
 
+static struct pt_str put(struct apply *a, const char *op, struct pt_str stem, const char *suffix, struct pt_str x, struct pt_str y)
+{
+    struct pt_str out = pt_qz_name(&a->w, stem, suffix);
+    pt_qz_put(&a->w, op, "", out, PT_QZ_IN(x, y));
+    return out;
+}
+
+static struct pt_str real(struct apply *a, struct pt_str stem, const char *suffix, float v)
+{
+    return pt_qz_constant(&a->w, stem, suffix, PT_FLOAT, 0, NULL, &v);
+}
+
+/* One end of a range in training: end + rate * (least or greatest of the batch - end) is carried into the next step. Its name. */
+static struct pt_str follow(struct apply *a, size_t i, bool high)
+{
+    const struct pt_qz_value *v = &a->p->values[i];
+    struct pt_str end = real(a, v->name, high ? "_high" : "_low", high ? v->range.high : v->range.low), most = pt_qz_name(&a->w, v->name, "_most");
+    size_t reduce = pt_qz_put(&a->w, high ? "ReduceMax" : "ReduceMin", "", most, PT_QZ_IN(a->values[i].raw));
+    pt_qz_attr(&a->w, reduce, "keepdims", 0);
+    struct pt_str with_zero = put(a, high ? "Max" : "Min", v->name, "_end", most, real(a, v->name, "_nothing", 0));
+    double rate = a->p->o->calibration.average > 0 ? a->p->o->calibration.average : 0.01;
+    struct pt_str step = put(a, "Mul", v->name, "_step", put(a, "Sub", v->name, "_off", with_zero, end), real(a, v->name, "_rate", (float)rate));
+    a->follow->carries[a->follow->count++] = (struct pt_train_carry){end, put(a, "Add", v->name, "_next", end, step)};
+    return end;
+}
+
+/* Scale and zero point of a range that follows, as pt_grid_make() has them. */
+static void write_following(struct apply *a, size_t i)
+{
+    const struct pt_qz_value *v = &a->p->values[i];
+    struct written *out = &a->values[i];
+    bool symmetric = a->p->o->activation_symmetric, is_signed = activation_type(a) == PT_INT8;
+    struct pt_str low = follow(a, i, false), high = follow(a, i, true), width;
+    if (symmetric)
+        width = put(a, "Max", v->name, "_width", put(a, "Sub", v->name, "_below", real(a, v->name, "_nothing", 0), low), high);
+    else
+        width = put(a, "Sub", v->name, "_width", high, low);
+    struct pt_str each = put(a, "Mul", v->name, "_each", width, real(a, v->name, "_steps", 1.0F / (symmetric ? 127 : 255)));
+    out->scale = put(a, "Max", v->name, "_scale", each, real(a, v->name, "_least", 1e-12F));
+    float lowest = is_signed ? -128 : 0;
+    if (symmetric) {
+        int8_t zero = (int8_t)(is_signed ? 0 : 128);
+        out->zero = pt_qz_constant(&a->w, v->name, "_zero_point", activation_type(a), 0, NULL, &zero);
+        return;
+    }
+    struct pt_str below = put(a, "Div", v->name, "_below", low, out->scale);
+    struct pt_str at = put(a, "Sub", v->name, "_at", real(a, v->name, "_lowest", lowest), below), whole = pt_qz_name(&a->w, v->name, "_whole");
+    pt_qz_put(&a->w, "Round", "", whole, PT_QZ_IN(at));
+    struct pt_str within = pt_qz_name(&a->w, v->name, "_within");
+    pt_qz_put(&a->w, "Clip", "", within, PT_QZ_IN(whole, real(a, v->name, "_lowest", lowest), real(a, v->name, "_highest", lowest + 255)));
+    out->zero = pt_qz_name(&a->w, v->name, "_zero_point");
+    pt_qz_attr(&a->w, pt_qz_put(&a->w, "Cast", "", out->zero, PT_QZ_IN(within)), "to", activation_type(a));
+}
+
 static void write_value(struct apply *a, size_t i)
 {
     const struct pt_qz_value *v = &a->p->values[i];
     struct written *out = &a->values[i];
     int8_t zero = (int8_t)(uint8_t)v->grid.zero;
-    out->scale = pt_qz_constant(&a->w, v->name, "_scale", PT_FLOAT, 0, NULL, &v->grid.scale);
-    out->zero = pt_qz_constant(&a->w, v->name, "_zero_point", activation_type(a), 0, NULL, &zero);
+    out->raw = v->made ? pt_qz_name(&a->w, v->name, "_float") : v->name;
+    if (a->follow && v->same_as >= 0) {
+        out->scale = a->values[v->same_as].scale;
+        out->zero = a->values[v->same_as].zero;
+    } else if (a->follow) {
+        write_following(a, i);
+    } else {
+        out->scale = pt_qz_constant(&a->w, v->name, "_scale", PT_FLOAT, 0, NULL, &v->grid.scale);
+        out->zero = pt_qz_constant(&a->w, v->name, "_zero_point", activation_type(a), 0, NULL, &zero);
+    }
     out->q = pt_qz_name(&a->w, v->name, "_quantized");
     out->floats = v->made ? v->name : pt_qz_name(&a->w, v->name, "_dequantized");
     if (!v->made)
@@ -294,7 +356,7 @@ static bool write_integer(struct apply *a, size_t i, const struct pt_qz_weights 
     const struct pt_qz_node *q = &a->p->nodes[i];
     const struct pt_onnx_node *n = &a->p->e->model.graph.nodes[i];
     bool product = q->row->kind == PT_QZ_PRODUCT;
-    if (a->p->o->form != PT_FORM_OPERATORS || a->training || !q->row->integer || (*q->row->domain && !a->p->o->vendor) ||
+    if (a->p->o->form != PT_FORM_OPERATORS || a->follow || !q->row->integer || (*q->row->domain && !a->p->o->vendor) ||
         (product && !*q->row->domain && !y) || (product && a->p->o->weight_asymmetric && q->row->rounds))
         return false;
     if (q->row->kind == PT_QZ_MOVE) {
@@ -364,12 +426,12 @@ static int write_weights(struct apply *a, size_t i, struct pt_qz_weights *w, str
     if (known && usual)
         *w = known->names;
     else
-        *w = a->training ? write_training(a, n, q, axis)
-                         : pt_qz_put_weights(&a->w, n->inputs[q->row->weight], &a->p->e->model.graph.initializers[q->weight.initializer].t, axis, 0,
-                                             weight_type(a), array);
+        *w = a->follow ? write_training(a, n, q, axis)
+                       : pt_qz_put_weights(&a->w, n->inputs[q->row->weight], &a->p->e->model.graph.initializers[q->weight.initializer].t, axis, 0,
+                                           weight_type(a), array);
     if (!known && usual)
         a->weights[a->weight_count++] = (struct written_weight){.initializer = q->weight.initializer, .axis = axis, .names = *w};
-    if (!a->training)
+    if (!a->follow)
         *bias_floats = write_bias(a, n, q, array, bias);
     return a->w.failed ? a->w.err->code : PT_OK;
 }
@@ -397,18 +459,17 @@ static void describe(struct apply *a, size_t i, const struct pt_qz_array *array)
 }
 
 /* The result goes, with or without its Relu, to a name of its own, which QuantizeLinear reads. */
-static struct pt_str take_result(struct apply *a, size_t i)
+static void take_result(struct apply *a, size_t i)
 {
     const struct pt_qz_node *q = &a->p->nodes[i];
     int v = pt_qz_value_of(a->p, q->out);
-    struct pt_str raw = pt_qz_name(&a->w, q->out, "_float");
+    struct pt_str raw = a->values[v].raw;
     if (q->bound >= 0 && !a->drop[q->bound])
         node_of(a, (size_t)q->bound)->outputs[0] = raw;
     else
         node_of(a, i)->outputs[0] = raw;
     pt_edit_changed(a->w.e);
     pt_qz_put(&a->w, "QuantizeLinear", "", a->values[v].q, PT_QZ_IN(raw, a->values[v].scale, a->values[v].zero));
-    return raw;
 }
 
 static int write_node(struct apply *a, size_t i)
@@ -424,7 +485,7 @@ static int write_node(struct apply *a, size_t i)
         return rc;
     describe(a, i, &array);
     const struct written *y = v >= 0 ? &a->values[v] : NULL;
-    if (q->bound >= 0 && y && saturates(a, q->bound, &a->p->values[v].grid))
+    if (q->bound >= 0 && y && !a->follow && saturates(a, q->bound, &a->p->values[v].grid))
         a->drop[q->bound] = true;
     bool bounded = q->bound >= 0 && !a->drop[q->bound];
     if (!bounded && write_integer(a, i, &w, bias, y))
@@ -440,7 +501,7 @@ static int write_node(struct apply *a, size_t i)
         pt_qz_set(&a->w, i, (size_t)q->row->bias, bias_floats);
     if (y)
         take_result(a, i);
-    if (product && !q->row->rounds && a->p->o->form == PT_FORM_OPERATORS && !a->training && !a->w.failed)
+    if (product && !q->row->rounds && a->p->o->form == PT_FORM_OPERATORS && !a->follow && !a->w.failed)
         write_sums(a, i, &w, bias, &array);
     return a->w.failed ? a->w.err->code : PT_OK;
 }
@@ -464,12 +525,13 @@ static int write_all(struct apply *a)
     pt_edit_drop_nodes(a->w.e, drop);
     if (a->p->o->vendor && a->p->o->form == PT_FORM_OPERATORS)
         rc = pt_edit_need_opset(a->w.e, "com.microsoft", 1, a->w.err);
-    return rc < 0 ? rc : pt_qz_writer_end(&a->w, a->training ? NULL : "static");
+    return rc < 0 ? rc : pt_qz_writer_end(&a->w, a->follow ? NULL : "static");
 }
 
-int pt_qz_apply(const struct pt_qz_plan *p, struct pt_edit *out, bool training, struct pt_quantize_layer *layers, struct pt_err *err)
+int pt_qz_apply(const struct pt_qz_plan *p, struct pt_edit *out, struct pt_qz_follow *follow_ranges, struct pt_quantize_layer *layers,
+                struct pt_err *err)
 {
-    struct apply a = {.p = p, .training = training, .layers = layers};
+    struct apply a = {.p = p, .follow = follow_ranges, .layers = layers};
     int rc = pt_qz_writer_init(&a.w, out, err);
     a.values = pt_calloc(p->value_count + 1, sizeof *a.values);
     a.weights = pt_calloc(p->node_count + 1, sizeof *a.weights);

@@ -265,19 +265,22 @@ static int observe(struct pt_qz_plan *p, const struct pt_tap *tap, int64_t first
     return PT_OK;
 }
 
-static void set_grids(struct pt_qz_plan *p)
+void pt_qz_set_grids(struct pt_qz_plan *p)
 {
-    const struct pt_quantize_options *o = p->o;
     for (size_t i = 0; i < p->value_count; i++) {
         struct pt_qz_value *v = &p->values[i];
-        if (v->same_as >= 0) { /* its source stands in front of it */
+        if (v->same_as >= 0) /* its source stands in front of it */
             v->range = p->values[v->same_as].range;
-            v->grid = p->values[v->same_as].grid;
-            continue;
-        }
-        v->range = pt_observer_range(&v->seen, &o->calibration, o->activation_symmetric, o->activation_symmetric ? 255 : 256);
-        v->grid = pt_grid_make(v->range, 8, o->activation_type == PT_INT8, o->activation_symmetric);
+        v->grid = pt_grid_make(v->range, 8, p->o->activation_type == PT_INT8, p->o->activation_symmetric);
     }
+}
+
+static void set_ranges(struct pt_qz_plan *p)
+{
+    bool symmetric = p->o->activation_symmetric;
+    for (size_t i = 0; i < p->value_count; i++)
+        p->values[i].range = pt_observer_range(&p->values[i].seen, &p->o->calibration, symmetric, symmetric ? 255 : 256);
+    pt_qz_set_grids(p);
 }
 
 static int run_samples(struct pt_qz_plan *p, struct pt_tap *tap, const struct pt_data *d, int64_t *samples, struct pt_err *err)
@@ -322,6 +325,6 @@ int pt_qz_calibrate(struct pt_qz_plan *p, const struct pt_data *d, int64_t *samp
         rc = run_samples(p, tap, d, samples, err);
     pt_tap_close(tap);
     if (rc == PT_OK)
-        set_grids(p);
+        set_ranges(p);
     return rc;
 }

@@ -78,6 +78,8 @@ void pt_qz_plan_finish(struct pt_qz_plan *p);
 /* off (or NULL): nodes that stay floats. How many products are quantised. */
 size_t pt_qz_resolve(struct pt_qz_plan *p, const bool *off);
 int pt_qz_calibrate(struct pt_qz_plan *p, const struct pt_data *d, int64_t *samples, struct pt_err *err);
+/* Grids of the values' ranges. */
+void pt_qz_set_grids(struct pt_qz_plan *p);
 /* Index of the value, or -1. */
 int pt_qz_value_of(const struct pt_qz_plan *p, struct pt_str name);
 /* Samples of a batch for the model: its fixed first dim, or `wanted` (0: 8). */
@@ -100,9 +102,14 @@ int pt_qz_array_make(const struct pt_tensor *t, int axis, int64_t block, enum pt
 void pt_qz_array_finish(struct pt_qz_array *a);
 
 /* --- quantize_apply.c, quantize_dynamic.c, quantize_stored.c ------------------------------------------------------------------ */
-/* out: a pt_edit_copy() of the plan's model. training: weights and biases stay floats that are rounded on the way. layers: one per node, written to
- * where the node is of the table; may be NULL. */
-int pt_qz_apply(const struct pt_qz_plan *p, struct pt_edit *out, bool training, struct pt_quantize_layer *layers, struct pt_err *err);
+/* Ranges of activations in training: ends of each value that is no other's, the low one first, in the order of the values. */
+struct pt_qz_follow {
+    struct pt_train_carry *carries; /* room for two a value */
+    size_t count;
+};
+/* out: a pt_edit_copy() of the plan's model. follow: for training, weights and biases stay floats that are rounded on the way, and ranges follow what
+ * is seen; else NULL. layers: one per node, written to where the node is of the table; may be NULL. */
+int pt_qz_apply(const struct pt_qz_plan *p, struct pt_edit *out, struct pt_qz_follow *follow, struct pt_quantize_layer *layers, struct pt_err *err);
 int pt_qz_dynamic(const struct pt_qz_plan *p, struct pt_edit *e, struct pt_quantize_layer *layers, struct pt_err *err);
 int pt_qz_stored(const struct pt_qz_plan *p, struct pt_edit *e, struct pt_quantize_layer *layers, struct pt_err *err);
 

@@ -4,12 +4,11 @@
  * around everything that will be integers: weights stay floats and are rounded on the way, by max |w| / 127 as it is in that step, so their ranges
  * follow them exactly; gradients go straight through where nothing saturates.
  *
- * Ranges of activations come from the training data: once in front, for the first part of the epochs, and anew, with the weights that these made, for
- * the rest, in which they are frozen. Both parts are one training: the learning rate and the steps go on.
+ * Ranges of activations begin where calibration on the training data put them, and follow the moving averages of each batch's least and greatest
+ * from there on, in the graph too. Where the training leaves them they are frozen: the model that comes out rounds as the last step did.
  */
 #include "runtime/compress/quantize_gate.h"
 
-#include <math.h>
 #include <string.h>
 
 /* Weights and biases of the trained graph, back to the model that the plan is of, by name. */
@@ -30,52 +29,49 @@ static int take_back(struct pt_qz_plan *p, struct pt_edit *trained, struct pt_er
     return PT_OK;
 }
 
-static int train_once(struct pt_qz_plan *p, const struct pt_data *train, const struct pt_data *held_out, const struct pt_train_options *t,
-                      struct pt_train_result *result, struct pt_err *err)
+/* The same of the ranges. */
+static int take_ranges(struct pt_qz_plan *p, const struct pt_qz_follow *f, struct pt_edit *trained, struct pt_err *err)
 {
-    struct pt_edit raw, graph = {0};
-    int rc = pt_edit_copy(p->e, &raw, err);
-    if (rc == PT_OK)
-        rc = pt_qz_apply(p, &raw, true, NULL, err);
-    if (rc == PT_OK)
-        rc = pt_edit_copy(&raw, &graph, err);
-    if (rc == PT_OK)
-        rc = pt_train(&graph, train, held_out, t, result, err);
-    if (rc == PT_OK)
-        rc = take_back(p, &graph, err);
-    pt_edit_finish(&graph);
-    pt_edit_finish(&raw);
-    return rc;
+    size_t at = 0;
+    for (size_t i = 0; i < p->value_count; i++) {
+        struct pt_qz_value *v = &p->values[i];
+        float ends[2];
+        if (!v->used || v->same_as >= 0)
+            continue;
+        for (size_t k = 0; k < 2; k++) {
+            const struct pt_edit_value *end = at < f->count ? pt_edit_value(trained, f->carries[at++].initializer, NULL) : NULL;
+            if (!end || end->initializer < 0)
+                return pt_fail(err, PT_ENOMEM, "out of memory for training");
+            memcpy(&ends[k], trained->model.graph.initializers[end->initializer].t.data, sizeof ends[k]);
+        }
+        v->range = (struct pt_range){ends[0], ends[1]};
+    }
+    pt_qz_set_grids(p);
+    return PT_OK;
 }
 
-int pt_quantize_train(struct pt_edit *model, const struct pt_data *train, const struct pt_data *held_out, const struct pt_quantize_options *o,
-                      const struct pt_train_options *t, struct pt_train_result *result, struct pt_quantize_report *report, struct pt_err *err)
+int pt_qz_train(struct pt_qz_plan *p, const struct pt_data *train, const struct pt_data *held_out, const struct pt_train_options *t,
+                struct pt_train_result *result, struct pt_err *err)
 {
-    struct pt_edit work = {0};
-    struct pt_qz_plan p = {0};
-    int64_t samples;
-    *report = (struct pt_quantize_report){0};
-    if (o->mode != PT_QUANTIZE_STATIC || o->weight_asymmetric)
-        return pt_fail(err, PT_EINVAL, "training with rounded numbers is for static quantisation with symmetric weights");
-    int rc = pt_edit_copy(model, &work, err);
+    struct pt_edit raw = {0}, graph = {0};
+    struct pt_train_options o = *t;
+    struct pt_qz_follow f = {.carries = pt_calloc(2 * p->value_count + 1, sizeof *f.carries)};
+    int rc = f.carries ? pt_edit_copy(p->e, &raw, err) : pt_fail(err, PT_ENOMEM, "out of memory for training");
+    pt_qz_resolve(p, NULL);
     if (rc == PT_OK)
-        rc = pt_qz_prepare(&work, o, err);
+        rc = pt_qz_apply(p, &raw, &f, NULL, err);
     if (rc == PT_OK)
-        rc = pt_qz_plan_make(&p, &work, o, err);
+        rc = pt_edit_copy(&raw, &graph, err);
+    o.carries = f.carries;
+    o.carry_count = f.count;
     if (rc == PT_OK)
-        rc = pt_qz_calibrate(&p, train, &samples, err);
-    if (rc == PT_OK && pt_qz_resolve(&p, NULL) == 0)
-        rc = pt_fail(err, PT_EUNSUPPORTED, "no node of the model can be quantised");
+        rc = pt_train(&graph, train, held_out, &o, result, err);
     if (rc == PT_OK)
-        rc = train_once(&p, train, held_out, t, result, err);
-    pt_qz_plan_finish(&p);
+        rc = take_back(p, &graph, err);
     if (rc == PT_OK)
-        rc = pt_quantize(&work, train, o, report, err);
-    if (rc == PT_OK) {
-        pt_edit_finish(model);
-        *model = work;
-        work = (struct pt_edit){0};
-    }
-    pt_edit_finish(&work);
+        rc = take_ranges(p, &f, &graph, err);
+    pt_edit_finish(&graph);
+    pt_edit_finish(&raw);
+    pt_free(f.carries);
     return rc;
 }

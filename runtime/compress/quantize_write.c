@@ -80,7 +80,7 @@ static int sort(struct pt_edit *e, struct pt_err *err)
 int pt_qz_writer_end(struct pt_qz_writer *w, const char *note)
 {
     int rc = w->failed ? w->err->code : sort(w->e, w->err);
-    if (rc == PT_OK)
+    if (rc == PT_OK && note)
         rc = pt_edit_sweep(w->e, w->err);
     return rc < 0 || !note ? rc : pt_edit_note(w->e, "pintle.quantize", note, w->err);
 }

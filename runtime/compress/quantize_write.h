@@ -15,7 +15,8 @@ struct pt_qz_writer {
     struct pt_err *err;
 };
 int pt_qz_writer_init(struct pt_qz_writer *w, struct pt_edit *e, struct pt_err *err);
-/* Sorts nodes so that each stands behind what it reads, takes out what nobody reads, notes what was done. PT_OK or the failure. */
+/* Sorts nodes so that each stands behind what it reads, takes out what nobody reads, notes what was done; note NULL: only
+ * sorts. PT_OK or the failure. */
 int pt_qz_writer_end(struct pt_qz_writer *w, const char *note);
 void pt_qz_writer_finish(struct pt_qz_writer *w);
 

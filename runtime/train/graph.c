@@ -72,6 +72,12 @@ int pt_training_weights(struct pt_edit *model, const struct pt_train_options *o,
             seen[v->initializer] = 1;
         }
     }
+    for (size_t i = 0; i < o->carry_count; i++) {
+        const struct pt_edit_value *v = pt_edit_value(model, o->carries[i].initializer, NULL);
+        if (!v || v->initializer < 0)
+            return pt_fail(err, PT_ENOTFOUND, "the model has no initializer '" PT_STR_FMT "'", PT_STR_ARG(o->carries[i].initializer));
+        statistics[(*statistic_count)++] = v->initializer;
+    }
     return PT_OK;
 }
 
@@ -224,12 +230,12 @@ static int take_weights(struct pt_training_graph *t, struct builder *b)
 
 /* BatchNormalization by the batch's own mean and variance; the running ones as outputs, in the order of the statistics (mean, variance of each node).
  */
-static int train_batchnorm(struct pt_training_graph *t, struct builder *b, struct pt_str *running)
+static int train_batchnorm(struct pt_training_graph *t, struct builder *b, size_t statistics, struct pt_str *running)
 {
     struct pt_onnx_graph *g = &t->e.model.graph;
     for (size_t i = 0, at = 0; i < g->node_count; i++) {
         struct pt_onnx_node *n = &g->nodes[i];
-        if (!is_batchnorm(n) || t->statistic_count == 0)
+        if (!is_batchnorm(n) || statistics == 0)
             continue;
         if (pt_edit_opset(&t->e, "") < 14)
             return pt_fail(b->err, PT_EUNSUPPORTED,
@@ -245,7 +251,7 @@ static int train_batchnorm(struct pt_training_graph *t, struct builder *b, struc
         n->outputs = outputs;
         n->output_count = 3;
         pt_edit_changed(&t->e);
-        for (size_t k = 3; k < 5 && at < t->statistic_count; k++)
+        for (size_t k = 3; k < 5 && at < statistics; k++)
             running[at++] = outputs[k - 2];
     }
     return b->failed ? b->err->code : PT_OK;
@@ -360,8 +366,10 @@ int pt_training_graph_make(struct pt_training_graph *t, struct pt_edit *model, c
     if (t->weight_count == 0)
         return pt_fail(err, PT_EINVAL, "the model has no weights to train");
     if ((rc = pt_scores_of(&t->e, o->loss, &t->scores, &t->scores_rank, err)) < 0 || (rc = take_weights(t, &b)) < 0 ||
-        (rc = train_batchnorm(t, &b, running)) < 0)
+        (rc = train_batchnorm(t, &b, t->statistic_count - o->carry_count, running)) < 0)
         return rc;
+    for (size_t i = 0; i < o->carry_count; i++)
+        running[t->statistic_count - o->carry_count + i] = o->carries[i].value;
     for (size_t i = 0; rc == PT_OK && i < o->dropout_count; i++) {
         if (i == 0)
             t->dropout_input = g->input_count;

@@ -14,7 +14,7 @@ struct pt_training_graph {
     size_t model_inputs;
     int *weights; /* initializers of the trained model */
     size_t weight_count;
-    int *statistics; /* the same: mean and variance of each BatchNormalization that is trained */
+    int *statistics; /* the same: mean and variance of each BatchNormalization that is trained, then what is carried */
     size_t statistic_count;
     int scores_rank;      /* of what the loss reads; -1: unknown */
     struct pt_str scores; /* value: scores before a softmax */

@@ -42,6 +42,11 @@ struct pt_train_point {
     double seconds;                          /* of this process, since it began or resumed */
 };
 
+/* A running figure that the model computes itself: behind every step the initializer takes what the value was in it. Both of one shape. */
+struct pt_train_carry {
+    struct pt_str initializer, value;
+};
+
 struct pt_train_progress {
     struct pt_train_point now;
     int64_t epochs, steps; /* in all */
@@ -62,6 +67,8 @@ struct pt_train_options {
     bool frozen_batchnorm;       /* BatchNormalization keeps its mean and variance; else those of the batch are used and the running ones follow */
     const struct pt_str *frozen; /* initializers that are not trained */
     size_t frozen_count;
+    const struct pt_train_carry *carries;
+    size_t carry_count;
     int64_t patience; /* stops after so many epochs without a better held-out loss, with the best weights; 0: never */
     struct pt_train_mask *masks;
     size_t mask_count;

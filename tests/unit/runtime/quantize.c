@@ -6,6 +6,7 @@
 
 #include "runtime/compress/quantize.h"
 #include "runtime/compress/tap.h"
+#include "runtime/train/evaluate.h"
 #include "runtime/tensor.h"
 
 #include <unistd.h>
@@ -365,6 +366,67 @@ static void gate(void **state)
     pt_buf_finish(&b2);
 }
 
+/* Trained with rounded numbers, a model comes out that is what it was in training: its loss is the one of the last epoch; zeros are where they were.
+ */
+static void trains(void **state)
+{
+    (void)state;
+    static int64_t brighter[SAMPLES];
+    struct pt_buf bytes;
+    struct pt_edit e = opened(RESIDUAL, &bytes);
+    struct pt_err err = {0};
+    static uint8_t keep[576];
+    float *w = pt_edit_floats(&e, pt_edit_value(&e, PT_STR("w2"), NULL)->initializer, &err);
+    for (int i = 0; i < 576; i++) {
+        keep[i] = i % 4 != 0;
+        w[i] = keep[i] ? w[i] : 0;
+    }
+    for (int i = 0; i < SAMPLES; i++) {
+        brighter[i] = i % 2;
+        for (int k = 0; k < 64; k++)
+            images[128 * i + 64 * (i % 2) + k] += 0.5F;
+    }
+    struct pt_data labelled = data;
+    labelled.labels = (struct pt_tensor){.dtype = PT_INT64, .rank = 1, .dims = {SAMPLES}, .data = brighter, .size_bytes = sizeof brighter};
+    struct pt_train_mask mask = {PT_STR("w2"), keep};
+    struct pt_train_options t = {
+        .optimizer = {.kind = PT_SGD, .rate = 0.05F, .momentum = 0.9F}, .batch_size = 8, .epochs = 25, .masks = &mask, .mask_count = 1};
+    for (int kind = 0; kind < 4; kind++) {
+        struct pt_quantize_options o = {.calibration = {.method = PT_CALIBRATE_PERCENTILE, .percentile = 90, .average = 0.2},
+                                        .reduce_range = true,
+                                        .per_tensor = kind & 1,
+                                        .activation_type = kind & 1 ? PT_INT8 : PT_UINT8,
+                                        .activation_symmetric = kind & 2};
+        struct pt_edit q;
+        struct pt_train_result r;
+        struct pt_quantize_report report, plain;
+        struct pt_evaluation v;
+        assert_int_equal(pt_edit_copy(&e, &q, &err), PT_OK);
+        if (pt_quantize_train(&q, &labelled, &labelled, &o, &t, &r, &report, &err) < 0)
+            fail_msg("%s", err.msg);
+        assert_int_equal(pt_evaluate(&q, &labelled, PT_LOSS_CROSS_ENTROPY, 0, NULL, false, &v, &err), PT_OK);
+        assert_true(r.points[24].held_out_accuracy > 0.9 && fabs(v.loss - r.points[24].held_out_loss) < 0.02 * (1 + v.loss));
+        const int8_t *z = q.model.graph.initializers[pt_edit_value(&q, PT_STR("w2_quantized"), NULL)->initializer].t.data;
+        for (int i = 0; i < 576; i++)
+            assert_true((keep[i] || z[i] == 0) && abs(z[i]) <= 63);
+        pt_edit_finish(&q);
+        assert_int_equal(pt_edit_copy(&e, &q, &err), PT_OK);
+        plain = quantised(&q, &o); /* ranges went from the 90 % they began with to all that is seen */
+        assert_true(report.layers[0].high > plain.layers[0].high && report.layers[0].scale > 0);
+        pt_quantize_report_finish(&report);
+        pt_quantize_report_finish(&plain);
+        pt_free(r.points);
+        pt_edit_finish(&q);
+    }
+    struct pt_train_result r;
+    assert_int_equal(pt_quantize_train(&e, &labelled, NULL, &(struct pt_quantize_options){.mode = PT_QUANTIZE_WEIGHTS}, &t, &r, NULL, &err),
+                     PT_EINVAL);
+    assert_string_equal(err.msg, "training with rounded numbers is for static quantisation with symmetric weights");
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+    make_data(NULL);
+}
+
 static void refused(const char *text, const struct pt_quantize_options *o, const struct pt_data *d, int code, const char *message)
 {
     struct pt_buf bytes;
@@ -464,9 +526,16 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(all_kinds),    cmocka_unit_test(runs_on_integers), cmocka_unit_test(without_samples),
-                                       cmocka_unit_test(blocks),       cmocka_unit_test(shapes_of_models), cmocka_unit_test(keeps_zeros),
-                                       cmocka_unit_test(gate),         cmocka_unit_test(refuses),          cmocka_unit_test(constant_activations),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(all_kinds),
+                                       cmocka_unit_test(runs_on_integers),
+                                       cmocka_unit_test(without_samples),
+                                       cmocka_unit_test(blocks),
+                                       cmocka_unit_test(shapes_of_models),
+                                       cmocka_unit_test(keeps_zeros),
+                                       cmocka_unit_test(gate),
+                                       cmocka_unit_test(trains),
+                                       cmocka_unit_test(refuses),
+                                       cmocka_unit_test(constant_activations),
                                        cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, make_data, NULL);
 }
