@@ -25,6 +25,8 @@ struct pt_deployment {
     bool revision_taken;
     bool has_trouble;
     char trouble[64], trouble_message[320];
+    struct pt_refusal *refusals;
+    size_t refusal_count;
     struct pt_reserved *reserved;
     size_t reserved_count;
     struct pt_autoscale *autoscale; /* NULL without spec.autoscaling */

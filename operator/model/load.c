@@ -220,7 +220,8 @@ static int decide(struct pt_operator *op, struct pt_deployment *d, const struct 
     out->on = true;
     out->known = decision.known;
     out->panic = decision.panic;
-    out->desired = decision.desired;
+    int most = md->spec.replicas < a->config.max ? md->spec.replicas : a->config.max;
+    out->desired = decision.desired < most && !sum.complete ? most : decision.desired; /* whoever has just fallen silent is in no past second yet */
     return PT_OK;
 }
 

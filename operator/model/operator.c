@@ -122,6 +122,7 @@ static void free_deployment(struct pt_operator *op, struct pt_deployment *d)
     pt_free(d->verdict);
     pt_carry_out_cancel(d->run);
     pt_free(d->reserved);
+    pt_free(d->refusals);
     pt_free(d->autoscale);
     pt_free(d);
 }
@@ -160,6 +161,8 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         .revision_taken = d->revision_taken,
         .reserved = d->reserved,
         .reserved_count = d->reserved_count,
+        .refusals = d->refusals,
+        .refusal_count = d->refusal_count,
         .trouble = d->has_trouble ? d->trouble : NULL,
         .trouble_message = d->trouble_message,
         .settings = {op->image, op->url, op->ca, op->o.drain_settle_ms},
@@ -194,6 +197,27 @@ static bool creates(const struct pt_plan *plan)
             plan->effects[i].kind == PT_EFFECT_CREATE_WORK || plan->effects[i].kind == PT_EFFECT_CREATE_BUDGET || plan->effects[i].kind == PT_EFFECT_CREATE_REVISION)
             return true;
     return false;
+}
+
+static bool has_effect(const struct pt_plan *plan, int kind, const char *name)
+{
+    for (size_t i = 0; i < plan->count; i++)
+        if ((int)plan->effects[i].kind == kind && !strcmp(plan->effects[i].name, name))
+            return true;
+    return false;
+}
+
+/* Of what is no longer wanted, unless it was only left out for a while. true: there were some. */
+static bool forget_refusals(struct pt_operator *op, struct pt_deployment *d, const struct pt_plan *plan)
+{
+    size_t kept = 0, before = d->refusal_count;
+    for (size_t i = 0; i < before; i++) {
+        const struct pt_refusal *r = &d->refusals[i];
+        if (has_effect(plan, r->kind, r->name) || (r->final && pt_now_ms(op->o.sched) - r->since_ms < PT_REFUSED_MS))
+            d->refusals[kept++] = *r;
+    }
+    d->refusal_count = kept;
+    return kept < before;
 }
 
 /* Names whose pod has turned up meanwhile. */
@@ -235,8 +259,9 @@ static void reconcile(void *arg, const char *key)
     } else {
         forget_reserved(op, d, ns);
         rc = make_plan(op, d, md, &plan, &err);
-        if (rc == PT_OK && d->has_trouble && !creates(&plan)) { /* nothing is left to fail */
-            d->has_trouble = false;
+        bool settled = rc == PT_OK && d->has_trouble && !creates(&plan); /* nothing is left to fail */
+        if (rc == PT_OK && ((d->refusal_count && forget_refusals(op, d, &plan)) || settled)) {
+            d->has_trouble &= !settled;
             pt_plan_finish(&plan);
             rc = make_plan(op, d, md, &plan, &err);
         }

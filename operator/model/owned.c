@@ -44,7 +44,7 @@ static const struct pt_revision *wanted_revision(const struct pt_view *v, const 
 bool pt_plan_rollback(struct pt_view *v)
 {
     const struct pt_md *md = v->s->md;
-    if (!md->rollback_to)
+    if (!md->rollback_to || pt_view_left_out(v, PT_EFFECT_ROLLBACK, md->o.name))
         return false;
     pt_auto_buf b = PT_BUF_INIT(0);
     const struct pt_revision *r = wanted_revision(v, md->rollback_to);
@@ -73,7 +73,7 @@ bool pt_plan_scale(struct pt_view *v)
     pt_auto_buf b = PT_BUF_INIT(0);
     if (!a->on)
         return false;
-    if (a->desired == md->spec.replicas)
+    if (a->desired == md->spec.replicas || pt_view_left_out(v, PT_EFFECT_SCALE, md->o.name))
         return false;
     pt_buf_printf(&b, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"spec\":{\"replicas\":%d}}", md->o.uid, (unsigned long long)md->o.rv, a->desired);
     struct pt_effect *e = pt_view_effect(v, PT_EFFECT_SCALE);
@@ -91,7 +91,7 @@ bool pt_plan_scale(struct pt_view *v)
 static void change_owner(struct pt_view *v, enum pt_effect_kind kind, const struct pt_object *o, bool ours)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
-    if (build_failed(v, pt_build_ownership(v->s->md, o, ours, &b, v->err)))
+    if (pt_view_left_out(v, kind, o->name) || build_failed(v, pt_build_ownership(v->s->md, o, ours, &b, v->err)))
         return;
     struct pt_effect *e = pt_view_effect(v, kind);
     e->name = o->name;

@@ -77,6 +77,58 @@ int pt_view_amount(struct pt_amount a, int of, bool up)
     return a.percent ? (int)(((int64_t)a.value * of + (up ? 99 : 0)) / 100) : a.value;
 }
 
+/* --- what was refused ---------------------------------------------------------------------------------------------------- */
+
+static const struct {
+    const char *reason, *what; /* "... Service x: why" */
+} refused[] = {
+    [PT_EFFECT_ROLLBACK] = {"RollbackFailed", "going back"},
+    [PT_EFFECT_RETREAT] = {"RollbackFailed", "going back"},
+    [PT_EFFECT_SCALE] = {"ScaleFailed", "scaling"},
+    [PT_EFFECT_ADOPT_REVISION] = {"AdoptionFailed", "taking in ControllerRevision"},
+    [PT_EFFECT_ADOPT_POD] = {"AdoptionFailed", "taking in Pod"},
+    [PT_EFFECT_ADOPT_SERVICE] = {"AdoptionFailed", "taking in Service"},
+    [PT_EFFECT_ADOPT_BUDGET] = {"AdoptionFailed", "taking in PodDisruptionBudget"},
+    [PT_EFFECT_RELEASE_POD] = {"ReleaseFailed", "letting go of Pod"},
+    [PT_EFFECT_CREATE_REVISION] = {"FailedCreate", "creating ControllerRevision"},
+    [PT_EFFECT_CREATE_SERVICE] = {"FailedCreate", "creating Service"},
+    [PT_EFFECT_CREATE_BUDGET] = {"FailedCreate", "creating PodDisruptionBudget"},
+    [PT_EFFECT_NUMBER_REVISION] = {"FailedUpdate", "numbering ControllerRevision"},
+    [PT_EFFECT_DELETE_REVISION] = {"FailedDelete", "deleting ControllerRevision"},
+    [PT_EFFECT_PATCH_SERVICE] = {"FailedUpdate", "updating Service"},
+    [PT_EFFECT_PATCH_BUDGET] = {"FailedUpdate", "updating PodDisruptionBudget"},
+    [PT_EFFECT_DELETE_BUDGET] = {"FailedDelete", "deleting PodDisruptionBudget"},
+    [PT_EFFECT_PATCH_GATE] = {"FailedUpdate", "writing the readiness gate of Pod"},
+    [PT_EFFECT_DELETE_POD] = {"FailedDelete", "deleting Pod"},
+    [PT_EFFECT_DELETE_WORK] = {"FailedDelete", "deleting Pod"},
+    [PT_EFFECT_PATCH_STATUS] = {NULL, NULL},
+};
+
+bool pt_view_left_out(struct pt_view *v, enum pt_effect_kind kind, const char *name)
+{
+    for (const struct pt_refusal *r = v->s->refusals; r && r < v->s->refusals + v->s->refusal_count; r++) {
+        int64_t left = r->since_ms + PT_REFUSED_MS - v->s->now_ms;
+        if (r->kind != (int)kind || strcmp(r->name, name) != 0 || !r->final || left <= 0)
+            continue;
+        pt_view_look_again(v, left);
+        return true;
+    }
+    return false;
+}
+
+/* The first that is more than bad luck becomes what the status says. */
+static void tell_refusals(struct pt_view *v)
+{
+    for (const struct pt_refusal *r = v->s->refusals; r && r < v->s->refusals + v->s->refusal_count; r++) {
+        if ((!r->final && r->count < 3) || !refused[r->kind].reason)
+            continue;
+        v->blocked = true;
+        v->trouble = refused[r->kind].reason;
+        v->trouble_message = pt_view_text(v, "%s %s: %s", refused[r->kind].what, r->name, r->message);
+        return;
+    }
+}
+
 /* --- looking ------------------------------------------------------------------------------------------------------------- */
 
 bool pt_view_available(const struct pt_view *v, const struct pt_pod *pod)
@@ -349,6 +401,20 @@ static int detach(struct pt_view *v)
     return v->rc;
 }
 
+/* The status alone, of the revision that was the newest last. */
+static void tell_state(struct pt_view *v)
+{
+    snprintf(v->update, sizeof v->update, "%.63s", v->s->md->update_revision);
+    v->collisions = v->s->md->collisions;
+    if (v->s->md->compression)
+        v->compression = *v->s->md->compression;
+    if (!v->s->md->invalid)
+        v->replicas = v->s->md->spec.replicas;
+    look(v);
+    if (v->rc == PT_OK)
+        pt_plan_status(v);
+}
+
 int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err *err)
 {
     struct pt_err local;
@@ -358,19 +424,17 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
     if (s->md->deleting) /* the garbage collector follows our owner references */
         return PT_OK;
     if (s->md->invalid) {
-        snprintf(v.update, sizeof v.update, "%.63s", s->md->update_revision);
-        v.collisions = s->md->collisions;
         v.trouble = "InvalidSpec";
         v.trouble_message = s->md->invalid;
-        if (s->md->compression)
-            v.compression = *s->md->compression;
-        look(&v);
-        if (v.rc == PT_OK)
-            pt_plan_status(&v);
+        tell_state(&v);
         return detach(&v);
     }
-    if (pt_plan_rollback(&v) || pt_plan_retreat(&v) || pt_plan_adopt(&v) || pt_plan_scale(&v)) /* what comes back is planned with */
+    if (pt_plan_rollback(&v) || pt_plan_retreat(&v) || pt_plan_adopt(&v) || pt_plan_scale(&v)) { /* what comes back is planned with */
+        tell_refusals(&v);
+        if (v.blocked) /* and if nothing does, that is said */
+            tell_state(&v);
         return detach(&v);
+    }
     pt_plan_compression(&v);
     bool named = v.rc == PT_OK && pt_plan_revision(&v);
     v.replicas = s->md->spec.replicas;
@@ -392,7 +456,9 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
         for (int i = 0; i < v.old.count; i++)
             follow_report(&v, v.old.pod[i]);
     }
+    tell_refusals(&v);
     seen.rc = v.rc;
+    seen.blocked = v.blocked;
     seen.trouble = v.trouble;
     seen.trouble_message = v.trouble_message;
     if (seen.rc == PT_OK)

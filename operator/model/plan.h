@@ -32,6 +32,17 @@ struct pt_scaling {
     int64_t scaled_wall_ms; /* when replicas was changed last; 0: not by us */
 };
 
+/* A write that the server refused, or answered badly time and again: what is said of it in the status until it succeeds or is no longer wanted. */
+#define PT_REFUSALS_MAX 16
+#define PT_REFUSED_MS 30000 /* how long a step that others wait for is left out when it was refused for good */
+struct pt_refusal {
+    int kind; /* enum pt_effect_kind */
+    char name[80], message[320];
+    int count;
+    bool final; /* 4xx: the same again is refused again */
+    int64_t since_ms;
+};
+
 /* What goes by the ModelDeployment's own name. */
 enum pt_named { PT_NAMED_SERVICE, PT_NAMED_BUDGET, PT_NAMED_COUNT };
 
@@ -50,6 +61,8 @@ struct pt_snapshot {
     bool revision_taken; /* the same of the revision */
     const struct pt_reserved *reserved;
     size_t reserved_count;
+    const struct pt_refusal *refusals;
+    size_t refusal_count;
     const char *trouble, *trouble_message; /* the last write that failed: reason and message; NULL: none */
     struct pt_settings settings;
     struct pt_scaling scaling;

@@ -30,7 +30,7 @@ bool pt_plan_retreat(struct pt_view *v)
     const struct pt_md *md = v->s->md;
     const struct pt_verdict *verdict = v->s->verdict;
     char other[64];
-    if (!verdict || !verdict->retreat || md->spec.paused || !*md->healthy || pt_retreat_trace(md, verdict->revision, other, NULL) != PT_TRACE_NONE)
+    if (!verdict || !verdict->retreat || pt_view_left_out(v, PT_EFFECT_RETREAT, md->o.name) || md->spec.paused || !*md->healthy || pt_retreat_trace(md, verdict->revision, other, NULL) != PT_TRACE_NONE)
         return false;
     const struct pt_revision *bad = pt_view_revision(v, verdict->revision), *good = pt_view_revision(v, md->healthy);
     if (!bad || !good || bad == good || strcmp(bad->data, md->spec.user_json) != 0)

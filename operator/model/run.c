@@ -30,7 +30,7 @@ struct pt_carry_out {
     size_t next;
     struct op *ops;
     unsigned in_flight, creating, batch, batch_left;
-    bool revision_pending, failed, created, pumping;
+    bool revision_pending, failed, no_pods, created, pumping; /* no_pods: one was refused, or the revision is not there */
     int64_t requeue_ms, started_ms;
 };
 
@@ -175,8 +175,44 @@ static void fail(struct pt_carry_out *run, const struct pt_effect *e, const stru
 {
     const struct kind *k = &kinds[e->kind];
     run->failed = true;
+    run->no_pods |= e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_REVISION || e->kind == PT_EFFECT_NUMBER_REVISION;
     pt_log(err->code == PT_ECONFLICT ? PT_LOG_DEBUG : PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object",
            e->name, "error", err->msg, NULL);
+}
+
+/* Is remembered until it succeeds, so that the status can say it and others need not wait for it. */
+static void note_refusal(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
+{
+    struct pt_deployment *d = run->d;
+    int code = res->err.code;
+    if (code == PT_ENOTFOUND || code == PT_ECONFLICT || code == PT_EEXIST || namespace_ends(res))
+        return;
+    struct pt_refusal *r = d->refusals, *end = r + d->refusal_count;
+    while (r < end && (r->kind != (int)e->kind || strcmp(r->name, e->name) != 0))
+        r++;
+    if (r == end) {
+        struct pt_refusal *more = d->refusal_count < PT_REFUSALS_MAX ? pt_reallocarray(d->refusals, d->refusal_count + 1, sizeof *more) : NULL;
+        if (!more)
+            return;
+        d->refusals = more;
+        r = &more[d->refusal_count++];
+        *r = (struct pt_refusal){.kind = (int)e->kind};
+        snprintf(r->name, sizeof r->name, "%s", e->name);
+    }
+    r->count++;
+    r->final = res->http >= 400 && res->http < 500 && code != PT_EBUSY && res->http != 401;
+    r->since_ms = pt_now_ms(run->op->o.sched);
+    snprintf(r->message, sizeof r->message, "%.*s", (int)sizeof r->message - 1, res->err.msg);
+}
+
+static void forget_refusal(struct pt_deployment *d, const struct pt_effect *e)
+{
+    for (size_t i = 0; i < d->refusal_count; i++)
+        if (d->refusals[i].kind == (int)e->kind && !strcmp(d->refusals[i].name, e->name)) {
+            memmove(&d->refusals[i], &d->refusals[i + 1], (d->refusal_count - i - 1) * sizeof *d->refusals);
+            d->refusal_count--;
+            return;
+        }
 }
 
 static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
@@ -190,9 +226,13 @@ static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, c
     }
     if (e->kind == PT_EFFECT_CREATE_POD && unknown_outcome(res))
         reserve_name(run, e);
-    d->has_trouble = true;
-    snprintf(d->trouble, sizeof d->trouble, "FailedCreate");
-    snprintf(d->trouble_message, sizeof d->trouble_message, "%.*s", (int)sizeof d->trouble_message - 1, res->err.msg);
+    if (e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_WORK) {
+        d->has_trouble = true;
+        snprintf(d->trouble, sizeof d->trouble, "FailedCreate");
+        snprintf(d->trouble_message, sizeof d->trouble_message, "%.*s", (int)sizeof d->trouble_message - 1, res->err.msg);
+    } else {
+        note_refusal(run, e, res);
+    }
     snprintf(message, sizeof message, "Error creating %s: %.400s", kinds[e->kind].resource->kind, res->err.msg);
     emit(run, e, true, "FailedCreate", message);
     fail(run, e, &res->err);
@@ -202,6 +242,7 @@ static void succeeded(struct pt_carry_out *run, const struct pt_effect *e, const
 {
     const struct kind *k = &kinds[e->kind];
     run->op->writes++;
+    forget_refusal(run->d, e);
     if (k->verb != PT_VERB_DELETE || e->kind == PT_EFFECT_DELETE_POD)
         take_in(run, k, res->body, k->verb == PT_VERB_DELETE);
     if (e->kind == PT_EFFECT_RETREAT)
@@ -223,6 +264,8 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
 {
     struct pt_pod *pod;
     int code = res->err.code;
+    if (kinds[e->kind].verb != PT_VERB_CREATE) /* those have words of their own */
+        note_refusal(run, e, res);
     switch (e->kind) {
     case PT_EFFECT_CREATE_REVISION:
     case PT_EFFECT_CREATE_SERVICE:
@@ -290,6 +333,7 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
     if (e->kind == PT_EFFECT_CREATE_POD)
         release_name(run->d, e->name);
     if (ours) {
+        forget_refusal(run->d, e);
         take_in(run, k, res->body, false);
         run->created |= e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_WORK;
         return;
@@ -311,6 +355,8 @@ static void owner_told(struct pt_carry_out *run, const struct pt_effect *e, cons
     struct pt_err err;
     if (res->err.code == PT_ENOTFOUND)
         return;
+    if (res->err.code != PT_OK)
+        note_refusal(run, e, res);
     if (res->err.code != PT_OK || pt_store_decode(&run->op->stores[PT_STORE_MD], res->body, &o, &err) < 0) {
         fail(run, e, res->err.code != PT_OK ? &res->err : &err);
         return;
@@ -445,7 +491,7 @@ static void pump(struct pt_carry_out *run)
     run->pumping = true;
     while (run->next < run->plan.count) {
         const struct pt_effect *e = &run->plan.effects[run->next];
-        if (run->failed && e->kind == PT_EFFECT_CREATE_POD) {
+        if (run->no_pods && e->kind == PT_EFFECT_CREATE_POD) {
             run->next++;
             continue;
         }

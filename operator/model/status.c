@@ -139,7 +139,7 @@ static void judge_rest(struct pt_view *v, const struct summary *sum, struct cond
 {
     int available = v->fresh.available + v->old.available;
     bool invalid = v->s->md->invalid != NULL,
-         taken = v->trouble && (!strcmp(v->trouble, "ServiceNameTaken") || !strcmp(v->trouble, "BudgetNameTaken"));
+         taken = v->blocked || (v->trouble && (!strcmp(v->trouble, "ServiceNameTaken") || !strcmp(v->trouble, "BudgetNameTaken")));
     bool paused = v->s->md->spec.paused && !v->complete;
     bool enough = !invalid && available >= v->min_available;
     const char *counts = pt_view_text(v, "%d available, at least %d wanted", available, v->min_available);

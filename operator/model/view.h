@@ -33,6 +33,7 @@ struct pt_view {
     int leaving, old_leaving;                 /* terminating, being drained, or deleted without our having seen it */
     int collisions, replicas, min_available;
     const char *trouble, *trouble_message;
+    bool blocked;                             /* trouble is a refusal */
     bool complete;                            /* everything is as the spec says, and available */
     bool exceeded;                            /* the progress deadline */
 };
@@ -48,6 +49,8 @@ struct pt_pod_model pt_view_model(const struct pt_view *v, const struct pt_pod *
 void *pt_view_alloc(struct pt_view *v, size_t size);
 const char *pt_view_text(struct pt_view *v, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 struct pt_effect *pt_view_effect(struct pt_view *v, enum pt_effect_kind kind);
+/* Not again before others had their turn: the server refused it for good. */
+bool pt_view_left_out(struct pt_view *v, enum pt_effect_kind kind, const char *name);
 void pt_view_look_again(struct pt_view *v, int64_t after_ms);
 
 struct pt_str pt_view_keep(struct pt_view *v, struct pt_buf *b); /* as part of the plan */

@@ -430,6 +430,37 @@ static void is_version(struct world *w, struct wish *m, int a, int b)
         world_break(w, "%s: asks for version %d, and should ask for %d by now", m->name, m->version, a);
 }
 
+/* A right of the operator's is taken away; none: it has all. */
+static void forbid(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    w->p.forbidden = a == NONE ? 0 : a;
+    world_log(w, "apiserver: the operator may not %s", w->p.forbidden ? world_right(a) : "do nothing: it may all again");
+}
+
+static const cJSON *condition_of(const cJSON *md, const char *type)
+{
+    const cJSON *c;
+    cJSON_ArrayForEach(c, pt_obj_get(md, "status.conditions")) if (!strcmp(pt_obj_text(c, "type"), type)) return c;
+    return NULL;
+}
+
+/* What is forbidden shows in the status, by its name and reason, and that is written; b: so many pods serve all the same. */
+static void told(struct world *w, struct wish *m, int a, int b)
+{
+    pt_auto_obj *md = NULL;
+    if (pt_obj_parse(pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name), "stored", &md, NULL) < 0)
+        return;
+    const cJSON *stalled = condition_of(md, "Stalled");
+    if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", -1))
+        world_break(w, "%s: the status was not written", m->name);
+    else if (strcmp(pt_obj_text(stalled, "status"), "True") != 0 || !strstr(pt_obj_text(stalled, "message"), "HTTP 403"))
+        world_break(w, "%s: Stalled is %s \"%s\", and the operator may not %s", m->name, pt_obj_text(stalled, "status"), pt_obj_text(stalled, "message"), world_right(w->p.forbidden));
+    else if (a != NONE && pt_obj_int(md, "status.readyReplicas", -1) < a)
+        world_break(w, "%s: %lld pods are ready while the operator may not %s, %d should be", m->name, (long long)pt_obj_int(md, "status.readyReplicas", -1), world_right(w->p.forbidden), a);
+    (void)b;
+}
+
 /* Each field with a value, another one, and none. */
 static void field(struct world *w, struct wish *m, int a, int b)
 {
@@ -472,6 +503,7 @@ static const struct action {
     {"autoscale", 0, true, autoscale},    {"fix", 0, true, fix},               {"load", 0, true, set_load},
     {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served},       {"field", 0, true, field},
     {"monitor", 0, true, monitor},        {"quality", 0, false, quality},      {"is", 0, true, is_version},
+    {"forbid", 0, false, forbid},         {"told", 0, true, told},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };
 

@@ -234,13 +234,47 @@ void world_print_uses(FILE *out)
         fprintf(out, "%s %s/%s%s\n", uses[i].verb, uses[i].resource->group, uses[i].resource->plural, uses[i].subresource);
 }
 
+/* What may be forbidden, one at a time. */
+static const struct right {
+    const char *name;
+    const struct pt_resource *resource;
+    const char *verb, *subresource;
+} rights[] = {
+    {"patch services", &pt_res_services, "patch", ""},
+    {"patch controllerrevisions", &pt_res_controllerrevisions, "patch", ""},
+    {"patch poddisruptionbudgets", &pt_res_poddisruptionbudgets, "patch", ""},
+    {"create services", &pt_res_services, "create", ""},
+    {"create poddisruptionbudgets", &pt_res_poddisruptionbudgets, "create", ""},
+    {"create controllerrevisions", &pt_res_controllerrevisions, "create", ""},
+    {"delete poddisruptionbudgets", &pt_res_poddisruptionbudgets, "delete", ""},
+    {"patch pods", &pt_res_pods, "patch", ""},
+    {"patch pods/status", &pt_res_pods, "patch", "status"},
+    {"delete pods", &pt_res_pods, "delete", ""},
+    {"delete controllerrevisions", &pt_res_controllerrevisions, "delete", ""},
+};
+enum { RIGHTS = sizeof rights / sizeof *rights };
+
+const char *world_right(int i)
+{
+    return i > 0 && i <= RIGHTS ? rights[i - 1].name : NULL;
+}
+
+static bool is_forbidden(const struct world *w, const struct pt_api_request *req, const char *verb)
+{
+    const struct right *r = w->p.forbidden ? &rights[w->p.forbidden - 1] : NULL;
+    return r && r->resource == req->resource && !strcmp(r->verb, verb) && !strcmp(r->subresource, req->subresource ? req->subresource : "");
+}
+
 static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
 {
     struct world *w = arg;
     static const char *const verbs[] = {"get", "list", "create", "update", "patch", "apply", "patch", "patch", "delete"};
     if (by_operator(req))
         note_use(req, watch ? "watch" : verbs[req->verb]);
-    if (w->p.denied && req->verb == PT_VERB_CREATE && req->resource == &pt_res_pods) {
+    if (by_operator(req) && is_forbidden(w, req, watch ? "watch" : verbs[req->verb])) {
+        f->http = 403;
+        f->reason = "Forbidden";
+    } else if (w->p.denied && req->verb == PT_VERB_CREATE && req->resource == &pt_res_pods) {
         f->http = 403;
         f->reason = "Forbidden";
     } else if (w->faults && chance(&w->luck, w->p.error))
@@ -414,6 +448,7 @@ bool world_run(struct world *w, const struct sim_run *run)
         run_until(w, w->clock.now + MINUTE_MS);
     user_settle(w);
     w->faults = w->p.denied = false;
+    w->p.forbidden = 0;
     w->p.crash_at = 0;
     w->calm_ms = w->clock.now;
     world_log(w, "faults stop");

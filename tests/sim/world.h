@@ -86,6 +86,7 @@ struct profile { /* drawn from the seed */
     int64_t crash_at; /* the operator dies at its nth write; 0 = never */
     int http;         /* every error is this one; 0: any */
     bool elected;     /* two operators with a Lease */
+    int forbidden;    /* a right that the operator lacks: world_rights, from 1; 0: none */
     bool denied;      /* pods may not be created: a quota, a webhook */
     enum pt_memapi_watchlist watchlist;
 };
@@ -168,6 +169,7 @@ struct pt_operator *world_leader(struct world *w); /* NULL: nobody leads */
 void world_crash(struct world *w);                 /* the one that leads */
 void world_upgrade(struct world *w);               /* all operators end and others of the next release begin */
 void world_print_uses(FILE *out); /* "VERB GROUP/RESOURCE[/SUBRESOURCE]" a line: whatever operators have asked for so far */
+const char *world_right(int i); /* "patch services"; NULL: no such one */
 int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail);
 
 void kubelet_observe(struct world *w);

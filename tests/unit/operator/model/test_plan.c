@@ -292,6 +292,44 @@ static void progress_deadline(void **state)
     pt_plan_finish(&t.plan);
 }
 
+/* What was refused is said, and nothing else waits for it; bad luck is not said before the third time. */
+static void refusals(void **state)
+{
+    (void)state;
+    static const struct {
+        struct pt_refusal r;
+        const char *stalled, *message; /* "": not stalled */
+        bool adopts;
+    } rows[] = {
+        {{PT_EFFECT_ADOPT_SERVICE, "m", "forbidden", 1, true, NOW - 1000}, "AdoptionFailed", "taking in Service m: forbidden", false},
+        {{PT_EFFECT_ADOPT_SERVICE, "m", "forbidden", 4, true, NOW - 31000}, "AdoptionFailed", "taking in Service m: forbidden", true}, /* tried again */
+        {{PT_EFFECT_ADOPT_SERVICE, "m", "internal error", 2, false, NOW - 10}, "", "", true},
+        {{PT_EFFECT_ADOPT_SERVICE, "m", "internal error", 3, false, NOW - 10}, "AdoptionFailed", "taking in Service m: internal error", true},
+        {{PT_EFFECT_DELETE_POD, "p7", "denied by a webhook", 1, true, NOW - 10}, "FailedDelete", "deleting Pod p7: denied by a webhook", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static struct scene t;
+        struct pt_err err;
+        plan(&t, "nA", (struct pt_spec)ROLL(2, 1, 0));
+        pt_plan_finish(&t.plan);
+        t.service = (struct pt_shaped){.o = {.ns = "ns", .name = "m", .uid = "s", .owner_name = "m"}, .shape = ""}; /* an orphan */
+        t.s.refusals = &rows[i].r;
+        t.s.refusal_count = 1;
+        assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+        assert_int_equal(effect(&t, PT_EFFECT_ADOPT_SERVICE) != NULL, rows[i].adopts);
+        assert_int_equal(effect(&t, PT_EFFECT_CREATE_POD) != NULL, !rows[i].adopts);
+        if (*rows[i].stalled) {
+            pt_auto_obj *s = status_of(&t);
+            assert_string_equal(condition(s, "Stalled", "status"), "True");
+            assert_string_equal(condition(s, "Stalled", "reason"), rows[i].stalled);
+            assert_string_equal(condition(s, "Stalled", "message"), rows[i].message);
+        } else {
+            assert_null(effect(&t, PT_EFFECT_PATCH_STATUS));
+        }
+        pt_plan_finish(&t.plan);
+    }
+}
+
 /* What the plan does to the gate of the first pod when the gate is `gate (gate_reason)` and the sidecar says `model` (-1: nothing yet). */
 static void gates(void **state)
 {
@@ -719,7 +757,7 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rollouts),
-                                       cmocka_unit_test(statuses),
+                                       cmocka_unit_test(statuses), cmocka_unit_test(refusals),
                                        cmocka_unit_test(a_second_look_writes_nothing),
                                        cmocka_unit_test(progress_deadline),
                                        cmocka_unit_test(gates),
