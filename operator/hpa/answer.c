@@ -17,6 +17,8 @@ static const struct metric {
 } metrics[] = {
     {"inference_concurrency", offsetof(struct pt_load, in_flight), true},
     {"requests_per_second", offsetof(struct pt_load, rps), true},
+    {"queue_delay", offsetof(struct pt_load, queue_delay_s), false}, /* seconds */
+    {"latency", offsetof(struct pt_load, latency_s), false},
 };
 enum { METRIC_COUNT = sizeof metrics / sizeof *metrics };
 
@@ -152,7 +154,7 @@ static double value_of(const struct metric *m, const struct pt_load *l)
 static void take_pod(void *arg, const struct pt_load *l)
 {
     struct collect *c = arg;
-    if ((pt_str_eq(c->name, PT_STR("*")) || pt_str_eq(c->name, pt_str(l->pod))) && selected(l, c->selector))
+    if ((pt_str_eq(c->name, PT_STR("*")) || pt_str_eq(c->name, pt_str(l->pod))) && !isnan(value_of(c->metric, l)) && selected(l, c->selector))
         put_item(c, l->pod, value_of(c->metric, l));
 }
 
@@ -162,6 +164,8 @@ static void take_deployment(void *arg, const struct pt_load *l)
     if (!pt_str_eq(c->name, pt_str(l->deployment)))
         return;
     double v = value_of(c->metric, l);
+    if (isnan(v))
+        return;
     c->total = c->metric->sum ? c->total + v : fmax(c->total, v);
     c->count++;
 }

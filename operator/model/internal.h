@@ -49,7 +49,7 @@ struct pt_operator {
     struct pt_events *events;
     struct pt_map deployments; /* key -> pt_deployment */
     unsigned synced;
-    bool stopping, leading;
+    bool stopping, leading, loads_asked;
     struct pt_timer stop_timer, load_timer;
     int64_t stop_by_ms;
     void (*stopped)(void *arg);

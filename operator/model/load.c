@@ -44,7 +44,7 @@ static double p95_between(const struct pt_pod_latency *was, const struct pt_repo
 }
 
 /* counts_on: this report goes on where the last one ended, by the same process with the same buckets. */
-static void take_latency(struct pt_pod_state *st, const struct pt_report *r, bool same_process)
+static void take_latency(struct pt_pod_state *st, const struct pt_report *r, bool same_process, double weight)
 {
     struct pt_pod_latency *l = st->latency;
     bool counts_on = l && same_process && l->bounds == r->bounds && !memcmp(l->bounds_s, r->bounds_s, r->bounds * sizeof *r->bounds_s);
@@ -53,6 +53,8 @@ static void take_latency(struct pt_pod_state *st, const struct pt_report *r, boo
     if (!l && !(l = st->latency = pt_calloc(1, sizeof *l)))
         return; /* the next report tries again; until then it has none */
     l->p95_s = counts_on ? p95_between(l, r) : 0;
+    if (l->p95_s > 0)
+        l->mean_s += (l->mean_s > 0 ? weight : 1) * (l->p95_s - l->mean_s);
     l->bounds = r->bounds;
     memcpy(l->bounds_s, r->bounds_s, sizeof l->bounds_s);
     memcpy(l->counts, r->counts, sizeof l->counts);
@@ -94,11 +96,12 @@ static void take_load(const struct pt_operator *op, struct pt_pod *pod, const st
     st->queued = r->queued;
     double weight = same_process ? 1 - exp(-(double)since_ms / MEAN_MS) : 1;
     st->mean_in_flight += weight * (st->in_flight - st->mean_in_flight);
+    st->mean_queued += weight * (st->queued - st->mean_queued);
     st->mean_rps += weight * (st->rps - st->mean_rps);
     const struct pt_md *md = owner_of(op, pod);
     take_figures(st, r, md);
-    if (wants_latency(md)) {
-        take_latency(st, r, same_process);
+    if (op->loads_asked || wants_latency(md)) {
+        take_latency(st, r, same_process, weight);
     } else if (st->latency) {
         pt_free(st->latency);
         st->latency = NULL;
@@ -138,15 +141,26 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
     return PT_OK;
 }
 
-void pt_operator_loads(const struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg)
+/* By Little's law. What waits where nothing is answered waits as long as can be said. */
+static double queue_delay_of(const struct pt_pod_state *st)
 {
+    if (st->mean_rps > 0.001)
+        return fmin(st->mean_queued / st->mean_rps, 3600);
+    return st->mean_queued > 0.001 ? 3600 : (double)NAN;
+}
+
+void pt_operator_loads(struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg)
+{
+    op->loads_asked = true; /* from now on latencies are kept */
     int64_t now = pt_now_ms(op->o.sched);
     void *object;
     for (size_t i = 0; pt_map_next(&op->stores[PT_STORE_POD].by_name, &i, NULL, &object);) {
         const struct pt_pod *pod = object;
         if (strcmp(pod->o.ns, ns) != 0 || !pod->o.owner_name || !has_told(op, pod, now))
             continue;
-        struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, pod->state.mean_in_flight, pod->state.mean_rps};
+        const struct pt_pod_latency *late = pod->state.latency;
+        struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, pod->state.mean_in_flight, pod->state.mean_rps, queue_delay_of(&pod->state),
+                            late && late->mean_s > 0 ? late->mean_s : (double)NAN};
         fn(arg, &l);
     }
 }

@@ -70,7 +70,8 @@ enum pt_phase { PT_PHASE_PENDING, PT_PHASE_UNKNOWN, PT_PHASE_RUNNING, PT_PHASE_E
 struct pt_pod_latency {
     unsigned bounds;
     double bounds_s[PT_REPORT_MAX_BOUNDS], counts[PT_REPORT_MAX_BOUNDS + 1];
-    double p95_s; /* 0: nothing was answered */
+    double p95_s;  /* 0: nothing was answered */
+    double mean_s; /* of the last seconds; 0: nothing was answered yet */
 };
 
 /* What the last report said of how the model does; NaN: not known. */
@@ -97,7 +98,7 @@ struct pt_pod_state {
     struct pt_pod_figures *figures; /* only where it is monitored; NULL else */
     struct pt_pod_latency *latency; /* only where the autoscaler goes by it; NULL else */
     double requests, rps;   /* since its start; per second, between the last two reports */
-    double mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */
+    double mean_queued, mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */
     int64_t reported_ms;    /* when the last report came, monotonic */
     bool start_counted;     /* how long it took to become ready has been told to the autoscaler */
     char *message; /* with Failed */

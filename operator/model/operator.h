@@ -46,11 +46,13 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *report, i
 /* What a pod carries, as it reported lately. */
 struct pt_load {
     const char *pod, *deployment, *revision;
-    double in_flight, rps; /* requests in flight and queued; per second; means of the last seconds */
+    double in_flight, rps;  /* requests in flight and queued; per second; means of the last seconds */
+    double queue_delay_s;   /* how long a request waits; NaN: nothing was answered */
+    double latency_s;       /* 95th percentile; NaN: the same, or nobody has asked for loads before */
 };
 typedef void (*pt_load_fn)(void *arg, const struct pt_load *l);
 /* fn for each pod of the namespace that has told lately, in no order. */
-void pt_operator_loads(const struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg);
+void pt_operator_loads(struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg);
 
 struct pt_operator_stats {
     size_t deployments, pods, revisions, services, queue_depth;

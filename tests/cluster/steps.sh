@@ -291,6 +291,8 @@ custom_metrics() {
   k wait --for condition=Available apiservice/v1beta2.custom.metrics.k8s.io --timeout 60s
   k get --raw $metrics_api | jq -e '[.resources[].name] | contains(["pods/inference_concurrency", "modeldeployments.pintle.dev/requests_per_second"])'
   eventually 20 value_of 'modeldeployments.pintle.dev/digits/requests_per_second' '.items[0].value | rtrimstr("m") | tonumber > 0'
+  eventually 20 value_of 'modeldeployments.pintle.dev/digits/queue_delay' '.items[0].value | rtrimstr("m") | tonumber >= 0'
+  eventually 20 value_of 'modeldeployments.pintle.dev/digits/latency' '.items[0].value | rtrimstr("m") | tonumber >= 0'
   value_of 'pods/*/inference_concurrency?labelSelector=pintle.dev%2Fmodel-deployment%3Ddigits' '.items | length == 1'
   traffic_ends
   pods_are "[.items[].metadata.uid] == $uids"             # an operator of another version or with other settings replaces no pod

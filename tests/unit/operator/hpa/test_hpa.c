@@ -6,6 +6,7 @@
 #include "operator/ctrl/obj.h"
 #include "operator/hpa/answer.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,9 +16,9 @@
 #define V1 PT_HPA_PATH "/namespaces/models/"
 
 static const struct pt_load loads[] = {
-    {"digits-a", "digits", "digits-r1", 2, 10.5},
-    {"digits-b", "digits", "digits-r2", 0.25, 0},
-    {"other-a", "other", "other-r1", 7, 1e30},
+    {"digits-a", "digits", "digits-r1", 2, 10.5, 0.0251, 0.3},
+    {"digits-b", "digits", "digits-r2", 0.25, 0, 0.5, NAN},
+    {"other-a", "other", "other-r1", 7, 1e30, NAN, NAN},
 };
 static const char *asked_ns;
 
@@ -83,6 +84,19 @@ static void pods_by_selector_and_by_name(void **state)
     assert_string_equal(pt_obj_text(huge, "items.0.value"), "1000000000000000000m");
 }
 
+/* Of times a ModelDeployment has the longest of its pods'; a pod that answered nothing has none. */
+static void delays(void **state)
+{
+    (void)state;
+    pt_auto_obj *one = ask(V1 "pods/digits-a/queue_delay", NULL, NULL, 200), *late = ask(V1 "pods/*/latency", NULL, NULL, 200);
+    assert_string_equal(pt_obj_text(one, "items.0.value"), "25m"); /* thousandths of a second */
+    assert_int_equal(cJSON_GetArraySize(pt_obj_get(late, "items")), 1);
+    assert_string_equal(pt_obj_text(late, "items.0.value"), "300m");
+    pt_auto_obj *all = ask(V1 "modeldeployments.pintle.dev/digits/queue_delay", NULL, NULL, 200), *none = ask(V1 "modeldeployments.pintle.dev/other/latency", NULL, NULL, 404);
+    assert_string_equal(pt_obj_text(all, "items.0.value"), "500m");
+    assert_non_null(strstr(pt_obj_text(none, "message"), "latency"));
+}
+
 static void a_deployment_is_the_sum_of_its_pods(void **state)
 {
     (void)state;
@@ -132,7 +146,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_list_names_what_can_be_asked),
         cmocka_unit_test(pods_by_selector_and_by_name),
-        cmocka_unit_test(a_deployment_is_the_sum_of_its_pods),
+        cmocka_unit_test(delays), cmocka_unit_test(a_deployment_is_the_sum_of_its_pods),
         cmocka_unit_test(what_is_not_there_is_refused_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
