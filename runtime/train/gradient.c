@@ -107,6 +107,18 @@ int pt_grad_int64(struct pt_grad *d, int64_t v)
     return id;
 }
 
+int pt_grad_number(struct pt_grad *d, float v, int like)
+{
+    int id = like < 0 ? like : pt_graph_add_value(d->g, d->err);
+    struct pt_tensor *t = id < 0 ? NULL : pt_graph_new_tensor(d->g, PT_FLOAT, 0, NULL, d->err);
+    if (!t)
+        return id < 0 ? id : d->err->code;
+    *(float *)t->data = v;
+    d->g->values[id].constant = t;
+    d->g->values[id].producer = -1;
+    return pt_grad_emit(d, &pt_op_cast_like, id, like);
+}
+
 /* --- the walk ------------------------------------------------------------------------------------------------------------------------------------
  */
 

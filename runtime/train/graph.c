@@ -16,9 +16,25 @@ static const struct {
     const char *op;
     unsigned operands; /* bits */
 } weighted[] = {
-    {"Conv", 6}, {"Gemm", 6}, {"MatMul", 3}, {"BatchNormalization", 6}, {"LayerNormalization", 6}, {"Gather", 1}, {"Add", 3},
-    {"Mul", 3},  {"Sub", 3},  {"Div", 3},    {"QuantizeLinear", 1},
+    {"Conv", 6},
+    {"ConvTranspose", 6},
+    {"Gemm", 6},
+    {"MatMul", 3},
+    {"BatchNormalization", 6},
+    {"LayerNormalization", 6},
+    {"InstanceNormalization", 6},
+    {"Gather", 1},
+    {"Add", 3},
+    {"Mul", 3},
+    {"Sub", 3},
+    {"Div", 3},
+    {"PRelu", 2},
+    {"Concat", ~0U},
 };
+
+/* What may lie between weights and the operator that they are weights of: it moves them, or rounds them for training that knows of quantisation. */
+static const char *const between[] = {"Transpose", "Reshape", "Squeeze", "Unsqueeze",      "Flatten",         "Identity",
+                                      "Slice",     "Split",   "Expand",  "QuantizeLinear", "DequantizeLinear"};
 
 static unsigned weights_of(const struct pt_onnx_node *n)
 {
@@ -34,6 +50,35 @@ static bool named(struct pt_str name, const struct pt_str *names, size_t count)
     for (size_t i = 0; i < count; i++)
         found = found || pt_str_eq(name, names[i]);
     return found;
+}
+
+static bool lies_between(const struct pt_onnx_node *n)
+{
+    bool found = false;
+    for (size_t i = 0; n->domain.len == 0 && i < sizeof between / sizeof *between; i++)
+        found = found || pt_str_eq(n->op_type, pt_str(between[i]));
+    return found;
+}
+
+/* The weights that a value is, or is made of; NULL: none. */
+static const struct pt_edit_value *weights_behind(struct pt_edit *model, struct pt_str name)
+{
+    const struct pt_onnx_graph *g = &model->model.graph;
+    const struct pt_edit_value *v = pt_edit_value(model, name, NULL);
+    for (size_t steps = 0; v && v->producer >= 0 && steps <= g->node_count; steps++) {
+        const struct pt_onnx_node *n = &g->nodes[v->producer];
+        v = lies_between(n) && n->input_count ? pt_edit_value(model, n->inputs[0], NULL) : NULL;
+    }
+    return v && v->initializer >= 0 ? v : NULL;
+}
+
+/* Joined of constants alone: numbers that a file holds in pieces, such as factors of a size, and no weights. */
+static bool joins_constants(struct pt_edit *model, const struct pt_onnx_node *n)
+{
+    bool all = pt_str_eq(n->op_type, PT_STR("Concat"));
+    for (size_t k = 0; k < n->input_count; k++)
+        all = all && weights_behind(model, n->inputs[k]);
+    return all;
 }
 
 static bool is_batchnorm(const struct pt_onnx_node *n)
@@ -57,9 +102,10 @@ int pt_training_weights(struct pt_edit *model, const struct pt_train_options *o,
     *weight_count = *statistic_count = 0;
     for (size_t i = 0; i < g->node_count; i++) {
         const struct pt_onnx_node *n = &g->nodes[i];
-        unsigned operands = weights_of(n), stats = is_batchnorm(n) && !o->frozen_batchnorm ? 24 : 0;
+        unsigned operands = joins_constants(model, n) ? 0 : weights_of(n), stats = is_batchnorm(n) && !o->frozen_batchnorm ? 24 : 0;
         for (size_t k = 0; k < n->input_count && k < 32; k++) {
-            const struct pt_edit_value *v = (operands | stats) >> k & 1 ? pt_edit_value(model, n->inputs[k], NULL) : NULL;
+            const struct pt_edit_value *v = operands >> k & 1 ? weights_behind(model, n->inputs[k]) : NULL;
+            v = stats >> k & 1 ? pt_edit_value(model, n->inputs[k], NULL) : v;
             if (!v || v->initializer < 0 || seen[v->initializer] || v->captured)
                 continue;
             const struct pt_onnx_tensor *x = &g->initializers[v->initializer];

@@ -31,6 +31,7 @@ extern const struct pt_op pt_grad_places_like; /* x: int64 of its shape, 0, 1, 2
 extern const struct pt_op pt_grad_scatter_sum; /* dy, places, like: each dy added at its place of a zeroed tensor like like; place -1: nowhere */
 /* dy, like, axes (or the attribute; or all from the attribute `from` on): what ReduceSum and, with mean = 1, ReduceMean of like took away */
 extern const struct pt_op pt_grad_spread;
+extern const struct pt_op pt_grad_share; /* dy, x, axes (or the attribute), y: of ReduceMax and ReduceMin: to those of x that are y, in equal parts */
 extern const struct pt_op pt_grad_product; /* a, b, like: alpha op(a) op(b) summed to the shape of like; attributes transA, transB, alpha */
 extern const struct pt_op pt_grad_rows;    /* dy, indices, like: rows of dy added along axis 0 of a zeroed tensor: of Gather from a table */
 /* ops_unary.c: dy, x: dy f'(x), attributes as the function's; of relu, sigmoid and tanh dy, y */
@@ -48,9 +49,10 @@ extern const struct pt_op pt_grad_average_pool; /* dy, like x */
 /* ops_quant.c */
 extern const struct pt_op pt_grad_quantize; /* x, scale, zero point, dy, q: dy where QuantizeLinear of x did not saturate, else 0 */
 /* ops_norm.c */
-extern const struct pt_op pt_grad_batchnorm;   /* dy, x, scale, mean, variance -> dx, dscale, dbias; with training_mode those of the batch */
-extern const struct pt_op pt_grad_layernorm;   /* dy, x, scale -> dx, dscale, dbias */
-extern const struct pt_op pt_grad_softmax;     /* dy, y */
-extern const struct pt_op pt_grad_log_softmax; /* dy, y */
+extern const struct pt_op pt_grad_batchnorm;    /* dy, x, scale, mean, variance -> dx, dscale, dbias; with training_mode those of the batch */
+extern const struct pt_op pt_grad_layernorm;    /* dy, x, scale -> dx, dscale, dbias */
+extern const struct pt_op pt_grad_instancenorm; /* dy, x, scale -> dx, dscale, dbias */
+extern const struct pt_op pt_grad_softmax;      /* dy, y */
+extern const struct pt_op pt_grad_log_softmax;  /* dy, y */
 
 #endif

@@ -280,3 +280,73 @@ const struct pt_op pt_grad_spread = {.type = "Spread",
                                      .params_size = sizeof(struct pt_spread),
                                      .infer = spread_infer,
                                      .run = spread_run};
+
+/* --- undoing extremes: a row of x, and what it is compared with, the next element or the same one again -------------------------------------------
+ */
+
+static int share_infer(struct pt_op_ctx *c)
+{
+    int rc = spread_infer(c);
+    if (rc < 0)
+        return rc;
+    if (pt_tensor_count(c->in[3]) != pt_tensor_count(c->in[0]))
+        return pt_op_fail(c, PT_EINVAL, "%s and %s differ", PT_SHAPE(c->in[0]), PT_SHAPE(c->in[3]));
+    c->scratch_bytes = (size_t)pt_tensor_count(c->in[0]) * sizeof(int64_t);
+    return PT_OK;
+}
+
+struct share_row {
+    const void *x, *y, *dy;
+    void *dx;
+    int64_t *counts, at, off, step, n;
+};
+PT_REALS(count_row, (const struct share_row *r), {
+    const real *x = (const real *)r->x + r->at;
+    const real *y = (const real *)r->y + r->off;
+    for (int64_t i = 0; i < r->n; i++)
+        r->counts[r->off + i * r->step] += x[i] == y[i * r->step];
+})
+PT_REALS(give_row, (const struct share_row *r), {
+    const real *x = (const real *)r->x + r->at;
+    const real *y = (const real *)r->y + r->off;
+    const real *dy = (const real *)r->dy + r->off;
+    real *dx = (real *)r->dx + r->at;
+    for (int64_t i = 0; i < r->n; i++)
+        dx[i] = x[i] == y[i * r->step] ? dy[i * r->step] / (real)r->counts[r->off + i * r->step] : 0;
+})
+
+static int share_run(struct pt_op_ctx *c)
+{
+    struct pt_tensor kept = ((const struct pt_spread *)c->params)->kept;
+    const struct pt_tensor *const one[] = {&kept};
+    struct share_row r = {.x = c->in[1]->data, .y = c->in[3]->data, .dy = c->in[0]->data, .dx = c->out[0]->data, .counts = c->scratch};
+    struct pt_bcast w;
+    int64_t off[PT_BCAST_MAX];
+    kept.data = c->in[0]->data;
+    memset(r.counts, 0, (size_t)pt_tensor_count(c->in[0]) * sizeof *r.counts);
+    pt_bcast_init(&w, c->out[0], 1, one);
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t row = 0; row < w.rows; row++) {
+            pt_bcast_row(&w, row, off);
+            r.at = row * w.n;
+            r.off = off[0];
+            r.step = w.step[0];
+            r.n = w.n;
+            if (pass == 0)
+                PT_REAL_CALL(c, count_row, &r);
+            else
+                PT_REAL_CALL(c, give_row, &r);
+        }
+    return PT_OK;
+}
+
+const struct pt_op pt_grad_share = {.type = "Share",
+                                    .since = {1},
+                                    .min_in = 4,
+                                    .max_in = 4,
+                                    .max_out = 1,
+                                    .types = {PT_TS_FLOAT, PT_TS_FLOAT, PT_TS_INDEX, PT_TS_FLOAT},
+                                    .flags = PT_OP_MAY_LACK,
+                                    .params_size = sizeof(struct pt_spread),
+                                    .infer = share_infer,
+                                    .run = share_run};

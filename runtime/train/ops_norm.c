@@ -156,6 +156,74 @@ const struct pt_op pt_grad_layernorm = {.type = "LayerNormalizationGrad",
                                         .infer = layer_infer,
                                         .run = layer_run};
 
+/* --- InstanceNormalization: a mean and a variance for each channel of each image ------------------------------------------------------------------
+ */
+
+static int instance_infer(struct pt_op_ctx *c)
+{
+    struct pt_norm_grad *p = c->params;
+    const struct pt_tensor *x = c->in[1];
+    int rc = pt_attr_float(c, "epsilon", 1e-5F, &p->epsilon);
+    if (rc < 0)
+        return rc;
+    if (x->rank < 3 || pt_tensor_count(c->in[2]) != x->dims[1])
+        return pt_op_fail(c, PT_EINVAL, "the scale %s is not one value for each channel of %s", PT_SHAPE(c->in[2]), PT_SHAPE(x));
+    p->outer = x->dims[0];
+    p->count = x->dims[1];
+    p->inner = pt_dims_product(x->dims + 2, x->rank - 2);
+    c->scratch_bytes = 2 * (size_t)p->count * sizeof(double);
+    return outputs_like(c, c->in[2]);
+}
+
+/* Sums of one plane are added to those of its channel. */
+PT_REALS(plane, (const struct pt_op_ctx *c, const struct pt_norm_grad *p, int64_t at, double *dscale, double *dbias), {
+    const real *dy = (const real *)c->in[0]->data + at * p->inner;
+    const real *x = (const real *)c->in[1]->data + at * p->inner;
+    real *dx = c->out[0] ? (real *)c->out[0]->data + at * p->inner : NULL;
+    double n = (double)p->inner;
+    double mean = 0;
+    double var = 0;
+    double sum = 0;
+    double prod = 0;
+    for (int64_t i = 0; i < p->inner; i++)
+        mean += (double)x[i] / n;
+    for (int64_t i = 0; i < p->inner; i++)
+        var += ((double)x[i] - mean) * ((double)x[i] - mean) / n;
+    double inv = 1 / sqrt(var + (double)p->epsilon);
+    for (int64_t i = 0; i < p->inner; i++) {
+        sum += (double)dy[i];
+        prod += (double)dy[i] * ((double)x[i] - mean) * inv;
+    }
+    double scale = pt_elem_f64(c->in[2], at % p->count) * inv;
+    for (int64_t i = 0; dx && i < p->inner; i++)
+        dx[i] = (real)(scale * ((double)dy[i] - sum / n - ((double)x[i] - mean) * inv * prod / n));
+    dscale[at % p->count] += prod;
+    dbias[at % p->count] += sum;
+})
+
+static int instance_run(struct pt_op_ctx *c)
+{
+    const struct pt_norm_grad *p = c->params;
+    double *sums = c->scratch;
+    memset(sums, 0, 2 * (size_t)p->count * sizeof *sums);
+    for (int64_t at = 0; p->inner && at < p->outer * p->count; at++)
+        PT_REAL_CALL(c, plane, c, p, at, sums, sums + p->count);
+    for (int i = 0; i < 2; i++)
+        if (c->out[1 + i])
+            pt_store_f64(c->out[1 + i], 0, p->count, sums + i * p->count);
+    return PT_OK;
+}
+
+const struct pt_op pt_grad_instancenorm = {.type = "InstanceNormalizationGrad",
+                                           .since = {1},
+                                           .min_in = 3,
+                                           .max_in = 3,
+                                           .max_out = 3,
+                                           .types = {PT_TS_FLOAT},
+                                           .params_size = sizeof(struct pt_norm_grad),
+                                           .infer = instance_infer,
+                                           .run = instance_run};
+
 /* --- softmax: dx = y (dy - sum dy y); its logarithm: dx = dy - exp(y) sum dy -------------------------------------------------------------------- */
 
 static int softmax_infer(struct pt_op_ctx *c)

@@ -67,7 +67,8 @@ int pt_grad_node(struct pt_grad *d, const struct pt_op *op, const struct pt_node
 int pt_grad_set_int(struct pt_grad *d, int value, const char *name, int64_t v);
 int pt_grad_set_ints(struct pt_grad *d, int value, const char *name, const int64_t *v, size_t count);
 int pt_grad_set_float(struct pt_grad *d, int value, const char *name, float v);
-/* A constant of int64. */
+/* A constant of int64; of the element type of `like`. */
 int pt_grad_int64(struct pt_grad *d, int64_t v);
+int pt_grad_number(struct pt_grad *d, float v, int like);
 
 #endif

@@ -156,6 +156,38 @@ static int d_reduce_mean(struct pt_grad *d, struct pt_grad_site *s)
     return v == PT_GRAD_NONE ? v : pt_grad_set_int(d, v, "mean", 1);
 }
 
+/* dy goes to the elements that are the largest (smallest), in equal parts. */
+static int d_reduce_extreme(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return s->k == 0 ? pt_grad_emit_like(d, &pt_grad_share, s, s->dy, s->n.inputs[0], pt_grad_in(s, 1), s->y) : PT_GRAD_NONE;
+}
+
+/* |x|, as the sum of squares is its square: dx = x dy / y, and 2 x dy */
+static int d_reduce_l2(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int x = s->n.inputs[0];
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    return mul(d, x, pt_grad_emit_like(d, &pt_grad_spread, s, pt_grad_emit(d, &pt_op_div, s->dy, s->y), x, pt_grad_in(s, 1)));
+}
+
+static int d_reduce_sum_square(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int x = s->n.inputs[0];
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    return mul(d, x, pt_grad_emit_like(d, &pt_grad_spread, s, pt_grad_emit(d, &pt_op_add, s->dy, s->dy), x, pt_grad_in(s, 1)));
+}
+
+/* max(x, 0) + slope min(x, 0) */
+static int d_prelu(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int x = s->n.inputs[0], zero = pt_grad_number(d, 0, x);
+    if (s->k == 1)
+        return mul(d, s->dy, pt_grad_emit(d, &pt_op_min, x, zero));
+    return pt_grad_emit(d, &pt_op_where, pt_grad_emit(d, &pt_op_less, x, zero), mul(d, s->dy, s->n.inputs[1]), s->dy);
+}
+
 static int d_sum_to(struct pt_grad *d, struct pt_grad_site *s)
 {
     return s->k == 1 ? PT_GRAD_NONE : mul(d, s->dy, ones(d, s->n.inputs[0]));
@@ -198,6 +230,11 @@ const struct pt_grad_rule pt_grad_rules_math[] = {
     {&pt_op_cast_like, d_cast, ONE},
     {&pt_op_reduce_sum, d_reduce_sum, ONE},
     {&pt_op_reduce_mean, d_reduce_mean, ONE},
+    {&pt_op_reduce_max, d_reduce_extreme, ONE},
+    {&pt_op_reduce_min, d_reduce_extreme, ONE},
+    {&pt_op_reduce_l2, d_reduce_l2, ONE},
+    {&pt_op_reduce_sum_square, d_reduce_sum_square, ONE},
+    {&pt_op_prelu, d_prelu, 0},
     {&pt_grad_sum_to, d_sum_to, ONE},
     /* in steps, or of dims only */
     {&pt_op_sign, d_none, 0},
@@ -210,6 +247,12 @@ const struct pt_grad_rule pt_grad_rules_math[] = {
     {&pt_op_isinf, d_none, 0},
     {&pt_op_arg_max, d_none, 0},
     {&pt_op_arg_min, d_none, 0},
+    {&pt_op_not, d_none, 0},
+    {&pt_op_and, d_none, 0},
+    {&pt_op_or, d_none, 0},
+    {&pt_op_xor, d_none, 0},
+    {&pt_op_constant_of_shape, d_none, 0},
+    {&pt_op_range, d_none, 0},
     {&pt_op_shape, d_none, 0},
     {&pt_op_size, d_none, 0},
     {&pt_grad_ones_like, d_none, 0},

@@ -38,16 +38,8 @@ static int d_gemm(struct pt_grad *d, struct pt_grad_site *s)
     if (s->k == 1)
         return product(d, a, !trans_a, s->dy, false, alpha, b);
     int part = s->dy;
-    if (beta != 1) {
-        int id = pt_graph_add_value(d->g, d->err);
-        struct pt_tensor *t = id < 0 ? NULL : pt_graph_new_tensor(d->g, PT_FLOAT, 0, NULL, d->err);
-        if (!t)
-            return id < 0 ? id : d->err->code;
-        *(float *)t->data = beta;
-        d->g->values[id].constant = t;
-        d->g->values[id].producer = -1;
-        part = pt_grad_emit(d, &pt_op_mul, part, pt_grad_emit(d, &pt_op_cast_like, id, part));
-    }
+    if (beta != 1)
+        part = pt_grad_emit(d, &pt_op_mul, part, pt_grad_number(d, beta, part));
     return pt_grad_emit(d, &pt_grad_sum_to, part, s->n.inputs[2]);
 }
 
@@ -57,6 +49,18 @@ static int d_conv(struct pt_grad *d, struct pt_grad_site *s)
     if (s->k == 2)
         return pt_grad_emit(d, &pt_grad_channels, s->dy);
     return s->k == 0 ? pt_grad_emit_like(d, &pt_grad_conv_image, s, s->dy, w, x) : pt_grad_emit_like(d, &pt_grad_conv_weights, s, s->dy, x, w);
+}
+
+/* It is what the derivative of a convolution by its image is, so its own is that convolution; and the image and dy change places for the weights. */
+static int d_conv_transpose(struct pt_grad *d, struct pt_grad_site *s)
+{
+    const struct pt_onnx_attr *pad = pt_node_attr(&s->n, "auto_pad");
+    int x = s->n.inputs[0], w = s->n.inputs[1];
+    if (pt_node_attr(&s->n, "output_shape") || (pad && !pt_str_eq(pad->s, PT_STR("NOTSET"))))
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known with pads, not with output_shape or auto_pad", pt_node_text(&s->n).s);
+    if (s->k == 2)
+        return pt_grad_emit(d, &pt_grad_channels, s->dy);
+    return s->k == 0 ? pt_grad_emit_like(d, &pt_op_conv, s, s->dy, w) : pt_grad_emit_like(d, &pt_grad_conv_weights, s, x, s->dy, w);
 }
 
 static int d_max_pool(struct pt_grad *d, struct pt_grad_site *s)
@@ -95,6 +99,13 @@ static int d_layernorm(struct pt_grad *d, struct pt_grad_site *s)
 {
     if (s->shared < 0)
         s->shared = pt_grad_node(d, &pt_grad_layernorm, &s->n, PT_GRAD_IN(s->dy, s->n.inputs[0], s->n.inputs[1]), 3);
+    return s->shared < 0 ? s->shared : s->shared + s->k;
+}
+
+static int d_instancenorm(struct pt_grad *d, struct pt_grad_site *s)
+{
+    if (s->shared < 0)
+        s->shared = pt_grad_node(d, &pt_grad_instancenorm, &s->n, PT_GRAD_IN(s->dy, s->n.inputs[0], s->n.inputs[1]), 3);
     return s->shared < 0 ? s->shared : s->shared + s->k;
 }
 
@@ -137,11 +148,13 @@ const struct pt_grad_rule pt_grad_rules_nn[] = {
     {&pt_op_matmul, d_matmul, PT_GRAD_SHAPED},
     {&pt_op_gemm, d_gemm, PT_GRAD_SHAPED},
     {&pt_op_conv, d_conv, PT_GRAD_SHAPED},
+    {&pt_op_conv_transpose, d_conv_transpose, PT_GRAD_SHAPED},
     {&pt_op_max_pool, d_max_pool, PT_GRAD_SHAPED},
     {&pt_op_average_pool, d_average_pool, PT_GRAD_SHAPED},
     {&pt_op_global_average_pool, d_global_average, PT_GRAD_SHAPED},
     {&pt_op_batch_normalization, d_batchnorm, PT_GRAD_SHAPED},
     {&pt_op_layer_normalization, d_layernorm, PT_GRAD_SHAPED},
+    {&pt_op_instance_normalization, d_instancenorm, PT_GRAD_SHAPED},
     {&pt_op_softmax, d_softmax, PT_GRAD_SHAPED},
     {&pt_op_log_softmax, d_log_softmax, PT_GRAD_SHAPED},
     {&pt_op_dropout, d_dropout, PT_GRAD_SHAPED},

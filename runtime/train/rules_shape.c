@@ -64,6 +64,15 @@ static int d_pad(struct pt_grad *d, struct pt_grad_site *s)
     return scatter(d, s->dy, pt_grad_node(d, s->n.op, &s->n, in, s->n.input_count < 4 ? 3 : 4, 1), x);
 }
 
+/* In the mode that only repeats or leaves out elements. */
+static int d_resize(struct pt_grad *d, struct pt_grad_site *s)
+{
+    const struct pt_onnx_attr *mode = pt_node_attr(&s->n, "mode"), *at = pt_node_attr(&s->n, "coordinate_transformation_mode");
+    if ((mode && !pt_str_eq(mode->s, PT_STR("nearest"))) || (at && pt_str_eq(at->s, PT_STR("tf_crop_and_resize"))))
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known in mode nearest, without crops", pt_node_text(&s->n).s);
+    return d_move(d, s);
+}
+
 /* Each part's adjoint; one that nobody read has none. */
 static int d_split(struct pt_grad *d, struct pt_grad_site *s)
 {
@@ -125,6 +134,7 @@ const struct pt_grad_rule pt_grad_rules_shape[] = {
     {&pt_op_tile, d_move, PT_GRAD_SHAPED},
     {&pt_op_depth_to_space, d_move, PT_GRAD_SHAPED},
     {&pt_op_space_to_depth, d_move, PT_GRAD_SHAPED},
+    {&pt_op_resize, d_resize, PT_GRAD_SHAPED},
     {&pt_op_pad, d_pad, PT_GRAD_SHAPED},
     {&pt_op_split, d_split, PT_GRAD_SHAPED | PT_GRAD_ALL},
     {&pt_op_concat, d_concat, PT_GRAD_SHAPED},

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * bench_train.c: trains a model on raw arrays by the library, for comparison with other programs: no readers of files in between, and every option
- * that the comparison needs. Prints JSON. Float32 inputs and int64 classes, as numpy's tofile() writes them.
+ * that the comparison needs. Prints JSON. X is a file for each input of the model, with commas between, Y int64 classes, as numpy's tofile() writes.
  *
  *     bench_train MODEL X Y COUNT [key=value...]
  *     hx= hy= hcount=     held-out samples       batch=64 epochs=1 seed=1 threads=1 steps=0 (0: all of the epochs)
  *     optimizer=sgd|adamw rate= momentum= nesterov= decay= schedule=constant|cosine|step gamma= every= floor= warmup= smoothing=
- *     reset=1             random weights first   out=FILE   profile=1: which operators a step spends its time in (of one step more)
+ *     frozen=1            BatchNormalization keeps its statistics
+ *     reset=1             random weights first   out=FILE
+ *     weights=FILE        what is trained, as it comes out: a line of names and dims as JSON for each, then all numbers
  */
 #include "base/mem.h"
 #include "runtime/compress/tap.h"
@@ -20,8 +22,8 @@
 #include <time.h>
 
 struct settings {
-    const char *held_x, *held_y, *optimizer, *schedule, *out;
-    long held_count, reset, steps, threads, profile;
+    const char *held_x, *held_y, *optimizer, *schedule, *out, *weights;
+    long frozen, held_count, reset, steps, threads;
     struct pt_train_options o;
 };
 
@@ -91,8 +93,8 @@ static void parse(struct settings *s, char **args)
             !number(*args, "rate", &rate) && !number(*args, "momentum", &momentum) && !integer(*args, "nesterov", &nesterov) &&
             !number(*args, "decay", &decay) && !text(*args, "schedule", &s->schedule) && !number(*args, "gamma", &gamma) &&
             !integer(*args, "every", &every) && !number(*args, "floor", &floor_) && !integer(*args, "warmup", &warmup) &&
-            !number(*args, "smoothing", &smoothing) && !integer(*args, "reset", &s->reset) && !text(*args, "out", &s->out) &&
-            !integer(*args, "profile", &s->profile))
+            !number(*args, "smoothing", &smoothing) && !integer(*args, "reset", &s->reset) && !integer(*args, "frozen", &s->frozen) &&
+            !text(*args, "out", &s->out) && !text(*args, "weights", &s->weights))
             die(*args);
     bool adamw = s->optimizer && strcmp(s->optimizer, "adamw") == 0;
     enum pt_schedule_kind kind = !s->schedule || strcmp(s->schedule, "constant") == 0 ? PT_RATE_CONSTANT
@@ -102,6 +104,7 @@ static void parse(struct settings *s, char **args)
                                      .epochs = epochs,
                                      .seed = (uint64_t)seed,
                                      .label_smoothing = (float)smoothing,
+                                     .frozen_batchnorm = s->frozen,
                                      .optimizer = {.kind = adamw ? PT_ADAMW : PT_SGD,
                                                    .rate = (float)rate,
                                                    .momentum = (float)momentum,
@@ -126,18 +129,53 @@ static int on_progress(void *arg, const struct pt_train_progress *p)
     return ++steps_done == steps_wanted;
 }
 
-static struct pt_data data_of(const struct pt_session *s, const char *x, const char *y, long count, struct pt_tensor *in)
+static struct pt_data data_of(const struct pt_session *s, const char *x, const char *y, long count)
 {
-    *in = (struct pt_tensor){.dtype = PT_FLOAT, .rank = pt_session_input(s, 0)->rank, .dims = {count}};
-    for (int i = 1; i < in->rank; i++)
-        in->dims[i] = pt_session_input(s, 0)->dims[i];
-    in->size_bytes = (size_t)pt_tensor_count(in) * sizeof(float);
-    in->data = read_all(x, in->size_bytes);
+    size_t inputs = pt_session_input_count(s);
+    struct pt_tensor *in = calloc(inputs + 1, sizeof *in);
+    for (size_t k = 0; in && k < inputs; k++) {
+        const struct pt_value_info *vi = pt_session_input(s, k);
+        char path[4096];
+        int len = (int)strcspn(x, ",");
+        snprintf(path, sizeof path, "%.*s", len, x);
+        x += x[len] ? len + 1 : len;
+        in[k] = (struct pt_tensor){.dtype = vi->dtype, .rank = vi->rank, .dims = {count}};
+        for (int i = 1; i < vi->rank; i++)
+            in[k].dims[i] = vi->dims[i];
+        in[k].size_bytes = (size_t)pt_tensor_count(&in[k]) * (vi->dtype == PT_INT64 ? sizeof(int64_t) : sizeof(float));
+        in[k].data = read_all(path, in[k].size_bytes);
+    }
     size_t bytes = (size_t)count * sizeof(int64_t);
     return (struct pt_data){.inputs = in,
-                            .input_count = 1,
+                            .input_count = inputs,
                             .count = count,
                             .labels = {.dtype = PT_INT64, .rank = 1, .dims = {count}, .data = read_all(y, bytes), .size_bytes = bytes}};
+}
+
+static void write_weights(struct pt_edit *e, const struct pt_train_options *o, const char *path)
+{
+    struct pt_err err = {0};
+    struct pt_str *names;
+    size_t count;
+    FILE *f = fopen(path, "wb");
+    if (!f || pt_train_parameters(e, o, &names, &count, &err) < 0)
+        die(f ? err.msg : path);
+    for (int numbers = 0; numbers < 2; numbers++) {
+        for (size_t k = 0; k < count; k++) {
+            const struct pt_tensor *t = &e->model.graph.initializers[pt_edit_value(e, names[k], NULL)->initializer].t;
+            if (numbers) {
+                fwrite(t->data, sizeof(float), (size_t)pt_tensor_count(t), f);
+                continue;
+            }
+            fprintf(f, "[\"" PT_STR_FMT "\"", PT_STR_ARG(names[k]));
+            for (int i = 0; i < t->rank; i++)
+                fprintf(f, ", %lld", (long long)t->dims[i]);
+            fprintf(f, "]\n");
+        }
+        if (!numbers)
+            fprintf(f, "\n");
+    }
+    fclose(f);
 }
 
 static int by_value(const void *a, const void *b)
@@ -155,14 +193,13 @@ int main(int argc, char **argv)
     struct pt_edit e = {0};
     struct pt_threads *threads = NULL;
     struct pt_tap *tap = NULL;
-    struct pt_tensor in[2];
     parse(&s, argv + 5);
     if (pt_threads_create((int)s.threads, &threads, &err) < 0 || pt_edit_open(&e, argv[1], &err) < 0 ||
         (s.reset && pt_train_reset(&e, s.o.seed, &err) < 0) || pt_tap_open(&e, NULL, 0, threads, &tap, &err) < 0)
         die(err.msg);
-    struct pt_data data = data_of(pt_tap_session(tap), argv[2], argv[3], strtol(argv[4], NULL, 10), &in[0]), held = {0};
+    struct pt_data data = data_of(pt_tap_session(tap), argv[2], argv[3], strtol(argv[4], NULL, 10)), held = {0};
     if (s.held_x)
-        held = data_of(pt_tap_session(tap), s.held_x, s.held_y, s.held_count, &in[1]);
+        held = data_of(pt_tap_session(tap), s.held_x, s.held_y, s.held_count);
     pt_tap_close(tap);
     s.o.threads = threads;
     s.o.progress = on_progress;
@@ -176,6 +213,8 @@ int main(int argc, char **argv)
         die(err.msg);
     if (s.out && pt_edit_save(&e, s.out, &err) < 0)
         die(err.msg);
+    if (s.weights)
+        write_weights(&e, &s.o, s.weights);
     long n = steps_done < 4096 ? steps_done : 4096;
     qsort(step_ms, (size_t)n, sizeof *step_ms, by_value);
     printf("{\"steps\": %ld, \"min_ms\": %.3f, \"median_ms\": %.3f", steps_done, n ? step_ms[0] : 0, n ? step_ms[n / 2] : 0);

@@ -13,6 +13,14 @@ def mnist_cnn(batchnorm):
                          nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
+def mnist_teacher():
+    """Three convolutions with BatchNormalization, two of them pooled, then dense layers: 4 M multiplications an image, 0.4 M weights."""
+    def block(inputs, outputs):
+        return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+    return nn.Sequential(*block(1, 16), nn.MaxPool2d(2), *block(16, 32), nn.MaxPool2d(2), *block(32, 64), nn.Flatten(), nn.Linear(64 * 49, 128),
+                         nn.ReLU(), nn.Linear(128, 10))
+
+
 def export(model, sample, path, opset=17):
     """As one trains: nothing folded, BatchNormalization as such. The first dim is free."""
     was = model.training

@@ -245,6 +245,29 @@ static void unties_copies(void **state)
     pt_buf_finish(&bytes);
 }
 
+/* What is trained: weights seen through what moves them; not the numbers of a formula, nor a table that is a constant anyway. */
+static void finds_weights(void **state)
+{
+    (void)state;
+    struct pt_edit e;
+    struct pt_buf bytes = test_model(
+        "opset 17\nin x f32[-1,2]\nconst w f32[3,2]:1,2,3,4,5,6\nconst q f32[2]:1,1\nconst r f32[2]:2,2\nconst two f32[]:2\nconst token "
+        "f32[1,3]:1,2,3\nconst n i64[2]:1,3\nconst p f32[4,3]:1,2,3,4,5,6,7,8,9,10,11,12\nconst d i64[1]:0\nconst g f32[3]:1,1,1\nf = Concat(q,r) "
+        "axis=0\nt = Transpose(w)\nh = MatMul(x,t)\nk = Expand(token,n)\nj = Concat(k,h) axis=0\nm = Gather(p,d)\nz = Add(j,m)\no = Mul(z,two)\ny = "
+        "Mul(o,g)\nout y\nout f\n");
+    struct pt_err err = {0};
+    struct pt_str *names;
+    size_t count;
+    assert_int_equal(pt_edit_open_memory(&e, bytes.data, bytes.len, &err), PT_OK);
+    assert_int_equal(pt_train_parameters(&e, &(struct pt_train_options){0}, &names, &count, &err), PT_OK);
+    char all[64] = "";
+    for (size_t i = 0; i < count; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), PT_STR_FMT " ", PT_STR_ARG(names[i]));
+    assert_string_equal(all, "w token p g ");
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
 static int stop_at(void *arg, const struct pt_train_progress *p)
 {
     return !p->epoch_ended && p->now.step == *(const int64_t *)arg;
@@ -507,10 +530,10 @@ static void schedules(void **state)
 int main(void)
 {
     make_data();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),        cmocka_unit_test(learns_quantised),      cmocka_unit_test(judges),
-                                       cmocka_unit_test(unties_copies), cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(resumes),
-                                       cmocka_unit_test(keeps_masks),   cmocka_unit_test(regularises),           cmocka_unit_test(distils),
-                                       cmocka_unit_test(fits_numbers),  cmocka_unit_test(stops_early),           cmocka_unit_test(refuses),
-                                       cmocka_unit_test(schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),        cmocka_unit_test(learns_quantised), cmocka_unit_test(judges),
+                                       cmocka_unit_test(finds_weights), cmocka_unit_test(unties_copies),    cmocka_unit_test(threads_do_not_matter),
+                                       cmocka_unit_test(resumes),       cmocka_unit_test(keeps_masks),      cmocka_unit_test(regularises),
+                                       cmocka_unit_test(distils),       cmocka_unit_test(fits_numbers),     cmocka_unit_test(stops_early),
+                                       cmocka_unit_test(refuses),       cmocka_unit_test(schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
