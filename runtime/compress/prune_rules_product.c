@@ -105,6 +105,37 @@ static int fix_groups(struct pt_units *u, int node, int ordinal)
     return pt_edit_set_int(u->e, n, "group", groups * pt_units_axis_left(u, x, 1) / pt_axis_size(x, 1), u->err);
 }
 
+/* Means are over groups: whole ones can go. Scales are one for a group, or (operator set 21) for a channel. */
+static void group_norm(struct pt_units *u, const struct pt_onnx_node *n)
+{
+    struct pt_axes *x = pt_units_in(u, n, 0), *y = pt_units_out(u, n, 0);
+    int64_t groups = pt_edit_attr_int(n, "num_groups", 1);
+    if (!x || x->shape->rank < 2 || groups < 1)
+        return;
+    memcpy(y->labels, x->labels, sizeof y->labels);
+    tie_groups(u, x->labels[1], pt_axis_size(x, 1), groups, true);
+    for (size_t i = 1; i < 3; i++) {
+        struct pt_axes *s = pt_units_in(u, n, i);
+        const int *sl = s && x->labels[1] ? pt_units_want(u, s, 0) : NULL;
+        int64_t each = s ? pt_axis_size(x, 1) / pt_axis_size(s, 0) : 0;
+        for (int64_t k = 0; sl && k < pt_axis_size(x, 1); k++)
+            pt_units_tie(u, x->labels[1][k], sl[k / each]);
+        if (s && x->labels[1] && !sl)
+            pt_units_pin_axis(u, x, 1, "the other operand cannot shrink");
+    }
+}
+
+static int fix_group_norm(struct pt_units *u, int node, int ordinal)
+{
+    (void)ordinal;
+    struct pt_onnx_node *n = &u->e->model.graph.nodes[node];
+    struct pt_axes *x = pt_units_in(u, n, 0);
+    int64_t left = x ? pt_units_axis_left(u, x, 1) : 0;
+    if (!x || left == pt_axis_size(x, 1))
+        return PT_OK;
+    return pt_edit_set_int(u->e, n, "num_groups", pt_edit_attr_int(n, "num_groups", 1) * left / pt_axis_size(x, 1), u->err);
+}
+
 /* y[.., m, n] = sum a[.., m, k] b[.., k, n]; what is in front is broadcast. */
 static void product(struct pt_units *u, struct pt_axes *a, int am, int ak, struct pt_axes *b, int bk, int bn, struct pt_axes *y)
 {
@@ -221,19 +252,12 @@ static void attention(struct pt_units *u, const struct pt_onnx_node *n)
     pt_units_mark_heads(u, unit, heads);
 }
 
-/* com.microsoft MultiHeadAttention of [batch, length, heads * size] each. */
-static void multi_head_attention(struct pt_units *u, const struct pt_onnx_node *n)
+/* Queries, keys and values of [batch, length, heads * size] each: operands 0, 1, 2. bias: operand, of all three behind each other; -1: none. */
+static void attend(struct pt_units *u, const struct pt_onnx_node *n, int64_t heads, int bias, size_t score_bias)
 {
-    struct pt_axes *y = pt_units_out(u, n, 0), *bias = pt_units_in(u, n, 3);
-    int64_t heads = pt_edit_attr_int(n, "num_heads", 0), at = 0;
-    bool plain = heads > 0 && !is_given(u, n, 6) && !is_given(u, n, 7) && !wants(n, 1) && y->shape->rank == 3;
-    for (size_t i = 0; i < 3; i++)
-        plain = plain && pt_units_in(u, n, i) && pt_units_in(u, n, i)->shape->rank == 3;
-    if (!plain) {
-        pin_inputs(u, n, 0, "attention with a cache, or with packed operands, is not pruned");
-        return;
-    }
-    int *unit = pt_units_fresh(u, heads, NULL), *bl = pt_units_want(u, bias, 0);
+    struct pt_axes *y = pt_units_out(u, n, 0), *b = bias < 0 ? NULL : pt_units_in(u, n, (size_t)bias);
+    int64_t at = 0, width = pt_axis_size(y, 2);
+    int *unit = pt_units_fresh(u, heads, NULL), *bl = pt_units_want(u, b, 0);
     for (size_t i = 0; i < 3 && !u->failed; i++) {
         struct pt_axes *x = pt_units_in(u, n, i);
         int64_t size = pt_axis_size(x, 2);
@@ -244,13 +268,50 @@ static void multi_head_attention(struct pt_units *u, const struct pt_onnx_node *
         tie_heads(u, bl ? bl + at : NULL, size, heads, unit);
         at += size;
     }
-    y->labels[2] = pt_units_array(u, pt_axis_size(y, 2));
-    for (int64_t i = 0; !u->failed && i < pt_axis_size(y, 2); i++)
-        y->labels[2][i] = unit[i / (pt_axis_size(y, 2) / heads)];
+    y->labels[2] = pt_units_array(u, width);
+    for (int64_t i = 0; !u->failed && i < width; i++)
+        y->labels[2][i] = unit[i / (width / heads)];
     if (u->failed)
         return;
-    tie_score_bias(u, n, 5, heads, unit);
+    tie_score_bias(u, n, score_bias, heads, unit);
     pt_units_mark_heads(u, unit, heads);
+}
+
+static bool is_plain(struct pt_units *u, const struct pt_onnx_node *n, size_t first_past, int rank)
+{
+    bool plain = !is_given(u, n, first_past) && !is_given(u, n, first_past + 1) && !wants(n, 1) && pt_units_out(u, n, 0)->shape->rank == rank;
+    for (size_t i = 0; i < 3; i++)
+        plain = plain && pt_units_in(u, n, i) && pt_units_in(u, n, i)->shape->rank == rank;
+    return plain;
+}
+
+/* com.microsoft's */
+static void multi_head_attention(struct pt_units *u, const struct pt_onnx_node *n)
+{
+    int64_t heads = pt_edit_attr_int(n, "num_heads", 0);
+    if (heads > 0 && is_plain(u, n, 6, 3))
+        attend(u, n, heads, 3, 5);
+    else
+        pin_inputs(u, n, 0, "attention with a cache, or with packed operands, is not pruned");
+}
+
+/* ai.onnx's: heads are an axis, or part of one. */
+static void attention_onnx(struct pt_units *u, const struct pt_onnx_node *n)
+{
+    struct pt_axes *y = pt_units_out(u, n, 0);
+    int64_t heads = pt_edit_attr_int(n, "q_num_heads", 0);
+    if (heads > 0 && heads == pt_edit_attr_int(n, "kv_num_heads", 0) && is_plain(u, n, 4, 3)) {
+        attend(u, n, heads, -1, 3);
+    } else if (is_plain(u, n, 4, 4) && pt_axis_size(pt_units_in(u, n, 0), 1) == pt_axis_size(pt_units_in(u, n, 1), 1)) {
+        y->labels[1] = pt_units_join(u, pt_units_in(u, n, 0), 1, pt_units_in(u, n, 1), 1);
+        pt_units_join(u, pt_units_in(u, n, 0), 1, pt_units_in(u, n, 2), 1);
+        if (!y->labels[1])
+            return;
+        tie_score_bias(u, n, 3, pt_axis_size(y, 1), y->labels[1]);
+        pt_units_mark_heads(u, y->labels[1], pt_axis_size(y, 1));
+    } else {
+        pin_inputs(u, n, 0, "attention with a cache, or with fewer heads for keys, is not pruned");
+    }
 }
 
 static int fix_heads(struct pt_units *u, int node, int ordinal)
@@ -259,23 +320,31 @@ static int fix_heads(struct pt_units *u, int node, int ordinal)
     struct pt_onnx_node *n = &u->e->model.graph.nodes[node];
     struct pt_axes *y = pt_units_out(u, n, 0);
     const struct pt_onnx_attr *sizes = pt_edit_attr(n, "qkv_hidden_sizes");
-    if (!y || !y->labels[2])
+    if (!y || y->shape->rank != 3 || !y->labels[2])
         return PT_OK;
     int64_t before = pt_axis_size(y, 2), left = pt_units_axis_left(u, y, 2), heads = pt_edit_attr_int(n, "num_heads", 1);
     int64_t shrunk[3] = {0};
     for (size_t i = 0; sizes && i < sizes->count && i < 3; i++)
         shrunk[i] = sizes->ints[i] * left / before;
-    int rc = pt_edit_set_int(u->e, n, "num_heads", heads * left / before, u->err);
+    int rc = PT_OK;
+    if (n->domain.len == 0) {
+        heads = pt_edit_attr_int(n, "q_num_heads", 1) * left / before;
+        rc = pt_edit_set_int(u->e, n, "q_num_heads", heads, u->err);
+        return rc < 0 ? rc : pt_edit_set_int(u->e, n, "kv_num_heads", heads, u->err);
+    }
+    rc = pt_edit_set_int(u->e, n, "num_heads", heads * left / before, u->err);
     return rc == PT_OK && sizes && sizes->count == 3 ? pt_edit_set_ints(u->e, n, "qkv_hidden_sizes", shrunk, 3, u->err) : rc;
 }
 
 const struct pt_unit_rule pt_unit_rules_product[] = {
     {"", "Conv", conv, fix_groups, false},
     {"", "ConvTranspose", conv_transpose, fix_groups, false},
+    {"", "GroupNormalization", group_norm, fix_group_norm, false},
     {"", "Gemm", gemm, NULL, false},
     {"", "MatMul", matmul, NULL, false},
     {"com.microsoft", "FusedMatMul", matmul, NULL, false},
     {"com.microsoft", "Attention", attention, fix_heads, false},
+    {"", "Attention", attention_onnx, fix_heads, false},
     {"com.microsoft", "MultiHeadAttention", multi_head_attention, fix_heads, false},
     {NULL, NULL, NULL, NULL, false},
 };

@@ -246,7 +246,7 @@ static void grow(struct net *n)
         conv(n, 8, 1, 1);
         return;
     }
-    switch (pt_rand_below(&n->r, 14)) {
+    switch (pt_rand_below(&n->r, 15)) {
     case 0:
         conv(n, 4 + (int)pt_rand_below(&n->r, 8), 3, 1);
         norm(n);
@@ -292,6 +292,11 @@ static void grow(struct net *n)
     case 11:
         if (c > 4)
             part(n);
+        break;
+    case 13:
+        conv(n, 8, 1, 1);
+        k = WEIGHTS(n, 0.3, 1, 4);
+        step(n, "GroupNormalization(%s,w%d,w%d) num_groups=4", n->now, k, k);
         break;
     case 12:
         step(n, "MaxPool(%s) kernel_shape=[3,3] pads=[1,1,1,1]", n->now);
@@ -443,6 +448,22 @@ static void fused_attention(void **state)
     pt_buf_printf(&n.text, "a = com.microsoft::Attention(x,w%d,w%d) num_heads=4\ny = MatMul(a,w%d)\nout y\n", w, b, out);
     assert_true(exact(pt_buf_cstr(&n.text), o) < 0.6);
     pt_buf_finish(&n.text);
+
+    for (int flat = 0; flat < 2; flat++) { /* of ai.onnx */
+        n = (struct net){0};
+        pt_rand_init(&n.r, 9);
+        pt_buf_puts(&n.text, "opset 23\nin x f32[-1,3,8]\nconst h i64[4]:0,3,4,2\nconst f i64[3]:0,3,8\n");
+        w = WEIGHTS(&n, 0.5, 0, 8, 8), b = WEIGHTS(&n, 0.5, 0, 8, 8), out = WEIGHTS(&n, 0.5, 0, 8, 8);
+        pt_buf_printf(&n.text, "q = MatMul(x,w%d)\nk = MatMul(x,w%d)\n", w, b);
+        if (flat)
+            pt_buf_puts(&n.text, "a = Attention(q,k,k) q_num_heads=4 kv_num_heads=4\n");
+        else
+            pt_buf_puts(&n.text, "qh = Reshape(q,h)\nkh = Reshape(k,h)\nqt = Transpose(qh) perm=[0,2,1,3]\nkt = Transpose(kh) perm=[0,2,1,3]\no = "
+                                 "Attention(qt,kt,kt)\not = Transpose(o) perm=[0,2,1,3]\na = Reshape(ot,f)\n");
+        pt_buf_printf(&n.text, "y = MatMul(a,w%d)\nout y\n", out);
+        assert_true(exact(pt_buf_cstr(&n.text), o) < 0.6);
+        pt_buf_finish(&n.text);
+    }
 
     n = (struct net){0};
     pt_rand_init(&n.r, 8);
