@@ -75,11 +75,17 @@ struct view {
 static void transpose_view(struct view *v, const struct pt_onnx_node *n)
 {
     const struct pt_onnx_attr *perm = pt_edit_attr(n, "perm");
+    bool given = perm && perm->type == PT_ATTR_INTS && perm->count == (size_t)v->rank;
     int before[PT_MAX_RANK];
     memcpy(before, v->axes, sizeof before);
-    for (int i = 0; i < v->rank; i++)
-        v->axes[i] =
-            before[perm && perm->type == PT_ATTR_INTS && perm->count == (size_t)v->rank ? (perm->ints[i] + v->rank) % v->rank : v->rank - 1 - i];
+    for (int i = 0; i < v->rank; i++) {
+        int64_t from = given ? perm->ints[i] : v->rank - 1 - i;
+        from += from < 0 ? v->rank : 0;
+        if (from < 0 || from >= v->rank)
+            v->reason = "its transposition names an axis that is not there";
+        else
+            v->axes[i] = before[from];
+    }
 }
 
 static bool is_dequantised(const struct pt_onnx_node *n)

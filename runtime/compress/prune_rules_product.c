@@ -230,7 +230,9 @@ static void attention(struct pt_units *u, const struct pt_onnx_node *n)
     struct pt_axes *x = pt_units_in(u, n, 0), *w = pt_units_in(u, n, 1), *y = pt_units_out(u, n, 0);
     const struct pt_onnx_attr *sizes = pt_edit_attr(n, "qkv_hidden_sizes");
     int64_t heads = pt_edit_attr_int(n, "num_heads", 0), width = w && w->shape->rank == 2 ? pt_axis_size(w, 1) : 0;
-    if (!x || heads < 1 || width < 3 || is_given(u, n, 4) || wants(n, 1)) {
+    for (size_t i = 0; sizes && i < sizes->count; i++)
+        heads = sizes->count == 3 && sizes->type == PT_ATTR_INTS && heads > 0 && sizes->ints[i] % heads == 0 ? heads : 0;
+    if (!x || heads < 1 || width < 3 * heads || (!sizes && width % (3 * heads)) || is_given(u, n, 4) || wants(n, 1)) {
         pin_inputs(u, n, 0, "attention with a cache is not pruned");
         return;
     }
@@ -257,6 +259,11 @@ static void attend(struct pt_units *u, const struct pt_onnx_node *n, int64_t hea
 {
     struct pt_axes *y = pt_units_out(u, n, 0), *b = bias < 0 ? NULL : pt_units_in(u, n, (size_t)bias);
     int64_t at = 0, width = pt_axis_size(y, 2);
+    for (size_t i = 0; i < 3; i++)
+        if (pt_axis_size(pt_units_in(u, n, i), 2) % heads || width % heads || width < heads) {
+            pin_inputs(u, n, 0, "its heads do not divide its width");
+            return;
+        }
     int *unit = pt_units_fresh(u, heads, NULL), *bl = pt_units_want(u, b, 0);
     for (size_t i = 0; i < 3 && !u->failed; i++) {
         struct pt_axes *x = pt_units_in(u, n, i);

@@ -27,6 +27,17 @@ static const struct pt_tensor *weights(struct pt_edit *e, const char *name)
     return &e->model.graph.initializers[v->initializer].t;
 }
 
+/* Weights that nobody changed lie in the file as they may. */
+static void expect_weights(struct pt_edit *e, const char *name, const char *expected)
+{
+    struct pt_tensor t = *weights(e, name);
+    void *aligned = malloc(t.size_bytes);
+    memcpy(aligned, t.data, t.size_bytes);
+    t.data = aligned;
+    test_compare(&t, expected, name);
+    free(aligned);
+}
+
 /* Prunes and compares weights `name` with what is expected ("f32[2]:1,0"). */
 static void expect(const char *model, struct pt_prune_options o, const struct pt_data *samples, const char *name, const char *expected)
 {
@@ -37,7 +48,7 @@ static void expect(const char *model, struct pt_prune_options o, const struct pt
     open_model(&e, &bytes, model);
     if (pt_prune(&e, samples, &o, &r, &err) < 0)
         fail_msg("%s", err.msg);
-    test_compare(weights(&e, name), expected, name);
+    expect_weights(&e, name, expected);
     int64_t zeros = 0;
     for (size_t m = 0; m < r.mask_count; m++) { /* masks say where the zeros are */
         struct pt_str text = pt_edit_text(&e, PT_STR_FMT, PT_STR_ARG(r.masks[m].name));
@@ -422,8 +433,8 @@ static void out_of_memory(void **state)
         if (rc < 0) {
             if (rc != PT_ENOMEM)
                 fail_msg("allocation %d: %s", at, err.msg);
-            test_compare(weights(&e, "w"), "f32[2,4]:1,-5,2,8,-3,4,7,-6", "w");
-            test_compare(weights(&e, "v"), "f32[2,2]:1,2,-3,4", "v");
+            expect_weights(&e, "w", "f32[2,4]:1,-5,2,8,-3,4,7,-6");
+            expect_weights(&e, "v", "f32[2,2]:1,2,-3,4");
         }
         pt_prune_report_finish(&r);
         pt_edit_finish(&e);
