@@ -308,6 +308,18 @@ static struct pt_str reason_of(struct channels *c, const struct pt_layer *l)
     return pt_edit_text(c->e, "%g of %lld is less than one that can go", g->amount, (long long)g->units);
 }
 
+/* That nothing at all can go is an error: the first layer's reason stands for all. */
+static int check_any(struct channels *c)
+{
+    int64_t free_units = 0;
+    for (size_t r = 0; r < c->u.count; r++)
+        free_units += c->groups[r].units - c->groups[r].pinned - c->groups[r].others;
+    if (free_units > 0)
+        return PT_OK;
+    return pt_fail(c->err, PT_EUNSUPPORTED, "no %s of the model can be removed; layer '" PT_STR_FMT "': " PT_STR_FMT, pt_prune_kinds[c->o->kind],
+                   PT_STR_ARG(c->l.list[0].name), PT_STR_ARG(reason_of(c, &c->l.list[0])));
+}
+
 static int64_t heads_of(struct channels *c, const struct pt_layer *l, bool left_only)
 {
     const int *labels = layer_labels(c, l);
@@ -401,6 +413,8 @@ int pt_prune_channels(struct pt_edit *e, const struct pt_data *samples, const st
         rc = score(&c, samples);
     if (rc == PT_OK)
         rc = find_candidates(&c);
+    if (rc == PT_OK)
+        rc = check_any(&c);
     if (rc == PT_OK) {
         choose(&c);
         keep_one_of_each(&c);

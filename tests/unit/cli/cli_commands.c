@@ -291,13 +291,31 @@ static int cleanup(void **state)
     return 0;
 }
 
+static void prunes(void **state)
+{
+    (void)state;
+    assert_int_equal(pintle("prune " DIGITS " -o @/small.onnx --kind channels --progress none"), 0);
+    assert_non_null(strstr(out.data, "conv1  Conv        16>8"));
+    assert_non_null(strstr(out.data, "node 'probabilities' (Softmax)"));
+    assert_int_equal(pintle("inspect @/small.onnx"), 0);
+    assert_int_equal(pintle("prune " DIGITS " --dry-run --kind n:m"), 0);
+    fails("prune " DIGITS " -o @/o.onnx --amount 1", EX_USAGE, "--amount");
+    fails("prune " DIGITS " -o @/o.onnx --layers conv9*=0.5", EX_NOINPUT, "match \"conv9*\"; the first of 3 layers is 'conv1' with 'conv1.weight'");
+    fails("prune " DIGITS " -o @/o.onnx --layers conv1", EX_USAGE, "has no \"=AMOUNT\"");
+    fails("prune " DIGITS " -o @/o.onnx --sparsity-schedule linear", EX_USAGE, "give epochs");
+    fails("prune " DIGITS " -o @/o.onnx --kind heads --progress none", EX_DATAERR, "no attention heads");
+    fails("prune " DIGITS " --sensitivity 0.5 --progress none", EX_DATAERR, "needs labelled samples");
+    fails("prune " DIGITS " --kind channels", EX_USAGE, "-o FILE is needed");
+    assert_int_not_equal(access(temp_path("o.onnx"), F_OK), 0);
+}
+
 int main(void)
 {
 #define CASE(f) cmocka_unit_test_teardown(f, cleanup)
     const struct CMUnitTest tests[] = {
         CASE(help_and_version),          CASE(usage_errors),   CASE(bad_files),         CASE(run_equals_the_library),
         CASE(run_writes_all_or_nothing), CASE(bench_measures), CASE(inspect_describes), CASE(run_profiles),
-        CASE(man_pages_are_complete),
+        CASE(man_pages_are_complete),    CASE(prunes),
     };
     return cmocka_run_group_tests_name("commands", tests, NULL, NULL);
 }
