@@ -25,6 +25,23 @@ double pt_schedule_factor(const struct pt_schedule *s, int64_t step, int64_t ste
     }
 }
 
+int pt_schedule_check(const struct pt_schedule *s, struct pt_err *err)
+{
+    enum pt_schedule_kind k = s->kind;
+    bool shrinks = k == PT_RATE_STEP || k == PT_RATE_EXPONENTIAL || k == PT_RATE_PLATEAU;
+    if (s->warmup_steps < 0)
+        return pt_fail(err, PT_EINVAL, "the learning rate's schedule: %lld steps of warm-up, must not be negative", (long long)s->warmup_steps);
+    if (shrinks && !(s->gamma > 0 && s->gamma <= 1))
+        return pt_fail(err, PT_EINVAL, "the learning rate's schedule: gamma is %g, must be above 0, at most 1", s->gamma);
+    if ((k == PT_RATE_STEP || k == PT_RATE_PLATEAU) && s->every < 1)
+        return pt_fail(err, PT_EINVAL, "the learning rate's schedule: every %lld epochs, must be 1 or more", (long long)s->every);
+    if ((k == PT_RATE_COSINE || k == PT_RATE_POLYNOMIAL) && !(s->floor >= 0 && s->floor <= 1))
+        return pt_fail(err, PT_EINVAL, "the learning rate's schedule: it ends at %g times the rate, must be from 0 to 1", s->floor);
+    if (k == PT_RATE_POLYNOMIAL && !(s->power > 0 && s->power < 1e3))
+        return pt_fail(err, PT_EINVAL, "the learning rate's schedule: the power is %g, must be above 0", s->power);
+    return PT_OK;
+}
+
 int pt_optimizer_check(const struct pt_optimizer_options *o, struct pt_err *err)
 {
     const struct {

@@ -28,6 +28,9 @@ struct pt_schedule {
 /* Factor of the learning rate at `step` (from 0) of `steps`, in epoch `epoch`; plateaus: times that the loss has stalled so far. */
 double pt_schedule_factor(const struct pt_schedule *s, int64_t step, int64_t steps, int64_t epoch, int64_t plateaus);
 
+/* Names the number that its kind cannot work with. */
+int pt_schedule_check(const struct pt_schedule *s, struct pt_err *err);
+
 enum pt_optimizer_kind {
     PT_SGD,  /* v = momentum v + g; w -= rate (nesterov ? g + momentum v : v) */
     PT_ADAMW /* Loshchilov & Hutter 2019 */

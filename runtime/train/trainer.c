@@ -91,7 +91,9 @@ static int check_options(const struct trainer *t)
         return pt_fail(t->err, PT_EINVAL, "distillation: temperature %g must be above 0, hardness %g from 0 to 1, the hidden weight %g not negative",
                        (double)d->temperature, (double)d->hardness, (double)d->hidden_weight);
     int rc = unlabelled(t) ? PT_OK : pt_labels_check(t->data, o->loss, 0, "training data", t->err);
-    return rc < 0 ? rc : pt_optimizer_check(&o->optimizer, t->err);
+    if (rc < 0 || (rc = pt_schedule_check(&o->schedule, t->err)) < 0)
+        return rc;
+    return pt_optimizer_check(&o->optimizer, t->err);
 }
 
 /* Writable weights and statistics in the model, and arrays beside them. */
@@ -561,11 +563,25 @@ static int save(struct trainer *t, uint64_t print)
     return t->o->checkpoint ? pt_checkpoint_save(t->o->checkpoint, print, t->parts, t->part_count, t->err) : PT_OK;
 }
 
+/* Its sum says that a file is whole, not that its numbers make sense: they are indices. */
+static int check_counters(const struct trainer *t)
+{
+    const struct counters *c = &t->c;
+    int64_t epochs = t->o->epochs;
+    if (c->step < 0 || c->step > t->steps_per_epoch * epochs || c->epoch != c->step / t->steps_per_epoch || c->points != c->epoch)
+        return pt_fail(t->err, PT_EPARSE, "%s: the checkpoint stands at step %lld, epoch %lld with %lld results, of %lld steps an epoch, %lld epochs",
+                       t->o->checkpoint, (long long)c->step, (long long)c->epoch, (long long)c->points, (long long)t->steps_per_epoch,
+                       (long long)epochs);
+    return PT_OK;
+}
+
 static int loop(struct trainer *t)
 {
     uint64_t print = fingerprint(t);
     int64_t steps = t->steps_per_epoch * t->o->epochs, shuffled = -1;
     int rc = t->o->checkpoint ? pt_checkpoint_load(t->o->checkpoint, print, t->parts, t->part_count, t->err) : PT_ENOTFOUND;
+    if (rc == PT_OK)
+        rc = check_counters(t);
     if (rc < 0 && rc != PT_ENOTFOUND)
         return rc;
     rc = PT_OK;

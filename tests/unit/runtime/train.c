@@ -488,6 +488,14 @@ static void refuses(void **state)
     assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_EINVAL);
     assert_string_equal(err.msg, "training data: label 2 of sample 7 is outside of the model's 2 classes");
     make_data();
+    struct pt_data odd = data;
+    odd.labels.dims[0] = SAMPLES - 1;
+    assert_int_equal(pt_train(&e, &odd, NULL, &o, &r, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "training data: labels are int64[299] for 300 samples");
+    odd = data;
+    odd.labels = (struct pt_tensor){0};
+    assert_int_equal(pt_train(&e, &odd, NULL, &o, &r, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "training data: labels are missing; the loss needs int64");
     float at = points[9];
     points[9] = NAN;
     assert_int_equal(pt_train(&e, &data, NULL, &o, &r, &err), PT_EINVAL);
@@ -527,13 +535,101 @@ static void schedules(void **state)
     assert_true(fabs(pt_schedule_factor(&s, 0, 100, 9, 2) - 0.25) < 1e-12);
 }
 
+/* One array of weights after two steps, as formulas in double have it. */
+static void check_steps(const struct pt_optimizer_options *o, bool matrix)
+{
+    enum { N = 6 };
+    float w[N] = {0.5F, -1, 2, 0, -0.25F, 1}, g[N], state[2 * N] = {0};
+    static const float grads[2][N] = {{0.1F, -0.2F, 0.3F, 0.4F, -0.5F, 2}, {-0.3F, 0.2F, 0.1F, 0, 1, -1}};
+    double x[N], m[N] = {0}, v[N] = {0};
+    struct pt_parameter p = {.w = w, .g = g, .state = state, .count = N, .channels = 2, .matrix = matrix};
+    for (int i = 0; i < N; i++)
+        x[i] = (double)w[i];
+    for (int step = 0; step < 2; step++) {
+        double rate = 0.1 / (1 + step), d[N], norm = 0;
+        memcpy(g, grads[step], sizeof g);
+        for (int i = 0; i < N; i++)
+            norm += (double)g[i] * (double)g[i];
+        norm = sqrt(norm);
+        assert_true(fabs(pt_gradient_norm(&p, 1) - norm) < 1e-9);
+        pt_optimizer_step(o, &p, 1, step, rate, norm);
+        double shrink = o->clip_norm > 0 && norm > (double)o->clip_norm ? (double)o->clip_norm / norm : 1;
+        for (int i = 0; i < N; i++) {
+            double group = 0;
+            for (int k = i / 3 * 3; k < i / 3 * 3 + 3; k++)
+                group += x[k] * x[k];
+            d[i] = shrink * (double)grads[step][i];
+            if (matrix)
+                d[i] += (double)o->l1 * ((x[i] > 0) - (x[i] < 0)) + (group > 0 ? (double)o->group_lasso * x[i] / sqrt(group) : 0);
+        }
+        for (int i = 0; i < N; i++) {
+            if (matrix)
+                x[i] -= rate * (double)o->weight_decay * x[i];
+            if (o->kind == PT_SGD) {
+                m[i] = (double)o->momentum * m[i] + d[i];
+                x[i] -= rate * (o->nesterov ? d[i] + (double)o->momentum * m[i] : m[i]);
+            } else {
+                m[i] = 0.9 * m[i] + 0.1 * d[i];
+                v[i] = 0.999 * v[i] + 0.001 * d[i] * d[i];
+                x[i] -= rate * m[i] / (1 - pow(0.9, step + 1)) / (sqrt(v[i] / (1 - pow(0.999, step + 1))) + 1e-8);
+            }
+        }
+        for (int i = 0; i < N; i++)
+            assert_true(fabs((double)w[i] - x[i]) < 2e-6);
+    }
+}
+
+static void steps(void **state)
+{
+    (void)state;
+    static const struct pt_optimizer_options options_[] = {
+        {.kind = PT_SGD, .rate = 1},
+        {.kind = PT_SGD, .rate = 1, .momentum = 0.9F},
+        {.kind = PT_SGD, .rate = 1, .momentum = 0.9F, .nesterov = true},
+        {.kind = PT_SGD, .rate = 1, .momentum = 0.5F, .weight_decay = 0.1F},
+        {.kind = PT_SGD, .rate = 1, .l1 = 0.05F},
+        {.kind = PT_SGD, .rate = 1, .group_lasso = 0.05F},
+        {.kind = PT_SGD, .rate = 1, .clip_norm = 0.5F},
+        {.kind = PT_ADAMW, .rate = 1},
+        {.kind = PT_ADAMW, .rate = 1, .weight_decay = 0.1F, .l1 = 0.01F, .group_lasso = 0.02F, .clip_norm = 1},
+    };
+    for (size_t i = 0; i < sizeof options_ / sizeof *options_; i++)
+        for (int matrix = 0; matrix < 2; matrix++)
+            check_steps(&options_[i], matrix);
+}
+
+static void refuses_schedules(void **state)
+{
+    (void)state;
+    static const struct {
+        struct pt_schedule s;
+        const char *message;
+    } cases[] = {
+        {{.kind = PT_RATE_STEP, .gamma = 0.1}, "every 0 epochs"},
+        {{.kind = PT_RATE_STEP, .gamma = 0, .every = 2}, "gamma is 0"},
+        {{.kind = PT_RATE_EXPONENTIAL, .gamma = 1.5}, "gamma is 1.5"},
+        {{.kind = PT_RATE_PLATEAU, .gamma = (double)NAN, .every = 1}, "gamma is"},
+        {{.kind = PT_RATE_COSINE, .floor = -0.1}, "ends at -0.1"},
+        {{.kind = PT_RATE_POLYNOMIAL}, "the power is 0"},
+        {{.warmup_steps = -1}, "-1 steps of warm-up"},
+    };
+    struct pt_err err = {0};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(pt_schedule_check(&cases[i].s, &err), PT_EINVAL);
+        if (!strstr(err.msg, cases[i].message))
+            fail_msg("%s", err.msg);
+    }
+    assert_int_equal(pt_schedule_check(&(struct pt_schedule){0}, &err), PT_OK);
+}
+
 int main(void)
 {
     make_data();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),        cmocka_unit_test(learns_quantised), cmocka_unit_test(judges),
-                                       cmocka_unit_test(finds_weights), cmocka_unit_test(unties_copies),    cmocka_unit_test(threads_do_not_matter),
-                                       cmocka_unit_test(resumes),       cmocka_unit_test(keeps_masks),      cmocka_unit_test(regularises),
-                                       cmocka_unit_test(distils),       cmocka_unit_test(fits_numbers),     cmocka_unit_test(stops_early),
-                                       cmocka_unit_test(refuses),       cmocka_unit_test(schedules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learns),        cmocka_unit_test(learns_quantised),      cmocka_unit_test(judges),
+                                       cmocka_unit_test(steps),         cmocka_unit_test(refuses_schedules),     cmocka_unit_test(finds_weights),
+                                       cmocka_unit_test(unties_copies), cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(resumes),
+                                       cmocka_unit_test(keeps_masks),   cmocka_unit_test(regularises),           cmocka_unit_test(distils),
+                                       cmocka_unit_test(fits_numbers),  cmocka_unit_test(stops_early),           cmocka_unit_test(refuses),
+                                       cmocka_unit_test(schedules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
