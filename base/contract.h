@@ -74,7 +74,7 @@
                                                                    process without a mount namespace. See pt_path_resolve(). */
 
 /* --- the sidecar's configuration (JSON object; unknown members are an error) ----------------------------------- */
-#define PT_CONFIG_MODEL "model"                                 /* {name, version, uri, digest, format} */
+#define PT_CONFIG_MODEL "model"                                 /* {name, version, uri, digest, format, warmup} */
 #define PT_CONFIG_SERVING "serving"                             /* {port, grpcPort, metricsPort, timeoutMs, maxConnections, maxConnectionAgeMs, tls, auth} */
 #define PT_CONFIG_SERVING_AUTH "serving.auth"                   /* {tokenFile, metrics, pollMs}; absent: everybody may */
 #define PT_CONFIG_SERVING_TLS "serving.tls"                     /* {certFile, keyFile, clientCaFile, openHealth, pollMs}; absent: plain */

@@ -30,6 +30,7 @@ static const char help[] =
     "      --name NAME            name of the model in URLs (default: the file's, without its ending)\n"
     "      --model-version V      its version (default 1)\n"
     "      --digest sha256:HEX    serve it only if it has this digest\n"
+    "      --warmup SHAPES        of its run before it is ready, such as x=1x256 (default: guessed, docs/configuration.md)\n"
     "      --port N               predictions (default 8080; 0: any free port)\n"
     "      --grpc-port N          a second port for the same protocols; the first takes gRPC too (default none)\n"
     "      --metrics-port N       /metrics for Prometheus (default 8082; 0: any free port)\n"
@@ -70,6 +71,7 @@ static const struct {
     {"name", PT_CONFIG_MODEL, "name"},
     {"model-version", PT_CONFIG_MODEL, "version"},
     {"digest", PT_CONFIG_MODEL, "digest"},
+    {"warmup", PT_CONFIG_MODEL, "warmup"},
     {"port", PT_CONFIG_SERVING, "port"},
     {"grpc-port", PT_CONFIG_SERVING, "grpcPort"},
     {"metrics-port", PT_CONFIG_SERVING, "metricsPort"},

@@ -21,6 +21,7 @@ const struct pt_member pt_members[] = {
     {PT_CONFIG_MODEL, "uri", TEXT(model.uri), .max = 4096},
     {PT_CONFIG_MODEL, "version", TEXT(model.version), .max = 63, .string = "1"},
     {PT_CONFIG_MODEL, "format", TEXT(model.format), .max = 32, .string = "onnx"},
+    {PT_CONFIG_MODEL, "warmup", TEXT(model.warmup), .max = 4096},
     {PT_CONFIG_MODEL, "digest", .kind = PT_MEMBER_DIGEST, .offset = offsetof(struct pt_config, model.digest)},
     {PT_CONFIG_SERVING, "port", WHOLE(serving.port, 0, 65535, PT_PORT_HTTP)},
     {PT_CONFIG_SERVING, "grpcPort", WHOLE(serving.grpc_port, 0, 65535, -1)},
@@ -171,6 +172,8 @@ static int check(const struct pt_config *c, struct pt_err *err)
     if (c->batching.padding && (folder || c->batching.max_size < 2))
         return pt_fail(err, PT_EINVAL,
                        folder ? "batching.padding: of a folder, each model says it in its config.pbtxt" : "batching.padding needs batching.maxSize");
+    if (c->model.warmup && folder)
+        return pt_fail(err, PT_EINVAL, "model.warmup: of a folder, each model says it in its config.pbtxt");
     const char *task = c->monitoring.task;
     if (strcmp(task, "auto") != 0 && strcmp(task, "classification") != 0 && strcmp(task, "regression") != 0)
         return pt_fail(err, PT_EINVAL, "monitoring.task: want auto, classification or regression, got \"%s\"", task);

@@ -16,6 +16,7 @@
 struct pt_config {
     struct {
         char *name, *version, *uri, *format; /* never NULL after pt_config_check() */
+        char *warmup; /* "input=1x256": shapes of its first run (warmup.h); NULL: they are guessed */
         bool has_digest;
         uint8_t digest[32]; /* SHA-256 that the model's bytes must have */
         bool copy;          /* not of the file: people may write into it while it is served */

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "net/tls.h"
+#include "sidecar/warmup.h"
 
 #include <errno.h>
 #include <string.h>
@@ -108,7 +109,8 @@ static int read_padding(struct pt_loaded *l, const char *text, struct pt_err *er
 /* The pages that lie wholly in it. Those of a file would come back if they were read, those of a copy would not. */
 static void give_back(void *arg, const void *begin, size_t len)
 {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)begin + page - 1) / page * page, to = ((uintptr_t)begin + len) / page * page;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)begin + page - 1) / page * page,
+              to = ((uintptr_t)begin + len) / page * page;
     (void)arg;
     if (to > from)
         madvise((void *)from, to - from, MADV_DONTNEED);
@@ -149,64 +151,12 @@ int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struc
     return rc < 0 ? rc : open_slots(l, o->slots, err);
 }
 
-/* --- warm-up ----------------------------------------------------------------------------------------------------------------- */
-
-/* A tensor of the declared shape with every byte 0, or every element 1. */
-static int make_input(const struct pt_value_info *v, bool ones, struct pt_tensor *t, struct pt_err *err)
+int pt_loaded_warm(struct pt_loaded *l, const char *shapes, struct pt_err *err)
 {
-    *t = (struct pt_tensor){.dtype = v->dtype, .rank = v->rank < 0 ? 1 : v->rank};
-    for (int i = 0; i < t->rank; i++)
-        t->dims[i] = v->rank >= 0 && v->dims[i] >= 0 ? v->dims[i] : 1;
-    int64_t count = pt_tensor_count(t);
-    const struct pt_string strings[2] = {{"", 0}, {"1", 1}};
-    bool text = v->dtype == PT_STRING;
-    size_t width = text ? sizeof strings[0] : pt_dtype_bits(v->dtype) / 8;
-    if (count < 0 || (uint64_t)count > SIZE_MAX / 16)
-        return pt_fail(err, PT_EINVAL, "input \"%s\": its declared shape has too many elements", v->name);
-    t->size_bytes = (size_t)count * width;
-    char *p = pt_calloc(t->size_bytes ? t->size_bytes : 1, 1);
-    if (!p)
-        return pt_fail(err, PT_ENOMEM, "input \"%s\": out of memory for %zu bytes", v->name, t->size_bytes);
-    t->data = p;
-    const float f = 1;
-    const double d = 1;
-    const uint64_t one = v->dtype == PT_FLOAT16 ? 0x3c00 : v->dtype == PT_BFLOAT16 ? 0x3f80 : 1; /* little-endian, as everything here */
-    const void *src = text                    ? (const void *)&strings[ones]
-                      : v->dtype == PT_FLOAT  ? (const void *)&f
-                      : v->dtype == PT_DOUBLE ? (const void *)&d
-                                              : (const void *)&one;
-    for (int64_t i = 0; (ones || text) && i < count; i++)
-        memcpy(p + (size_t)i * width, src, width);
-    return PT_OK;
-}
-
-static int run_with(struct pt_loaded *l, struct pt_run *run, bool ones, struct pt_err *err)
-{
-    size_t n = l->info.input_count;
-    struct pt_tensor *inputs = pt_calloc(n + 1, sizeof *inputs);
-    int rc = inputs ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory");
-    for (size_t i = 0; rc == PT_OK && i < n; i++) {
-        rc = make_input(l->info.inputs[i], ones, &inputs[i], err);
-        if (rc == PT_OK)
-            rc = pt_run_set_input(run, i, &inputs[i], err);
-    }
-    if (rc == PT_OK)
-        rc = pt_run_execute(run, err);
-    for (size_t i = 0; inputs && i < n; i++)
-        pt_free(inputs[i].data);
-    pt_free(inputs);
-    return rc;
-}
-
-int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err)
-{
-    struct pt_run *run = l->slots[0].run;
-    struct pt_err zeros;
-    if (run_with(l, run, false, &zeros) < 0 && run_with(l, run, true, err) < 0)
-        return pt_fail(err, zeros.code, "warm-up with zeros: %s", zeros.msg);
-    if (!l->copied) /* most weights are packed by now; what is read all the same comes back from the page cache */
+    int rc = pt_warmup_run(&l->info, l->slots[0].run, shapes, err);
+    if (rc == PT_OK && !l->copied) /* most weights are packed by now; what is read all the same comes back from the page cache */
         madvise(l->data, l->len, MADV_DONTNEED);
-    return PT_OK;
+    return rc;
 }
 
 void pt_loaded_close(struct pt_loaded *l)

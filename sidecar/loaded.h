@@ -52,9 +52,9 @@ struct pt_loaded_options {
 };
 /* Session and slots. */
 int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struct pt_err *err);
-/* Runs the model once with zeros, or with ones if it does not take zeros; free dimensions are 1. So the first requests find compiled programs and
- * packed weights. The other slots get their memory when they are first needed: most servers never have that many requests at once. */
-int pt_loaded_warm(struct pt_loaded *l, struct pt_err *err);
+/* Runs the model once (warmup.h; shapes may be NULL). So the first requests find compiled programs and packed weights. The other slots get their
+ * memory when they are first needed: most servers never have that many requests at once. */
+int pt_loaded_warm(struct pt_loaded *l, const char *shapes, struct pt_err *err);
 void pt_loaded_close(struct pt_loaded *l); /* zeroed memory is fine */
 
 #endif

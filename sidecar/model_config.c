@@ -200,15 +200,16 @@ static int label(struct reader *r, const char *name, const char *value)
     return PT_OK;
 }
 
-static int padding(struct reader *r, const char *input, const char *value)
+/* Onto a list "INPUT=VALUE,...". */
+static int add_to(struct reader *r, char list[1024], const char *key, const char *input, const char *value)
 {
-    size_t len = strlen(r->c->padding), room = sizeof r->c->padding - len;
-    if (strchr(input, ',') || strchr(value, ',') || snprintf(r->c->padding + len, room, "%s%s=%s", len ? "," : "", input, value) >= (int)room)
-        return pt_fail(r->err, PT_EINVAL, "line %d: parameter \"padding.%.100s\": too long, or with a comma", r->t.line, input);
+    size_t len = strlen(list), room = 1024 - len;
+    if (strchr(input, ',') || strchr(value, ',') || snprintf(list + len, room, "%s%s=%s", len ? "," : "", input, value) >= (int)room)
+        return pt_fail(r->err, PT_EINVAL, "line %d: parameter \"%.100s\": too long, or with a comma", r->t.line, key);
     return PT_OK;
 }
 
-/* parameters { key: "..." value { string_value: "..." } }: label.NAME and padding.INPUT are ours, the rest belongs to other backends. */
+/* parameters { key: "..." value { string_value: "..." } }: label.NAME, padding.INPUT and warmup.INPUT are ours, the rest belongs to other backends. */
 static int parameters(struct reader *r)
 {
     char key[1024] = "", value[256] = "";
@@ -229,7 +230,9 @@ static int parameters(struct reader *r)
     }
     if (rc == PT_OK && strncmp(key, "label.", 6) == 0)
         return label(r, key + 6, value);
-    return rc == PT_OK && strncmp(key, "padding.", 8) == 0 ? padding(r, key + 8, value) : rc;
+    if (rc == PT_OK && strncmp(key, "warmup.", 7) == 0)
+        return add_to(r, r->c->warmup, key, key + 7, value);
+    return rc == PT_OK && strncmp(key, "padding.", 8) == 0 ? add_to(r, r->c->padding, key, key + 8, value) : rc;
 }
 
 static const struct field fields[] = {

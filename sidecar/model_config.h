@@ -24,6 +24,7 @@ struct pt_model_config {
     struct pt_version_label labels[PT_MAX_LABELS]; /* parameters { key: "label.NAME" value { string_value: "3" } } */
     size_t label_count;
     char padding[1024]; /* "NAME=VALUE,...", from parameters { key: "padding.NAME" value { string_value: "VALUE" } } */
+    char warmup[1024]; /* "NAME=1x256,...", from parameters { key: "warmup.NAME" value { string_value: "1x256" } } */
     int64_t max_batch; /* -1: not said */
     int64_t max_delay_us, preferred[PT_MAX_SIZES], priority_levels;
     bool dynamic_batching;

@@ -110,6 +110,8 @@ static int set_text(char **place, const char *text, struct pt_err *err)
 static int adopt_batching(struct pt_config *c, const struct pt_model_config *m, struct pt_err *err)
 {
     c->batching.optional = m->max_batch < 0;
+    if (m->warmup[0] && set_text(&c->model.warmup, m->warmup, err) < 0)
+        return PT_ENOMEM;
     if (m->padding[0] && set_text(&c->batching.padding, m->padding, err) < 0)
         return PT_ENOMEM;
     if (m->max_batch < 0)

@@ -128,7 +128,7 @@ static int load(struct pt_servable *s, struct pt_err *err)
 
 static int warm(struct pt_servable *s, struct pt_err *err)
 {
-    return pt_loaded_warm(&s->loaded, err);
+    return pt_loaded_warm(&s->loaded, s->o.config->model.warmup, err);
 }
 
 static const struct step {

@@ -19,6 +19,9 @@ import threading
 import time
 import urllib.request
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+import onnx_bytes as onnx
+
 PINTLE, MODEL = sys.argv[1], pathlib.Path(sys.argv[2])
 BODY = json.dumps({"inputs": [{"name": "x", "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [1.0] * 64}]})
 
@@ -224,6 +227,29 @@ def case_configuration_faults(root):
         assert not s.ready() and s.infer("b")[0] == 503
         (root / "b/config.pbtxt").unlink()
         s.until(s.ready)
+
+
+def case_first_runs_are_guessed_or_told(root):
+    """Models that take one length only, which they do not say."""
+    def model(name, length):
+        (root / name / "1").mkdir(parents=True)
+        onnx.write(root / name / "1/model.onnx", name, onnx.node("Reshape", ["x", "shape"], "y"), onnx.graph_input("x", onnx.FLOAT, ["rows", "columns"]),
+                   onnx.constant("shape", length), onnx.graph_output("y", onnx.FLOAT, ["all"]))
+    model("guessed", 224)
+    model("told", 100)
+    (root / "told/config.pbtxt").write_text('parameters { key: "warmup.x" value { string_value: "1x100" } }')
+    model("untold", 100)
+    for name, shape in ("wrong", "2x"), ("unknown", "1x100"):
+        model(name, 100)
+        (root / name / "config.pbtxt").write_text(f'parameters {{ key: "warmup.{"z" if name == "unknown" else "x"}" value {{ string_value: "{shape}" }} }}')
+    with Server(root) as s:
+        s.until(lambda: {s.index().get(f"{n}/1") for n in ("guessed", "told")} == {"READY"})
+        s.until(lambda: {s.index().get(f"{n}/1") for n in ("untold", "wrong", "unknown")} == {"UNAVAILABLE"})
+        s.until(lambda: all(m["reason"] for m in s.call("POST", "/v2/repository/index")[1] if m["state"] != "READY"))
+        reasons = {m["name"]: m["reason"] for m in s.call("POST", "/v2/repository/index")[1]}
+        assert "of 32, 224 and 512 it fails too; model.warmup can say what fits): node" in reasons["untold"], reasons
+        assert reasons["wrong"].startswith('model.warmup: "x=2x": want INPUT=LENGTHxLENGTH'), reasons
+        assert reasons["unknown"].startswith('model.warmup: "z=1x100": the model has no such input'), reasons
 
 
 def case_base_path_of_one_model(root):
