@@ -5,7 +5,10 @@
 #include "cli/recipe.h"
 
 #include "base/mem.h"
+#include "base/path.h"
 #include "operator/ctrl/manifest.h"
+
+#include <limits.h>
 
 #define AT(member) offsetof(struct pt_recipe_settings, member)
 const struct pt_cmd_option pt_recipe_rows[] = {
@@ -119,7 +122,7 @@ static int read_recipe(struct pt_recipe *r, struct pt_err *err)
         rc = pt_gate_read(&r->gate, cJSON_GetObjectItemCaseSensitive(json, "gate"), err);
     if (rc == PT_OK)
         rc = read_stages(r, cJSON_GetObjectItemCaseSensitive(json, "stages"), err);
-    return rc < 0 ? rc : pt_recipe_check(r, err);
+    return rc;
 }
 
 int pt_recipe_check(const struct pt_recipe *r, struct pt_err *err)
@@ -139,6 +142,30 @@ int pt_recipe_check(const struct pt_recipe *r, struct pt_err *err)
     if (pt_gate_needs_samples(&r->gate) && !r->data.held_out)
         return pt_fail(err, PT_EINVAL, "data.heldOut: is missing, and the gate needs samples to judge by");
     return PT_OK;
+}
+
+static int resolve(struct pt_recipe *r, const char **path, struct pt_err *err)
+{
+    char real[PATH_MAX];
+    if (!*path || **path != '/')
+        return PT_OK;
+    int rc = pt_path_resolve(*path, real, sizeof real, err);
+    const char *copy = rc == PT_OK ? pt_arena_strndup(&r->arena, real, strlen(real)) : NULL;
+    if (copy)
+        *path = copy;
+    return rc < 0 || copy ? rc : pt_fail(err, PT_ENOMEM, "out of memory");
+}
+
+int pt_recipe_resolve(struct pt_recipe *r, struct pt_err *err)
+{
+    int rc = resolve(r, &r->gate.reference, err);
+    for (size_t i = 0; rc == PT_OK && i < pt_data_row_count; i++)
+        if (pt_data_rows[i].type == PT_CMD_TEXT)
+            rc = resolve(r, (const char **)((char *)&r->data + pt_data_rows[i].offset), err);
+    for (size_t i = 0; rc == PT_OK && i < r->stage_count; i++)
+        if (r->stages[i].train)
+            rc = resolve(r, &r->stages[i].train->teacher, err);
+    return rc;
 }
 
 static int take_document(void *arg, struct pt_str json, size_t line, struct pt_err *err)

@@ -45,9 +45,12 @@ struct pt_recipe {
     cJSON *json; /* as it was read, or made of a command line; texts above point into it or into the arena */
     struct pt_arena arena;
 };
-/* text: YAML (or JSON). what: the file's name, for messages. Finish *r also after a failure. */
+/* text: YAML (or JSON). what: the file's name, for messages. Finish *r also after a failure. Whether all is there that is needed tells
+ * pt_recipe_check(): options of a command line may still come. */
 int pt_recipe_parse(struct pt_recipe *r, struct pt_str text, const char *what, struct pt_err *err);
 void pt_recipe_finish(struct pt_recipe *r);
+/* Under `pintle up` a pod is a plain process: absolute paths of data and models are looked up among its mounts (base/path.h). */
+int pt_recipe_resolve(struct pt_recipe *r, struct pt_err *err);
 /* Room for one more stage at the end. */
 int pt_recipe_add(struct pt_recipe *r, const struct pt_stage *stage, bool train, struct pt_stage_call **out, struct pt_err *err);
 /* Whether what is needed is there and goes together. */
@@ -57,7 +60,9 @@ struct pt_recipe_run {
     const char *work;       /* folder; NULL: nothing is kept, a run that is cut off begins anew */
     const char *checkpoint; /* without a work folder: of the only stage, or NULL */
     struct pt_progress *progress;
+    bool keep; /* the work folder also after success: pt_recipe_discard() removes it when the output is safe */
 };
+void pt_recipe_discard(const char *work);
 /* *report: what was done (docs/compression.md, "Report"), also when the gate does not hold; cJSON_Delete() it. PT_EPRECONDITION: the gate does not
  * hold, and nothing is at the output. PT_ECANCELED: interrupted; the work folder has what is finished. */
 int pt_recipe_run(const struct pt_recipe *r, const struct pt_recipe_run *how, cJSON **report, struct pt_err *err);

@@ -258,7 +258,7 @@ int pt_recipe_run(const struct pt_recipe *r, const struct pt_recipe_run *how, cJ
         rc = pt_recipe_work_open(&n.work, r, how->work, err);
     if (rc == PT_OK)
         rc = run(&n, err);
-    pt_recipe_work_close(&n.work, r, rc == PT_OK);
+    pt_recipe_work_close(&n.work, r, rc == PT_OK && !how->keep);
     pt_data_set_finish(&n.data);
     pt_quality_finish(&n.before);
     pt_quality_finish(&n.after);

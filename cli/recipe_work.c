@@ -184,6 +184,12 @@ void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, b
     *w = (struct pt_recipe_work){0};
 }
 
+void pt_recipe_discard(const char *work)
+{
+    empty(work);
+    rmdir(work);
+}
+
 cJSON *pt_recipe_work_finished(const struct pt_recipe_work *w, const struct pt_recipe *r, size_t stage)
 {
     pt_auto_buf text = PT_BUF_INIT(64 << 20);

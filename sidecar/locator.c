@@ -217,7 +217,12 @@ int pt_locator_create(const struct pt_locator_options *o, struct pt_locator **ou
         return pt_fail(err, PT_ENOMEM, "out of memory");
     l->o = *o;
     pt_arena_init(&l->mem, MAX_MEM);
-    int rc = (l->uri = pt_strdup(o->uri)) ? find_scheme(l, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    if (o->payload)
+        l->payload = pt_strdup(o->payload);
+    l->uri = pt_strdup(o->uri);
+    int rc = l->uri && (l->payload || !o->payload) ? find_scheme(l, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    if (rc == PT_OK && l->payload && l->scheme != &pt_scheme_s3)
+        rc = pt_fail(err, PT_EUNSUPPORTED, "%.200s: a model can be put to s3:// only", l->uri);
     if (rc < 0) {
         pt_locator_destroy(l);
         return rc;
@@ -236,6 +241,7 @@ void pt_locator_destroy(struct pt_locator *l)
     pt_arena_finish(&l->mem);
     pt_free(l->authorization);
     pt_free(l->uri);
+    pt_free(l->payload);
     pt_free(l);
 }
 

@@ -28,6 +28,7 @@ struct pt_locator_options {
     struct pt_loop *loop;
     struct pt_http_client *client; /* outlives the locator */
     const char *uri;               /* copied */
+    const char *payload;           /* copied; NULL: to get the bytes; else to PUT those with this SHA-256 in hex there: s3:// only */
     /* Exactly once per pt_locator_start(), never from inside it; where lives until the next start. */
     void (*done)(void *arg, const struct pt_location *where, const struct pt_err *err);
     void *arg;

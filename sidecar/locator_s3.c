@@ -104,6 +104,7 @@ static void found(struct pt_locator *l, const struct keys *k)
                          .service = PT_STR("s3"),
                          .host = u.authority,
                          .path = u.target,
+                         .payload = l->payload,
                          .wall_ms = pt_wall_ms(pt_loop_sched(l->o.loop))};
     if (rc == PT_OK)
         rc = pt_sigv4_sign(&s, date, &authorization, &err);
@@ -116,7 +117,7 @@ static void found(struct pt_locator *l, const struct keys *k)
     if (!text)
         return;
     pt_locator_header(l, "x-amz-date", date_copy);
-    pt_locator_header(l, "x-amz-content-sha256", PT_SIGV4_EMPTY);
+    pt_locator_header(l, "x-amz-content-sha256", l->payload ? l->payload : PT_SIGV4_EMPTY);
     if (*k->token)
         pt_locator_header(l, "x-amz-security-token", k->token);
     pt_locator_header(l, "Authorization", text);

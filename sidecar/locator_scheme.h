@@ -22,7 +22,7 @@ extern const struct pt_locator_scheme pt_scheme_http, pt_scheme_https, pt_scheme
 struct pt_locator {
     struct pt_locator_options o;
     const struct pt_locator_scheme *scheme;
-    char *uri;
+    char *uri, *payload;
     struct pt_timer timer;
     struct pt_http_call *call;
     void (*on_answer)(struct pt_locator *l, const struct pt_http_response *r);

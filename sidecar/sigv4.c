@@ -34,7 +34,7 @@ static void put_headers(struct pt_buf *b, const struct pt_sigv4 *s, const char *
         const char *name;
         struct pt_str value;
     } headers[] = {{"host", s->host},
-                   {"x-amz-content-sha256", PT_STR(PT_SIGV4_EMPTY)},
+                   {"x-amz-content-sha256", pt_str(s->payload ? s->payload : PT_SIGV4_EMPTY)},
                    {"x-amz-date", pt_str(date)},
                    {"x-amz-security-token", s->session_token}};
     size_t count = s->session_token.len ? 4 : 3;
@@ -72,11 +72,11 @@ int pt_sigv4_sign(const struct pt_sigv4 *s, char date[20], struct pt_buf *author
     strftime(date, 20, "%Y%m%dT%H%M%SZ", &tm);
     snprintf(day, sizeof day, "%.8s", date);
 
-    pt_buf_printf(&canonical, "GET\n" PT_STR_FMT "\n\n", PT_STR_ARG(s->path));
+    pt_buf_printf(&canonical, "%s\n" PT_STR_FMT "\n\n", s->payload ? "PUT" : "GET", PT_STR_ARG(s->path));
     put_headers(&canonical, s, date, true);
     pt_buf_putc(&canonical, '\n');
     put_headers(&canonical, s, date, false);
-    pt_buf_puts(&canonical, "\n" PT_SIGV4_EMPTY);
+    pt_buf_cat(&canonical, "\n", s->payload ? s->payload : PT_SIGV4_EMPTY, NULL);
     int rc = pt_buf_check(&canonical, "signature", err);
     if (rc < 0 || (rc = hash((struct pt_str){canonical.data, canonical.len}, request, err)) < 0)
         return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sigv4.h: AWS Signature Version 4 (docs.aws.amazon.com, "Signing AWS API requests") of a GET without a body, as S3 and what speaks its
- * protocol want it. Pure.
+ * sigv4.h: AWS Signature Version 4 (docs.aws.amazon.com, "Signing AWS API requests") of a GET without a body or of a PUT of a whole one, as S3 and
+ * what speaks its protocol want it. Pure.
  */
 #ifndef PT_SIDECAR_SIGV4_H
 #define PT_SIDECAR_SIGV4_H
@@ -13,9 +13,10 @@ struct pt_sigv4 {
     struct pt_str region, service;
     struct pt_str host; /* the Host header as it is sent */
     struct pt_str path; /* as in the request line: percent-encoded */
+    const char *payload; /* NULL: GET; else PUT: SHA-256 of the body in hex */
     int64_t wall_ms;
 };
-/* The values of x-amz-date ("20261126T070000Z") and Authorization; the request also carries x-amz-content-sha256: PT_SIGV4_EMPTY and, with a token,
+/* The values of x-amz-date ("20261126T070000Z") and Authorization; the request also carries x-amz-content-sha256: the payload, or PT_SIGV4_EMPTY, and, with a token,
  * x-amz-security-token. */
 #define PT_SIGV4_EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 int pt_sigv4_sign(const struct pt_sigv4 *s, char date[20], struct pt_buf *authorization, struct pt_err *err);

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * remote.c: see remote.h.
+ */
+#include "cli/remote.h"
+
+#include "base/mem.h"
+#include "base/path.h"
+#include "cli/recipe_work.h"
+#include "sidecar/locator.h"
+#include "sidecar/source.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 600000 };
+
+static const char file_scheme[] = "file://";
+#define IS_FILE(uri) (!strncmp((uri), file_scheme, sizeof file_scheme - 1))
+
+bool pt_remote_is_uri(const char *text)
+{
+    return strstr(text, "://") != NULL;
+}
+
+/* --- fetching ------------------------------------------------------------------------------------------------------------ */
+
+struct fetch {
+    struct pt_loop *loop;
+    char *path;
+    int rc;
+    struct pt_err *err;
+};
+
+static void no_progress(void *arg, int64_t done, int64_t total)
+{
+    (void)arg;
+    (void)done;
+    (void)total;
+}
+
+static void fetched(void *arg, const struct pt_source_file *file, const struct pt_err *err)
+{
+    struct fetch *f = arg;
+    if (err)
+        f->rc = pt_fail(f->err, err->code, "%s", err->msg);
+    else if (!(f->path = pt_strdup(file->path)))
+        f->rc = pt_fail(f->err, PT_ENOMEM, "out of memory");
+    /* the descriptor stays open: nobody clears the cache of what is in use */
+    pt_loop_stop(f->loop);
+}
+
+static int download(const char *uri, const uint8_t *digest, const char *cache, char **path, struct pt_err *err)
+{
+    struct fetch f = {.err = err};
+    struct pt_source *source = NULL;
+    int rc = pt_loop_create(&f.loop, err);
+    if (rc < 0)
+        return rc;
+    struct pt_source_options o = {
+        .loop = f.loop, .uri = uri, .digest = digest, .cache_dir = cache, .wait_ms = WAIT_MS, .progress = no_progress, .done = fetched, .arg = &f};
+    rc = pt_source_create(&o, &source, err);
+    if (rc == PT_OK) {
+        pt_source_fetch(source);
+        pt_loop_run(f.loop);
+        rc = f.rc;
+    }
+    pt_source_destroy(source);
+    pt_loop_destroy(f.loop);
+    *path = f.path;
+    return rc;
+}
+
+int pt_remote_fetch(const char *uri, const char *digest, const char *cache, char **path, struct pt_err *err)
+{
+    uint8_t wanted[32];
+    char is[72];
+    *path = NULL;
+    int rc = digest ? pt_parse_digest(pt_str(digest), "digest", wanted, err) : PT_OK;
+    if (rc == PT_OK)
+        rc = download(uri, digest ? wanted : NULL, cache, path, err);
+    if (rc == PT_OK && digest && IS_FILE(uri)) { /* what was downloaded has been compared */
+        rc = pt_path_digest(*path, is, err);
+        if (rc == PT_OK && strcmp(is, digest) != 0)
+            rc = pt_fail(err, PT_ECONFLICT, "%s: digest: want %s, got %s", uri, digest, is);
+    }
+    if (rc < 0) {
+        pt_free(*path);
+        *path = NULL;
+    }
+    return rc;
+}
+
+/* --- publishing ---------------------------------------------------------------------------------------------------------- */
+
+struct put {
+    struct pt_loop *loop;
+    struct pt_http_client *client;
+    struct pt_locator *locator;
+    struct pt_http_call *call;
+    const char *uri;
+    struct pt_str body;
+    int rc;
+    struct pt_err *err;
+};
+
+static void end_put(struct put *p, int rc)
+{
+    p->rc = rc;
+    pt_loop_stop(p->loop);
+}
+
+static void answered(void *arg, const struct pt_http_response *r, const struct pt_err *err)
+{
+    struct put *p = arg;
+    char why[320] = "";
+    p->call = NULL;
+    if (err) {
+        end_put(p, pt_fail(p->err, err->code, "PUT %s: %s", p->uri, err->msg));
+    } else if (r->status >= 200 && r->status < 300) {
+        end_put(p, PT_OK);
+    } else if (pt_locator_again(p->locator, r)) {
+        pt_locator_start(p->locator);
+    } else {
+        pt_refusal_text(r->body, why, sizeof why);
+        end_put(p, pt_fail(p->err, r->status == 403 ? PT_EDENIED : PT_EUNAVAILABLE, "PUT %s: the server answered %d%s%s", p->uri, r->status, *why ? ": " : "", why));
+    }
+}
+
+static void located(void *arg, const struct pt_location *where, const struct pt_err *err)
+{
+    struct put *p = arg;
+    if (err) {
+        end_put(p, pt_fail(p->err, err->code, "%s", err->msg));
+        return;
+    }
+    struct pt_http_call_options o = {
+        .method = "PUT", .url = where->url, .headers = where->headers, .header_count = where->header_count, .body = p->body, .on_done = answered, .arg = p};
+    if (pt_http_call_start(p->client, &o, &p->call, p->err) < 0)
+        end_put(p, p->err->code);
+}
+
+static int put(const char *file, const char *hex, const char *uri, struct pt_err *err)
+{
+    pt_auto_buf body = PT_BUF_INIT(0);
+    struct put p = {.uri = uri, .err = err};
+    int rc = pt_buf_read_file(&body, file, err);
+    p.body = (struct pt_str){body.data, body.len};
+    if (rc == PT_OK)
+        rc = pt_loop_create(&p.loop, err);
+    if (rc == PT_OK)
+        rc = pt_http_client_create(p.loop, &(struct pt_http_client_options){.max_idle = 1}, &p.client, err);
+    struct pt_locator_options lo = {.loop = p.loop, .client = p.client, .uri = uri, .payload = hex, .done = located, .arg = &p};
+    if (rc == PT_OK)
+        rc = pt_locator_create(&lo, &p.locator, err);
+    if (rc == PT_OK) {
+        pt_locator_start(p.locator);
+        pt_loop_run(p.loop);
+        rc = p.rc;
+    }
+    pt_locator_destroy(p.locator);
+    pt_http_client_destroy(p.client);
+    if (p.loop)
+        pt_loop_destroy(p.loop);
+    return rc;
+}
+
+static int move(const char *file, const char *hex, const char *folder, struct pt_err *err)
+{
+    char real[PATH_MAX - 96], to[PATH_MAX];
+    int rc = pt_path_resolve(folder, real, sizeof real, err);
+    if (rc == PT_OK)
+        rc = pt_path_mkdirs(real, 0777, err);
+    if (rc < 0)
+        return rc;
+    snprintf(to, sizeof to, "%s/sha256-%s.onnx", real, hex);
+    return rename(file, to) == 0 ? PT_OK : pt_fail(err, pt_err_from_errno(errno), "rename %s to %s: %s", file, to, strerror(errno));
+}
+
+int pt_remote_publish(const char *file, const char *digest, const char *folder, struct pt_err *err)
+{
+    const char *hex = strchr(digest, ':') ? strchr(digest, ':') + 1 : digest;
+    if (IS_FILE(folder))
+        return move(file, hex, folder + sizeof file_scheme - 1, err);
+    pt_auto_free char *uri = pt_asprintf("%s/sha256-%s.onnx", folder, hex);
+    return uri ? put(file, hex, uri, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+}
