@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cmd_compress.c: pintle compress RECIPE.yaml. Also what the operator runs in a pod for spec.compression: there the model comes from a URI, the result
- * goes to one under its digest, and what came of it is left as a small JSON object (operator/model/compress.h reads it).
+ * cmd_compress.c: pintle compress RECIPE.yaml. Also what the operator runs in a pod for spec.compression: there the model comes from a URI, the
+ * result goes to one under its digest, and what came of it is left as a small JSON object (operator/model/compress.h reads it).
  */
 #include "cli/cmd_report.h"
 #include "cli/commands.h"
@@ -56,7 +56,8 @@ enum { ROWS = sizeof rows / sizeof *rows };
 /* --- what came of it ----------------------------------------------------------------------------------------------------- */
 
 /* "accuracy 0.9722 -> 0.9694"; nothing where one of both is not known. */
-static void put_change(struct pt_buf *b, const cJSON *before, const cJSON *after, const char *member, const char *name, double scale, const char *unit)
+static void put_change(struct pt_buf *b, const cJSON *before, const cJSON *after, const char *member, const char *name, double scale,
+                       const char *unit)
 {
     double was = pt_report_number(before, "quality", member), is = pt_report_number(after, "quality", member);
     if (!isnan(was) && !isnan(is))
@@ -81,7 +82,8 @@ static int write_in_place(const char *path, struct pt_str text, struct pt_err *e
         return err->code;
     int fd = open(real, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     ssize_t n = fd < 0 ? -1 : write(fd, text.p, text.len);
-    int rc = n == (ssize_t)text.len ? PT_OK : pt_fail(err, pt_err_from_errno(n < 0 ? errno : EIO), "write %s: %s", real, strerror(n < 0 ? errno : EIO));
+    int rc =
+        n == (ssize_t)text.len ? PT_OK : pt_fail(err, pt_err_from_errno(n < 0 ? errno : EIO), "write %s: %s", real, strerror(n < 0 ? errno : EIO));
     if (fd >= 0)
         close(fd);
     return rc;
@@ -111,7 +113,8 @@ static int publish(const struct arguments *a, const char *output, const cJSON *r
     const cJSON *digest = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(report, "output"), "digest");
     if (a->publish_credentials && setenv(PT_ENV_CREDENTIALS_DIR, a->publish_credentials, 1) != 0)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    int rc = cJSON_IsString(digest) ? pt_remote_publish(output, digest->valuestring, a->publish, err) : pt_fail(err, PT_EINTERNAL, "the report names no output");
+    int rc = cJSON_IsString(digest) ? pt_remote_publish(output, digest->valuestring, a->publish, err)
+                                    : pt_fail(err, PT_EINTERNAL, "the report names no output");
     if (rc == PT_OK) {
         unlink(output); /* a move has done that */
         pt_recipe_discard(work);
@@ -165,7 +168,9 @@ static int find_places(struct arguments *a, struct places *p, struct pt_recipe *
         const char **path;
         char *real;
         size_t size;
-    } paths[] = {{&a->work, p->work, sizeof p->work}, {&a->publish_credentials, p->credentials, sizeof p->credentials}, {&a->cache, p->cache, sizeof p->cache}};
+    } paths[] = {{&a->work, p->work, sizeof p->work},
+                 {&a->publish_credentials, p->credentials, sizeof p->credentials},
+                 {&a->cache, p->cache, sizeof p->cache}};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         if (*paths[i].path && pt_path_resolve(*paths[i].path, paths[i].real, paths[i].size, err) < 0)
             return err->code;

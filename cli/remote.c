@@ -126,7 +126,8 @@ static void answered(void *arg, const struct pt_http_response *r, const struct p
         pt_locator_start(p->locator);
     } else {
         pt_refusal_text(r->body, why, sizeof why);
-        end_put(p, pt_fail(p->err, r->status == 403 ? PT_EDENIED : PT_EUNAVAILABLE, "PUT %s: the server answered %d%s%s", p->uri, r->status, *why ? ": " : "", why));
+        end_put(p, pt_fail(p->err, r->status == 403 ? PT_EDENIED : PT_EUNAVAILABLE, "PUT %s: the server answered %d%s%s", p->uri, r->status,
+                           *why ? ": " : "", why));
     }
 }
 
@@ -137,8 +138,13 @@ static void located(void *arg, const struct pt_location *where, const struct pt_
         end_put(p, pt_fail(p->err, err->code, "%s", err->msg));
         return;
     }
-    struct pt_http_call_options o = {
-        .method = "PUT", .url = where->url, .headers = where->headers, .header_count = where->header_count, .body = p->body, .on_done = answered, .arg = p};
+    struct pt_http_call_options o = {.method = "PUT",
+                                     .url = where->url,
+                                     .headers = where->headers,
+                                     .header_count = where->header_count,
+                                     .body = p->body,
+                                     .on_done = answered,
+                                     .arg = p};
     if (pt_http_call_start(p->client, &o, &p->call, p->err) < 0)
         end_put(p, p->err->code);
 }

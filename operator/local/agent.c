@@ -20,7 +20,7 @@ enum { MAX_PODS = 4096, REWATCH_MS = 200 };
 
 struct pt_agent {
     struct pt_agent_options o;
-    char *sidecar, *state_dir;
+    char *sidecar, *program, *state_dir;
     struct pt_local_pod **pods; /* in order of arrival */
     size_t count;
     unsigned next_address;
@@ -145,9 +145,10 @@ int pt_agent_create(const struct pt_agent_options *o, struct pt_agent **out, str
     a->o = *o;
     a->next_address = (unsigned)getpid() * 509U; /* so that two of us on one machine do not meet */
     a->o.sidecar = a->sidecar = pt_strdup(o->sidecar);
+    a->o.program = a->program = pt_strdup(o->program);
     a->o.state_dir = a->state_dir = pt_strdup(o->state_dir);
     pt_auto_free char *logs = pt_asprintf("%s/logs", o->state_dir), *pods = pt_asprintf("%s/pods", o->state_dir);
-    int rc = a->sidecar && a->state_dir && logs && pods ? pt_path_mkdirs(logs, 0700, err) : pt_fail(err, PT_ENOMEM, "node agent: out of memory");
+    int rc = a->sidecar && a->program && a->state_dir && logs && pods ? pt_path_mkdirs(logs, 0700, err) : pt_fail(err, PT_ENOMEM, "node agent: out of memory");
     if (rc == PT_OK)
         rc = pt_path_mkdirs(pods, 0700, err);
     if (rc < 0) {
@@ -182,6 +183,7 @@ void pt_agent_destroy(struct pt_agent *a)
         remove_pod(a, a->count - 1);
     pt_free(a->pods);
     pt_free(a->sidecar);
+    pt_free(a->program);
     pt_free(a->state_dir);
     pt_free(a);
 }

@@ -19,6 +19,7 @@ struct pt_agent_options {
     struct pt_memapi *memapi;
     struct pt_http_client *http;  /* probes */
     const char *sidecar;          /* path of pintle-sidecar */
+    const char *program;          /* of `pintle`, for pods that compress */
     const char *state_dir;        /* volumes and logs; made if missing */
 };
 /* Strings are copied. Starts watching at once. */

@@ -2,7 +2,7 @@
  *
  * pod.c: the life of one pod: lay out volumes, start the process, probe it, restart it with back-off, stop it.
  *
- * Restart policy is Always. A process that ends is started again at once the first time and then after 1 s, 2 s, 4 s ... (a
+ * Restart policy is Always, or Never of a pod that compresses (it runs `pintle compress`, this program). A process that ends is started again at once the first time and then after 1 s, 2 s, 4 s ... (a
  * kubelet begins at 10 s; here somebody watches), at most MAX_BACKOFF_MS; ten minutes without a crash reset it.
  */
 #include "operator/local/pod.h"
@@ -124,6 +124,29 @@ static void on_liveness(struct pt_local_pod *p, bool good)
 
 /* --- process --------------------------------------------------------------------------------------------------------------- */
 
+static bool never_again(const struct pt_local_pod *p)
+{
+    return strcmp(pt_obj_text(p->object, "spec.restartPolicy"), "Never") == 0;
+}
+
+static void termination_path(const struct pt_local_pod *p, char out[600])
+{
+    snprintf(out, 600, "%s/termination-log", p->dir);
+}
+
+/* What it wrote to PT_PATH_TERMINATION; a kubelet takes as much of it. */
+static void read_message(struct pt_local_pod *p)
+{
+    char path[600], text[4097];
+    termination_path(p, path);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    pt_free(p->said);
+    p->said = n > 0 ? pt_strndup(text, (size_t)n) : NULL;
+}
+
 static void on_process_exit(void *arg, int status, int term_signal)
 {
     struct pt_local_pod *p = arg;
@@ -141,6 +164,12 @@ static void on_process_exit(void *arg, int status, int term_signal)
         p->phase = PT_LOCAL_POD_ENDED;
         pt_timer_stop(s, &p->timer);
         pt_agent_pod_ended(p->agent, p);
+        return;
+    }
+    if (never_again(p)) {
+        p->phase = PT_LOCAL_POD_DONE;
+        read_message(p);
+        pt_local_pod_write_status(p);
         return;
     }
     if (pt_now_ms(s) - p->started_ms > STEADY_MS)
@@ -192,10 +221,15 @@ static int fill_env(struct pt_local_pod *p, const cJSON *container, const char *
     return rc;
 }
 
+static bool compresses(const cJSON *container)
+{
+    return strcmp(pt_obj_text(container, "name"), PT_CONTAINER_COMPRESS) == 0;
+}
+
 static int spawn(struct pt_local_pod *p, const cJSON *container, char **env, struct pt_err *err)
 {
     static const char *const default_args[] = {"--config", PT_PATH_CONFIG, NULL};
-    const char *argv[MAX_ARGS] = {p->o->sidecar};
+    const char *program = compresses(container) ? p->o->program : p->o->sidecar, *argv[MAX_ARGS] = {program};
     const cJSON *arg, *args = cJSON_GetObjectItemCaseSensitive(container, "args");
     size_t n = 1;
     cJSON_ArrayForEach(arg, args) if (cJSON_IsString(arg) && n + 1 < MAX_ARGS) argv[n++] = arg->valuestring;
@@ -204,7 +238,7 @@ static int spawn(struct pt_local_pod *p, const cJSON *container, char **env, str
     int log = open(p->log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (log < 0)
         return pt_fail(err, PT_EIO, "cannot open %s", p->log);
-    struct pt_process_options o = {.file = p->o->sidecar, .argv = argv, .env = (const char *const *)env, .stdout_fd = log, .stderr_fd = log, .die_with_parent = true};
+    struct pt_process_options o = {.file = program, .argv = argv, .env = (const char *const *)env, .stdout_fd = log, .stderr_fd = log, .die_with_parent = true};
     int rc = pt_process_spawn(p->o->loop, &o, on_process_exit, p, &p->process, err);
     close(log);
     return rc;
@@ -214,7 +248,7 @@ static int check_containers(const struct pt_local_pod *p, struct pt_err *err)
 {
     const cJSON *containers = pt_obj_get(p->object, "spec.containers");
     if (cJSON_GetArraySize(containers) != 1 || cJSON_GetArraySize(pt_obj_get(p->object, "spec.initContainers")) != 0 ||
-        strcmp(pt_obj_text(containers, "0.name"), PT_CONTAINER) != 0)
+        (strcmp(pt_obj_text(containers, "0.name"), PT_CONTAINER) != 0 && !compresses(pt_obj_get(containers, "0"))))
         return pt_fail(err, PT_EUNSUPPORTED, "pintle up runs only the container \"" PT_CONTAINER "\"; pods with others need a cluster");
     return PT_OK;
 }
@@ -228,6 +262,12 @@ static int try_start(struct pt_local_pod *p, struct pt_err *err)
     int rc = check_containers(p, err);
     if (rc == PT_OK)
         rc = pt_local_pod_volumes(p, container, &mounts, err);
+    if (rc == PT_OK && compresses(container)) {
+        char path[600];
+        termination_path(p, path);
+        pt_buf_cat(&mounts, mounts.len ? ":" : "", PT_PATH_TERMINATION "=", path, NULL);
+        rc = pt_buf_check(&mounts, PT_ENV_MOUNTS, err);
+    }
     if (rc == PT_OK)
         rc = fill_env(p, container, pt_buf_cstr(&mounts), env, &count, err);
     if (rc == PT_OK)
@@ -328,6 +368,7 @@ void pt_local_pod_destroy(struct pt_local_pod *p)
         pt_memapi_remove_token(p->o->memapi, p->token);
     pt_local_pod_remove_dir(p->dir);
     cJSON_Delete(p->object);
+    pt_free(p->said);
     pt_free(p->written);
     pt_free(p);
 }

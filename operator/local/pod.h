@@ -9,8 +9,8 @@
 
 #include <cjson/cJSON.h>
 
-/* Preparing -> Running -> Waiting (restart back-off) -> Running ...; any -> Stopping -> Ended. */
-enum pt_local_pod_phase { PT_LOCAL_POD_PREPARING, PT_LOCAL_POD_RUNNING, PT_LOCAL_POD_WAITING, PT_LOCAL_POD_STOPPING, PT_LOCAL_POD_ENDED };
+/* Preparing -> Running -> Waiting (restart back-off) -> Running ..., or with restartPolicy Never -> Done; any -> Stopping -> Ended. */
+enum pt_local_pod_phase { PT_LOCAL_POD_PREPARING, PT_LOCAL_POD_RUNNING, PT_LOCAL_POD_WAITING, PT_LOCAL_POD_DONE, PT_LOCAL_POD_STOPPING, PT_LOCAL_POD_ENDED };
 
 struct pt_local_probe {
     struct pt_local_pod *pod;
@@ -39,6 +39,7 @@ struct pt_local_pod {
     int64_t started_ms, backoff_ms; /* monotonic */
     int64_t created_wall_ms, started_wall_ms, finished_wall_ms, container_ready_wall_ms, ready_wall_ms;
     bool pod_ready;
+    char *said;    /* its termination message, or NULL */
     char *written; /* status as last written */
 };
 

@@ -32,10 +32,27 @@ static void put_condition(struct pt_buf *b, const char *type, bool status, int64
 static void put_terminated(struct pt_buf *b, const struct pt_local_pod *p)
 {
     pt_buf_printf(b, "{\"running\":null,\"waiting\":null,\"terminated\":{\"exitCode\":%d,\"signal\":%d,\"reason\":\"%s\",", p->exit_code, p->exit_signal, p->exit_code ? "Error" : "Completed");
+    if (p->said) {
+        pt_buf_puts(b, "\"message\":");
+        pt_buf_json_string(b, pt_str(p->said));
+        pt_buf_putc(b, ',');
+    }
     put_time(b, "startedAt", p->started_wall_ms);
     pt_buf_putc(b, ',');
     put_time(b, "finishedAt", p->finished_wall_ms);
     pt_buf_puts(b, "}}");
+}
+
+static bool is_over(const struct pt_local_pod *p)
+{
+    return p->phase == PT_LOCAL_POD_STOPPING || p->phase == PT_LOCAL_POD_ENDED || p->phase == PT_LOCAL_POD_DONE;
+}
+
+static const char *phase_of(const struct pt_local_pod *p)
+{
+    if (p->phase == PT_LOCAL_POD_DONE)
+        return p->exit_code ? "Failed" : "Succeeded";
+    return p->phase == PT_LOCAL_POD_PREPARING || (!p->process && !p->ended) ? "Pending" : "Running";
 }
 
 static void put_container(struct pt_buf *b, const struct pt_local_pod *p)
@@ -51,7 +68,7 @@ static void put_container(struct pt_buf *b, const struct pt_local_pod *p)
         pt_buf_puts(b, "{\"waiting\":null,\"terminated\":null,\"running\":{");
         put_time(b, "startedAt", p->started_wall_ms);
         pt_buf_puts(b, "}}");
-    } else if (p->phase == PT_LOCAL_POD_STOPPING || p->phase == PT_LOCAL_POD_ENDED) {
+    } else if (is_over(p)) {
         put_terminated(b, p);
     } else {
         pt_buf_puts(b, "{\"running\":null,\"terminated\":null,\"waiting\":{\"reason\":");
@@ -60,7 +77,7 @@ static void put_container(struct pt_buf *b, const struct pt_local_pod *p)
         pt_buf_json_string(b, pt_str(p->waiting_message));
         pt_buf_puts(b, "}}");
     }
-    if (p->ended && p->phase != PT_LOCAL_POD_STOPPING && p->phase != PT_LOCAL_POD_ENDED) { /* also while it waits, as a kubelet says it */
+    if (p->ended && !is_over(p)) { /* also while it waits, as a kubelet says it */
         pt_buf_puts(b, ",\"lastState\":");
         put_terminated(b, p);
     }
@@ -110,7 +127,7 @@ void pt_local_pod_write_status(struct pt_local_pod *p)
     p->pod_ready = ready;
     pt_auto_buf b = PT_BUF_INIT(64 << 10);
     pt_buf_printf(&b, "{\"status\":{\"phase\":\"%s\",\"hostIP\":\"127.0.0.1\",\"podIP\":\"%s\",\"podIPs\":[{\"ip\":\"%s\"}],",
-                  p->phase == PT_LOCAL_POD_PREPARING || (!p->process && !p->ended) ? "Pending" : "Running", p->address, p->address);
+                  phase_of(p), p->address, p->address);
     put_time(&b, "startTime", p->created_wall_ms);
     pt_buf_puts(&b, ",\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"True\",");
     put_time(&b, "lastTransitionTime", p->created_wall_ms);

@@ -30,7 +30,7 @@ enum { STOP_MS = 30000, CA_DAYS = 30, DRAIN_SETTLE_MS = 100 };
 
 struct up {
     const struct pt_up_options *o;
-    char socket_path[108], kubeconfig[512], state_dir[256], sidecar[512];
+    char socket_path[108], kubeconfig[512], state_dir[256], sidecar[512], program[512];
     struct pt_buf ca_cert, ca_key; /* of this run */
     bool own_state_dir, stopping;
     struct pt_loop *loop;
@@ -58,7 +58,7 @@ static int admit(void *arg, const struct pt_resource *res, struct pt_str object,
         bool own = rc == PT_OK && spec.own_containers, claim = rc == PT_OK && strstr(spec.user_json, "\"uri\":\"" PT_SCHEME_PVC) != NULL;
         pt_spec_finish(&spec);
         if (claim)
-            return pt_fail(err, PT_EINVAL, "spec.model.uri: " PT_SCHEME_PVC " needs a cluster; without one use file:///PATH");
+            return pt_fail(err, PT_EINVAL, "spec.model.uri and spec.compression.output.uri: " PT_SCHEME_PVC " needs a cluster; without one use file:///PATH");
         if (own)
             return pt_fail(err, PT_EINVAL,
                            "spec.template.spec: containers of your own need a cluster; without one only the sidecar runs, as a process");
@@ -141,13 +141,14 @@ static int find_places(struct up *u, struct pt_err *err)
     }
     if (rc < 0)
         return rc;
+    ssize_t len = readlink("/proc/self/exe", u->program, sizeof u->program - 1);
+    if (len < 0)
+        return pt_fail(err, PT_EIO, "this program's own path cannot be read");
     if (u->o->sidecar) {
         snprintf(u->sidecar, sizeof u->sidecar, "%s", u->o->sidecar);
     } else {
-        ssize_t n = readlink("/proc/self/exe", u->sidecar, sizeof u->sidecar - 32);
-        char *slash = n > 0 ? memrchr(u->sidecar, '/', (size_t)n) : NULL;
-        if (slash)
-            snprintf(slash, sizeof u->sidecar - (size_t)(slash - u->sidecar), "/pintle-sidecar");
+        const char *slash = memrchr(u->program, '/', (size_t)len);
+        snprintf(u->sidecar, sizeof u->sidecar, "%.*s/pintle-sidecar", slash ? (int)(slash - u->program) : 0, u->program);
     }
     return access(u->sidecar, X_OK) == 0 ? PT_OK : pt_fail(err, PT_ENOTFOUND, "no sidecar program at %s (--sidecar FILE)", u->sidecar);
 }
@@ -244,7 +245,7 @@ static int start(struct up *u, struct pt_err *err)
     if (rc == PT_OK)
         rc = pt_http_client_create(u->loop, &(struct pt_http_client_options){.max_idle = 256, .tls = u->tls}, &u->http, err);
     if (rc == PT_OK)
-        rc = pt_agent_create(&(struct pt_agent_options){u->loop, u->memapi, u->http, u->sidecar, u->state_dir}, &u->agent, err);
+        rc = pt_agent_create(&(struct pt_agent_options){u->loop, u->memapi, u->http, u->sidecar, u->program, u->state_dir}, &u->agent, err);
     if (rc == PT_OK)
         rc = pt_proxy_create(&(struct pt_proxy_options){u->loop, u->memapi, u->http, u->agent}, &u->proxy, err);
     if (rc == PT_OK)

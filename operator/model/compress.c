@@ -24,7 +24,8 @@ enum pt_compression_phase pt_compression_phase_parse(const char *text)
     return PT_COMPRESSION_NONE;
 }
 
-__attribute__((format(printf, 4, 5))) static void say(struct pt_compression *c, enum pt_compression_phase phase, const char *reason, const char *fmt, ...)
+__attribute__((format(printf, 4, 5))) static void say(struct pt_compression *c, enum pt_compression_phase phase, const char *reason, const char *fmt,
+                                                      ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -67,7 +68,7 @@ static void judge_end(struct pt_view *v, struct pt_compression *c, const struct 
         v->rc = v->err->code;
         return;
     }
-    const char *why = *r.message     ? r.message
+    const char *why = *r.message      ? r.message
                       : *pod->message ? pt_view_text(v, "%s: %.600s", *pod->reason ? pod->reason : "the pod failed", pod->message)
                       : pod->exit_code < 0
                           ? pt_view_text(v, "the pod ended%s%s", *pod->reason ? ": " : "", pod->reason)
@@ -112,7 +113,8 @@ static void create(struct pt_view *v, struct pt_compression *c)
     e->name = pt_view_text(v, "%s", name);
     e->body = pt_view_keep(v, &b);
     e->reason = "CompressionStarted";
-    e->message = pt_view_text(v, "Compressing the model in pod %s, attempt %d of %d", name, c->attempts + 1, v->s->md->spec.compression.backoff_limit + 1);
+    e->message =
+        pt_view_text(v, "Compressing the model in pod %s, attempt %d of %d", name, c->attempts + 1, v->s->md->spec.compression.backoff_limit + 1);
     if (!c->start_ms)
         c->start_ms = v->s->wall_ms;
     say(c, PT_COMPRESSION_PENDING, "Compressing", "pod %s is being created", name);
@@ -203,7 +205,8 @@ void pt_plan_compression(struct pt_view *v)
             delete_work(v, pod);
         return;
     }
-    if (md->compression && !strcmp(md->compression->key, spec->key) && (md->compression->phase != PT_COMPRESSION_SUCCEEDED || is_digest(md->compression->digest)))
+    if (md->compression && !strcmp(md->compression->key, spec->key) &&
+        (md->compression->phase != PT_COMPRESSION_SUCCEEDED || is_digest(md->compression->digest)))
         *c = *md->compression;
     snprintf(c->key, sizeof c->key, "%s", spec->key);
     const struct pt_revision *r = revision_of(v, spec->key);

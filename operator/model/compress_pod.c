@@ -18,7 +18,8 @@ int pt_compression_uri(const struct pt_spec *s, const char *digest, struct pt_bu
 {
     pt_auto_obj *c = NULL;
     uint8_t bytes[32];
-    if (pt_parse_digest(pt_str(digest), "status.compression.digest", bytes, err) < 0 || pt_obj_parse(pt_str(s->compression.json), "compression", &c, err) < 0)
+    if (pt_parse_digest(pt_str(digest), "status.compression.digest", bytes, err) < 0 ||
+        pt_obj_parse(pt_str(s->compression.json), "compression", &c, err) < 0)
         return err->code;
     pt_buf_cat(out, pt_obj_text(c, "output.uri"), "/sha256-", digest + sizeof "sha256:" - 1, ".onnx", NULL);
     return pt_buf_check(out, "URI of the compressed model", err);
@@ -137,7 +138,8 @@ static void put_container(struct pt_buf *b, const struct pt_md *md, const struct
     pt_buf_json_string(b, pt_str(*image ? image : s->sidecar_image));
     pt_buf_puts(b, ",\"command\":[\"" PT_PROGRAM_COMPRESS "\"],\"args\":[");
     put_args(b, md, user, c);
-    pt_buf_puts(b, "],\"env\":[{\"name\":\"TMPDIR\",\"value\":\"" PT_PATH_CACHE "\"}],\"terminationMessagePath\":\"" PT_PATH_TERMINATION "\"," PT_CONTAINER_SECURITY);
+    pt_buf_puts(b, "],\"env\":[{\"name\":\"TMPDIR\",\"value\":\"" PT_PATH_CACHE "\"}],\"terminationMessagePath\":\"" PT_PATH_TERMINATION
+                   "\"," PT_CONTAINER_SECURITY);
     if (resources) {
         pt_buf_puts(b, ",\"resources\":");
         (void)pt_obj_print(resources, b, err);
@@ -146,7 +148,8 @@ static void put_container(struct pt_buf *b, const struct pt_md *md, const struct
                    "{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}");
     for (int i = 0; i < PLACES; i++)
         if (places[i].name)
-            pt_buf_printf(b, ",{\"name\":\"%s\",\"mountPath\":\"%s\"%s}", places[i].volume, places[i].path, places[i].writable ? "" : ",\"readOnly\":true");
+            pt_buf_printf(b, ",{\"name\":\"%s\",\"mountPath\":\"%s\"%s}", places[i].volume, places[i].path,
+                          places[i].writable ? "" : ",\"readOnly\":true");
     put_elements(b, pt_obj_get(c, "volumeMounts"), err);
     pt_buf_puts(b, "]}");
 }
@@ -174,14 +177,15 @@ int pt_build_compression_pod(const struct pt_md *md, const struct pt_settings *s
     pt_auto_buf recipe = PT_BUF_INIT(262144); /* the API server's limit of all annotations */
     char name[80], claims[2][256];
     struct place places[PLACES];
-    if (pt_obj_parse(pt_str(md->spec.user_json), "spec", &user, err) < 0 || pt_obj_parse(pt_str(md->spec.compression.json), "compression", &c, err) < 0 ||
-        pt_obj_print(pt_obj_get(c, "recipe"), &recipe, err) < 0)
+    if (pt_obj_parse(pt_str(md->spec.user_json), "spec", &user, err) < 0 ||
+        pt_obj_parse(pt_str(md->spec.compression.json), "compression", &c, err) < 0 || pt_obj_print(pt_obj_get(c, "recipe"), &recipe, err) < 0)
         return err->code;
     find_places(user, c, claims, places);
     pt_compression_pod_name(md, name);
-    pt_buf_printf(out, "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"labels\":{\"" PT_LABEL_MANAGED_BY
-                       "\":\"" PT_COMPRESSOR "\",\"" PT_LABEL_INSTANCE "\":\"%s\",\"" PT_LABEL_COMPRESSION "\":\"%s\",\"" PT_LABEL_ATTEMPT
-                       "\":\"%d\"},\"annotations\":{\"" PT_ANNOTATION_CONFIG "\":",
+    pt_buf_printf(out,
+                  "{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"%s\",\"namespace\":\"%s\",\"labels\":{\"" PT_LABEL_MANAGED_BY
+                  "\":\"" PT_COMPRESSOR "\",\"" PT_LABEL_INSTANCE "\":\"%s\",\"" PT_LABEL_COMPRESSION "\":\"%s\",\"" PT_LABEL_ATTEMPT
+                  "\":\"%d\"},\"annotations\":{\"" PT_ANNOTATION_CONFIG "\":",
                   name, md->o.ns, md->o.name, md->spec.compression.key, attempt);
     pt_buf_json_string(out, (struct pt_str){recipe.data, recipe.len});
     pt_buf_puts(out, "},");
@@ -207,9 +211,8 @@ static const char *label(const cJSON *tree, const char *name)
 static const char *unschedulable(const cJSON *tree)
 {
     const cJSON *c;
-    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.conditions"))
-        if (!strcmp(pt_obj_text(c, "type"), "PodScheduled") && !strcmp(pt_obj_text(c, "status"), "False"))
-            return pt_obj_text(c, "message");
+    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.conditions")) if (!strcmp(pt_obj_text(c, "type"), "PodScheduled") &&
+                                                                     !strcmp(pt_obj_text(c, "status"), "False")) return pt_obj_text(c, "message");
     return NULL;
 }
 
@@ -221,7 +224,8 @@ int pt_work_decode(struct pt_str json, struct pt_object **out, struct pt_err *er
     int64_t attempt = 0;
     if (pt_obj_parse(json, "pod", &tree, err) < 0 || pt_object_meta(&p, &pod.o, tree, err) < 0)
         return err->code;
-    const cJSON *state = pt_obj_get(tree, "status.containerStatuses.0.state"), *end = pt_obj_get(state, "terminated"), *wait = pt_obj_get(state, "waiting");
+    const cJSON *state = pt_obj_get(tree, "status.containerStatuses.0.state"), *end = pt_obj_get(state, "terminated"),
+                *wait = pt_obj_get(state, "waiting");
     const char *phase = pt_obj_text(tree, "status.phase"), *waits = unschedulable(tree);
     (void)pt_parse_i64(pt_str(label(tree, PT_LABEL_ATTEMPT)), 0, 1000000, "attempt", &attempt, NULL);
     pod.attempt = (int)attempt;
@@ -230,8 +234,16 @@ int pt_work_decode(struct pt_str json, struct pt_object **out, struct pt_err *er
     pod.exit_code = (int)pt_obj_int(end, "exitCode", -1);
     pt_pack_put(&p, &pod.key, label(tree, PT_LABEL_COMPRESSION));
     pt_pack_put(&p, &pod.node, pt_obj_str(tree, "spec.nodeName"));
-    pt_pack_put(&p, &pod.reason, end ? pt_obj_str(end, "reason") : wait ? pt_obj_str(wait, "reason") : waits ? "Unschedulable" : pt_obj_str(tree, "status.reason"));
-    pt_pack_put(&p, &pod.message, end ? NULL : wait && pt_obj_str(wait, "message") ? pt_obj_str(wait, "message") : waits ? waits : pt_obj_str(tree, "status.message"));
+    pt_pack_put(&p, &pod.reason,
+                end     ? pt_obj_str(end, "reason")
+                : wait  ? pt_obj_str(wait, "reason")
+                : waits ? "Unschedulable"
+                        : pt_obj_str(tree, "status.reason"));
+    pt_pack_put(&p, &pod.message,
+                end                                   ? NULL
+                : wait && pt_obj_str(wait, "message") ? pt_obj_str(wait, "message")
+                : waits                               ? waits
+                                                      : pt_obj_str(tree, "status.message"));
     pt_pack_put(&p, &pod.result, pt_obj_str(end, "message"));
     struct pt_work_pod *packed = pt_pack(&p, &pod, sizeof pod);
     *out = packed ? &packed->o : NULL;

@@ -253,8 +253,6 @@ int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err)
     int rc = pt_obj_parse(object, "ModelDeployment", &o, err);
     if (rc == PT_OK)
         rc = pt_spec_read(o, &s, err);
-    if (rc == PT_OK && s.compression.json)
-        rc = pt_spec_bad(pt_obj_get(o, "spec.compression"), "spec.compression", "not supported in v" PT_VERSION, err);
     cJSON *spec = rc == PT_OK ? pt_obj_mut(o, "spec") : NULL;
     if (rc == PT_OK && !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(spec, "replicas")))
         rc = pt_obj_set(spec, "replicas", cJSON_CreateNumber(1), err); /* the scale subresource needs it */

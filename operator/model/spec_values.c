@@ -76,8 +76,9 @@ int pt_spec_check_recipe(const cJSON *v, const char *path, struct pt_err *err)
         if (member)
             return pt_spec_bad(member, at, "is the operator's own: the model is spec.model, the output spec.compression.output", err);
     }
-    if (!cJSON_IsArray(cJSON_GetObjectItemCaseSensitive(v, "stages")))
-        return pt_spec_bad(v, path, "needs stages, a list", err);
+    const cJSON *stages = cJSON_GetObjectItemCaseSensitive(v, "stages");
+    if (!cJSON_IsArray(stages) || !stages->child || cJSON_GetArraySize(stages) > 64)
+        return pt_spec_bad(v, path, "needs stages, a list of 1 to 64", err);
     if (pt_obj_print(v, &text, err) < 0 || pt_buf_check(&text, path, err) < 0)
         return pt_fail(err, PT_EINVAL, "%s: must have at most %d bytes as JSON", path, RECIPE_MAX);
     return PT_OK;

@@ -93,7 +93,7 @@ static bool is_final(const struct problem *p)
 
 static const char *compression_message(struct pt_view *v)
 {
-    return pt_view_text(v, "%s%s", v->update_revision ? "the last revision serves until the model is compressed: " : "", v->compression.message);
+    return pt_view_text(v, "%s%s", v->update_revision ? "the last revision goes on serving: " : "", v->compression.message);
 }
 
 static struct condition judge_compression(const struct pt_view *v)

@@ -16,8 +16,9 @@
 #include <cmocka.h>
 
 #define DIGEST "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-#define SPEC(extra, recipe) \
-    "{\"replicas\":1,\"model\":{\"uri\":\"https://h/p\"}," extra "\"compression\":{\"recipe\":{\"stages\":[" recipe "]},\"output\":{\"uri\":\"pvc://c/out\"}," \
+#define SPEC(extra, recipe)                                                                                                                          \
+    "{\"replicas\":1,\"model\":{\"uri\":\"https://h/p\"}," extra "\"compression\":{\"recipe\":{\"stages\":[" recipe                                  \
+    "]},\"output\":{\"uri\":\"pvc://c/out\"},"                                                                                                       \
     "\"resources\":{\"limits\":{\"cpu\":\"2\"}},\"backoffLimit\":2,\"timeout\":\"1h\"}}"
 
 struct world {
@@ -26,8 +27,8 @@ struct world {
     size_t revision_count;
     int64_t wall_ms, requeue_ms;
     int generation;
-    char did[512];   /* the effects, in short: "+work +revision +pod -work" */
-    char event[900]; /* of the status, or of the pod that compresses */
+    char did[512];      /* the effects, in short: "+work +revision +pod -work" */
+    char event[900];    /* of the status, or of the pod that compresses */
     struct pt_buf body; /* of the last object that was made */
 };
 
@@ -96,8 +97,11 @@ static void take_revision(struct world *w, const struct pt_effect *e)
 
 static void take_in(struct world *w, const struct pt_effect *e)
 {
-    static const char *const names[] = {[PT_EFFECT_CREATE_WORK] = "+work ", [PT_EFFECT_DELETE_WORK] = "-work ", [PT_EFFECT_CREATE_REVISION] = "+revision ",
-                                        [PT_EFFECT_CREATE_POD] = "+pod ", [PT_EFFECT_PATCH_STATUS] = ""};
+    static const char *const names[] = {[PT_EFFECT_CREATE_WORK] = "+work ",
+                                        [PT_EFFECT_DELETE_WORK] = "-work ",
+                                        [PT_EFFECT_CREATE_REVISION] = "+revision ",
+                                        [PT_EFFECT_CREATE_POD] = "+pod ",
+                                        [PT_EFFECT_PATCH_STATUS] = ""};
     struct pt_err err = {0};
     pt_auto_obj *patch = NULL;
     if (e->kind < sizeof names / sizeof *names && names[e->kind])
@@ -152,7 +156,8 @@ static void set_work(struct world *w, int attempt, const char *status)
     struct pt_md *md = md_of(w);
     snprintf(text, sizeof text,
              "{\"metadata\":{\"name\":\"m-compress-%.7s\",\"namespace\":\"ns\",\"uid\":\"w%d\",\"resourceVersion\":\"9\",\"labels\":{\"pintle.dev/"
-             "compression\":\"%s\",\"pintle.dev/attempt\":\"%d\"},\"ownerReferences\":[{\"uid\":\"u\",\"name\":\"m\",\"controller\":true}]},\"status\":%s}",
+             "compression\":\"%s\",\"pintle.dev/"
+             "attempt\":\"%d\"},\"ownerReferences\":[{\"uid\":\"u\",\"name\":\"m\",\"controller\":true}]},\"status\":%s}",
              md->spec.compression.key, attempt, md->spec.compression.key, attempt, status);
     drop_work(w);
     if (pt_work_decode(pt_str(text), &w->work, &err) < 0)
@@ -164,7 +169,11 @@ static void end_work(struct world *w, int attempt, int exit_code, const char *sa
     char status[900];
     snprintf(status, sizeof status,
              "{\"phase\":\"%s\",\"containerStatuses\":[{\"state\":{\"terminated\":{\"exitCode\":%d,\"reason\":\"%s\",\"message\":\"%s\"}}}]}",
-             exit_code ? "Failed" : "Succeeded", exit_code, exit_code == 137 ? "OOMKilled" : exit_code ? "Error" : "Completed", said);
+             exit_code ? "Failed" : "Succeeded", exit_code,
+             exit_code == 137 ? "OOMKilled"
+             : exit_code      ? "Error"
+                              : "Completed",
+             said);
     set_work(w, attempt, status);
 }
 
@@ -206,10 +215,11 @@ static void runs_and_is_served(void **state)
     assert_string_equal(step(&w), "+revision +pod ");
     assert_string_equal(w.event, "CompressionSucceeded: accuracy 0.97 -> 0.96");
     assert_string_equal(condition(&w, "Compressed", "status"), "True");
-    assert_string_equal(pt_obj_text(w.object, "status.compression.uri"), "pvc://c/out/sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.onnx");
+    assert_string_equal(pt_obj_text(w.object, "status.compression.uri"),
+                        "pvc://c/out/sha256-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.onnx");
     assert_non_null(strstr(pt_buf_cstr(&w.body), "file:///mnt/pintle/model/out/sha256-0123456789abcdef"));
     assert_non_null(strstr(pt_buf_cstr(&w.body), DIGEST)); /* verified where it is served */
-    assert_string_equal(step(&w), "-work +pod "); /* what has told is not needed any more */
+    assert_string_equal(step(&w), "-work +pod ");          /* what has told is not needed any more */
     finish(&w);
 }
 
@@ -256,7 +266,7 @@ static void a_gate_that_fails_is_final(void **state)
     assert_string_equal(step(&w), "+revision +pod ");
     set_spec(&w, SPEC("", "{\"prune\":{}}"));
     assert_string_equal(step(&w), "+work +pod "); /* the old revision is still looked after */
-    assert_non_null(strstr(condition(&w, "Ready", "message"), "the last revision serves until"));
+    assert_non_null(strstr(condition(&w, "Ready", "message"), "the last revision goes on serving"));
     end_work(&w, 0, 3, "{\\\"message\\\":\\\"accuracy fell by 0.1\\\"}");
     assert_string_equal(step(&w), "+pod ");
     assert_string_equal(w.event, "GateFailed: accuracy fell by 0.1");
@@ -369,26 +379,31 @@ static void specs(void **state)
     static const struct {
         const char *compression, *why; /* NULL: fine */
     } cases[] = {
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"s3://bucket/folder\"}}", NULL},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"file:///models\",\"credentialsSecretRef\":{\"name\":\"x\"}},\"timeout\":\"90m\"}", NULL},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"s3://bucket/folder\"}}", NULL},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"file:///models\",\"credentialsSecretRef\":{\"name\":\"x\"}},\"timeout\":\"90m\"}",
+         NULL},
         {"{\"output\":{\"uri\":\"file:///models\"}}", "spec.compression.recipe: required"},
-        {"{\"recipe\":{\"stages\":[]}}", "spec.compression.output: required"},
-        {"{\"recipe\":{},\"output\":{\"uri\":\"file:///models\"}}", "spec.compression.recipe: {}: needs stages, a list"},
-        {"{\"recipe\":{\"stages\":[],\"model\":\"a\"},\"output\":{\"uri\":\"file:///models\"}}", "spec.compression.recipe.model: \"a\": is the operator's own"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"https://h/p\"}}", "must be pvc://CLAIM/PATH"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"pvc://c/p/\"}}", "must be pvc://CLAIM/PATH"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"pvc://c/../p\"}}", "must be https://HOST/PATH"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"file:///m\"},\"volumes\":[{\"name\":\"pintle-x\"}]}", "operator's own"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"file:///m\"},\"volumeMounts\":[{\"name\":\"a\",\"mountPath\":\"/mnt/pintle/output\"}]}", "operator's own"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"file:///m\"},\"timeout\":\"0s\"}", "must be a duration"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"file:///m\"},\"backoffLimit\":-1}", "from 0 to 100"},
-        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"file:///m\"},\"gate\":{}}", "spec.compression.gate: {}: unknown field"},
+        {"{\"recipe\":{\"stages\":[{}]}}", "spec.compression.output: required"},
+        {"{\"recipe\":{\"stages\":[]},\"output\":{\"uri\":\"file:///m\"}}", "needs stages, a list of 1 to 64"},
+        {"{\"recipe\":{},\"output\":{\"uri\":\"file:///models\"}}", "spec.compression.recipe: {}: needs stages, a list of 1 to 64"},
+        {"{\"recipe\":{\"stages\":[{}],\"model\":\"a\"},\"output\":{\"uri\":\"file:///models\"}}",
+         "spec.compression.recipe.model: \"a\": is the operator's own"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"https://h/p\"}}", "must be pvc://CLAIM/PATH"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"pvc://c/p/\"}}", "must be pvc://CLAIM/PATH"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"pvc://c/../p\"}}", "must be https://HOST/PATH"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"file:///m\"},\"volumes\":[{\"name\":\"pintle-x\"}]}", "operator's own"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"file:///m\"},\"volumeMounts\":[{\"name\":\"a\",\"mountPath\":\"/mnt/pintle/output\"}]}",
+         "operator's own"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"file:///m\"},\"timeout\":\"0s\"}", "must be a duration"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"file:///m\"},\"backoffLimit\":-1}", "from 0 to 100"},
+        {"{\"recipe\":{\"stages\":[{}]},\"output\":{\"uri\":\"file:///m\"},\"gate\":{}}", "spec.compression.gate: {}: unknown field"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char text[1024];
         struct pt_spec s;
         struct pt_err err = {0};
-        snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"model\":{\"uri\":\"https://h/p\"},\"compression\":%s}}", cases[i].compression);
+        snprintf(text, sizeof text, "{\"metadata\":{\"name\":\"m\"},\"spec\":{\"model\":{\"uri\":\"https://h/p\"},\"compression\":%s}}",
+                 cases[i].compression);
         int rc = pt_spec_decode(pt_str(text), &s, &err);
         if (cases[i].why ? rc != PT_EINVAL || !strstr(err.msg, cases[i].why) : rc != PT_OK)
             fail_msg("%s: %d %s", cases[i].compression, rc, err.msg);
