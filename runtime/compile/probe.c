@@ -3,9 +3,10 @@
  * probe.c: what can be said of every value before any run: its type, its rank, and those dims that are the same whatever the inputs are.
  *
  * Operators infer shapes from known dims only. So the graph is inferred several times, with another choice each time for the dims that the model
- * leaves free; a dim that comes out the same every time does not depend on them. One choice is 1, which broadcasts and is squeezed away; the others
- * are primes, which nothing else is likely to be. Where a choice fits nowhere (exporters forget relations between dims), what the first one gave is
- * kept as not exact, good enough for the type and for conditions that a coincidence cannot break.
+ * leaves free; a dim that comes out the same every time does not depend on them. One choice is 1, which broadcasts and is squeezed away; the next
+ * are primes, which nothing else is likely to be. Where one of these fits nowhere (exporters forget relations between dims), what the first one gave
+ * is kept as not exact, good enough for the type and for conditions that a coincidence cannot break. The last choice is larger than any stride or
+ * step, which make small dims alike; it fits few models (tables of positions end before), and only says no.
  */
 #include "runtime/compile/program.h"
 #include "runtime/compile/rewrite.h"
@@ -14,7 +15,8 @@
 /* Values computed while probing are shapes, axes and sizes. */
 #define SMALL_BYTES 8192
 #define ALL_BYTES (16u << 20)
-#define CHOICES 3
+#define NEEDED 3 /* choices that must fit */
+#define CHOICES 4
 
 struct probe {
     const struct pt_graph *g;
@@ -27,8 +29,8 @@ struct probe {
 static int64_t free_dim(const struct pt_value_info *vi, int axis, int choice)
 {
     bool pixels = vi->dtype == PT_FLOAT && vi->rank >= 4 && axis >= 2;
-    static const int64_t few[CHOICES] = {1, 7, 13};
-    return pixels ? 224 + 32 * choice : few[choice];
+    static const int64_t few[CHOICES] = {1, 7, 13, 100002}, many[CHOICES] = {224, 256, 288, 224 * 128};
+    return pixels ? many[choice] : few[choice];
 }
 
 static void set_inputs(struct probe *p, int choice)
@@ -113,8 +115,8 @@ static struct pt_type merge(const struct probe p[CHOICES], int value)
     struct pt_type type = {.rank = -1, .exact = true};
     for (int k = 0; k < CHOICES; k++) {
         const struct pt_tensor *o = &p[k].types[value];
-        type.exact = type.exact && o->dtype != PT_UNDEFINED && (!t || o->dtype == t->dtype);
-        if (!t && o->dtype != PT_UNDEFINED) {
+        type.exact = type.exact && (k >= NEEDED || (o->dtype != PT_UNDEFINED && (!t || o->dtype == t->dtype)));
+        if (k < NEEDED && !t && o->dtype != PT_UNDEFINED) {
             t = o;
             type.dtype = t->dtype;
             type.rank = t->rank;
@@ -141,7 +143,7 @@ static bool has_free_dims(const struct pt_graph *g)
     return false;
 }
 
-/* What comes out hangs on values, or on whether a free dim is 1: three choices that agree prove nothing. */
+/* What comes out hangs on values, or on whether a free dim is 1: choices that agree prove nothing. */
 static bool counts(const struct pt_rewriter *r, const struct pt_node *n)
 {
     if (n->op == &pt_op_squeeze && pt_node_in(n, 1) < 0 && !pt_node_attr(n, "axes")) {
@@ -177,7 +179,7 @@ static int loosen(struct pt_rewriter *r)
 
 int pt_rewriter_probe(struct pt_rewriter *r)
 {
-    struct probe p[CHOICES] = {{.g = r->g}, {.g = r->g}, {.g = r->g}};
+    struct probe p[CHOICES] = {{.g = r->g}, {.g = r->g}, {.g = r->g}, {.g = r->g}};
     const struct pt_graph *g = r->g;
     int widest = 1, rc = PT_OK;
     for (int i = 0; i < g->node_count; i++) {
