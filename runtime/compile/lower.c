@@ -56,6 +56,7 @@ static const struct {
     {&pt_op_concat, pt_lower_concat},
     {&pt_grad_conv_image, pt_lower_conv_image_grad},
     {&pt_grad_conv_weights, pt_lower_conv_weights_grad},
+    {&pt_grad_product, pt_lower_product_grad},
     {&pt_grad_channels, pt_lower_channels_grad},
     {&pt_grad_max_pool, pt_lower_max_pool_grad},
     {&pt_grad_average_pool, pt_lower_average_pool_grad},

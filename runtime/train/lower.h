@@ -24,6 +24,8 @@ int pt_lower_batchnorm_grad(struct pt_lower *l);
 int pt_lower_channels_grad(struct pt_lower *l);
 int pt_lower_layernorm_grad(struct pt_lower *l);
 int pt_lower_softmax_grad(struct pt_lower *l);
+/* lower_product.c */
+int pt_lower_product_grad(struct pt_lower *l);
 /* lower_unary.c */
 int pt_lower_unary_grad(struct pt_lower *l);
 
