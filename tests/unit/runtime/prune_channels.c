@@ -589,6 +589,43 @@ static void criteria(void **state)
     }
 }
 
+/* Means over channels that are fewer: the model that one would write by hand with what is left. Written out in pieces it is the same. */
+static void through_norms(void **state)
+{
+    (void)state;
+#define PIECES                                                                                                                                       \
+    "const e f32[]:0.00001\nconst two f32[]:2\nm = ReduceMean(h) axes=[-1]\nd = Sub(h,m)\np = Pow(d,two)\nv = ReduceMean(p) axes=[-1]\nve = "        \
+    "Add(v,e)\nr = Sqrt(ve)\nn0 = Div(d,r)\nn1 = Mul(n0,g)\nn = Add(n1,b)\n"
+    static const char *const norms[] = {"n = LayerNormalization(h,g,b)\n", PIECES};
+    for (int i = 0; i < 2; i++) {
+        static float got[16], want[16];
+        pt_auto_buf whole = {0}, left = {0};
+        struct pt_edit e, by_hand;
+        struct pt_buf bytes, hand_bytes;
+        pt_buf_printf(
+            &whole,
+            "opset 17\nin x f32[3,2]\nconst w f32[2,4]:5,0.1,0.2,-4,3,0.3,0.1,7\nconst g f32[4]:1,2,3,4\nconst b f32[4]:0.1,0.2,0.3,0.4\nconst "
+            "o f32[4,1]:1,-2,3,-4\nh = MatMul(x,w)\n%sy = MatMul(n,o)\nout y\n",
+            norms[i]);
+        pt_buf_printf(&left,
+                      "opset 17\nin x f32[3,2]\nconst w f32[2,2]:5,-4,3,7\nconst g f32[2]:1,4\nconst b f32[2]:0.1,0.4\nconst o f32[2,1]:1,-4\nh = "
+                      "MatMul(x,w)\n%sy = MatMul(n,o)\nout y\n",
+                      norms[i]);
+        open_model(&e, &bytes, pt_buf_cstr(&whole));
+        open_model(&by_hand, &hand_bytes, pt_buf_cstr(&left));
+        struct pt_prune_options o = {.kind = PT_PRUNE_CHANNELS, .amount = 0.5, .through_norms = true};
+        struct pt_prune_report r = pruned(&e, &o, norms[i]);
+        size_t n = outputs(&e, got, 16, norms[i]);
+        assert_int_equal(n, outputs(&by_hand, want, 16, norms[i]));
+        assert_memory_equal(got, want, n * sizeof *got);
+        pt_prune_report_finish(&r);
+        pt_edit_finish(&e);
+        pt_edit_finish(&by_hand);
+        pt_buf_finish(&bytes);
+        pt_buf_finish(&hand_bytes);
+    }
+}
+
 /* Whatever fails, the model is what it was. */
 static void out_of_memory(void **state)
 {
@@ -633,8 +670,8 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(transformer), cmocka_unit_test(fused_attention),
-                                       cmocka_unit_test(reasons),         cmocka_unit_test(rules),       cmocka_unit_test(criteria),
-                                       cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(transformer),  cmocka_unit_test(fused_attention),
+                                       cmocka_unit_test(reasons),         cmocka_unit_test(rules),        cmocka_unit_test(criteria),
+                                       cmocka_unit_test(through_norms),   cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
