@@ -7,7 +7,13 @@
 
 #include <stdio.h>
 
-enum { RETRY_FIRST_MS = 10000, RETRY_MAX_MS = 360000, EXIT_USAGE = 64, EXIT_BAD_DATA = 65 };
+enum {
+    DELETE_AGAIN_MS = 30000 /* when the answer to a deletion was lost */,
+    RETRY_FIRST_MS = 10000,
+    RETRY_MAX_MS = 360000,
+    EXIT_USAGE = 64,
+    EXIT_BAD_DATA = 65
+};
 
 static const char *const phases[] = {"", "Pending", "Running", "Succeeded", "Failed"};
 
@@ -42,6 +48,7 @@ static void delete_work(struct pt_view *v, const struct pt_work_pod *pod)
     struct pt_effect *e = pt_view_effect(v, PT_EFFECT_DELETE_WORK);
     e->name = pod->o.name;
     e->uid = pod->o.uid;
+    pt_view_look_again(v, DELETE_AGAIN_MS);
 }
 
 /* An attempt that came to nothing. It may do better the next time, unless that was tried often enough. */

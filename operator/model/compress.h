@@ -6,7 +6,7 @@
  * Three places know it, and plan() takes whichever it finds: the pod that has ended, status.compression, and for good the ControllerRevision that is
  * made of it (data.compressed). While there is no result there is no new revision, and the last one goes on serving, as with spec.paused.
  *
- * The pod has one name per key, so that the API server sees to it that there are never two. A pod that fails is counted in the status; only when
+ * The pod has one name per key and ModelDeployment, so that the API server sees to it that there are never two. A pod that fails is counted in the status; only when
  * that is stored is it deleted, and then, after a while, made again with the next number: whoever dies in between has lost nothing. The run itself
  * goes on where it was (its work folder is beside the output). Pods of other keys, or with nothing left to do, are deleted.
  */

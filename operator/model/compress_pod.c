@@ -25,9 +25,18 @@ int pt_compression_uri(const struct pt_spec *s, const char *digest, struct pt_bu
     return pt_buf_check(out, "URI of the compressed model", err);
 }
 
+/* Of this work for this ModelDeployment: one that was deleted may have left its pod and folder behind, and a namesake must meet neither. */
+static void work_name(const struct pt_md *md, char out[20])
+{
+    uint64_t seed = pt_hash64(md->spec.compression.key, strlen(md->spec.compression.key), 0);
+    snprintf(out, 20, "%016llx", (unsigned long long)pt_hash64(md->o.uid, strlen(md->o.uid), seed));
+}
+
 void pt_compression_pod_name(const struct pt_md *md, char out[80])
 {
-    snprintf(out, 80, "%.46s-compress-%.7s", md->o.name, md->spec.compression.key);
+    char work[20];
+    work_name(md, work);
+    snprintf(out, 80, "%.46s-compress-%.7s", md->o.name, work);
 }
 
 int pt_compression_result_read(const char *text, struct pt_compression_result *out, struct pt_err *err)
@@ -75,7 +84,8 @@ static void put_place(struct pt_buf *b, const char *name, const char *uri, const
 static void put_args(struct pt_buf *b, const struct pt_md *md, const cJSON *user, const cJSON *c)
 {
     const char *output = pt_obj_text(c, "output.uri"), *digest = pt_obj_text(user, "model.digest");
-    char work[64];
+    char work[64], name[20];
+    work_name(md, name);
     pt_buf_puts(b, "\"compress\",\"" PT_PATH_CONFIG "\"");
     put_place(b, "--model", pt_obj_text(user, "model.uri"), PT_PATH_MODEL);
     if (*digest)
@@ -84,7 +94,7 @@ static void put_args(struct pt_buf *b, const struct pt_md *md, const cJSON *user
     if (pt_obj_get(c, "output.credentialsSecretRef"))
         pt_buf_puts(b, ",\"--publish-credentials\",\"" PT_PATH_OUTPUT_CREDENTIALS "\"");
     /* beside the output, so that another node goes on; a bucket is no folder */
-    snprintf(work, sizeof work, "/.work-%s", md->spec.compression.key);
+    snprintf(work, sizeof work, "/.work-%s", name);
     if (!strncmp(output, "file://", 7))
         put_arg(b, "--work", output + 7, work);
     else if (in_claim(output)) {

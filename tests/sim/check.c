@@ -99,6 +99,7 @@ static void follow_spec(struct wish *m, const cJSON *md)
     m->version = uri[strlen(uri) - 1] - '0';
     m->bad = strcmp(pt_obj_text(md, "spec.model.digest"), sim_digest(m->version)) != 0;
     m->own_containers = pt_obj_get(md, "spec.template.spec.containers") != NULL;
+    m->recipe = (int)pt_obj_int(md, "spec.compression.recipe.stages.0.n", 0);
     int replicas = (int)pt_obj_int(md, "spec.replicas", 1);
     if (m->scaled && replicas != m->replicas && !strcmp(pt_obj_text(md, "metadata.uid"), m->uid)) {
         m->replicas = replicas;
@@ -137,9 +138,11 @@ static void check_truth(struct world *w, struct wish *m, const cJSON *md, struct
     if (m->bad && m->replicas)
         world_break(w, "%s says Ready with a model that cannot be loaded", m->name);
     void *v;
+    char served[72];
+    work_served(m, served);
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
         const struct kubelet_pod *p = v;
-        if (!strcmp(p->owner_uid, uid) && revision && !strcmp(p->revision, revision) && (strcmp(p->digest, sim_digest(m->version)) != 0 || p->native != m->own_containers))
+        if (!strcmp(p->owner_uid, uid) && revision && !strcmp(p->revision, revision) && (strcmp(p->digest, served) != 0 || p->native != m->own_containers))
             world_break(w, "%s says Ready, and pod %s is not what it declares", m->name, p->name);
     }
     int surge = amount_of(m->surge, m->replicas, true), unavailable = amount_of(m->unavailable, m->replicas, false);
@@ -262,6 +265,7 @@ static void check_one(struct world *w, struct wish *m)
     }
     load_check_end(w, m);
     watch_check_end(w, m, md);
+    work_check_end(w, m, md);
     check_scale(w, m, md);
     const char *revision = pt_obj_str(md, "status.updateRevision");
     if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", -1) || !revision)

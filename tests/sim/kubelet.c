@@ -133,7 +133,11 @@ static void read_config(struct kubelet_pod *p, const cJSON *tree)
     }
     const char *uri = pt_obj_str(config, "model.uri"), *digest = pt_obj_str(config, "model.digest");
     int version = uri ? uri[strlen(uri) - 1] - '0' : 0;
-    snprintf(p->digest, sizeof p->digest, "%.71s", sim_digest(version));
+    const char *made = uri ? strstr(uri, "/sha256-") : NULL; /* of a compression: named by what it is */
+    if (made)
+        snprintf(p->digest, sizeof p->digest, "sha256:%.64s", made + sizeof "/sha256-" - 1);
+    else
+        snprintf(p->digest, sizeof p->digest, "%.71s", sim_digest(version));
     p->fails = digest && strcmp(digest, p->digest) != 0;
     p->reason = PT_REASON_DIGEST_MISMATCH;
 }
@@ -199,6 +203,8 @@ static void observe_pod(void *arg, const char *ns, const char *name, struct pt_s
         p->epoch = w->epoch;
         return;
     }
+    if (!p && work_observe(w, object))
+        return;
     if (pt_pod_decode(object, &o, &err) < 0) {
         world_break(w, "kubelet: pod %s: %s", name, err.msg);
         return;
@@ -250,6 +256,7 @@ void kubelet_observe(struct world *w)
             pt_map_remove(&w->pods, name);
             free_pod(p);
         }
+    work_observed(w);
 }
 
 void kubelet_finish(struct world *w)
@@ -258,6 +265,7 @@ void kubelet_finish(struct world *w)
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
         free_pod(v);
     pt_map_finish(&w->pods);
+    work_finish(w);
 }
 
 /* --- bad days ------------------------------------------------------------------------------------------------------------ */

@@ -89,6 +89,18 @@ static const struct scenario {
     {"a bad model, another leader, and lost reports", SEEDS, 20,
      {{.elected = true, .lose = 0.2}, "create a 2 1; monitor a; wait 200; quality 2 60; model a 2; wait 20; crash; wait 100; crash; wait 300; quality 2 95; model a 2; wait 300; scale a 4; monitor a 0; wait 30; "}},
     {"a bad model dies at each write", EACH_WRITE, 70, {{.error = 0}, "create a 1 1; monitor a; wait 100; quality 2 60; model a 2; wait 200; is a 1; "}},
+    {"a compression, its pod lost in the middle", SEEDS, 30,
+     {{.delay = 0.2}, "create a 2 1; wait 40; compress a 1; wait 4; losework; wait 60; losework; wait 120; compressed a 1 2; model a 2; wait 3; losework; scale a 3; wait 120; undo a; wait 60; "}},
+    {"a compression on the first apply", SEEDS, 20, {{.error = 0.1}, "outcome 1 3; create a 0 1; compress a 1; scale a 2; wait 200; outcome 1 0; wait 800; compressed a 1 2; compress a; wait 60; "}},
+    {"a gate that fails leaves what serves", SEEDS, 20,
+     {{.delay = 0.2}, "create a 2 1; wait 40; outcome 2 1; compress a 2; wait 90; compressed a 0 2; killpod; wait 60; compressed a 0 2; outcome 3 2; compress a 3; wait 90; compressed a 0 2; compress a 1; wait 120; compressed a 1 2; "}},
+    {"the recipe changes in the middle", SEEDS, 30,
+     {{.delay = 0.2, .lose = 0.1}, "create a 2 1; compress a 1; wait 3; compress a 2; wait 5; compress a 1; wait 2; model a 2; wait 100; compress a; wait 2; compress a 2; wait 100; undo a; wait 20; undo a; wait 60; "}},
+    {"a compression, paused, deleted, made again", SEEDS, 20,
+     {{.delay = 0.1}, "create a 1 1; wait 30; pause a; compress a 1; wait 60; resume a; wait 4; delete a; create a 2 2; compress a 1; wait 5; orphan a; create a 1 2; compress a 1; wait 90; "}},
+    {"a compression, with another leader and old views", SEEDS, 30,
+     {{.elected = true, .error = 0.1, .pod_lag_ms = 8000}, "create a 2 1; wait 60; compress a 1; wait 5; crash; wait 100; crash; compress a 2; wait 10; losework; crash; wait 200; "}},
+    {"a compression dies at each write", EACH_WRITE, 60, {{.error = 0}, "create a 1 1; wait 40; compress a 1; wait 6; losework; wait 90; model a 2; wait 60; compress a; wait 40; "}},
     {"Recreate", SEEDS, 30, {{.delay = 0.2}, "create a 3; wait 40; recreate a; model a 2; wait 2; killpod; scale a 5; wait 60; model a 3; wait 1; model a 1; wait 60; "}},
 };
 enum { COUNT = sizeof scenarios / sizeof *scenarios };

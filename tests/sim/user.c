@@ -30,9 +30,10 @@ static void put_amount(char out[16], struct amount a)
 
 static int spec_of(const struct wish *m, char *body, size_t size)
 {
-    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null", autoscaling[160], monitoring[240], replicas[32] = "";
+    char rolling[80] = "null", surge[16], unavailable[16], budget[48] = "null", autoscaling[160], monitoring[240], compression[200], replicas[32] = "";
     load_put(m, autoscaling, sizeof autoscaling);
     watch_put(m, monitoring, sizeof monitoring);
+    work_put(m, compression, sizeof compression);
     /* with an autoscaler what a user applies has no replicas */
     if (!m->scaled || !m->exists)
         snprintf(replicas, sizeof replicas, "\"replicas\":%d,", m->replicas);
@@ -44,9 +45,9 @@ static int spec_of(const struct wish *m, char *body, size_t size)
         snprintf(budget, sizeof budget, "{\"maxUnavailable\":%d}", m->budget);
     return snprintf(body, size,
                     "{\"apiVersion\":\"pintle.dev/v1alpha1\",\"kind\":\"ModelDeployment\",\"metadata\":{\"name\":\"%s\",\"annotations\":{\"" PT_ANNOTATION_ROLLBACK
-                    "\":null}},\"spec\":{%s\"autoscaling\":%s,\"monitoring\":%s,\"paused\":%s,\"disruption\":%s,\"template\":%s,\"model\":{"
+                    "\":null}},\"spec\":{%s\"autoscaling\":%s,\"monitoring\":%s,\"compression\":%s,\"paused\":%s,\"disruption\":%s,\"template\":%s,\"model\":{"
                     "\"uri\":\"https://models/m%d\",\"digest\":\"%s\"},\"strategy\":{\"type\":\"%s\",\"rollingUpdate\":%s},\"revisionHistoryLimit\":2}}",
-                    m->name, replicas, autoscaling, monitoring, m->paused ? "true" : "null", budget,
+                    m->name, replicas, autoscaling, monitoring, compression, m->paused ? "true" : "null", budget,
                     m->own_containers ? "{\"spec\":{\"containers\":[{\"name\":\"web\",\"image\":\"w\"}]}}" : "null", m->version, sim_digest(m->version + m->bad),
                     m->recreate ? "Recreate" : "RollingUpdate", rolling);
 }
@@ -65,7 +66,7 @@ void wish_widen(struct wish *m)
 
 static void write_spec(struct world *w, struct wish *m, const char *what)
 {
-    char body[1700];
+    char body[2000];
     struct pt_str text = {body, (size_t)spec_of(m, body, sizeof body)};
     pt_auto_obj *whole = NULL;
     pt_auto_buf first = PT_BUF_INIT(0);
@@ -114,6 +115,7 @@ static void create(struct world *w, struct wish *m, int a, int b)
     m->own_containers = a == NONE && chance(&w->story, 0.1);
     m->budget = a == NONE && chance(&w->story, 0.2) ? 1 : -1;
     m->scaled = m->watched = false;
+    m->recipe = 0;
     m->surge = (struct amount){a == NONE ? (int)between(&w->story, 0, 2) : 1, false};
     m->unavailable = (struct amount){!m->surge.value ? 1 : a == NONE ? (int)between(&w->story, 0, 2) : 0, false};
     write_spec(w, m, "create");
@@ -422,6 +424,41 @@ static void quality(struct world *w, struct wish *m, int a, int b)
     world_log(w, "clients: version %d is right in %d%%", a, b);
 }
 
+static void compress(struct world *w, struct wish *m, int a, int b)
+{
+    (void)b;
+    m->recipe = a == NONE ? 0 : a;
+    write_spec(w, m, m->recipe ? "compress the model of" : "serve as it is the model of");
+}
+
+/* What recipe a does from now on: work.c. */
+static void outcome(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m;
+    w->outcome[a & 7] = b == NONE ? 0 : b;
+    world_log(w, "recipe %d: %d", a, w->outcome[a & 7]);
+}
+
+static void lose_work(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)a, (void)b;
+    work_lose(w);
+}
+
+/* By now the compression is in this phase (0: over, and refused); whatever it is, b pods serve. */
+static void compressed(struct world *w, struct wish *m, int a, int b)
+{
+    pt_auto_obj *md = NULL;
+    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
+    if (pt_obj_parse(text, "stored", &md, NULL) < 0)
+        return;
+    const char *phase = pt_obj_text(md, "status.compression.phase"), *wanted = a ? "Succeeded" : "Failed";
+    if (strcmp(phase, wanted) != 0)
+        world_break(w, "%s: the compression is %s, and should be %s by now", m->name, phase, wanted);
+    if (pt_obj_int(md, "status.readyReplicas", -1) != b)
+        world_break(w, "%s: %lld pods serve, and %d should", m->name, (long long)pt_obj_int(md, "status.readyReplicas", -1), b);
+}
+
 /* By now the spec asks for this version, whoever wrote it. */
 static void is_version(struct world *w, struct wish *m, int a, int b)
 {
@@ -503,6 +540,7 @@ static const struct action {
     {"autoscale", 0, true, autoscale},    {"fix", 0, true, fix},               {"load", 0, true, set_load},
     {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served},       {"field", 0, true, field},
     {"monitor", 0, true, monitor},        {"quality", 0, false, quality},      {"is", 0, true, is_version},
+    {"compress", 0, true, compress},      {"outcome", 0, false, outcome},    {"losework", 0, false, lose_work}, {"compressed", 0, true, compressed},
     {"forbid", 0, false, forbid},         {"told", 0, true, told},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };

@@ -2,7 +2,7 @@
  *
  * world.h: a cluster in one process under virtual time: memapi, the operator, kubelets with sidecars, a user and bad luck, all from one seed.
  *
- * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars, load.c and watch.c their clients; user.c acts on the resources, by chance or
+ * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars, load.c and watch.c their clients, work.c the pods that compress; user.c acts on the resources, by chance or
  * by a script; check.c looks at everything after each step in which something was written; scenarios.c has the named ones.
  */
 #ifndef PT_SIM_WORLD_H
@@ -69,8 +69,24 @@ struct wish {
     uint64_t status;    /* hash of the status as checked last */
     const char *seen;   /* the stored text as checked last: as in struct kubelet_pod */
     bool watched;       /* monitoring with rollback */
+    int recipe;         /* compression; 0: none */
     int retreats;       /* of the operator's own accord, since a user wrote last */
 };
+
+/* A pod that compresses. w NULL: an empty place. */
+struct work_pod {
+    struct world *w;
+    char name[80], uid[64], owner_uid[64], key[32];
+    unsigned epoch;
+    struct pt_timer life, end;
+    int recipe, version;
+    bool running, ended, terminating, stray;
+};
+struct work_done { /* successfully */
+    char owner_uid[64], key[32];
+};
+#define SIM_WORK 16
+#define SIM_WORK_DONE 32
 
 /* A pod that others took away: the operator may not know yet. */
 struct ghost {
@@ -143,6 +159,10 @@ struct world {
     int64_t mute_ms;
     int64_t calm_ms; /* the faults stopped */
     struct pt_report late_report;
+    struct work_pod work[SIM_WORK];
+    struct work_done work_done[SIM_WORK_DONE];
+    unsigned work_done_count;
+    int outcome[8];  /* of each recipe: work.c */
     int accuracy[8]; /* of each version of the model, in percent */
     bool logging;
     struct pt_buf timeline;
@@ -190,6 +210,15 @@ bool watch_fill(struct kubelet_pod *p, struct pt_report *r);    /* false: nobody
 void watch_wrote(struct world *w, const struct pt_api_request *req);
 void watch_check_end(struct world *w, const struct wish *m, const cJSON *md);
 void load_check_end(struct world *w, const struct wish *m);
+
+/* work.c */
+void work_put(const struct wish *m, char *out, size_t size); /* spec.compression */
+const char *work_served(const struct wish *m, char out[72]);
+bool work_observe(struct world *w, struct pt_str object); /* false: it is no pod that compresses */
+void work_observed(struct world *w);
+void work_finish(struct world *w);
+void work_lose(struct world *w); /* one that runs, with its node */
+void work_check_end(struct world *w, const struct wish *m, const cJSON *md);
 
 void user_start(struct world *w);
 void user_settle(struct world *w); /* the last word: good specs, or a bad one that stays */

@@ -153,12 +153,14 @@ static void set_work(struct world *w, int attempt, const char *status)
 {
     struct pt_err err = {0};
     char text[1500];
+    char name[80];
     struct pt_md *md = md_of(w);
+    pt_compression_pod_name(md, name);
     snprintf(text, sizeof text,
-             "{\"metadata\":{\"name\":\"m-compress-%.7s\",\"namespace\":\"ns\",\"uid\":\"w%d\",\"resourceVersion\":\"9\",\"labels\":{\"pintle.dev/"
+             "{\"metadata\":{\"name\":\"%s\",\"namespace\":\"ns\",\"uid\":\"w%d\",\"resourceVersion\":\"9\",\"labels\":{\"pintle.dev/"
              "compression\":\"%s\",\"pintle.dev/"
              "attempt\":\"%d\"},\"ownerReferences\":[{\"uid\":\"u\",\"name\":\"m\",\"controller\":true}]},\"status\":%s}",
-             md->spec.compression.key, attempt, md->spec.compression.key, attempt, status);
+             name, attempt, md->spec.compression.key, attempt, status);
     drop_work(w);
     if (pt_work_decode(pt_str(text), &w->work, &err) < 0)
         fail_msg("%s", err.msg);
