@@ -4,6 +4,7 @@
  * The rows go through the same sketches that a server fills, spread over its panes in their order, so that both keep the same things.
  */
 #include "cli/commands.h"
+#include "cli/data.h"
 #include "cli/model.h"
 #include "cli/options.h"
 
@@ -16,7 +17,7 @@
 
 enum { PANES = 12, ROWS = 64, SEED = 1 };
 
-static const char usage[] = "usage: pintle profile MODEL.onnx -i NAME=FILE... [OPTION...]\n"
+static const char usage[] = "usage: pintle profile MODEL.onnx (-i NAME=FILE... | --data FILE) [OPTION...]\n"
                             "\n"
                             "Runs the model on rows of data and writes what its inputs and outputs look like: put the file beside the model, and\n"
                             "`pintle serve --monitoring 1` says how far what it is given later is from that (docs/monitoring.md).\n\n";
@@ -25,6 +26,7 @@ struct options {
     const char *model, *output;
     struct pt_cli_pairs inputs;
     struct pt_cli_model_options session;
+    struct pt_data_options data;
     bool help;
 };
 #define AT(member) offsetof(struct options, member)
@@ -43,9 +45,16 @@ static int parse(int argc, char **argv, struct options *o)
     *o = (struct options){0};
     if (pt_cmd_defaults(rows, sizeof rows / sizeof *rows, o, &err) < 0)
         return pt_cmd_fail(&err);
-    int status = pt_cmd_options(argc, argv, rows, sizeof rows / sizeof *rows, o);
+    struct pt_cmd_group groups[] = {PT_CMD_GROUP(rows, o), {pt_data_rows, pt_data_row_count, &o->data}};
+    if (pt_cmd_defaults(pt_data_rows, pt_data_row_count, &o->data, &err) < 0)
+        return pt_cmd_fail(&err);
+    int status = pt_cmd_options_of(argc, argv, groups, 2);
     if (status)
         return status;
+    if (o->data.held_out || o->data.held_out_labels || o->data.calibration)
+        return pt_cmd_usage(argv[0], "--held-out and --calibration are not for a profile: give the samples with --data");
+    if (o->data.train && o->inputs.count)
+        return pt_cmd_usage(argv[0], "--data and --input: give one of them");
     if (!o->help && argc - optind != 1)
         return pt_cmd_usage(argv[0], argc == optind ? "a model is needed" : "one model is needed, not also \"%s\"", argv[argc - 1]);
     o->model = argv[optind];
@@ -136,12 +145,31 @@ static int write_file(const char *path, const struct pt_buf *b, struct pt_err *e
     return fwrite(b->data, 1, b->len, stdout) == b->len ? PT_OK : pt_fail(err, PT_EIO, "standard output: cannot be written");
 }
 
+/* Samples in any form that `pintle train` reads, fitted to the model: they become its inputs. */
+static int load_samples(const struct options *o, struct pt_cli_model *m, struct pt_err *err)
+{
+    struct pt_edit model;
+    struct pt_data_set s = {0};
+    int rc = pt_edit_open(&model, o->model, err);
+    if (rc == PT_OK)
+        rc = pt_data_set_read(&s, &o->data, &model, SEED, err);
+    pt_edit_finish(&model);
+    for (size_t i = 0; rc == PT_OK && i < s.train.input_count; i++) {
+        m->inputs[m->input_count++] = s.train.inputs[i];
+        s.train.inputs[i] = (struct pt_tensor_file){0};
+    }
+    pt_data_set_finish(&s);
+    return rc;
+}
+
 static int profile(const struct options *o, struct data *d, const struct pt_config *c, struct pt_metrics *registry, struct pt_err *err)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
     struct pt_monitor *m = NULL;
     int64_t pane_ms = c->monitoring.window_ms / PANES;
-    int rc = registry ? pt_cli_model_load_inputs(&d->model, &o->inputs, NULL, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    int rc = !registry       ? pt_fail(err, PT_ENOMEM, "out of memory")
+             : o->data.train ? load_samples(o, &d->model, err)
+                             : pt_cli_model_load_inputs(&d->model, &o->inputs, NULL, err);
     if (rc < 0 || (rc = describe(d, err)) < 0 || (rc = count_rows(d, err)) < 0 || (rc = pt_monitor_create(c, registry, SEED, &m, err)) < 0)
         return rc;
     rc = observe(d, m, pane_ms, err);
@@ -184,6 +212,6 @@ int pt_cmd_profile(int argc, char **argv)
     if (status)
         return status;
     if (o.help)
-        return pt_cmd_help(usage, &(struct pt_cmd_group)PT_CMD_GROUP(rows, NULL), 1);
+        return pt_cmd_help(usage, (struct pt_cmd_group[]){PT_CMD_GROUP(rows, NULL), {pt_data_rows, pt_data_row_count, NULL}}, 2);
     return run(&o, &err) < 0 ? pt_cmd_fail(&err) : pt_cmd_finish();
 }

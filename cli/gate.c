@@ -253,7 +253,7 @@ int pt_gate_check(const struct pt_gate *g, const struct pt_quality *before, cons
         check(&c, rows[i].name, "min", b, r->min, true);
         snprintf(text, sizeof text, "the rise of %s", rows[i].name);
         check(&c, text, "maxRise", b - a, r->max_rise, false);
-        snprintf(text, sizeof text, "%s as a share of the input's", rows[i].name);
+        snprintf(text, sizeof text, "%s as a share of the %s's", rows[i].name, g->reference ? "reference" : "input");
         check(&c, r->relative ? text : rows[i].name, "max", r->relative ? b / a : b, r->max, false);
         if (i == PT_GATE_RECALL)
             check_classes(&c, before, after, r->per_class, names, name_count);

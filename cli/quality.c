@@ -26,11 +26,12 @@ static void count_zeros(const struct pt_edit *e, struct pt_quality *q)
     double all = 0, zeros = 0;
     for (size_t i = 0; i < e->model.graph.initializer_count; i++) {
         const struct pt_tensor *t = &e->model.graph.initializers[i].t;
-        if (t->dtype != PT_FLOAT || t->rank < 2)
+        size_t bytes = t->dtype == PT_FLOAT ? sizeof(float) : 1;
+        if ((t->dtype != PT_FLOAT && t->dtype != PT_INT8) || t->rank < 2) /* of int8, 0 is zero; of other integers it need not be */
             continue;
-        for (size_t k = 0; k < t->size_bytes / sizeof(float); k++) {
-            float v;
-            memcpy(&v, (const char *)t->data + k * sizeof v, sizeof v);
+        for (size_t k = 0; k < t->size_bytes / bytes; k++) {
+            float v = 0;
+            memcpy(&v, (const char *)t->data + k * bytes, bytes);
             zeros += v == 0;
             all++;
         }

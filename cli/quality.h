@@ -12,7 +12,7 @@
 
 struct pt_quality {
     uint64_t file_bytes, parameters, macs; /* macs: of one sample, 0 where it cannot be planned */
-    double zeros;                          /* share of the weights (floats of rank 2 and more) that are zero */
+    double zeros;                          /* share of the weights (float32 and int8 of rank 2 and more) that are zero */
     double latency_ms;                     /* median, one sample at a time; NaN: not measured */
     double loss;                           /* NaN without samples */
     bool judged;
