@@ -33,7 +33,7 @@ struct arguments {
     bool dry_run, json, help, fresh;
 };
 #define AT(member) offsetof(struct arguments, member)
-static const struct pt_cmd_option rows[] = {
+const struct pt_cmd_option pt_compress_rows[] = {
     {"model", PT_CMD_TEXT, AT(model), .value = "FILE|URI", .help = "instead of the recipe's; https://, s3://, oci:// and file:/// as for a server"},
     {"digest", PT_CMD_TEXT, AT(digest), .value = "sha256:HEX", .help = "of the model: another one is refused"},
     {"output", PT_CMD_TEXT, AT(output), .letter = 'o', .value = "FILE", .help = "instead of the recipe's"},
@@ -51,7 +51,8 @@ static const struct pt_cmd_option rows[] = {
     {"json", PT_CMD_FLAG, AT(json), .help = "the report on standard output, instead of a table"},
     {"help", PT_CMD_FLAG, AT(help), .help = "print this"},
 };
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof pt_compress_rows / sizeof *pt_compress_rows };
+const size_t pt_compress_row_count = ROWS;
 
 /* --- what came of it ----------------------------------------------------------------------------------------------------- */
 
@@ -232,13 +233,13 @@ int pt_cmd_compress(int argc, char **argv)
     struct pt_recipe r = {0};
     struct pt_err err = {0}, second;
     cJSON *report = NULL;
-    if (pt_cmd_defaults(rows, ROWS, &a, &err) < 0)
+    if (pt_cmd_defaults(pt_compress_rows, ROWS, &a, &err) < 0)
         return pt_cmd_fail(&err);
-    int status = pt_cmd_options(argc, argv, rows, ROWS, &a);
+    int status = pt_cmd_options(argc, argv, pt_compress_rows, ROWS, &a);
     if (status)
         return status;
     if (a.help)
-        return pt_cmd_help(usage, &(struct pt_cmd_group)PT_CMD_GROUP(rows, NULL), 1);
+        return pt_cmd_help(usage, &(struct pt_cmd_group)PT_CMD_GROUP(pt_compress_rows, NULL), 1);
     if (argc - optind != 1)
         return pt_cmd_usage(argv[0], argc == optind ? "a recipe is needed" : "one recipe is needed, not also \"%s\"", argv[argc - 1]);
     int rc = read_recipe(&r, argv[optind], &a, &p, &err);

@@ -2,6 +2,7 @@
  *
  * cmd_evaluate.c: pintle evaluate MODEL.onnx: what it costs and how right it is.
  */
+#include "cli/cmd_report.h"
 #include "cli/commands.h"
 #include "cli/data.h"
 #include "cli/quality.h"
@@ -21,13 +22,14 @@ struct arguments {
     bool json, help;
 };
 #define AT(member) offsetof(struct arguments, member)
-static const struct pt_cmd_option rows[] = {
+const struct pt_cmd_option pt_evaluate_rows[] = {
     {"threads", PT_CMD_NUMBER, AT(threads), .min = 1, .max = 1024, .help = "threads to compute with; otherwise the CPU limit of this process"},
     {"latency-seconds", PT_CMD_REAL, AT(seconds), .high = 3600, .def = "0.3", .help = "how long the latency is measured; 0: not at all"},
     {"json", PT_CMD_FLAG, AT(json), .help = "one JSON object"},
     {"help", PT_CMD_FLAG, AT(help), .help = "print this"},
 };
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof pt_evaluate_rows / sizeof *pt_evaluate_rows };
+const size_t pt_evaluate_row_count = ROWS;
 
 static void put_line(struct pt_buf *b, const char *name, const cJSON *o, const char *key, double factor, const char *unit)
 {
@@ -135,8 +137,8 @@ int pt_cmd_evaluate(int argc, char **argv)
     struct pt_data_set s = {0};
     struct pt_quality q = {0};
     struct pt_err err;
-    struct pt_cmd_group groups[] = {{rows, ROWS, &a}, {pt_data_rows, pt_data_row_count, &data}};
-    if (pt_cmd_defaults(rows, ROWS, &a, &err) < 0 || pt_cmd_defaults(pt_data_rows, pt_data_row_count, &data, &err) < 0)
+    struct pt_cmd_group groups[] = {{pt_evaluate_rows, ROWS, &a}, {pt_data_rows, pt_data_row_count, &data}};
+    if (pt_cmd_defaults(pt_evaluate_rows, ROWS, &a, &err) < 0 || pt_cmd_defaults(pt_data_rows, pt_data_row_count, &data, &err) < 0)
         return pt_cmd_fail(&err);
     int status = pt_cmd_options_of(argc, argv, groups, 2);
     if (status)

@@ -2,6 +2,7 @@
  *
  * cmd_new.c: pintle new OUT.onnx: a model with random weights, to be trained.
  */
+#include "cli/cmd_report.h"
 #include "cli/commands.h"
 #include "cli/new.h"
 #include "cli/options.h"
@@ -18,18 +19,19 @@ struct arguments {
     bool help;
 };
 #define AT(member) offsetof(struct arguments, member)
-static const struct pt_cmd_option rows[] = {
+const struct pt_cmd_option pt_new_rows[] = {
     {"input", PT_CMD_TEXT, AT(input), .value = "DIMS", .help = "of a sample: CHANNELSxHEIGHTxWIDTH, or COLUMNS of a table"},
     {"layers", PT_CMD_TEXT, AT(layers), .value = "LAYER,...", .help = "from the input to the output, see below"},
     {"seed", PT_CMD_NUMBER, AT(seed), .max = INT64_MAX, .def = "1", .help = "of the weights"},
     {"help", PT_CMD_FLAG, AT(help), .help = "print this"},
 };
-enum { ROWS = sizeof rows / sizeof *rows };
+enum { ROWS = sizeof pt_new_rows / sizeof *pt_new_rows };
+const size_t pt_new_row_count = ROWS;
 
 static int help(void)
 {
     pt_auto_buf layers = PT_BUF_INIT(0);
-    pt_cmd_help(usage, &(struct pt_cmd_group){rows, ROWS, NULL}, 1);
+    pt_cmd_help(usage, &(struct pt_cmd_group){pt_new_rows, ROWS, NULL}, 1);
     pt_new_help(&layers);
     printf("\nLayers:\n%s", pt_buf_cstr(&layers));
     return pt_cmd_finish();
@@ -41,9 +43,9 @@ int pt_cmd_new(int argc, char **argv)
     struct pt_edit e;
     struct pt_err err;
     pt_auto_buf bytes = PT_BUF_INIT(0);
-    if (pt_cmd_defaults(rows, ROWS, &a, &err) < 0)
+    if (pt_cmd_defaults(pt_new_rows, ROWS, &a, &err) < 0)
         return pt_cmd_fail(&err);
-    int status = pt_cmd_options(argc, argv, rows, ROWS, &a);
+    int status = pt_cmd_options(argc, argv, pt_new_rows, ROWS, &a);
     if (status)
         return status;
     if (a.help)

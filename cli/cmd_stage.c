@@ -18,7 +18,7 @@ struct arguments {
     bool dry_run, json, help;
 };
 #define AT(member) offsetof(struct arguments, member)
-static const struct pt_cmd_option own_rows[] = {
+const struct pt_cmd_option pt_stage_command_rows[] = {
     {"curves", PT_CMD_TEXT, AT(curves), .value = "FILE", .help = "loss and accuracy by epoch, as a plot (.svg) or a table (.csv)"},
     {"checkpoint", PT_CMD_TEXT, AT(checkpoint), .value = "FILE", .help = "where a training that is cut off goes on from; removed when it is done"},
     {"progress", PT_CMD_CHOICE, AT(progress), .words = pt_progress_kinds, .def = "auto",
@@ -27,7 +27,8 @@ static const struct pt_cmd_option own_rows[] = {
     {"json", PT_CMD_FLAG, AT(json), .help = "the report on standard output, instead of a table"},
     {"help", PT_CMD_FLAG, AT(help), .help = "print this"},
 };
-enum { OWN = sizeof own_rows / sizeof *own_rows };
+enum { OWN = sizeof pt_stage_command_rows / sizeof *pt_stage_command_rows };
+const size_t pt_stage_command_row_count = OWN;
 
 static bool is_curves(const char *path)
 {
@@ -86,16 +87,19 @@ static int run_stage(const struct pt_stage *s, int argc, char **argv, struct pt_
     struct pt_stage_call *call;
     struct pt_err err;
     pt_arena_init(&r->arena, 16 << 20);
-    if (pt_recipe_add(r, s, s->trains, &call, &err) < 0 || pt_gate_read(&r->gate, NULL, &err) < 0 || pt_cmd_defaults(pt_recipe_rows, pt_recipe_row_count, &r->settings, &err) < 0 ||
-        pt_cmd_defaults(pt_data_rows, pt_data_row_count, &r->data, &err) < 0 || pt_cmd_defaults(own_rows, OWN, &a, &err) < 0)
+    if (pt_recipe_add(r, s, s->trains, &call, &err) < 0 || pt_gate_read(&r->gate, NULL, &err) < 0 ||
+        pt_cmd_defaults(pt_recipe_rows, pt_recipe_row_count, &r->settings, &err) < 0 ||
+        pt_cmd_defaults(pt_data_rows, pt_data_row_count, &r->data, &err) < 0 || pt_cmd_defaults(pt_stage_command_rows, OWN, &a, &err) < 0)
         return pt_cmd_fail(&err);
     struct pt_train_settings *train = call->train;
     if (train && !s->is_training)
         train->epochs = 0; /* trains when --epochs is given */
-    struct pt_cmd_group groups[] = {
-        {s->rows, s->row_count, call->options},      {pt_recipe_rows + 1, pt_recipe_row_count - 1, &r->settings}, /* the model is the argument */
-        {pt_data_rows, pt_data_row_count, &r->data}, {pt_recipe_report_rows, pt_recipe_report_row_count, &r->report}, {own_rows, OWN, &a},
-        {pt_train_rows, pt_train_row_count, train}};
+    struct pt_cmd_group groups[] = {{s->rows, s->row_count, call->options},
+                                    {pt_recipe_rows + 1, pt_recipe_row_count - 1, &r->settings}, /* the model is the argument */
+                                    {pt_data_rows, pt_data_row_count, &r->data},
+                                    {pt_recipe_report_rows, pt_recipe_report_row_count, &r->report},
+                                    {pt_stage_command_rows, OWN, &a},
+                                    {pt_train_rows, pt_train_row_count, train}};
     size_t count = sizeof groups / sizeof *groups - (train ? 0 : 1);
     int status = pt_cmd_options_of(argc, argv, groups, count);
     if (status)
