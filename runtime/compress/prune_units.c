@@ -187,7 +187,7 @@ int *pt_units_join(struct pt_units *u, struct pt_axes *a, int a_axis, struct pt_
 
 const struct pt_unit_rule *pt_unit_rule_find(const struct pt_onnx_node *n)
 {
-    static const struct pt_unit_rule *const tables[] = {pt_unit_rules_basic, pt_unit_rules_moving, pt_unit_rules_product};
+    static const struct pt_unit_rule *const tables[] = {pt_unit_rules_basic, pt_unit_rules_moving, pt_unit_rules_parts, pt_unit_rules_product};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const struct pt_unit_rule *r = tables[t]; r->op; r++)
             if (pt_node_is(n, r->domain, r->op))

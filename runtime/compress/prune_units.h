@@ -97,13 +97,21 @@ struct pt_unit_rule {
 };
 const struct pt_unit_rule *pt_unit_rule_find(const struct pt_onnx_node *n);
 /* Tables of rules, ended by a row without an operator. */
-extern const struct pt_unit_rule pt_unit_rules_basic[], pt_unit_rules_moving[], pt_unit_rules_product[];
+extern const struct pt_unit_rule pt_unit_rules_basic[], pt_unit_rules_moving[], pt_unit_rules_parts[], pt_unit_rules_product[];
+
+bool pt_axes_has_sizes(const struct pt_axes *v);
+/* The constant that operand i is, or NULL; without the edit's index, which every fix throws away. */
+const struct pt_tensor *pt_units_constant(struct pt_units *u, const struct pt_onnx_node *n, size_t i);
+int64_t pt_tensor_integer(const struct pt_tensor *t, int64_t i); /* of int32 and int64, aligned or not */
 
 /* --- for fixes ------------------------------------------------------------------------------------------------------------ */
 
 /* How long an axis, or labels, will be. */
 int64_t pt_units_left(struct pt_units *u, const int *labels, int64_t count);
 int64_t pt_units_axis_left(struct pt_units *u, const struct pt_axes *v, int axis);
+bool pt_units_shrinks(struct pt_units *u, const struct pt_axes *y, int axis);
+/* A new initializer of rank 0 or 1, at most PT_MAX_RANK numbers, int32 or int64; its name, p NULL with err written. */
+struct pt_str pt_units_add_integers(struct pt_units *u, struct pt_str stem, enum pt_dtype dtype, int rank, const int64_t *v, int64_t count);
 
 /* Removes what is gone from initializers and has nodes follow. The edit keeps what it was in *before: pt_units_restore. */
 struct pt_units_before {

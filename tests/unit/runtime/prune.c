@@ -8,6 +8,8 @@
 #include "runtime/compress/prune.h"
 #include "runtime/train/evaluate.h"
 
+#include <unistd.h>
+
 /* w: 2 outputs of 4 inputs; v: 4 inputs x 2 outputs, as MatMul wants them. */
 static const char two_layers[] = "opset 17\nin x f32[-1,4]\nconst w f32[2,4]:1,-5,2,8,-3,4,7,-6\nconst v f32[2,2]:1,2,-3,4\nh = Gemm(x,w) "
                                  "transB=1\ny = MatMul(h,v)\nout y\n";
@@ -376,6 +378,67 @@ static void while_training(void **state)
     pt_buf_finish(&bytes);
 }
 
+static int stop_at(void *arg, const struct pt_train_progress *p)
+{
+    return !p->epoch_ended && p->now.step == *(const int64_t *)arg;
+}
+
+/* One training with a growing number of zeros; until: ends at that step, -1: never. */
+static int train_scheduled(struct pt_edit *e, const char *checkpoint, int64_t until, struct pt_err *err)
+{
+    struct pt_pruner *p;
+    struct pt_train_result result = {0};
+    struct pt_prune_options o = {.kind = PT_PRUNE_BLOCKS, .block_rows = 2, .criterion = PT_PRUNE_L2};
+    struct pt_sparsity_schedule s = {.kind = PT_SPARSITY_COSINE, .final = 0.6, .begin = 0, .end = 30, .frequency = 7};
+    struct pt_train_options t = {.optimizer = {.kind = PT_ADAMW, .rate = 0.02F},
+                                 .batch_size = 20,
+                                 .epochs = 5,
+                                 .seed = 1,
+                                 .checkpoint = checkpoint,
+                                 .checkpoint_steps = 4,
+                                 .progress = stop_at,
+                                 .progress_arg = &until};
+    assert_int_equal(pt_pruner_create(e, &o, &s, &p, err), PT_OK);
+    assert_int_equal(pt_pruner_attach(p, &t, err), PT_OK);
+    int rc = pt_train(e, &data, NULL, &t, &result, err);
+    pt_free(result.points);
+    pt_pruner_destroy(p);
+    return rc;
+}
+
+/* Cut off at any step and resumed, weights and zeros are to the bit what they are without. */
+static void resumes(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/pintle-prune-XXXXXX", path[64];
+    struct pt_edit whole, cut;
+    struct pt_buf wb, cb;
+    struct pt_err err = {0};
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/checkpoint", folder);
+    open_ring(&whole, &wb);
+    assert_int_equal(train_scheduled(&whole, NULL, -1, &err), PT_OK);
+    assert_true(fabs(share_of_zeros(&whole) - 0.6) < 0.05);
+    static const int64_t steps[] = {1, 9, 22, 31, 47};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        open_ring(&cut, &cb);
+        assert_int_equal(train_scheduled(&cut, path, steps[i], &err), PT_ECANCELED);
+        pt_edit_finish(&cut);
+        pt_buf_finish(&cb);
+        open_ring(&cut, &cb);
+        if (train_scheduled(&cut, path, -1, &err) < 0)
+            fail_msg("%s", err.msg);
+        assert_memory_equal(weights(&cut, "w")->data, weights(&whole, "w")->data, 32 * sizeof(float));
+        assert_memory_equal(weights(&cut, "v")->data, weights(&whole, "v")->data, 32 * sizeof(float));
+        pt_edit_finish(&cut);
+        pt_buf_finish(&cb);
+        unlink(path);
+    }
+    rmdir(folder);
+    pt_edit_finish(&whole);
+    pt_buf_finish(&wb);
+}
+
 static int stop(void *arg, size_t done, size_t total)
 {
     assert_int_equal(total, 4);
@@ -447,6 +510,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(single_weights), cmocka_unit_test(patterns),    cmocka_unit_test(by_samples),
                                        cmocka_unit_test(refuses),        cmocka_unit_test(odd_weights), cmocka_unit_test(schedules),
-                                       cmocka_unit_test(while_training), cmocka_unit_test(sensitivity), cmocka_unit_test(out_of_memory)};
+                                       cmocka_unit_test(while_training), cmocka_unit_test(resumes),     cmocka_unit_test(sensitivity),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
