@@ -22,15 +22,27 @@ static const struct pt_onnx_node *concat_of(struct pt_units *u, const struct pt_
     return single ? c : NULL;
 }
 
+/* A constant entry of a shape says how long its axis is, that it follows from the rest (-1) or another shape (0), or that it is repeated (1). A -1
+ * may stand for more than our axis, when a batch is folded into it, so only what is the size itself is ever rewritten. */
+static bool entry_follows(int64_t entry, int64_t size)
+{
+    return entry == size || entry <= 0 || entry == 1;
+}
+
 /* Can the entry of operand i that says how long axis `axis` of y is follow, or be rewritten? Else the axis stays as it is. */
 static void check_entry(struct pt_units *u, const struct pt_onnx_node *n, size_t i, struct pt_axes *y, int axis)
 {
     const struct pt_axes *operand = pt_units_in(u, n, i);
-    const struct pt_size_ref *ref = pt_axes_has_sizes(operand) && axis < pt_tensor_count(operand->shape) ? &operand->sizes[axis] : NULL;
-    if (!y->labels[axis] || !operand || operand->initializer >= 0 || concat_of(u, n, i, y->shape->rank))
+    int64_t count = operand ? pt_tensor_count(operand->shape) : 0, at = axis - (y->shape->rank - count), size = pt_axis_size(y, axis);
+    const struct pt_size_ref *ref = pt_axes_has_sizes(operand) && at >= 0 ? &operand->sizes[at] : NULL;
+    if (!y->labels[axis] || !operand || at < 0)
         return;
-    if (ref && ref->of && ref->of->labels[ref->axis] && pt_axis_size(ref->of, ref->axis) == pt_axis_size(y, axis))
-        pt_units_tie_all(u, y->labels[axis], ref->of->labels[ref->axis], pt_axis_size(y, axis));
+    const struct pt_onnx_node *c = operand->initializer >= 0 ? NULL : concat_of(u, n, i, y->shape->rank);
+    const struct pt_tensor *t = c ? pt_units_constant(u, c, (size_t)at) : pt_units_constant(u, n, i);
+    if (t && entry_follows(pt_tensor_integer(t, c ? 0 : at), size))
+        return;
+    if (ref && ref->of && ref->of->labels[ref->axis] && pt_axis_size(ref->of, ref->axis) == size)
+        pt_units_tie_all(u, y->labels[axis], ref->of->labels[ref->axis], size);
     else
         pt_units_pin_axis(u, y, axis, "the shape is computed");
 }
@@ -46,12 +58,6 @@ static void check_sizes(struct pt_units *u, const struct pt_onnx_node *n, size_t
         check_entry(u, n, i, y, axis);
 }
 
-/* What entry `was` of a shape says when its axis shrinks from size to left; a 1 that is broadcast stays. */
-static int64_t entry(int64_t was, int64_t size, int64_t left)
-{
-    return was == 1 && size != 1 ? 1 : left;
-}
-
 static int fix_constant_shape(struct pt_units *u, int node, size_t i, const struct pt_axes *y)
 {
     const struct pt_tensor *t = pt_units_constant(u, &u->e->model.graph.nodes[node], i);
@@ -59,10 +65,11 @@ static int fix_constant_shape(struct pt_units *u, int node, size_t i, const stru
     int first = y->shape->rank - (int)count; /* an Expand may name fewer */
     bool changed = false;
     for (int64_t k = 0; k < count && k < PT_MAX_RANK; k++) {
+        int axis = first + (int)k;
         v[k] = pt_tensor_integer(t, k);
-        if (first + k < 0 || !pt_units_shrinks(u, y, first + (int)k))
+        if (axis < 0 || !pt_units_shrinks(u, y, axis) || v[k] != pt_axis_size(y, axis))
             continue;
-        v[k] = entry(v[k], pt_axis_size(y, first + (int)k), pt_units_axis_left(u, y, first + (int)k));
+        v[k] = pt_units_axis_left(u, y, axis);
         changed = true;
     }
     struct pt_str old = u->e->model.graph.nodes[node].inputs[i];
@@ -73,7 +80,7 @@ static int fix_constant_shape(struct pt_units *u, int node, size_t i, const stru
     return PT_OK;
 }
 
-/* A Concat like the one there is, which others may read, with other numbers. */
+/* A Concat like the one there is, which others may read, with other numbers where it has numbers. */
 static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct pt_axes *y, const struct pt_onnx_node *concat)
 {
     struct pt_onnx_node c = *concat;
@@ -85,11 +92,10 @@ static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct
     u->e->model.graph.nodes[node + 1].inputs[i] = out;
     for (size_t k = 0; k < c.input_count; k++) {
         struct pt_str piece = c.inputs[k];
-        const struct pt_axes *v = pt_units_value(u, piece);
-        if (pt_units_shrinks(u, y, (int)k)) {
-            const struct pt_tensor *t = pt_units_constant(u, &c, k);
-            int64_t left = pt_units_axis_left(u, y, (int)k), now = t ? entry(pt_tensor_integer(t, 0), pt_axis_size(y, (int)k), left) : left;
-            piece = pt_units_add_integers(u, piece, v->shape->dtype, 1, &now, 1);
+        const struct pt_tensor *t = pt_units_constant(u, &c, k);
+        if (t && pt_units_shrinks(u, y, (int)k) && pt_tensor_integer(t, 0) == pt_axis_size(y, (int)k)) {
+            int64_t left = pt_units_axis_left(u, y, (int)k);
+            piece = pt_units_add_integers(u, piece, t->dtype, 1, &left, 1);
             if (!piece.p)
                 return u->err->code;
         }

@@ -476,6 +476,51 @@ static void fused_attention(void **state)
     pt_buf_finish(&n.text);
 }
 
+/* Heads folded into the batch: by -1 they go; by arithmetic with the batch they stay, and nothing breaks. Outputs are compared with a batch of 2. */
+static void folded_heads(void **state)
+{
+    (void)state;
+    for (int computed = 0; computed < 2; computed++) {
+        struct net n = {0};
+        pt_rand_init(&n.r, 12);
+        pt_buf_puts(&n.text,
+                    "opset 17\nin x f32[-1,3,8]\nconst four i64[]:4\nconst zero i64[]:0\nconst a0 i64[1]:0\nconst len i64[1]:3\nconst d i64[1]:2\n"
+                    "const s i64[4]:0,3,4,2\nconst u i64[4]:-1,4,3,2\nconst f i64[3]:0,3,8\n");
+        if (computed)
+            pt_buf_puts(&n.text,
+                        "sh = Shape(x)\nbatch = Gather(sh,zero)\nbh = Mul(batch,four)\nbhu = Unsqueeze(bh,a0)\nfold = Concat(bhu,len,d) axis=0\n");
+        else
+            pt_buf_puts(&n.text, "const fold i64[3]:-1,3,2\n");
+        const char *names[] = {"q", "k", "v"};
+        for (int i = 0; i < 3; i++) {
+            int w = WEIGHTS(&n, 0.5, 0, 8, 8);
+            pt_buf_printf(&n.text, "%s0 = MatMul(x,w%d)\n%s1 = Reshape(%s0,s)\n%s2 = Transpose(%s1) perm=[0,2,1,3]\n%s = Reshape(%s2,fold)\n",
+                          names[i], w, names[i], names[i], names[i], names[i], names[i], names[i]);
+        }
+        int out = WEIGHTS(&n, 0.5, 0, 8, 8);
+        pt_buf_printf(&n.text,
+                      "kt = Transpose(k) perm=[0,2,1]\ns1 = MatMul(q,kt)\ns2 = Reshape(s1,u4)\nconst u4 i64[4]:-1,4,3,3\np4 = Softmax(s2)\np = "
+                      "Reshape(p4,f3)\nconst f3 i64[3]:-1,3,3\no = MatMul(p,v)\no4 = Reshape(o,u)\not = Transpose(o4) perm=[0,2,1,3]\nof = "
+                      "Reshape(ot,f)\ny = MatMul(of,w%d)\nout y\n",
+                      out);
+        struct pt_prune_options o = {.kind = PT_PRUNE_HEADS, .amount = 0.5};
+        if (!computed) {
+            assert_true(exact(pt_buf_cstr(&n.text), o) < 0.6);
+        } else {
+            struct pt_edit e;
+            struct pt_buf bytes;
+            struct pt_prune_report r;
+            struct pt_err err;
+            open_model(&e, &bytes, pt_buf_cstr(&n.text));
+            assert_int_equal(pt_prune(&e, NULL, &o, &r, &err), PT_EUNSUPPORTED);
+            assert_non_null(strstr(err.msg, "(Reshape): the shape is computed"));
+            pt_edit_finish(&e);
+            pt_buf_finish(&bytes);
+        }
+        pt_buf_finish(&n.text);
+    }
+}
+
 /* --- what stops it, and what is said ---------------------------------------------------------------------------------------------- */
 
 /* The reason of a layer, after pruning all of them by half. */
@@ -670,8 +715,8 @@ static void out_of_memory(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(transformer),  cmocka_unit_test(fused_attention),
-                                       cmocka_unit_test(reasons),         cmocka_unit_test(rules),        cmocka_unit_test(criteria),
-                                       cmocka_unit_test(through_norms),   cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(transformer),   cmocka_unit_test(fused_attention),
+                                       cmocka_unit_test(folded_heads),    cmocka_unit_test(reasons),       cmocka_unit_test(rules),
+                                       cmocka_unit_test(criteria),        cmocka_unit_test(through_norms), cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
