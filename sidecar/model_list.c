@@ -49,7 +49,8 @@ void pt_model_list_remove(struct pt_model_list *l, const char *name)
 
 int pt_model_list_merge(struct pt_model_list *l, const struct pt_model_list *from, struct pt_err *err)
 {
-    for (const struct pt_model_entry *e = from->entries; e < from->entries + from->count; e++) {
+    for (size_t i = 0; i < from->count; i++) {
+        const struct pt_model_entry *e = &from->entries[i];
         if (pt_model_list_find(l, e->name))
             continue;
         struct pt_model_entry *added = pt_model_list_add(l, pt_str(e->name), pt_str(e->base_path), err);

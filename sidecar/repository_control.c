@@ -76,7 +76,8 @@ static int list_holds(const struct pt_repository *r, struct pt_control *c)
         return PT_EAGAIN;
     if (r->scan_err.code)
         return pt_fail(&c->err, r->scan_err.code, "%s", r->scan_err.msg);
-    for (const struct pt_model_entry *e = r->next.entries; e < r->next.entries + r->next.count; e++) {
+    for (size_t i = 0; i < r->next.count; i++) {
+        const struct pt_model_entry *e = &r->next.entries[i];
         const struct pt_model *m = pt_repository_model(r, pt_str(e->name));
         int one = model_listed(m, e, &c->err);
         if (one == PT_OK || one == PT_EAGAIN)

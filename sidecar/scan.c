@@ -197,7 +197,8 @@ static void drop(struct pt_scan *s, const char *name)
 
 int pt_scan_list(const char *root, const struct pt_model_list *list, const struct pt_model_config *defaults, struct pt_scan *out, struct pt_err *err)
 {
-    for (const struct pt_model_entry *e = list->entries; e < list->entries + list->count; e++) {
+    for (size_t i = 0; i < list->count; i++) {
+        const struct pt_model_entry *e = &list->entries[i];
         struct pt_err why;
         if (!e->base_path)
             continue;
