@@ -131,7 +131,10 @@ int pt_report_text(const cJSON *report, struct pt_buf *out, struct pt_err *err)
         put_row(out, name ? name : "", cJSON_GetObjectItemCaseSensitive(stage, "quality"));
     }
     cJSON_ArrayForEach(stage, cJSON_GetObjectItemCaseSensitive(report, "stages"))
+    {
         pt_report_prune_text(cJSON_GetObjectItemCaseSensitive(stage, "details"), out);
+        pt_report_quantize_text(cJSON_GetObjectItemCaseSensitive(stage, "details"), out);
+    }
     cJSON_ArrayForEach(c, cJSON_GetObjectItemCaseSensitive(gate, "checks"))
     {
         const char *figure = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(c, "figure"));

@@ -19,6 +19,7 @@ int pt_report_text(const cJSON *report, struct pt_buf *out, struct pt_err *err);
 
 /* What pruning did to layers, or would cost them (details of a stage): tables, where there are any. */
 void pt_report_prune_text(const cJSON *details, struct pt_buf *out);
+void pt_report_quantize_text(const cJSON *details, struct pt_buf *out); /* cluster too */
 
 /* A number inside objects: pt_report_number(stage, "quality", "accuracy"); NaN when it is not there. */
 double pt_report_number(const cJSON *o, const char *a, const char *b);
