@@ -90,11 +90,11 @@ class Server:
     def cpu_seconds(self):
         return sum(time.clock_gettime(~pid << 3 | 2) for pid in self.pids)  # each process' own clock (clock_getcpuclockid(3)): nanoseconds
 
-    def pss_mb(self):
+    def pss_mb(self, what="Pss"):
         total = 0
         for pid in tree(self.process.pid):
             rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Pss:"))
+            total += next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith(what + ":"))
         return total / 1024
 
 
@@ -112,6 +112,7 @@ def lay_out(folder, models, path="model.onnx", noop=True):
 def pintle(bin_dir, tmp, models, log, *options, name="pintle"):
     http, metrics = free_ports(2)
     folder = lay_out(tmp / name, models, "1/model.onnx")
+    folder.mkdir(exist_ok=True)
     command = [program(bin_dir, "pintle"), "serve", folder, "--model-control", "none", "--port", str(http),
                "--metrics-port", str(metrics), *options]
     return Server(name, command, http, http, models, log)
