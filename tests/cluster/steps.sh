@@ -519,6 +519,45 @@ step() { # WHAT FUNCTION
   fi
 }
 
+compress_with() { # STAGES MAX-DROP
+  patch '{"spec": {"compression": {"recipe": {"data": {"heldOut": "/data/held.csv", "labelColumn": "label"}, "latencySeconds": 0, "stages": '"$1"',
+    "gate": {"accuracy": {"maxDrop": '"$2"'}}}, "output": {"uri": "pvc://models/digits"}, "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
+    "volumes": [{"name": "model", "configMap": {"name": "digits-model"}}, {"name": "data", "configMap": {"name": "digits-held"}}],
+    "volumeMounts": [{"name": "model", "mountPath": "/models"}, {"name": "data", "mountPath": "/data"}]}}}'
+}
+compressed() { # by a pod of the namespace, which wants the restricted standard; out of a claim, into a claim
+  local folder=$state/models before
+  node mkdir -p -m 777 "$folder"; node chmod 777 "$folder"
+  { echo "label$(printf ',p%d' {0..63})"; cat "$root/examples/digits/heldout.csv"; } >"$work/held.csv"
+  k -n $models create configmap digits-held --from-file=held.csv="$work/held.csv"
+  k apply -f - <<END
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: models}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteMany], storageClassName: "", persistentVolumeReclaimPolicy: Retain, hostPath: {path: $folder}, claimRef: {namespace: $models, name: models}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: models, namespace: $models}
+spec: {accessModes: [ReadWriteMany], storageClassName: "", volumeName: models, resources: {requests: {storage: 1Gi}}}
+END
+  before=$(mdep | jq -r .status.updateRevision)
+  compress_with '[{"prune": {"amount": 0.95}}]' 0.01
+  eventually 60 mdep_is 'condition("Compressed") | .status == "False" and .reason == "GateFailed"'
+  mdep_is ".status.updateRevision == \"$before\" and condition(\"Stalled\").status == \"True\""
+  answers
+  compress_with '[{"prune": {"amount": 0.3}}, {"quantize": {"mode": "dynamic"}}]' 0.02
+  eventually 60 mdep_is 'condition("Compressed").status == "True"'
+  eventually 60 ready
+  mdep_is '.status.model.digest == .status.compression.digest'
+  [ "$(classify 1 20)" -ge 19 ]
+  eventually 30 sh -c "[ -z \"\$('$here/in' kubectl -n $models get pods -o name -l app.kubernetes.io/managed-by=pintle-compression)\" ]"
+  patch '{"spec": {"compression": null}}'
+  eventually 60 ready
+  mdep_is ".status.updateRevision == \"$before\" and .status.compression == null"
+  k -n $models delete configmap/digits-held pvc/models --timeout 60s
+  k delete pv models --timeout 60s
+}
 run_steps() {
   step "chart and generated files" chart_lint
   step "helm install" helm_install
@@ -538,6 +577,7 @@ run_steps() {
       step "API server restarted: operator carries on" apiserver_restart
       step "pause, scale, resume, roll back by annotation, no request lost" pause_undo
       step "containers beside the sidecar, no request lost" own_containers
+      step "a recipe in a pod: its gate fails, its result is served, taken back" compressed
       step "PodDisruptionBudget" budget
       step "deleted as an orphan, adopted by its successor, no request lost" orphans
       step "helm upgrade with customMetrics: kubectl get --raw, no pod replaced, no request lost" custom_metrics
