@@ -29,6 +29,12 @@ static bool entry_follows(int64_t entry, int64_t size)
     return entry == size || entry <= 0 || entry == 1;
 }
 
+/* Is it the size of an axis that could shrink? Such a size is a number: one that was `size` when the model was run is so always. */
+static bool is_number(const struct pt_size_ref *ref, int64_t size)
+{
+    return ref && ref->of && ref->of->labels[ref->axis] && pt_axis_size(ref->of, ref->axis) == size;
+}
+
 /* Can the entry of operand i that says how long axis `axis` of y is follow, or be rewritten? Else the axis stays as it is. */
 static void check_entry(struct pt_units *u, const struct pt_onnx_node *n, size_t i, struct pt_axes *y, int axis)
 {
@@ -41,10 +47,10 @@ static void check_entry(struct pt_units *u, const struct pt_onnx_node *n, size_t
     const struct pt_tensor *t = c ? pt_units_constant(u, c, (size_t)at) : pt_units_constant(u, n, i);
     if (t && entry_follows(pt_tensor_integer(t, c ? 0 : at), size))
         return;
-    if (ref && ref->of && ref->of->labels[ref->axis] && pt_axis_size(ref->of, ref->axis) == size)
-        pt_units_tie_all(u, y->labels[axis], ref->of->labels[ref->axis], size);
-    else
+    if (!is_number(ref, size))
         pt_units_pin_axis(u, y, axis, "the shape is computed");
+    else if (!c)
+        pt_units_tie_all(u, y->labels[axis], ref->of->labels[ref->axis], size);
 }
 
 /* Sizes in operand i that are of axes which shrink where y's does not. */
@@ -80,6 +86,19 @@ static int fix_constant_shape(struct pt_units *u, int node, size_t i, const stru
     return PT_OK;
 }
 
+/* Would piece k of a shape no longer say how long axis k is? As a constant that was, or as the size of something that becomes another one. */
+static bool piece_changes(struct pt_units *u, const struct pt_onnx_node *concat, size_t k, const struct pt_axes *y)
+{
+    const struct pt_tensor *t = pt_units_constant(u, concat, k);
+    const struct pt_axes *v = pt_units_in(u, concat, k);
+    int axis = (int)k;
+    int64_t size = pt_axis_size(y, axis);
+    if (t)
+        return pt_units_shrinks(u, y, axis) && pt_tensor_integer(t, 0) == size;
+    return pt_axes_has_sizes(v) && y->labels[axis] && is_number(&v->sizes[0], size) &&
+           pt_units_axis_left(u, v->sizes[0].of, v->sizes[0].axis) != pt_units_axis_left(u, y, axis);
+}
+
 /* A Concat like the one there is, which others may read, with other numbers where it has numbers. */
 static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct pt_axes *y, const struct pt_onnx_node *concat)
 {
@@ -92,10 +111,9 @@ static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct
     u->e->model.graph.nodes[node + 1].inputs[i] = out;
     for (size_t k = 0; k < c.input_count; k++) {
         struct pt_str piece = c.inputs[k];
-        const struct pt_tensor *t = pt_units_constant(u, &c, k);
-        if (t && pt_units_shrinks(u, y, (int)k) && pt_tensor_integer(t, 0) == pt_axis_size(y, (int)k)) {
-            int64_t left = pt_units_axis_left(u, y, (int)k);
-            piece = pt_units_add_integers(u, piece, t->dtype, 1, &left, 1);
+        int64_t left = pt_units_axis_left(u, y, (int)k);
+        if (piece_changes(u, &c, k, y)) {
+            piece = pt_units_add_integers(u, piece, pt_units_value(u, piece)->shape->dtype, 1, &left, 1);
             if (!piece.p)
                 return u->err->code;
         }
@@ -110,14 +128,14 @@ static int fix_shape(struct pt_units *u, int node, size_t i)
     const struct pt_onnx_node *n = &u->e->model.graph.nodes[node];
     const struct pt_axes *y = pt_units_out(u, n, 0);
     bool any = false;
-    for (int axis = 0; y && axis < y->shape->rank; axis++)
-        any = any || pt_units_shrinks(u, y, axis);
-    if (!any || i >= n->input_count || n->inputs[i].len == 0)
+    if (!y || i >= n->input_count || n->inputs[i].len == 0)
         return PT_OK;
     if (pt_units_constant(u, n, i))
         return fix_constant_shape(u, node, i, y);
     const struct pt_onnx_node *c = concat_of(u, n, i, y->shape->rank);
-    return c ? fix_concat_shape(u, node, i, y, c) : PT_OK; /* else it follows by itself */
+    for (size_t k = 0; c && k < c->input_count; k++)
+        any = any || piece_changes(u, c, k, y);
+    return any ? fix_concat_shape(u, node, i, y, c) : PT_OK; /* else it follows by itself */
 }
 
 static int fix_second(struct pt_units *u, int node, int ordinal)
