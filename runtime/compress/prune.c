@@ -107,7 +107,7 @@ static int prune_zeros(struct pt_edit *e, const struct pt_data *samples, const s
     struct pt_err unknown;
     int rc = open_work(&w, e, samples, o, err);
     /* shapes are for counting only: a model whose inputs cannot be made up is pruned nevertheless */
-    bool known = rc == PT_OK && pt_shapes_find(e, samples, o->threads, &shapes, &unknown) == PT_OK;
+    bool known = rc == PT_OK && pt_shapes_find(e, samples, 1, o->threads, &shapes, &unknown) == PT_OK;
     if (rc == PT_OK)
         rc = choose(&w, o, err);
     if (rc == PT_OK)
@@ -211,7 +211,7 @@ int pt_pruner_create(struct pt_edit *model, const struct pt_prune_options *o, co
     *p = (struct pt_pruner){.e = model, .o = *o, .s = *s};
     p->o.amount = s->final; /* so that layers are not left alone */
     rc = open_work(&p->w, model, NULL, &p->o, err);
-    p->known = rc == PT_OK && pt_shapes_find(model, NULL, o->threads, &p->shapes, &unknown) == PT_OK;
+    p->known = rc == PT_OK && pt_shapes_find(model, NULL, 1, o->threads, &p->shapes, &unknown) == PT_OK;
     if (rc == PT_OK)
         rc = pt_report_begin(model, &p->w.l, p->known ? &p->shapes : NULL, &p->before, err);
     if (rc == PT_OK && !(p->masks = pt_calloc(p->w.l.count, sizeof *p->masks)))

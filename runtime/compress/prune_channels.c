@@ -27,6 +27,7 @@ struct channels {
     struct pt_err *err;
     struct pt_layers l;
     struct pt_shapes shapes, after;
+    struct pt_shapes pair; /* with two samples; empty: the model does not take two */
     struct pt_units u;
     int *group_of; /* of each root; itself a union-find over roots: -1 none */
     double *sum;   /* of scores of each root's weights */
@@ -360,13 +361,42 @@ static void allow_other_types(struct channels *c)
         c->l.list[i].reason = NULL;
 }
 
+static void find_pair(struct channels *c, const struct pt_data *samples, struct pt_shapes *out)
+{
+    struct pt_err unknown;
+    if (pt_shapes_find(c->e, samples, 2, c->o->threads, out, &unknown) < 0)
+        *out = (struct pt_shapes){0};
+}
+
+/* One sample does not show where a batch is folded into an axis: with two, outputs must be what they were. */
+static int check_pair(struct channels *c, const struct pt_data *samples)
+{
+    const struct pt_onnx_graph *g = &c->e->model.graph;
+    struct pt_shapes now = {0};
+    int rc = c->pair.values.count ? pt_shapes_find(c->e, samples, 2, c->o->threads, &now, c->err) : PT_OK;
+    for (size_t i = 0; rc == PT_OK && c->pair.values.count && i < g->output_count; i++) {
+        struct pt_str name = g->outputs[i].name;
+        const struct pt_tensor *was = pt_shape_of(&c->pair, name), *is = pt_shape_of(&now, name);
+        const struct pt_tensor *one = pt_shape_of(&c->shapes, name), *one_now = pt_shape_of(&c->after, name);
+        /* one that depends on what the numbers are shows nothing */
+        bool judges = was && is && one && one_now && was->rank > 0 && pt_dims_equal(one, one_now);
+        if (judges && (was->rank != is->rank || was->dims[0] != is->dims[0]))
+            rc = pt_fail(c->err, PT_EUNSUPPORTED, "with two samples output '" PT_STR_FMT "' would become %s instead of %s", PT_STR_ARG(name),
+                         PT_SHAPE(is), PT_SHAPE(was));
+    }
+    pt_shapes_finish(&now);
+    return rc;
+}
+
 static int look(struct channels *c, const struct pt_data *samples)
 {
     int rc = pt_layers_find(c->e, &c->l, c->err);
     if (rc == PT_OK)
         rc = pt_layers_apply_rules(c->e, &c->l, c->o, c->err);
     if (rc == PT_OK)
-        rc = pt_shapes_find(c->e, samples, c->o->threads, &c->shapes, c->err);
+        rc = pt_shapes_find(c->e, samples, 1, c->o->threads, &c->shapes, c->err);
+    if (rc == PT_OK)
+        find_pair(c, samples, &c->pair);
     if (rc == PT_OK)
         rc = pt_units_find(&c->u, c->e, &c->shapes, c->o->through_norms, c->err);
     if (rc < 0)
@@ -391,10 +421,12 @@ static int change(struct channels *c, const struct pt_data *samples, struct pt_p
     if (rc < 0)
         return rc;
     rc = c->o->zeros_only ? pt_units_zero(&c->u, &before) : pt_units_remove(&c->u, &before);
-    if (rc == PT_OK && (rc = pt_shapes_find(c->e, samples, c->o->threads, &c->after, c->err)) < 0)
+    if (rc == PT_OK && (rc = pt_shapes_find(c->e, samples, 1, c->o->threads, &c->after, c->err)) < 0)
         pt_wrap(c->err, "the model without what was removed");
     if (rc == PT_OK && !c->o->zeros_only)
         rc = pt_units_check(&c->u, &c->after);
+    if (rc == PT_OK && !c->o->zeros_only && (rc = check_pair(c, samples)) < 0)
+        pt_wrap(c->err, "the model without what was removed");
     if (rc == PT_OK)
         rc = pt_report_end(c->e, &c->l, &c->after, report, c->err);
     if (rc == PT_OK)
@@ -424,6 +456,7 @@ int pt_prune_channels(struct pt_edit *e, const struct pt_data *samples, const st
     pt_units_finish(&c.u);
     pt_shapes_finish(&c.shapes);
     pt_shapes_finish(&c.after);
+    pt_shapes_finish(&c.pair);
     void *owned[] = {c.group_of, c.sum, c.weights, c.groups, c.c};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         pt_free(owned[i]);

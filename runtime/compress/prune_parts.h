@@ -45,12 +45,13 @@ int pt_prune_check(const struct pt_prune_options *o, const struct pt_data *sampl
 
 /* --- shapes --------------------------------------------------------------------------------------------------------------- */
 
-/* Types and dims of all values, for one sample; data are not there. */
+/* Types and dims of all values; data are not there. */
 struct pt_shapes {
     struct pt_map values; /* name -> struct pt_tensor */
 };
-/* By running the model once: on the first sample, or on zeros, where free dims are 1 in front and else as large as it takes. */
-int pt_shapes_find(struct pt_edit *e, const struct pt_data *samples, struct pt_threads *threads, struct pt_shapes *out, struct pt_err *err);
+/* By running the model once: on the first `batch` samples, or on zeros, where free dims are `batch` in front and else as large as it takes. */
+int pt_shapes_find(struct pt_edit *e, const struct pt_data *samples, int64_t batch, struct pt_threads *threads, struct pt_shapes *out,
+                   struct pt_err *err);
 const struct pt_tensor *pt_shape_of(const struct pt_shapes *s, struct pt_str name);
 void pt_shapes_finish(struct pt_shapes *s);
 /* Multiply-accumulates of a node, 0 for what is no product. */

@@ -77,7 +77,7 @@ int pt_prune_sensitivity(struct pt_edit *model, const struct pt_data *samples, c
     if (rc == PT_OK)
         rc = judge(model, samples, o, &list[0], err);
     struct pt_shapes shapes = {0};
-    if (rc == PT_OK && (rc = pt_shapes_find(model, samples, o->threads, &shapes, err)) == PT_OK)
+    if (rc == PT_OK && (rc = pt_shapes_find(model, samples, 1, o->threads, &shapes, err)) == PT_OK)
         rc = pt_report_begin(model, &l, &shapes, &r, err);
     if (rc == PT_OK) {
         list[0].layer = PT_STR("");

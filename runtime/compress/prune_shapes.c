@@ -22,15 +22,15 @@ static bool is_batch(const struct pt_session *s, const char *name)
     return found;
 }
 
-/* Zeros, with `size` for free dims behind the first. */
-static int make_inputs(const struct pt_session *s, int64_t size, struct pt_tensor *in, struct pt_err *err)
+/* Zeros, with `batch` for free dims in front, `size` for those behind. */
+static int make_inputs(const struct pt_session *s, int64_t batch, int64_t size, struct pt_tensor *in, struct pt_err *err)
 {
     for (size_t i = 0; i < pt_session_input_count(s); i++) {
         const struct pt_value_info *vi = pt_session_input(s, i);
         struct pt_tensor *t = &in[i];
         *t = (struct pt_tensor){.dtype = vi->dtype, .rank = vi->rank};
         for (int k = 0; k < vi->rank; k++)
-            t->dims[k] = vi->dims[k] >= 0 ? vi->dims[k] : k == 0 || is_batch(s, vi->dim_names[k]) ? 1 : size;
+            t->dims[k] = vi->dims[k] >= 0 ? vi->dims[k] : k == 0 || is_batch(s, vi->dim_names[k]) ? batch : size;
         if (vi->rank < 0 || vi->dtype == PT_STRING || !pt_tensor_need(vi->dtype, vi->rank, t->dims, &t->size_bytes))
             return pt_fail(err, PT_EINVAL, "no input can be made up for '%s': samples are needed", vi->name);
         if (!(t->data = pt_calloc(t->size_bytes + 1, 1)))
@@ -54,7 +54,7 @@ static bool has_free_dims(const struct pt_session *s, bool *image)
 }
 
 /* in: room for the inputs; their dims stay there, their data do not. err: of the first try. */
-static int run_made_up(struct pt_tap *tap, struct pt_tensor *in, struct pt_err *err)
+static int run_made_up(struct pt_tap *tap, int64_t batch, struct pt_tensor *in, struct pt_err *err)
 {
     static const int64_t texts[] = {7, 32, 64, 224, 1024, 16384}, images[] = {224, 64, 32, 7, 512, 1024};
     struct pt_session *s = pt_tap_session(tap);
@@ -63,7 +63,7 @@ static int run_made_up(struct pt_tap *tap, struct pt_tensor *in, struct pt_err *
     struct pt_err later;
     int rc = PT_EINVAL;
     for (size_t k = 0; rc < 0 && rc != PT_ENOMEM && k < (tries ? sizeof texts / sizeof *texts : 1); k++) {
-        rc = make_inputs(s, image ? images[k] : texts[k], in, k ? &later : err);
+        rc = make_inputs(s, batch, image ? images[k] : texts[k], in, k ? &later : err);
         if (rc == PT_OK)
             rc = pt_tap_run(tap, in, count, k ? &later : err);
         for (size_t i = 0; i < count; i++) {
@@ -76,17 +76,17 @@ static int run_made_up(struct pt_tap *tap, struct pt_tensor *in, struct pt_err *
     return rc < 0 ? (pt_wrap(err, "the model with inputs of zeros (give samples if it cannot take them)"), rc) : rc;
 }
 
-static int run_sample(struct pt_tap *tap, const struct pt_data *samples, struct pt_tensor *in, struct pt_err *err)
+static int run_samples(struct pt_tap *tap, const struct pt_data *samples, int64_t batch, struct pt_tensor *in, struct pt_err *err)
 {
     int rc = pt_data_check(samples, pt_tap_session(tap), "the samples", err);
     if (rc < 0)
         return rc;
-    pt_data_slice(samples, 0, 1, in);
+    pt_data_slice(samples, 0, batch < samples->count ? batch : samples->count, in);
     if (pt_tap_run(tap, in, samples->input_count, err) == PT_OK)
         return PT_OK;
     for (size_t i = 0; i < samples->input_count; i++)
         in[i] = (struct pt_tensor){0};
-    return run_made_up(tap, in, err); /* a model for a fixed number of samples cannot take one */
+    return run_made_up(tap, batch, in, err); /* a model for a fixed number of samples cannot take one */
 }
 
 static int keep(struct pt_shapes *s, struct pt_str name, const struct pt_tensor *t, struct pt_err *err)
@@ -116,7 +116,8 @@ static size_t list_values(const struct pt_onnx_graph *g, struct pt_str *names)
     return n;
 }
 
-int pt_shapes_find(struct pt_edit *e, const struct pt_data *samples, struct pt_threads *threads, struct pt_shapes *out, struct pt_err *err)
+int pt_shapes_find(struct pt_edit *e, const struct pt_data *samples, int64_t batch, struct pt_threads *threads, struct pt_shapes *out,
+                   struct pt_err *err)
 {
     const struct pt_onnx_graph *g = &e->model.graph;
     size_t count = list_values(g, NULL);
@@ -129,7 +130,7 @@ int pt_shapes_find(struct pt_edit *e, const struct pt_data *samples, struct pt_t
     list_values(g, names);
     int rc = pt_tap_open(e, names, count, threads, &tap, err);
     if (rc == PT_OK)
-        rc = samples ? run_sample(tap, samples, in, err) : run_made_up(tap, in, err);
+        rc = samples ? run_samples(tap, samples, batch, in, err) : run_made_up(tap, batch, in, err);
     for (size_t i = 0; rc == PT_OK && i < count; i++)
         if (!pt_is_kind(pt_tap_value(tap, i)->dtype))
             rc = keep(out, names[i], pt_tap_value(tap, i), err);
