@@ -210,7 +210,7 @@ struct outcome {
 static struct outcome simulate(const struct scenario *sc, double load, uint64_t seed)
 {
     struct sim *s = calloc(1, sizeof *s);
-    double all_ms = RUNS * sc->cost_ms * (sc->fixed + sc->per_row * (double)sc->max_rows) / sc->workers;
+    double all_ms = (sc->max_rows > 1 ? RUNS / 4 : RUNS) * sc->cost_ms * (sc->fixed + sc->per_row * (double)sc->max_rows) / sc->workers;
     s->sc = sc;
     s->d = (struct pt_dispatch){.workers = sc->workers, .queues = &s->q};
     s->q = (struct pt_queue){.dispatch = &s->d,
