@@ -504,6 +504,34 @@ static void room_follows_cost(void **state)
     tear_down(f);
 }
 
+/* Ten are quick, the next one is not: who waited behind it gives way to who comes later, but for as many as are always taken. */
+static void late_ones_are_given_back(void **state)
+{
+    (void)state;
+    struct fixture *f = set_up_queue(1, 0, (struct pt_queue_options){.waiting = 50, .max_wait_ns = 20000000});
+    int late = 0;
+    for (int i = 0; i < 10; i++) {
+        submit(f, i, false, 60000);
+        until_done(f, i + 1);
+    }
+    wait_begun(submit(f, 10, true, 60000));
+    for (int i = 11; i < 16; i++)
+        submit(f, i, false, 60000);
+    usleep(200000);
+    struct job *last = submit(f, 16, false, 60000);
+    atomic_store(&f->jobs[10].hold, false);
+    until_done(f, 17);
+    for (int i = 0; i < 17; i++) {
+        int stopped = f->jobs[i].job.stopped;
+        assert_int_equal(stopped, f->jobs[i].job.ran ? 0 : PT_EBUSY);
+        late += stopped == PT_EBUSY;
+    }
+    assert_int_equal(late, 4);
+    assert_true(last->job.ran);
+    assert_in_range(pt_queue_retry_after(f->q), 1, 1);
+    tear_down(f);
+}
+
 static void out_of_memory(void **state)
 {
     (void)state;
@@ -551,6 +579,7 @@ int main(void)
         cmocka_unit_test(own_limit_of_waiting),
         cmocka_unit_test(fair_between_queues),
         cmocka_unit_test(room_follows_cost),
+        cmocka_unit_test(late_ones_are_given_back),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
