@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 
+#define TURN_MAX 64
 #define BACKOFF_MS 5
 #define BACKOFF_MAX_MS 1000000
 
@@ -127,10 +128,13 @@ static void observe_since(struct pt_workqueue *q, struct pt_metric *m, struct it
     it->since_ms = now;
 }
 
+static void pump(struct pt_workqueue *q);
+
+/* Most of a backlog needs nothing done and ends at once: the loop must come round in between, or news would wait for all of it. */
 static void hand_out(struct pt_timer *t)
 {
     struct pt_workqueue *q = (struct pt_workqueue *)((char *)t - offsetof(struct pt_workqueue, pump));
-    while (q->running && q->active < q->o.workers && q->depth > 0) {
+    for (int turn = 0; turn < TURN_MAX && q->running && q->active < q->o.workers && q->depth > 0; turn++) {
         struct item *it = q->high.next != &q->high ? q->high.next : q->low.next;
         ring_remove(it);
         set_depth(q, q->depth - 1);
@@ -140,6 +144,7 @@ static void hand_out(struct pt_timer *t)
         observe_since(q, q->m_queue_s, it);
         q->o.work(q->o.arg, it->key);
     }
+    pump(q);
 }
 
 static void pump(struct pt_workqueue *q)

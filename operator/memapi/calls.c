@@ -306,6 +306,7 @@ void pt_memapi_destroy(struct pt_memapi *m)
     pt_map_finish(&m->tokens);
     cJSON_Delete(m->definitions);
     pt_map_finish(&m->uids);
+    pt_map_finish(&m->owned);
     pt_buf_finish(&m->orphans_of);
     pt_free(m);
 }

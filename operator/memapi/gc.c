@@ -13,6 +13,28 @@ void pt_mem_owner_gone(struct pt_memapi *m, const char *uid)
         pt_timer_start(m->o.sched, &m->gc, m->o.gc_delay_ms, pt_mem_gc_now);
 }
 
+static void count_owners(struct pt_memapi *m, const struct pt_mem_version *v, intptr_t by)
+{
+    for (const char *p = v->owners; *p; p = strchr(p, '\n') + 1) {
+        struct pt_str uid = {p, strcspn(p, "\n")};
+        intptr_t n = (intptr_t)pt_map_get(&m->owned, uid) + by;
+        if (n <= 0)
+            pt_map_remove(&m->owned, uid);
+        else if (pt_map_set(&m->owned, uid, (void *)n, NULL, NULL) < 0)
+            m->owned_lost = true;
+    }
+}
+
+void pt_mem_count_owners(struct pt_memapi *m, const struct pt_mem_version *was, const struct pt_mem_version *now)
+{
+    if (was && now && !strcmp(was->owners, now->owners))
+        return;
+    if (now)
+        count_owners(m, now, 1);
+    if (was)
+        count_owners(m, was, -1);
+}
+
 static bool owned_by(const struct pt_mem_version *v, const char *uid)
 {
     size_t n = strlen(uid);
@@ -50,6 +72,8 @@ static struct dependents dependents_of(struct pt_memapi *m, const char *uid)
 {
     struct dependents d = {0};
     void *v;
+    if (!m->owned_lost && !pt_map_get(&m->owned, pt_str(uid)))
+        return d;
     for (struct pt_mem_type *t = m->types; t; t = t->next)
         for (size_t i = 0; pt_map_next(&t->objects, &i, NULL, &v);) {
             struct pt_mem_version *now = ((struct pt_mem_object *)v)->now;

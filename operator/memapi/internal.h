@@ -52,7 +52,9 @@ struct pt_memapi {
     struct pt_memapi_options o;
     struct pt_rand rand;
     struct pt_mem_type *types;
-    struct pt_map uids; /* uid -> pt_mem_object */
+    struct pt_map uids;  /* uid -> pt_mem_object */
+    struct pt_map owned; /* uid of an owner -> how many objects name it, as a pointer's value: most that go owned nothing, and nobody need look for it */
+    bool owned_lost;     /* for want of memory: look always */
     struct pt_map tokens;
     uint64_t rv, writes;
     struct pt_api_call *calls; /* under way */
@@ -169,6 +171,7 @@ void pt_mem_watch_stop(struct pt_mem_watch *w);
 void pt_mem_watch_wake(struct pt_mem_type *t); /* something was committed */
 
 /* gc.c */
+void pt_mem_count_owners(struct pt_memapi *m, const struct pt_mem_version *was, const struct pt_mem_version *now); /* NULL: none */
 void pt_mem_owner_gone(struct pt_memapi *m, const char *uid);
 void pt_mem_gc_now(struct pt_timer *t);
 /* Removes the references to owner from its dependents (deletion with Orphan). */

@@ -228,6 +228,7 @@ static int commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_obje
         }
     }
     o->now = v;
+    pt_mem_count_owners(m, was, v);
     if (keep_spec)
         take_spec(tree, was);
     record(m, t, was, v, false);
@@ -255,6 +256,7 @@ int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_obje
         return err ? err->code : PT_ENOMEM;
     pt_map_remove(&t->objects, key_of(key, v->ns, v->name));
     pt_map_remove(&m->uids, pt_str(v->uid));
+    pt_mem_count_owners(m, o->now, NULL);
     record(m, t, o->now, v, true);
     pt_mem_version_release(o->now);
     pt_free(o->applied);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * bench_operator: the controller over memapi: what it keeps in memory for N ModelDeployments of 3 pods each, and how many reconciles a second of
- * CPU time it makes, both with nothing to do (after a restart) and while everything is rolled out. Prints; asserts nothing about time.
+ * bench_operator [COUNT [PODS]]: the controller over memapi: what it keeps in memory for COUNT ModelDeployments of PODS pods each (1,000 of 3), and how many
+ * reconciles a second of CPU time it makes, with nothing to do (after a restart) and while everything is rolled out (up to 2,000); after a restart, CPU until
+ * all is listed, until an edit that comes then is acted on while everybody else waits, and when nothing happens but reports. Prints; asserts nothing about time.
  *
  * Memory is what a second operator allocates when it starts on the finished objects (heap in use, allocator overhead included): memapi
  * is there before, and pages that the first operator left behind would hide growth of the resident set. The CPU
@@ -20,7 +21,8 @@
 #include <stdlib.h>
 
 #define NS "bench"
-#define PODS 3
+#define ROLLED_MAX 2000
+#define CHUNK 200 /* writes between which watches are read: a history is not endless */
 
 struct bench {
     struct pt_vsched clock;
@@ -30,6 +32,8 @@ struct bench {
         char name[80], uid[64];
     } *pods;
     size_t count, room;
+    int replicas;
+    const char *edited; /* the ModelDeployment that was; NULL once the operator has acted on it */
 };
 
 static void fail(const char *what)
@@ -43,6 +47,15 @@ static int admit(void *arg, const struct pt_resource *res, struct pt_str object,
     (void)arg;
     (void)old;
     return res == &pt_res_modeldeployments ? pt_spec_admit(object, out, err) : PT_OK;
+}
+
+/* Acting on an edit begins with the new revision. */
+static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
+{
+    struct bench *b = arg;
+    (void)f;
+    if (!watch && b->edited && req->verb == PT_VERB_CREATE && req->resource == &pt_res_controllerrevisions && memmem(req->body.p, req->body.len, b->edited, strlen(b->edited)))
+        b->edited = NULL;
 }
 
 static void request(struct bench *b, enum pt_verb verb, const struct pt_resource *res, const char *name, const char *sub, const char *body)
@@ -75,12 +88,21 @@ static void collect(void *arg, const char *ns, const char *name, struct pt_str o
     snprintf(b->pods[b->count++].name, sizeof b->pods->name, "%s", name);
 }
 
+static void run_for(struct bench *b, int64_t ms)
+{
+    int64_t end = b->clock.now + ms;
+    while (pt_vsched_step(&b->clock, end))
+        ;
+}
+
 static void play_kubelet(struct bench *b)
 {
     b->count = 0;
     pt_memapi_each(b->api, &pt_res_pods, collect, b);
     for (size_t i = 0; i < b->count; i++) {
         const struct names *p = &b->pods[i];
+        if (i % CHUNK == 0)
+            run_for(b, 1);
         if (!*p->uid) {
             request(b, PT_VERB_DELETE, &pt_res_pods, p->name, NULL, "");
             continue;
@@ -107,17 +129,10 @@ static bool settled(struct bench *b, uint64_t *writes)
     return same;
 }
 
-static void run_for(struct bench *b, int64_t ms)
-{
-    int64_t end = b->clock.now + ms;
-    while (pt_vsched_step(&b->clock, end))
-        ;
-}
-
 static void until_settled(struct bench *b)
 {
     uint64_t writes = 0;
-    for (int quiet = 0; quiet < 6;) {
+    for (int quiet = 0; quiet < 12;) { /* longer than a pod is waited for that is being taken out */
         run_for(b, 1000);
         play_kubelet(b);
         quiet = settled(b, &writes) ? quiet + 1 : 0;
@@ -127,7 +142,7 @@ static void until_settled(struct bench *b)
 static void start_operator(struct bench *b, uint64_t seed)
 {
     struct pt_err err;
-    struct pt_operator_options o = {.api = pt_memapi_api(b->api), .sched = &b->clock.sched, .seed = seed, .sidecar_image = "sidecar:bench",
+    struct pt_operator_options o = {.api = pt_memapi_api(b->api), .sched = &b->clock.sched, .seed = seed, .metrics = NULL, .sidecar_image = "sidecar:bench",
                                     .report_url = "https://pintle-operator:8443/v1/report"};
     if (pt_operator_create(&o, &b->op, &err) < 0)
         fail(err.msg);
@@ -149,44 +164,113 @@ static void write_all(struct bench *b, int count, bool first)
 {
     char name[32], body[400];
     for (int i = 0; i < count; i++) {
+        if (i % CHUNK == 0)
+            run_for(b, 1);
         snprintf(name, sizeof name, "model-%d", i);
-        snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"replicas\":%d,\"model\":{\"uri\":\"https://models.example/%s/model.onnx\",\"version\":\"%d\"}}}", name, PODS,
+        snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"replicas\":%d,\"model\":{\"uri\":\"https://models.example/%s/model.onnx\",\"version\":\"%d\"}}}", name, b->replicas,
                  name, first ? 1 : 2);
         request(b, first ? PT_VERB_CREATE : PT_VERB_MERGE_PATCH, &pt_res_modeldeployments, first ? NULL : name, NULL, body);
     }
 }
 
+static double cpu_now(void)
+{
+    int64_t rss;
+    double cpu;
+    pt_process_usage(&rss, &cpu);
+    return cpu;
+}
+
+/* Until everything is listed; then one edit, while all others are still in the queue. */
+static void restart(struct bench *b, int count)
+{
+    static const char name[] = "model-7";
+    double begin = cpu_now();
+    start_operator(b, 2);
+    while (!pt_operator_synced(b->op) && pt_vsched_step(&b->clock, b->clock.now + 60000))
+        ;
+    double synced = cpu_now();
+    struct pt_operator_stats s;
+    request(b, PT_VERB_MERGE_PATCH, &pt_res_modeldeployments, name, NULL, "{\"spec\":{\"model\":{\"version\":\"9\"}}}");
+    pt_operator_stats(b->op, &s);
+    b->edited = count > 7 ? name : NULL;
+    double edited = cpu_now();
+    while (b->edited && pt_vsched_step(&b->clock, b->clock.now + 60000))
+        ;
+    printf("%-34s %8.2f s CPU until synced; an edit acted on after %.1f ms of CPU, %zu others in the queue\n", "restart", synced - begin, 1000 * (cpu_now() - edited), s.queue_depth);
+    if (b->edited)
+        fail("the edit was not acted on");
+    until_settled(b);
+}
+
+/* Nothing happens but reports, as many as the operator asks for. */
+static void idle(struct bench *b, int seconds)
+{
+    struct pt_report r = {.state = PT_MODEL_READY, .reason = PT_REASON_NONE, .sequence = 2, .started_ms = 1};
+    struct pt_err err;
+    int64_t next;
+    size_t at = 0, told = 0;
+    snprintf(r.ns, sizeof r.ns, NS);
+    double begin = cpu_now();
+    for (int s = 0; s < seconds; s++) {
+        for (int i = 0; i < 200 && b->count; i++, at = (at + 1) % b->count) {
+            snprintf(r.pod_uid, sizeof r.pod_uid, "%s", b->pods[at].uid);
+            snprintf(r.pod_name, sizeof r.pod_name, "%s", b->pods[at].name);
+            r.sequence++;
+            told += pt_operator_report(b->op, &r, &next, &err) == PT_OK;
+        }
+        run_for(b, 1000);
+    }
+    printf("%-34s %8.4f cores, %zu reports taken in %d s\n", "idle", (cpu_now() - begin) / seconds, told, seconds);
+}
+
+static void collect_all(void *arg, const char *ns, const char *name, struct pt_str object)
+{
+    struct bench *b = arg;
+    static const char member[] = "\"uid\":\"";
+    const char *uid = memmem(object.p, object.len, member, sizeof member - 1), *meta = memmem(object.p, object.len, "\"creationTimestamp\"", 19);
+    (void)ns;
+    for (const char *p = uid; p && meta && p < meta; p = memmem(p + 1, (size_t)(meta - p - 1), member, sizeof member - 1))
+        uid = p; /* the last before the time is its own, not its owner's */
+    if (!uid || b->count >= b->room)
+        return;
+    snprintf(b->pods[b->count].uid, sizeof b->pods->uid, "%.36s", uid + sizeof member - 1);
+    snprintf(b->pods[b->count++].name, sizeof b->pods->name, "%s", name);
+}
+
 int main(int argc, char **argv)
 {
     int count = argc > 1 ? atoi(argv[1]) : 1000;
-    struct bench b = {.count = 0};
+    struct bench b = {.replicas = argc > 2 ? atoi(argv[2]) : 3};
     struct pt_err err;
     struct pt_operator_stats s;
-    int64_t rss;
-    double cpu;
     pt_log_setup("bench", PT_LOG_OFF, PT_LOG_TEXT);
     pt_vsched_init(&b.clock, pt_clock_wall_ms());
-    struct pt_memapi_options o = {.sched = &b.clock.sched, .seed = 1, .admit = admit};
-    if (count <= 0 || pt_memapi_create(&o, &b.api, &err) < 0)
-        fail("usage: bench_operator [COUNT]");
-    pt_process_usage(&rss, &cpu);
+    struct pt_memapi_options o = {.sched = &b.clock.sched, .seed = 1, .history = 8192, .admit = admit, .hooks = {.arg = &b, .request = on_request}};
+    if (count <= 0 || b.replicas <= 0 || pt_memapi_create(&o, &b.api, &err) < 0)
+        fail("usage: bench_operator [COUNT [PODS]]");
+    double cpu = cpu_now();
     start_operator(&b, 1);
     write_all(&b, count, true);
     until_settled(&b);
     figures(&b, "create everything (with memapi)", 0, cpu);
     pt_operator_stats(b.op, &s);
-    pt_process_usage(&rss, &cpu);
-    uint64_t reconciles = s.reconciles;
-    write_all(&b, count, false);
-    until_settled(&b);
-    figures(&b, "roll everything (with memapi)", reconciles, cpu);
+    if (count <= ROLLED_MAX) {
+        cpu = cpu_now();
+        write_all(&b, count, false);
+        until_settled(&b);
+        figures(&b, "roll everything (with memapi)", s.reconciles, cpu);
+    }
     pt_operator_destroy(b.op);
     size_t heap = mallinfo2().uordblks + mallinfo2().hblkhd;
-    pt_process_usage(&rss, &cpu);
-    start_operator(&b, 2);
-    run_for(&b, 10000);
-    figures(&b, "restart: list, nothing to do", 0, cpu);
+    cpu = cpu_now();
+    restart(&b, count);
+    figures(&b, "all of the restart (with memapi)", 0, cpu);
     heap = mallinfo2().uordblks + mallinfo2().hblkhd - heap;
+    b.count = 0;
+    pt_memapi_each(b.api, &pt_res_pods, collect_all, &b);
+    idle(&b, 60);
+    int64_t rss;
     pt_process_usage(&rss, &cpu);
     pt_operator_stats(b.op, &s);
     printf("%zu ModelDeployments, %zu pods, %zu revisions, %zu services: operator %.2f MB (%.0f bytes per object); process with memapi %.1f MB resident\n", s.deployments,

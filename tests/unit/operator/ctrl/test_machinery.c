@@ -204,6 +204,48 @@ static void queue_orders_and_dedups(void **state)
     stop_bench(&b);
 }
 
+struct backlog {
+    struct pt_workqueue *q;
+    struct pt_timer news;
+    int done, done_before_news;
+};
+static void do_at_once(void *arg, const char *key)
+{
+    struct backlog *b = arg;
+    b->done++;
+    if (!strcmp(key, "news"))
+        b->done_before_news = b->done;
+    pt_workqueue_done(b->q, key, PT_WORK_OK, -1);
+}
+static void news_comes(struct pt_timer *t)
+{
+    struct backlog *b = (struct backlog *)((char *)t - offsetof(struct backlog, news));
+    pt_workqueue_add(b->q, "news", false);
+}
+/* A backlog that needs nothing done is no reason not to look at what comes in. */
+static void queue_takes_turns(void **state)
+{
+    (void)state;
+    struct pt_vsched clock;
+    struct pt_err err;
+    struct backlog b = {.done = 0};
+    char key[16];
+    pt_vsched_init(&clock, 0);
+    struct pt_workqueue_options o = {.name = "t", .sched = &clock.sched, .workers = 4, .work = do_at_once, .arg = &b};
+    assert_int_equal(pt_workqueue_create(&o, &b.q, &err), PT_OK);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        pt_workqueue_add(b.q, key, true);
+    }
+    pt_workqueue_start(b.q);
+    pt_timer_start(&clock.sched, &b.news, 0, news_comes);
+    while (pt_vsched_step(&clock, 10))
+        ;
+    assert_int_equal(b.done, 1001);
+    assert_true(b.done_before_news < 200);
+    pt_workqueue_destroy(b.q);
+    pt_sched_finish(&clock.sched);
+}
 static void queue_backs_off(void **state)
 {
     (void)state;
@@ -491,7 +533,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(store_orders_by_version, reset), cmocka_unit_test_setup(store_knows_owners_and_uids, reset),
         cmocka_unit_test_setup(store_replaces, reset),          cmocka_unit_test(queue_orders_and_dedups),
-        cmocka_unit_test(queue_backs_off),                      cmocka_unit_test(reflector_lists_and_watches),
+        cmocka_unit_test(queue_takes_turns), cmocka_unit_test(queue_backs_off),                      cmocka_unit_test(reflector_lists_and_watches),
         cmocka_unit_test(reflector_survives),                   cmocka_unit_test(events_aggregate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
