@@ -61,6 +61,7 @@ static const struct {
     {&pt_grad_max_pool, pt_lower_max_pool_grad},
     {&pt_grad_average_pool, pt_lower_average_pool_grad},
     {&pt_grad_spread, pt_lower_spread},
+    {&pt_grad_part, pt_lower_part},
     {&pt_grad_batchnorm, pt_lower_batchnorm_grad},
     {&pt_grad_layernorm, pt_lower_layernorm_grad},
     {&pt_grad_softmax, pt_lower_softmax_grad},

@@ -18,6 +18,7 @@ int pt_lower_conv_weights_grad(struct pt_lower *l);
 int pt_lower_max_pool_grad(struct pt_lower *l);
 int pt_lower_average_pool_grad(struct pt_lower *l);
 int pt_lower_spread(struct pt_lower *l);
+int pt_lower_part(struct pt_lower *l);
 /* lower_norm.c */
 int pt_lower_batchnorm_training(struct pt_lower *l);
 int pt_lower_batchnorm_grad(struct pt_lower *l);

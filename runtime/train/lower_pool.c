@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lower_pool.c: the derivatives of pools and of means in channels-last layout: vectors of channels, images side by side on the threads.
+ * lower_pool.c: the derivatives of pools, of means and of joined channels in channels-last layout: vectors of channels, images side by side on the
+ * threads.
  */
 #include "runtime/train/lower.h"
 
 #include "runtime/ops/pool.h"
+#include "runtime/train/part.h"
 #include "runtime/train/spread.h"
 
 #define BLOCK 64 /* channels at a time */
@@ -182,6 +184,50 @@ int pt_lower_spread(struct pt_lower *l)
         return in;
     *s = (struct spread_step){(size_t)pt_dims_product(x->t.dims + 2, x->t.rank - 2), (size_t)x->t.dims[1], (float)p->factor};
     int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = spread_run, .params = s, .in = &in, .in_count = 1, .out = pt_lower_out(l, 0)},
+                           PT_LAYOUT_CHANNELS_LAST);
+    return rc < 0 ? rc : 1;
+}
+
+/* --- the part of a Concat of channels -------------------------------------------------------------------------------------------------------------
+ */
+
+struct part_step {
+    size_t channels, all, skip;
+};
+
+struct part_job {
+    const struct part_step *s;
+    const float *dy;
+    float *dx;
+};
+
+static void part_piece(void *arg, size_t begin, size_t end)
+{
+    const struct part_job *j = arg;
+    const struct part_step *s = j->s;
+    for (size_t i = begin; i < end; i++)
+        memcpy(j->dx + i * s->channels, j->dy + i * s->all + s->skip, s->channels * sizeof *j->dx);
+}
+
+static int part_run(struct pt_op_ctx *c)
+{
+    struct part_job j = {c->params, c->in[0]->data, c->out[0]->data};
+    pt_parallel_for(c->threads, c->out[0]->size_bytes / sizeof(float) / j.s->channels, 1 + GRAIN / j.s->channels, part_piece, &j);
+    return PT_OK;
+}
+
+int pt_lower_part(struct pt_lower *l)
+{
+    const struct pt_part *p = l->item->params;
+    int in = pt_lower_in(l, 0);
+    const struct pt_slot *dy = pt_lower_slot(l, in), *dx = pt_lower_slot(l, pt_lower_out(l, 0));
+    if (dy->t.dtype != PT_FLOAT || dy->layout != PT_LAYOUT_CHANNELS_LAST || p->axis != 1 || pt_tensor_count(&dx->t) == 0)
+        return 0;
+    struct part_step *s = pt_lower_alloc(l, sizeof *s);
+    if (!s)
+        return PT_ENOMEM;
+    *s = (struct part_step){(size_t)dx->t.dims[1], (size_t)dy->t.dims[1], (size_t)p->skip};
+    int rc = pt_lower_emit(l, &(struct pt_step_desc){.run = part_run, .params = s, .in = &in, .in_count = 1, .out = pt_lower_out(l, 0)},
                            PT_LAYOUT_CHANNELS_LAST);
     return rc < 0 ? rc : 1;
 }

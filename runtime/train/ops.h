@@ -31,6 +31,8 @@ extern const struct pt_op pt_grad_places_like; /* x: int64 of its shape, 0, 1, 2
 extern const struct pt_op pt_grad_scatter_sum; /* dy, places, like: each dy added at its place of a zeroed tensor like like; place -1: nowhere */
 /* dy, like, axes (or the attribute; or all from the attribute `from` on): what ReduceSum and, with mean = 1, ReduceMean of like took away */
 extern const struct pt_op pt_grad_spread;
+extern const struct pt_op
+    pt_grad_part; /* dy, x0, x1, ...: what Concat along `axis` took from x of number `part`; the x are looked at for their dims */
 extern const struct pt_op pt_grad_share; /* dy, x, axes (or the attribute), y: of ReduceMax and ReduceMin: to those of x that are y, in equal parts */
 extern const struct pt_op pt_grad_product; /* a, b, like: alpha op(a) op(b) summed to the shape of like; attributes transA, transB, alpha */
 extern const struct pt_op pt_grad_rows;    /* dy, indices, like: rows of dy added along axis 0 of a zeroed tensor: of Gather from a table */

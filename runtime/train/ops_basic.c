@@ -6,6 +6,7 @@
 
 #include "runtime/kernels/kernels.h"
 #include "runtime/ops/types.h"
+#include "runtime/train/part.h"
 #include "runtime/train/spread.h"
 
 #define FLOATS .since = {1}, .max_out = 1, .types = {PT_TS_FLOAT}
@@ -212,6 +213,53 @@ const struct pt_op pt_grad_rows = {.type = "GatherRows",
                                    .types = {PT_TS_FLOAT, PT_TS_INDEX, PT_TS_FLOAT},
                                    .infer = rows_infer,
                                    .run = rows_run};
+
+/* --- undoing Concat -------------------------------------------------------------------------------------------------------------------------------
+ */
+
+static int part_infer(struct pt_op_ctx *c)
+{
+    struct pt_part *p = c->params;
+    const struct pt_tensor *dy = c->in[0];
+    int64_t axis, part, before = 0;
+    int at, rc = pt_attr_int(c, "axis", 1, INT32_MIN, INT32_MAX, &axis);
+    if (rc < 0 || (rc = pt_attr_int(c, "part", 0, 0, c->in_count - 2, &part)) < 0 || (rc = pt_op_axis(c, "axis", axis, dy->rank, false, &at)) < 0)
+        return rc;
+    for (int64_t i = 0; i < part; i++)
+        before += c->in[1 + i]->rank == dy->rank ? c->in[1 + i]->dims[at] : 0;
+    const struct pt_tensor *x = c->in[1 + part];
+    if (x->rank != dy->rank || before + x->dims[at] > dy->dims[at])
+        return pt_op_fail(c, PT_EINVAL, "%s is no part of %s", PT_SHAPE(x), PT_SHAPE(dy));
+    int64_t inner = pt_dims_product(dy->dims + at + 1, dy->rank - at - 1);
+    *p = (struct pt_part){.axis = at,
+                          .skip = before,
+                          .rows = pt_dims_product(dy->dims, at),
+                          .from = before * inner,
+                          .row = x->dims[at] * inner,
+                          .stride = dy->dims[at] * inner};
+    pt_op_set_out(c, 0, dy->dtype, x->rank, x->dims);
+    return PT_OK;
+}
+
+static int part_run(struct pt_op_ctx *c)
+{
+    const struct pt_part *p = c->params;
+    size_t size = pt_dtype_size(c->in[0]->dtype);
+    for (int64_t i = 0; p->row && i < p->rows; i++)
+        memcpy((char *)c->out[0]->data + (size_t)(i * p->row) * size, (const char *)c->in[0]->data + (size_t)(i * p->stride + p->from) * size,
+               (size_t)p->row * size);
+    return PT_OK;
+}
+
+const struct pt_op pt_grad_part = {.type = "Part",
+                                   .since = {1},
+                                   .min_in = 2,
+                                   .max_in = PT_OP_VARIADIC,
+                                   .max_out = 1,
+                                   .types = {PT_TS_FLOAT},
+                                   .params_size = sizeof(struct pt_part),
+                                   .infer = part_infer,
+                                   .run = part_run};
 
 /* --- undoing sums and means -------------------------------------------------------------------------------------------------------------------- */
 

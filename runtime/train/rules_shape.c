@@ -73,34 +73,43 @@ static int d_resize(struct pt_grad *d, struct pt_grad_site *s)
     return d_move(d, s);
 }
 
-/* Each part's adjoint; one that nobody read has none. */
-static int d_split(struct pt_grad *d, struct pt_grad_site *s)
+static int axis_of(const struct pt_grad_site *s, int def)
 {
-    if (s->k != 0)
-        return PT_GRAD_NONE;
-    int x = s->n.inputs[0], places = again(d, s, 0, pt_grad_emit(d, &pt_grad_places_like, x)), sum = PT_GRAD_NONE;
-    for (int i = 0; places >= 0 && i < s->n.output_count && sum >= 0; i++) {
-        int dy = pt_grad_dy(d, s, i);
-        if (dy == PT_GRAD_NONE)
-            continue;
-        int part = scatter(d, dy, places + i, x);
-        sum = sum == PT_GRAD_NONE ? part : pt_grad_emit(d, &pt_op_add, sum, part);
-    }
-    return places < 0 ? places : sum;
+    const struct pt_onnx_attr *axis = pt_node_attr(&s->n, "axis");
+    return axis ? (int)axis->i : def;
 }
 
-/* Places of input k, nowhere for the others. */
+/* The parts' adjoints joined again; one that nobody read is zero. */
+static int d_split(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int in[64], zero;
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    if (s->n.output_count > 64)
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known up to 64 parts", pt_node_text(&s->n).s);
+    for (int i = 0; i < s->n.output_count; i++) {
+        in[i] = pt_grad_dy(d, s, i);
+        if (in[i] != PT_GRAD_NONE)
+            continue;
+        if (s->n.outputs[i] < 0) /* not even named: its dims are not known, nor how many elements it takes */
+            return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative needs names for all of its outputs", pt_node_text(&s->n).s);
+        zero = pt_grad_emit(d, &pt_grad_ones_like, s->n.outputs[i]);
+        in[i] = pt_grad_emit(d, &pt_op_sub, zero, zero);
+    }
+    return pt_grad_set_int(d, pt_grad_node(d, &pt_op_concat, NULL, in, s->n.output_count, 1), "axis", axis_of(s, 0));
+}
+
+/* The part of dy that is input k's. */
 static int d_concat(struct pt_grad *d, struct pt_grad_site *s)
 {
-    int in[64], x = s->n.inputs[s->k], minus = pt_grad_int64(d, -1);
-    if (s->n.input_count > 64)
-        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known up to 64 operands", pt_node_text(&s->n).s);
-    for (int i = 0; i < s->n.input_count; i++) {
-        int places = pt_grad_emit(d, &pt_grad_places_like, s->n.inputs[i]);
-        /* min(-1, place) is -1 everywhere */
-        in[i] = i == s->k ? places : pt_grad_emit(d, &pt_op_min, places, minus);
-    }
-    return scatter(d, s->dy, pt_grad_node(d, s->n.op, &s->n, in, s->n.input_count, 1), x);
+    int in[64];
+    if (s->n.input_count > 63)
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known up to 63 operands", pt_node_text(&s->n).s);
+    in[0] = s->dy;
+    for (int i = 0; i < s->n.input_count; i++)
+        in[1 + i] = s->n.inputs[i];
+    int part = pt_grad_node(d, &pt_grad_part, NULL, in, s->n.input_count + 1, 1);
+    return pt_grad_set_int(d, pt_grad_set_int(d, part, "axis", axis_of(s, 1)), "part", s->k);
 }
 
 static int d_gather(struct pt_grad *d, struct pt_grad_site *s)
