@@ -180,6 +180,8 @@ static int find_places(struct arguments *a, struct places *p, struct pt_recipe *
     }
     if (a->publish && (!a->work || a->output))
         return pt_fail(err, PT_EINVAL, a->output ? "--publish %s: goes with no --output" : "--publish %s: needs --work", a->publish);
+    if (a->publish && pt_remote_check_folder(a->publish, err) < 0)
+        return pt_wrap(err, "--publish");
     if (a->publish) {
         snprintf(p->output, sizeof p->output, "%s.onnx", p->work);
         r->settings.output = p->output;

@@ -186,6 +186,15 @@ static int move(const char *file, const char *hex, const char *folder, struct pt
     return rename(file, to) == 0 ? PT_OK : pt_fail(err, pt_err_from_errno(errno), "rename %s to %s: %s", file, to, strerror(errno));
 }
 
+int pt_remote_check_folder(const char *folder, struct pt_err *err)
+{
+    if (IS_FILE(folder) && folder[sizeof file_scheme - 1] == '/')
+        return PT_OK;
+    if (strncmp(folder, "s3://", 5) != 0)
+        return pt_fail(err, PT_EINVAL, "\"%.200s\": want file:///PATH or s3://BUCKET/KEY", folder);
+    return pt_locator_check(folder, err);
+}
+
 int pt_remote_publish(const char *file, const char *digest, const char *folder, struct pt_err *err)
 {
     const char *hex = strchr(digest, ':') ? strchr(digest, ':') + 1 : digest;

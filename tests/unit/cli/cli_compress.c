@@ -169,6 +169,43 @@ static void gate(void **state)
     assert_int_equal(access(temp_path("b.onnx"), R_OK), 0);
 }
 
+/* As the operator runs it in a pod: out of a URI, into a folder under its digest, and the rest as a few bytes of JSON. */
+static void published(void **state)
+{
+    (void)state;
+    static const char run[] = "compress @/p.yaml --model file://@/small.onnx --publish file://@/made --work @/made/.work-1 --result @/result "
+                              "--progress none";
+    static const char recipe[] = "stages: [{quantize: {mode: dynamic}}]\nlatencySeconds: 0\n";
+    static const char longer[] = "what was there before is longer than what comes, "
+                                 "what was there before is longer than what comes, what was there before is longer than what comes";
+    char file[128], options[512];
+    temp_write("p.yaml", recipe, sizeof recipe - 1);
+    temp_write("result", longer, sizeof longer - 1);
+    assert_int_equal(pintle(run), 0);
+    cJSON *o = read_json("result");
+    const char *digest = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "digest"));
+    assert_non_null(digest);
+    assert_non_null(strstr(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "message")), "size "));
+    snprintf(file, sizeof file, "made/sha256-%s.onnx", digest + 7);
+    assert_int_equal(access(temp_path(file), R_OK), 0);
+    cJSON_Delete(o);
+    assert_int_equal(access(temp_path("made/.work-1"), F_OK), -1);
+    assert_int_equal(access(temp_path("made/.work-1.onnx"), F_OK), -1);
+    assert_int_equal(pintle(run), 0); /* again is the same file */
+
+    snprintf(options, sizeof options, "%s --digest sha256:%064d", run, 0);
+    fails(options, EX_DATAERR, "digest: want sha256:0000");
+    o = read_json("result");
+    assert_null(cJSON_GetObjectItemCaseSensitive(o, "digest"));
+    assert_non_null(strstr(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "message")), "digest: want sha256:0000"));
+    cJSON_Delete(o);
+    fails("compress @/p.yaml --model file://@/small.onnx --publish file://@/made", EX_DATAERR, "needs --work");
+    fails("compress @/p.yaml --model @/small.onnx --publish https://h/p --work @/w", EX_DATAERR, "--publish: \"https://h/p\": want file:///PATH or s3://");
+    fails("compress @/p.yaml --model @/small.onnx --publish s3://b --work @/w", EX_DATAERR, "no name of a bucket");
+    fails("compress @/p.yaml --model ftp://h/p --publish file://@/made --work @/w", EX_DATAERR, "want file:///PATH");
+    fails("compress @/p.yaml --model file://@/none.onnx --publish file://@/made --work @/w", EX_NOINPUT, "none.onnx");
+}
+
 /* Kills it when `sign` is among what it said. The pipe is small, so that it cannot run far ahead of who reads. */
 static void kill_at(const char *line, const char *sign)
 {
@@ -311,7 +348,7 @@ static int finish(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(trained),  cmocka_unit_test(curves),      cmocka_unit_test(recipe),
-                                       cmocka_unit_test(gate),     cmocka_unit_test(killed),      cmocka_unit_test(interrupted),
+                                       cmocka_unit_test(gate),     cmocka_unit_test(killed), cmocka_unit_test(published),     cmocka_unit_test(interrupted),
                                        cmocka_unit_test(messages), cmocka_unit_test(usage_errors)};
     return cmocka_run_group_tests(tests, prepare, finish);
 }
