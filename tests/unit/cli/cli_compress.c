@@ -175,11 +175,11 @@ static void published(void **state)
     (void)state;
     static const char run[] = "compress @/p.yaml --model file://@/small.onnx --publish file://@/made --work @/made/.work-1 --result @/result "
                               "--progress none";
-    static const char recipe[] = "stages: [{quantize: {mode: dynamic}}]\nlatencySeconds: 0\n";
+    static const char text[] = "stages: [{quantize: {mode: dynamic}}]\nlatencySeconds: 0\n";
     static const char longer[] = "what was there before is longer than what comes, "
                                  "what was there before is longer than what comes, what was there before is longer than what comes";
     char file[128], options[512];
-    temp_write("p.yaml", recipe, sizeof recipe - 1);
+    temp_write("p.yaml", text, sizeof text - 1);
     temp_write("result", longer, sizeof longer - 1);
     assert_int_equal(pintle(run), 0);
     cJSON *o = read_json("result");
