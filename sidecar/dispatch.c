@@ -107,9 +107,10 @@ bool pt_dispatch_room(const struct pt_queue *q, int *retry_after_s)
 
 /* --- choosing ------------------------------------------------------------------------------------------------------------------ */
 
+/* Within max_wait and two runs the client shall have its answer: one is the run itself, half of one is left for the way there and back. */
 static bool is_late(const struct pt_queue *q, const struct pt_job *j, int64_t now_ns)
 {
-    return now_ns - j->queued_ns > q->o.max_wait_ns + q->run_ns;
+    return now_ns - j->queued_ns > q->o.max_wait_ns + q->run_ns / 2;
 }
 
 /* Does anybody of the same priority wait who came in time? Priorities of those that are not prepared are not known, nor asked for then. */

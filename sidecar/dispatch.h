@@ -10,7 +10,7 @@
  *
  * How many may be here. Enough that nobody idles are always taken: what all workers run now, and the same again, so that the next run is there when
  * one ends (pt_queue_options.in_flight, if that is more). Beyond those, as many as can be expected to begin within max_wait, by what jobs have cost
- * lately. That is a forecast, and costs vary: a job that has waited for max_wait and a run besides when its turn comes gives way to one that has not
+ * lately. That is a forecast, and costs vary: a job that has waited for max_wait and half a run besides when its turn comes gives way to one that has not
  * (`late`). A worker finds the same amount of work either way, so goodput does not suffer, and what is answered is answered within
  * max_wait and two runs.
  */
