@@ -38,6 +38,8 @@ struct pt_reflector {
     char *token;           /* of the next page */
     uint64_t list_rv;
     int64_t watch_started_ms, guard_ms, failed_ms, backoff_ms;
+    bool down; /* more than one try has failed */
+    struct pt_outage outage;
     uint64_t events;       /* of this stream */
     bool expired;          /* the stream said so in an ERROR event */
     bool told;             /* synced() was called */
@@ -53,6 +55,7 @@ static const struct pt_metric_family
 static void list(struct pt_reflector *r);
 static void watch(struct pt_reflector *r, bool initial);
 static void take_list(struct pt_reflector *r);
+static bool only_connection(int code);
 
 static struct pt_reflector *of_timer(struct pt_timer *t)
 {
@@ -123,6 +126,11 @@ void pt_reflector_destroy(struct pt_reflector *r)
     pt_free(r);
 }
 
+struct pt_outage pt_reflector_outage(const struct pt_reflector *r)
+{
+    return r->outage;
+}
+
 void pt_reflector_start(struct pt_reflector *r)
 {
     pt_timer_start(r->o.sched, &r->timer, 0, begin_now);
@@ -132,7 +140,12 @@ void pt_reflector_start(struct pt_reflector *r)
 static void back_off(struct pt_reflector *r, const struct pt_api_result *res, const char *doing, pt_timer_fn next)
 {
     int64_t now = pt_now_ms(r->o.sched);
-    if (!r->backoff_ms || now - r->failed_ms > BACKOFF_FORGET_MS)
+    bool first = !r->backoff_ms || now - r->failed_ms > BACKOFF_FORGET_MS;
+    if (first && !r->down)
+        r->outage.since_ms = now;
+    r->down |= !first && res && only_connection(res->err.code); /* not where it answers and refuses us alone */
+    r->outage.lasts = r->down;
+    if (first)
         r->backoff_ms = BACKOFF_MS;
     else
         r->backoff_ms = r->backoff_ms * 2 < BACKOFF_MAX_MS ? r->backoff_ms * 2 : BACKOFF_MAX_MS;
@@ -408,6 +421,7 @@ static void watch_done(void *arg, const struct pt_api_result *res)
     }
     if (r->events) /* it worked: what comes now is a new trouble */
         r->backoff_ms = 0;
+    r->down &= !r->events && res->err.code != PT_OK;
     bool is_short = !r->events && pt_now_ms(r->o.sched) - r->watch_started_ms < SHORT_WATCH_MS;
     if (r->expired || res->err.code == PT_EGONE) {
         if (is_short && !r->expired) /* a server that answers 410 to each watch must not make us list in a loop */
@@ -481,6 +495,8 @@ static void watch(struct pt_reflector *r, bool initial)
     r->events = 0;
     r->expired = false;
     r->watch_started_ms = pt_now_ms(r->o.sched);
+    if (r->down)
+        r->outage = (struct pt_outage){r->outage.since_ms, r->watch_started_ms, false}; /* as far as we know yet */
     pt_metric_add(r->m_watches, 1);
     if (pt_api_watch(r->o.api, &req, take_event, watch_done, r, &r->call, &res.err) < 0)
         back_off(r, &res, "watch failed", initial ? begin_now : watch_now);

@@ -15,6 +15,11 @@
 #include "base/rand.h"
 
 struct pt_reflector;
+/* The last time in which the server could not be reached, try after try; until 0: never. */
+struct pt_outage {
+    int64_t since_ms, until_ms;
+    bool lasts;
+};
 struct pt_reflector_options {
     struct pt_api *api;
     struct pt_sched *sched;
@@ -27,6 +32,7 @@ struct pt_reflector_options {
     void *arg;
 };
 int pt_reflector_create(const struct pt_reflector_options *o, struct pt_reflector **out, struct pt_err *err);
+struct pt_outage pt_reflector_outage(const struct pt_reflector *r);
 void pt_reflector_start(struct pt_reflector *r);
 void pt_reflector_destroy(struct pt_reflector *r); /* no callback afterwards */
 

@@ -147,6 +147,20 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
     return d;
 }
 
+#define PROXIES_MIN_MS 5000
+#define PROXIES_MAX_MS 30000
+/* Proxies watch EndpointSlices as we do. Whoever tries again at growing intervals comes back at the latest as long after an outage as that lasted. */
+static int64_t proxies_follow_ms(const struct pt_operator *op)
+{
+    struct pt_outage o = pt_reflector_outage(op->reflectors[PT_STORE_SLICE]);
+    int64_t lasted = o.until_ms - o.since_ms;
+    if (o.lasts)
+        return pt_now_ms(op->o.sched) + 1000; /* look again */
+    if (o.until_ms <= 0)
+        return 0;
+    return o.until_ms + (lasted < PROXIES_MIN_MS ? PROXIES_MIN_MS : lasted < PROXIES_MAX_MS ? lasted : PROXIES_MAX_MS);
+}
+
 static int make_plan(struct pt_operator *op, struct pt_deployment *d, const struct pt_md *md, struct pt_plan *plan, struct pt_err *err)
 {
     static const enum pt_kind_index named[PT_NAMED_COUNT] = {[PT_NAMED_SERVICE] = PT_STORE_SERVICE, [PT_NAMED_BUDGET] = PT_STORE_BUDGET};
@@ -166,6 +180,7 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         .trouble = d->has_trouble ? d->trouble : NULL,
         .trouble_message = d->trouble_message,
         .settings = {op->image, op->url, op->ca, op->o.drain_settle_ms},
+        .proxies_ms = proxies_follow_ms(op),
         .progress = d->progress,
         .progress_ms = d->progress_ms,
         .status_ms = d->status_ms,

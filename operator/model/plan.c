@@ -292,7 +292,8 @@ static bool gets_traffic(const struct pt_view *v, const struct pt_pod *pod)
 static int64_t drained_by(const struct pt_view *v, const struct pt_pod *pod)
 {
     int64_t bound = pod->state.drain_since_ms + FOLLOW_MS, out = pod->state.left_ms > pod->state.drained_ms ? pod->state.left_ms : pod->state.drained_ms;
-    return (pod->ready || gets_traffic(v, pod) || out > bound ? bound : out) + v->s->settings.drain_settle_ms;
+    int64_t due = (pod->ready || gets_traffic(v, pod) || out > bound ? bound : out) + v->s->settings.drain_settle_ms;
+    return due > v->s->proxies_ms ? due : v->s->proxies_ms;
 }
 
 static void follow_leaving(struct pt_view *v)

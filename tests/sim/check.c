@@ -17,6 +17,8 @@
 
 #include <stdio.h>
 
+#define PROXIES_MS 5000
+
 static bool live(const struct kubelet_pod *p)
 {
     return !p->terminating && !p->draining && !p->phase_ended;
@@ -158,6 +160,8 @@ void check_asked(struct world *w, const struct pt_api_request *req)
     const struct kubelet_pod *p = req->verb == PT_VERB_DELETE && req->resource == &pt_res_pods ? pt_map_get(&w->pods, pt_str(req->name)) : NULL;
     if (p && req->uid && !strcmp(p->uid, req->uid) && p->shown_ready && !p->draining && w->clock.now - p->ready_from_ms > w->p.stale_ms)
         world_break(w, "pod %s is deleted while it serves", p->name);
+    if (p && req->uid && !strcmp(p->uid, req->uid) && p->draining && w->back_ms && w->clock.now - w->back_ms < PROXIES_MS)
+        world_break(w, "pod %s is deleted %lld ms after the API server came back: proxies may still send it requests", p->name, (long long)(w->clock.now - w->back_ms));
 }
 
 static void check_wish(struct world *w, struct wish *m)

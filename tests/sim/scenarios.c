@@ -46,6 +46,8 @@ static const struct scenario {
      {{.delay = 0.2, .error = 0.05}, "create a 3; wait 20; scale a 5; foreground a; wait 60; create a 2; wait 3; delete a; create a 3; wait 2; orphan a; wait 1; create a 2; wait 60; replace a 1; wait 30; "}},
     {"T16 the pod monkey", SEEDS, 40, {{.delay = 0.1}, "create a 4; wait 60; killpod; evict; wait 3; disown; crashpod; wait 2; relabel; killpod; disown; wait 10; model a 2; wait 3; relabel; evict; disown; wait 60; "}},
     {"T17 pods are refused for a while", SEEDS, 20, {{.error = 0}, "deny; create a 4; wait 120; deny a 0; wait 60; deny; model a 2; killpod; wait 100; deny a 0; wait 60; "}},
+    {"an outage of the API server in a rollout", SEEDS, 30,
+     {{.error = 0}, "create a 3 1; wait 60; model a 2; wait 4; outage a 1; wait 12; outage a 0; wait 60; model a 1; wait 3; outage a 1; wait 7; outage a 0; wait 60; outage a 1; wait 4; outage a 0; model a 3; wait 90; "}},
     {"a Service may not be taken in", SEEDS, 5, {{.error = 0}, "create a 2 1; wait 60; orphan a; wait 5; forbid a 1; create a 2 1; wait 60; told a 2; scale a 4; wait 60; told a 4; forbid; wait 90; "}},
     {"a revision may not be taken in", SEEDS, 5, {{.error = 0}, "create a 2 1; wait 60; orphan a; wait 5; forbid a 2; create a 2 1; wait 60; told a; forbid; wait 90; "}},
     {"a budget may not be taken in", SEEDS, 5, {{.error = 0}, "create a 2 1; budget a 1; wait 60; orphan a; wait 5; forbid a 3; create a 3 1; budget a 1; wait 60; told a 3; forbid; wait 90; "}},

@@ -467,6 +467,17 @@ static void is_version(struct world *w, struct wish *m, int a, int b)
         world_break(w, "%s: asks for version %d, and should ask for %d by now", m->name, m->version, a);
 }
 
+/* The API server cannot be reached by the operator, nor by proxies; 0: it can again. */
+static void outage(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    w->away = a != 0;
+    w->back_ms = w->away ? w->back_ms : w->clock.now;
+    world_log(w, "apiserver: %s", w->away ? "away" : "back");
+    if (w->away)
+        pt_memapi_cut_watches(w->api, NULL, false);
+}
+
 /* A right of the operator's is taken away; none: it has all. */
 static void forbid(struct world *w, struct wish *m, int a, int b)
 {
@@ -541,7 +552,7 @@ static const struct action {
     {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served},       {"field", 0, true, field},
     {"monitor", 0, true, monitor},        {"quality", 0, false, quality},      {"is", 0, true, is_version},
     {"compress", 0, true, compress},      {"outcome", 0, false, outcome},    {"losework", 0, false, lose_work}, {"compressed", 0, true, compressed},
-    {"forbid", 0, false, forbid},         {"told", 0, true, told},
+    {"outage", 0, false, outage},         {"forbid", 0, false, forbid},         {"told", 0, true, told},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };
 

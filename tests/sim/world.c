@@ -271,7 +271,10 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
     static const char *const verbs[] = {"get", "list", "create", "update", "patch", "apply", "patch", "patch", "delete"};
     if (by_operator(req))
         note_use(req, watch ? "watch" : verbs[req->verb]);
-    if (by_operator(req) && is_forbidden(w, req, watch ? "watch" : verbs[req->verb])) {
+    if (by_operator(req) && w->away) {
+        f->http = 503;
+        f->reason = "ServiceUnavailable";
+    } else if (by_operator(req) && is_forbidden(w, req, watch ? "watch" : verbs[req->verb])) {
         f->http = 403;
         f->reason = "Forbidden";
     } else if (w->p.denied && req->verb == PT_VERB_CREATE && req->resource == &pt_res_pods) {
@@ -449,6 +452,7 @@ bool world_run(struct world *w, const struct sim_run *run)
     user_settle(w);
     w->faults = w->p.denied = false;
     w->p.forbidden = 0;
+    w->away = false;
     w->p.crash_at = 0;
     w->calm_ms = w->clock.now;
     world_log(w, "faults stop");

@@ -164,6 +164,8 @@ struct world {
     unsigned work_done_count;
     int outcome[8];  /* of each recipe: work.c */
     int accuracy[8]; /* of each version of the model, in percent */
+    bool away;       /* the API server, for all that is the operator's */
+    int64_t back_ms; /* it was, until */
     bool logging;
     struct pt_buf timeline;
     bool broken;
