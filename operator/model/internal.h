@@ -23,8 +23,7 @@ struct pt_deployment {
     int64_t status_ms;                /* the last write of the status; -1: none */
     int64_t taken_ms[PT_NAMED_COUNT]; /* the name of our Service, of our budget was found taken then; -1: not */
     bool revision_taken;
-    bool has_trouble;
-    char trouble[64], trouble_message[320];
+    char *trouble; /* why pods could not be made last; NULL: they could */
     struct pt_refusal *refusals;
     size_t refusal_count;
     struct pt_reserved *reserved;

@@ -123,6 +123,7 @@ static void free_deployment(struct pt_operator *op, struct pt_deployment *d)
     pt_carry_out_cancel(d->run);
     pt_free(d->reserved);
     pt_free(d->refusals);
+    pt_free(d->trouble);
     pt_free(d->autoscale);
     pt_free(d);
 }
@@ -177,8 +178,8 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         .reserved_count = d->reserved_count,
         .refusals = d->refusals,
         .refusal_count = d->refusal_count,
-        .trouble = d->has_trouble ? d->trouble : NULL,
-        .trouble_message = d->trouble_message,
+        .trouble = d->trouble ? "FailedCreate" : NULL,
+        .trouble_message = d->trouble,
         .settings = {op->image, op->url, op->ca, op->o.drain_settle_ms},
         .proxies_ms = proxies_follow_ms(op),
         .progress = d->progress,
@@ -274,9 +275,10 @@ static void reconcile(void *arg, const char *key)
     } else {
         forget_reserved(op, d, ns);
         rc = make_plan(op, d, md, &plan, &err);
-        bool settled = rc == PT_OK && d->has_trouble && !creates(&plan); /* nothing is left to fail */
+        bool settled = rc == PT_OK && d->trouble && !creates(&plan); /* nothing is left to fail */
         if (rc == PT_OK && ((d->refusal_count && forget_refusals(op, d, &plan)) || settled)) {
-            d->has_trouble &= !settled;
+            if (settled)
+                pt_free(pt_steal(d->trouble));
             pt_plan_finish(&plan);
             rc = make_plan(op, d, md, &plan, &err);
         }

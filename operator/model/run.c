@@ -227,9 +227,8 @@ static void create_failed(struct pt_carry_out *run, const struct pt_effect *e, c
     if (e->kind == PT_EFFECT_CREATE_POD && unknown_outcome(res))
         reserve_name(run, e);
     if (e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_WORK) {
-        d->has_trouble = true;
-        snprintf(d->trouble, sizeof d->trouble, "FailedCreate");
-        snprintf(d->trouble_message, sizeof d->trouble_message, "%.*s", (int)sizeof d->trouble_message - 1, res->err.msg);
+        pt_free(d->trouble);
+        d->trouble = pt_strdup(res->err.msg); /* out of memory: the event says it */
     } else {
         note_refusal(run, e, res);
     }
@@ -478,7 +477,7 @@ static void end(struct pt_carry_out *run)
     bool failed = run->failed;
     int64_t requeue = run->requeue_ms, started = run->started_ms;
     if (run->created && !failed)
-        d->has_trouble = false;
+        pt_free(pt_steal(d->trouble));
     d->run = NULL;
     free_run(run);
     pt_operator_ran(op, key, failed, requeue, started);
