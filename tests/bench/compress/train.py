@@ -16,6 +16,8 @@ import time
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1])]
 from common import ROOT, cpu_model, median_spread, program
 
+if "--threads" not in sys.argv:
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import torch
 import models
 
