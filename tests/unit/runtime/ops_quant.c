@@ -157,6 +157,26 @@ static void convolution_shapes(void **state)
     }
 }
 
+/* The largest of bytes is that of the same numbers as floats. */
+static void max_pools(void **state)
+{
+    (void)state;
+    static const char *const windows[] = {"kernel_shape=[3,3] strides=[2,2] pads=[1,1,1,1]", "kernel_shape=[2,3] dilations=[2,1] pads=[0,1,1,0]",
+                                          "kernel_shape=[1,4] strides=[1,3] ceil_mode=1", "kernel_shape=[7,9]"};
+    for (int k = 0; k < 8; k++) {
+        const char *type = k & 1 ? "i8" : "u8";
+        struct pt_buf model = {0}, x = {0};
+        pt_buf_printf(&x, "%s[2,3,7,9]:", type);
+        for (int i = 0; i < 2 * 3 * 7 * 9; i++)
+            pt_buf_printf(&x, "%s%d", i ? "," : "", (i * 149) % 251 - (k & 1 ? 128 : 0));
+        pt_buf_printf(&model, "in x %s[2,3,7,9]\na = MaxPool(x) %s\nf = Cast(x) to=1\nm = MaxPool(f) %s\ng = Cast(a) to=1\ne = Equal(g,m)\n"
+                              "i = Cast(e) to=7\ny = ReduceMin(i) keepdims=0\nout y\n", type, windows[k / 2], windows[k / 2]);
+        test_run(pt_buf_cstr(&model), TEXTS(pt_buf_cstr(&x)), TEXTS("i64[]:1"));
+        pt_buf_finish(&model);
+        pt_buf_finish(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +186,7 @@ int main(void)
         cmocka_unit_test(convolution_shapes),
         cmocka_unit_test(elementwise),
         cmocka_unit_test(pools),
+        cmocka_unit_test(max_pools),
         cmocka_unit_test(dynamic_lstm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
