@@ -3,7 +3,7 @@
  * quantize.h: numbers of 8 or 4 bits in place of floats. Changes a model (edit.h) to another one of standard ONNX that computes, or only stores, with
  * integers: real = scale * (integer - zero).
  *
- * Three modes. Static: weights and activations, with ranges of activations from samples; the fastest. Dynamic: weights, and activations with ranges
+ * Three modes. Static: weights and activations, with ranges of activations from samples. Dynamic: weights, and activations with ranges
  * that every run finds anew; no samples needed; products of matrices and convolutions only. Weights: stored as integers and made floats again when
  * they are used; smaller, not faster; the only one for 4 bits.
  *
