@@ -282,32 +282,68 @@ static int open_teacher(struct trainer *t)
     return rc < 0 ? (pt_wrap(t->err, "the teacher"), rc) : rc;
 }
 
-/* Of all that must be the same for a checkpoint to go on. */
+static uint64_t hash(uint64_t h, const void *data, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        h = (h ^ ((const uint8_t *)data)[i]) * 1099511628211U;
+    return h;
+}
+
+/* Of all that must be the same for a checkpoint to go on: options, names and sizes of weights, labels, the first and the last sample. */
 static uint64_t fingerprint(const struct trainer *t)
 {
     const struct pt_train_options *o = t->o;
+    const struct pt_optimizer_options *p = &o->optimizer;
+    const struct pt_schedule *s = &o->schedule;
+    const struct pt_distillation *d = &o->distill;
+    const struct pt_tensor *labels = &t->data->labels;
     const int64_t numbers[] = {o->loss,
                                o->batch_size,
                                o->epochs,
                                (int64_t)o->seed,
-                               o->optimizer.kind,
-                               o->schedule.kind,
+                               p->kind,
+                               s->kind,
+                               s->every,
+                               s->warmup_steps,
                                o->patience,
                                t->data->count,
                                t->classes,
                                (int64_t)o->mask_count,
                                (int64_t)o->dropout_count,
                                o->frozen_batchnorm,
-                               (int64_t)(1e6 * (double)o->optimizer.rate),
-                               (int64_t)(1e6 * (double)o->distill.hardness),
-                               o->distill.teacher != NULL};
-    uint64_t h = 14695981039346656037U;
-    for (size_t i = 0; i < sizeof numbers; i++)
-        h = (h ^ ((const uint8_t *)numbers)[i]) * 1099511628211U;
+                               p->nesterov,
+                               d->teacher != NULL,
+                               (int64_t)d->hidden_count,
+                               t->held_out ? t->held_out->count : -1};
+    const double reals[] = {(double)p->rate,
+                            (double)p->momentum,
+                            (double)p->beta1,
+                            (double)p->beta2,
+                            (double)p->epsilon,
+                            (double)p->weight_decay,
+                            (double)p->l1,
+                            (double)p->group_lasso,
+                            (double)p->clip_norm,
+                            s->gamma,
+                            s->floor,
+                            s->power,
+                            (double)o->label_smoothing,
+                            (double)o->dropout,
+                            d->teacher ? (double)d->temperature : 0,
+                            d->teacher ? (double)d->hardness : 0,
+                            d->teacher ? (double)d->hidden_weight : 0};
+    uint64_t h = hash(14695981039346656037U, numbers, sizeof numbers);
+    h = hash(h, reals, sizeof reals);
+    h = labels->dtype ? hash(h, labels->data, labels->size_bytes) : h;
+    for (size_t i = 0; i < t->data->input_count; i++) {
+        const struct pt_tensor *x = &t->data->inputs[i];
+        size_t one = x->size_bytes / (size_t)t->data->count;
+        h = hash(h, x->data, one);
+        h = hash(h, (const char *)x->data + x->size_bytes - one, one);
+    }
     for (size_t k = 0; k < t->graph.weight_count; k++) {
         struct pt_str name = t->model->model.graph.initializers[t->graph.weights[k]].name;
-        for (size_t i = 0; i < name.len; i++)
-            h = (h ^ (uint8_t)name.p[i]) * 1099511628211U;
+        h = hash(h, name.p, name.len);
     }
     return h;
 }

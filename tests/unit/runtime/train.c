@@ -315,6 +315,12 @@ static void resumes(void **state)
             struct pt_train_options other = cut;
             other.batch_size = 31;
             assert_int_equal(pt_train(&e, &data, &data, &other, &r, &err), PT_ECONFLICT);
+            other = cut;
+            other.optimizer.weight_decay = 0.5F;
+            assert_int_equal(pt_train(&e, &data, &data, &other, &r, &err), PT_ECONFLICT);
+            labels[3] ^= 1;
+            assert_int_equal(pt_train(&e, &data, &data, &cut, &r, &err), PT_ECONFLICT);
+            labels[3] ^= 1;
             FILE *f = fopen(path, "r+");
             fseek(f, 100, SEEK_SET);
             fputc('x', f);
