@@ -29,6 +29,28 @@ static bool entry_follows(int64_t entry, int64_t size)
     return entry == size || entry <= 0 || entry == 1;
 }
 
+/* The constant number that piece k of a shape is, perhaps cast or reshaped on its way; NULL: it is none. Needs the edit's index. */
+static const struct pt_tensor *piece_constant(struct pt_units *u, const struct pt_onnx_node *n, size_t k)
+{
+    static const char *const through[] = {"Cast", "Identity", "Unsqueeze", "Squeeze"};
+    for (int depth = 0; depth < 8; depth++) {
+        const struct pt_tensor *t = pt_units_constant(u, n, k);
+        if (t)
+            return (t->dtype == PT_INT64 || t->dtype == PT_INT32) && pt_tensor_count(t) == 1 ? t : NULL;
+        const struct pt_edit_value *v = k < n->input_count ? pt_edit_value(u->e, n->inputs[k], NULL) : NULL;
+        bool passes = false;
+        if (!v || v->producer < 0)
+            return NULL;
+        n = &u->e->model.graph.nodes[v->producer];
+        k = 0;
+        for (size_t i = 0; i < sizeof through / sizeof *through; i++)
+            passes = passes || pt_node_is(n, "", through[i]);
+        if (!passes)
+            return NULL;
+    }
+    return NULL;
+}
+
 /* Is it the size of an axis that could shrink? Such a size is a number: one that was `size` when the model was run is so always. */
 static bool is_number(const struct pt_size_ref *ref, int64_t size)
 {
@@ -44,7 +66,7 @@ static void check_entry(struct pt_units *u, const struct pt_onnx_node *n, size_t
     if (!y->labels[axis] || !operand || at < 0)
         return;
     const struct pt_onnx_node *c = operand->initializer >= 0 ? NULL : concat_of(u, n, i, y->shape->rank);
-    const struct pt_tensor *t = c ? pt_units_constant(u, c, (size_t)at) : pt_units_constant(u, n, i);
+    const struct pt_tensor *t = c ? piece_constant(u, c, (size_t)at) : pt_units_constant(u, n, i);
     if (t && entry_follows(pt_tensor_integer(t, c ? 0 : at), size))
         return;
     if (!is_number(ref, size))
@@ -89,7 +111,7 @@ static int fix_constant_shape(struct pt_units *u, int node, size_t i, const stru
 /* Would piece k of a shape no longer say how long axis k is? As a constant that was, or as the size of something that becomes another one. */
 static bool piece_changes(struct pt_units *u, const struct pt_onnx_node *concat, size_t k, const struct pt_axes *y)
 {
-    const struct pt_tensor *t = pt_units_constant(u, concat, k);
+    const struct pt_tensor *t = piece_constant(u, concat, k);
     const struct pt_axes *v = pt_units_in(u, concat, k);
     int axis = (int)k;
     int64_t size = pt_axis_size(y, axis);
@@ -99,8 +121,8 @@ static bool piece_changes(struct pt_units *u, const struct pt_onnx_node *concat,
            pt_units_axis_left(u, v->sizes[0].of, v->sizes[0].axis) != pt_units_axis_left(u, y, axis);
 }
 
-/* A Concat like the one there is, which others may read, with other numbers where it has numbers. */
-static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct pt_axes *y, const struct pt_onnx_node *concat)
+/* A Concat like the one there is, which others may read, with other numbers in place of the pieces whose bits are set. */
+static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct pt_axes *y, const struct pt_onnx_node *concat, unsigned changes)
 {
     struct pt_onnx_node c = *concat;
     struct pt_str out = pt_edit_name(u->e, c.outputs[0], u->err);
@@ -112,7 +134,7 @@ static int fix_concat_shape(struct pt_units *u, int node, size_t i, const struct
     for (size_t k = 0; k < c.input_count; k++) {
         struct pt_str piece = c.inputs[k];
         int64_t left = pt_units_axis_left(u, y, (int)k);
-        if (piece_changes(u, &c, k, y)) {
+        if (changes >> k & 1) {
             piece = pt_units_add_integers(u, piece, pt_units_value(u, piece)->shape->dtype, 1, &left, 1);
             if (!piece.p)
                 return u->err->code;
@@ -127,15 +149,15 @@ static int fix_shape(struct pt_units *u, int node, size_t i)
 {
     const struct pt_onnx_node *n = &u->e->model.graph.nodes[node];
     const struct pt_axes *y = pt_units_out(u, n, 0);
-    bool any = false;
+    unsigned changes = 0; /* found before the first node is added: the index is gone then */
     if (!y || i >= n->input_count || n->inputs[i].len == 0)
         return PT_OK;
     if (pt_units_constant(u, n, i))
         return fix_constant_shape(u, node, i, y);
     const struct pt_onnx_node *c = concat_of(u, n, i, y->shape->rank);
     for (size_t k = 0; c && k < c->input_count; k++)
-        any = any || piece_changes(u, c, k, y);
-    return any ? fix_concat_shape(u, node, i, y, c) : PT_OK; /* else it follows by itself */
+        changes |= (unsigned)piece_changes(u, c, k, y) << k;
+    return changes ? fix_concat_shape(u, node, i, y, c, changes) : PT_OK; /* else it follows by itself */
 }
 
 static int fix_second(struct pt_units *u, int node, int ordinal)
