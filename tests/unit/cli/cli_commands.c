@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/rand.h"
+#include "cli/commands.h"
 #include "cli/tensor_file.h"
 
 #include <fcntl.h>
@@ -184,7 +185,9 @@ static void run_profiles(void **state)
 static void man_pages_are_complete(void **state)
 {
     (void)state;
-    static const char *const commands[] = {"run", "bench", "inspect", "serve", "up", "get", "describe", "apply", "scale", "delete", "logs", "rollout"};
+#define PT_X(name, summary) #name,
+    static const char *const commands[] = {PT_COMMANDS(PT_X)};
+#undef PT_X
     pt_auto_buf run = PT_BUF_INIT(0);
     assert_works(pt_buf_read_file(&run, PT_SOURCE_DIR "/docs/man/pintle-run.1", &err));
     fails("inspect --optimized --disable ? " DIGITS, EX_DATAERR, "there are "); /* the rewrites, each with a paragraph of its own */
