@@ -150,8 +150,8 @@ static struct memory *recall(struct pt_events *e, struct pt_str key)
 
 static bool within_rate(struct pt_events *e, const struct pt_event *ev)
 {
-    char key[96];
-    int n = snprintf(key, sizeof key, "%c%.64s", ev->milestone ? 'm' : 'b', ev->uid);
+    char key[192];
+    int n = snprintf(key, sizeof key, "b%.64s|%.100s", ev->uid, ev->milestone ? ev->reason : "");
     struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
     int64_t now = pt_now_ms(e->sched);
     if (!m)

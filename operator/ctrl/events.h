@@ -3,9 +3,9 @@
  * events.h: Kubernetes Events, so that `kubectl describe` says what was done and why.
  *
  * Never blocks and never fails its caller: a bounded queue, dropped (and counted) when full. The same event again raises its count; more than
- * ten of one reason for one object in ten minutes become one; each object has a bucket of 25, refilled by one every five minutes, as client-go's recorder has. Unlike
- * there, milestones of an object have a bucket of their own, so that a busy rollout does not use up the event that says how it ended; and what a bucket
- * refuses is still counted in its series.
+ * ten of one reason for one object in ten minutes become one; each object has a bucket of 25, refilled by one every five minutes, as client-go's
+ * recorder has. Unlike there, milestones of an object have a bucket for each of their reasons, so that neither a busy rollout nor many of them use up
+ * the event that says how it ended; and what a bucket refuses is still counted in its series.
  */
 #ifndef PT_CTRL_EVENTS_H
 #define PT_CTRL_EVENTS_H

@@ -508,6 +508,14 @@ static void events_aggregate(void **state)
     advance(&g, 100);
     tally_events(&g);
     assert_int_equal(events_stored, 1 + 10 + 1 + 1);
+    for (int i = 0; i < 60; i++) /* nor by many of another kind */
+        pt_events_emit(e, &ev);
+    advance(&g, 100);
+    ev.reason = "Rollback";
+    pt_events_emit(e, &ev);
+    advance(&g, 100);
+    tally_events(&g);
+    assert_int_equal(events_stored, 1 + 10 + 1 + 3); /* Ready, its likes combined, Rollback */
     ev.milestone = false;
     ev.reason = "Bad";
     ev.message = message;
@@ -515,7 +523,7 @@ static void events_aggregate(void **state)
     pt_events_emit(e, &ev);
     advance(&g, 100);
     tally_events(&g);
-    assert_int_equal(count_sum, 5 + 10 + 51 + 1);
+    assert_int_equal(count_sum, 5 + 10 + 51 + 25 + 1);
     ev.uid = "uid-3";
     g.fail_http = 503;
     pt_events_emit(e, &ev);
@@ -523,7 +531,7 @@ static void events_aggregate(void **state)
     g.fail_http = 0;
     advance(&g, 20000);
     tally_events(&g);
-    assert_int_equal(count_sum, 5 + 10 + 51 + 1 + 1); /* it was tried again */
+    assert_int_equal(count_sum, 5 + 10 + 51 + 25 + 1 + 1); /* it was tried again */
     pt_events_destroy(e);
     stop_rig(&g);
 }
