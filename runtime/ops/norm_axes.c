@@ -105,6 +105,8 @@ static int mvn_run(struct pt_op_ctx *c)
 {
     const struct mvn *p = c->params;
     const struct pt_tensor *x = c->in[0];
+    if (!p->stats) /* nor any element: no scratch memory either */
+        return PT_OK;
     double *mean = c->scratch, *var = mean + p->stats;
     int64_t n = pt_tensor_count(x);
     for (int64_t s = 0; s < 2 * p->stats; s++)
