@@ -29,7 +29,7 @@ static bool uses_kernel(const struct pt_attention *a)
 
 static int64_t block_rows(const struct pt_attention *a)
 {
-    int64_t row = a->heads * (a->kv_len ? a->kv_len : 1), n = row < BLOCK_SCORES ? BLOCK_SCORES / row : 1;
+    int64_t row = a->heads * (a->kv_len ? a->kv_len : 1), n = row > 0 && row < BLOCK_SCORES ? BLOCK_SCORES / row : 1;
     n = n < MIN_BLOCK ? MIN_BLOCK : n;
     return n < a->q_len ? n : a->q_len;
 }

@@ -459,7 +459,7 @@ reports() {
   local first; first=$(serial)
   [ -n "$first" ]
   eventually 20 other_serial "$first"
-  k -n $operator logs -l pintle.dev/role=leader --tail 200 | grep -q 'certificates renewed'
+  k -n $operator logs -l pintle.dev/role=leader --tail 200 | grep 'certificates renewed' >/dev/null # not -q: all of it is to be written
   # and the sidecar believes only a server of the operator's own CA
   k -n $operator get secret pintle-ca -o jsonpath='{.data.tls\.crt}' | base64 -d >"$work/ca.crt"
   node curl -s -m 10 -o "$work/answer.json" --cacert "$work/ca.crt" --resolve "pintle-operator.$operator.svc:8443:$address" "https://pintle-operator.$operator.svc:8443/v1/report"

@@ -10,6 +10,7 @@ static void attention(void **state)
     /* equal scores average the values */
 #define KV "f32[1,1,2,1]:0,0 | f32[1,1,2,1]:2,4"
     test_op(23, "Attention", "", "f32[1,1,1,1]:1 | " KV, "f32[1,1,1,1]:3");
+    test_op(23, "Attention", "", "f32[1,0,1,1]: | " KV, "f32[1,0,1,1]:");
     test_op(23, "Attention", "scale=1.0", "f32[1,1,1,1]:1 | f32[1,1,2,1]:0,1.0986123 | f32[1,1,2,1]:0,4", "f32[1,1,1,1]:3");
     test_op(23, "Attention", "is_causal=1", "f32[1,1,2,1]:1,1 | " KV, "f32[1,1,2,1]:2,3");
     test_op(23, "Attention", "", "f32[1,1,1,1]:1 | " KV " | b[1,2]:0,1", "f32[1,1,1,1]:4");
