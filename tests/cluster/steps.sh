@@ -501,7 +501,8 @@ helm3_life() {
   node helm3 uninstall pintle --namespace $operator --wait
   eventually 60 nothing_but_crd
   pods_are "[.items[].metadata.uid] == $uids"              # nobody watches it, and it serves
-  k -n $models delete modeldeployments.pintle.dev digits --wait=false
+  k -n $models delete modeldeployments.pintle.dev digits --timeout 60s
+  eventually 90 none_left                                  # first: a garbage collector that finds the kind gone looks for it again only after minutes
   k delete crd modeldeployments.pintle.dev --timeout 60s
   k delete namespace $operator --timeout 60s
 }
