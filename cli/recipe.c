@@ -14,7 +14,7 @@
 const struct pt_cmd_option pt_recipe_rows[] = {
     {"model", PT_CMD_TEXT, AT(model), .value = "FILE", .help = "the model to begin with"},
     {"output", PT_CMD_TEXT, AT(output), .letter = 'o', .value = "FILE", .help = "where the model goes when the gate holds"},
-    {"seed", PT_CMD_NUMBER, AT(seed), .max = INT64_MAX, .def = "1", .help = "of everything random: the same seed and threads give the same model"},
+    {"seed", PT_CMD_NUMBER, AT(seed), .max = INT64_MAX, .def = "1", .help = "of everything random: the same seed gives the same model"},
     {"threads", PT_CMD_NUMBER, AT(threads), .min = 1, .max = 1024, .help = "threads to compute with; otherwise the CPU limit of this process"},
     {"latency-seconds", PT_CMD_REAL, AT(latency_seconds), .high = 3600, .def = "0.3",
      .help = "how long the latency of a model is measured; 0: not at all"},

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define DEADLINE_MS 300000 /* of one run, which is of a few samples: a model that loops for ever ends with an error */
+
 struct pt_tap {
     struct pt_buf model; /* what the session reads */
     struct pt_session *session;
@@ -75,7 +77,8 @@ int pt_tap_run(struct pt_tap *t, const struct pt_tensor *inputs, size_t count, s
     int rc = PT_OK;
     for (size_t i = 0; rc == PT_OK && i < count; i++)
         rc = pt_run_set_input(t->run, i, &inputs[i], err);
-    return rc < 0 ? rc : pt_run_execute(t->run, err);
+    const struct pt_run_options o = {.size = sizeof o, .deadline_ms = DEADLINE_MS};
+    return rc < 0 ? rc : pt_run_execute_with(t->run, &o, err);
 }
 
 const struct pt_tensor *pt_tap_output(const struct pt_tap *t, size_t i)

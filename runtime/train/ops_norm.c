@@ -93,6 +93,15 @@ const struct pt_op pt_grad_batchnorm = {.type = "BatchNormalizationGrad",
                                         .infer = batch_infer,
                                         .run = batch_run};
 
+/* The derivatives of scale and bias, n of each, where somebody wants them. */
+static int put_sums(struct pt_op_ctx *c, const double *sums, int64_t n)
+{
+    for (int i = 0; i < 2; i++)
+        if (c->out[1 + i])
+            pt_store_f64(c->out[1 + i], 0, n, sums + i * n);
+    return PT_OK;
+}
+
 static int layer_infer(struct pt_op_ctx *c)
 {
     struct pt_norm_grad *p = c->params;
@@ -140,10 +149,7 @@ static int layer_run(struct pt_op_ctx *c)
     double *sums = c->scratch;
     memset(sums, 0, 2 * (size_t)p->inner * sizeof *sums);
     PT_REAL_CALL(c, layer, c, p, sums, sums + p->inner);
-    for (int i = 0; i < 2; i++)
-        if (c->out[1 + i])
-            pt_store_f64(c->out[1 + i], 0, p->inner, sums + i * p->inner);
-    return PT_OK;
+    return put_sums(c, sums, p->inner);
 }
 
 const struct pt_op pt_grad_layernorm = {.type = "LayerNormalizationGrad",
@@ -208,10 +214,7 @@ static int instance_run(struct pt_op_ctx *c)
     memset(sums, 0, 2 * (size_t)p->count * sizeof *sums);
     for (int64_t at = 0; p->inner && at < p->outer * p->count; at++)
         PT_REAL_CALL(c, plane, c, p, at, sums, sums + p->count);
-    for (int i = 0; i < 2; i++)
-        if (c->out[1 + i])
-            pt_store_f64(c->out[1 + i], 0, p->count, sums + i * p->count);
-    return PT_OK;
+    return put_sums(c, sums, p->count);
 }
 
 const struct pt_op pt_grad_instancenorm = {.type = "InstanceNormalizationGrad",
