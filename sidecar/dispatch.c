@@ -232,7 +232,8 @@ void pt_dispatch_arrive(struct pt_queue *q, struct pt_job *j, int64_t now_ns)
 /* Only what is cheap, overtakes nobody, and is not told to wait for others to join. */
 bool pt_dispatch_overtake(struct pt_queue *q, struct pt_job *j, int64_t now_ns)
 {
-    bool cheap = q->short_ns > 0 && q->short_ns<q->dispatch->short_ns, waits = q->o.max_rows> 1 && q->o.max_delay_ns > 0;
+    bool cheap = q->short_ns > 0 && q->dispatch->short_ns > q->short_ns;
+    bool waits = q->o.max_rows > 1 && q->o.max_delay_ns > 0;
     if (!cheap || waits || q->here != q->running || q->here >= least_jobs(q) || (q->o.runs && q->runs >= q->o.runs))
         return false;
     enter(q, j, now_ns);

@@ -490,6 +490,26 @@ static bool can_wait(struct pt_view *v, const struct condition c[PT_COND_COUNT])
     return true;
 }
 
+/* What became of a run: a result, a failure for good, or another attempt. */
+static bool tell_compression(struct pt_view *v, struct pt_effect *e)
+{
+    const struct pt_compression *c = &v->compression, *was = v->s->md->compression;
+    bool again = c->attempts > (was ? was->attempts : 0);
+    if (!compression_moved(v) || (c->phase <= PT_COMPRESSION_RUNNING && !again))
+        return false;
+    e->warning = c->phase != PT_COMPRESSION_SUCCEEDED;
+    e->message = c->message;
+    if (c->phase == PT_COMPRESSION_SUCCEEDED)
+        e->reason = "CompressionSucceeded";
+    else if (c->phase != PT_COMPRESSION_FAILED)
+        e->reason = "CompressionRetrying";
+    else if (!strcmp(c->reason, "GateFailed"))
+        e->reason = c->reason;
+    else
+        e->reason = pt_view_text(v, "Compression%s", c->reason);
+    return true;
+}
+
 void pt_plan_status(struct pt_view *v)
 {
     const struct pt_md *md = v->s->md;
@@ -518,11 +538,9 @@ void pt_plan_status(struct pt_view *v)
         return;
     }
     e->body = (struct pt_str){text, body.len};
-    if (compression_moved(v) && (v->compression.phase > PT_COMPRESSION_RUNNING || v->compression.attempts > (md->compression ? md->compression->attempts : 0))) {
-        e->warning = v->compression.phase != PT_COMPRESSION_SUCCEEDED;
-        e->reason = !e->warning ? "CompressionSucceeded" : v->compression.phase == PT_COMPRESSION_FAILED ? pt_view_text(v, "%s%s", strcmp(v->compression.reason, "GateFailed") ? "Compression" : "", v->compression.reason) : "CompressionRetrying";
-        e->message = v->compression.message;
-    } else if (c[PT_COND_STALLED].truth == PT_TRUE && md->conds[PT_COND_STALLED].truth != PT_TRUE) {
+    if (tell_compression(v, e))
+        return;
+    if (c[PT_COND_STALLED].truth == PT_TRUE && md->conds[PT_COND_STALLED].truth != PT_TRUE) {
         e->warning = true;
         e->reason = c[PT_COND_STALLED].reason;
         e->message = c[PT_COND_STALLED].message;
