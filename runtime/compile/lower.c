@@ -194,6 +194,15 @@ void *pt_lower_pack(struct pt_lower *l, const struct pt_slot *s, uint64_t kind, 
     return data && fill(arg, data, l->err) == PT_OK ? data : NULL;
 }
 
+void *pt_lower_pack_later(struct pt_lower *l, const struct pt_slot *s, uint64_t kind, size_t bytes, pt_pack_fn fill, const void *arg,
+                          size_t arg_bytes)
+{
+    if (s->shared)
+        return pt_packs_later(l->o->packs, (struct pt_pack_key){s->t.data, kind}, bytes, fill, arg, arg_bytes, l->err);
+    void *data = pt_consts_alloc(&l->p->consts, bytes, l->err);
+    return data && pt_packs_queue(l->o->packs, data, bytes, fill, arg, arg_bytes, l->err) == PT_OK ? data : NULL;
+}
+
 static int emit(struct pt_lower *l, const struct pt_step_desc *d, const int *outs, int out_count, struct pt_step **out)
 {
     for (int i = 0; i < d->in_count; i++) {
@@ -439,5 +448,10 @@ int pt_lower_all(struct pt_lower *l, const struct pt_item *items, int count)
     l->item = NULL;
     for (int i = 0; rc == PT_OK && i < l->p->output_count; i++)
         rc = lower_output(l, &l->p->outputs[i]);
-    return rc < 0 ? rc : drop_steps(l);
+    if (rc == PT_OK)
+        rc = drop_steps(l);
+    if (rc == PT_OK)
+        return pt_packs_fill(l->o->packs, l->o->pool, l->err);
+    pt_packs_forget(l->o->packs);
+    return rc;
 }

@@ -133,5 +133,9 @@ int pt_lower_narrow(struct pt_lower *l, int slot);
 
 /* Memory derived from constant slot: of the session when the constant is the graph's, else of the program. */
 void *pt_lower_pack(struct pt_lower *l, const struct pt_slot *s, uint64_t kind, size_t bytes, pt_pack_fn fill, void *arg);
+/* The same for what only kernels read: filled when everything is lowered, all of it side by side. arg is copied; what it points to is as old as the
+ * program (slots are not: they move). */
+void *pt_lower_pack_later(struct pt_lower *l, const struct pt_slot *s, uint64_t kind, size_t bytes, pt_pack_fn fill, const void *arg,
+                          size_t arg_bytes);
 
 #endif

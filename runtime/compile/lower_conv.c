@@ -48,8 +48,8 @@ static int conv_run(struct pt_op_ctx *c)
 
 struct pack_job {
     const struct pt_kernels *k;
-    const struct pt_conv *s;
-    const struct pt_tensor *w;
+    struct pt_conv s;
+    struct pt_tensor w;
     enum pt_dtype stored;
 };
 
@@ -57,10 +57,10 @@ static int fill_conv(void *arg, void *out, struct pt_err *err)
 {
     const struct pack_job *j = arg;
     pt_auto_free float *copy = NULL;
-    const float *w = pt_lower_floats(j->w, j->stored, &copy);
+    const float *w = pt_lower_floats(&j->w, j->stored, &copy);
     if (!w)
         return pt_fail(err, PT_ENOMEM, "out of memory packing weights");
-    j->k->conv_pack(j->s, w, out);
+    j->k->conv_pack(&j->s, w, out);
     return PT_OK;
 }
 
@@ -97,9 +97,9 @@ int pt_lower_conv(struct pt_lower *l)
         return PT_ENOMEM;
     conv_shape(&p->s, &x->t, &w->t, l->item->params);
     p->fused = (struct pt_fused){.bias = 1, .residual = 2, .columns = w->t.dims[0], .is_conv = true};
-    struct pack_job job = {l->k, &p->s, &w->t, w->stored};
+    const struct pack_job job = {l->k, p->s, w->t, w->stored};
     if (constant)
-        p->packed = pt_lower_pack(l, w, pack_key(l->k, &p->s), l->k->conv_pack_size(&p->s), fill_conv, &job);
+        p->packed = pt_lower_pack_later(l, w, pack_key(l->k, &p->s), l->k->conv_pack_size(&p->s), fill_conv, &job, sizeof job);
     else
         p->pack_bytes = l->k->conv_pack_size(&p->s);
     int in[4] = {pt_lower_to(l, pt_lower_in(l, 0), PT_LAYOUT_CHANNELS_LAST), pt_lower_in(l, 2), -1,

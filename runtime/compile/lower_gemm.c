@@ -51,8 +51,8 @@ static int gemm_run(struct pt_op_ctx *c)
 
 struct pack_job {
     const struct pt_kernels *k;
-    const struct pt_gemm *g;
-    const struct pt_tensor *b;
+    struct pt_gemm g;
+    struct pt_tensor b;
     enum pt_dtype stored;
 };
 
@@ -60,10 +60,10 @@ static int fill_gemm(void *arg, void *out, struct pt_err *err)
 {
     const struct pack_job *j = arg;
     pt_auto_free float *copy = NULL;
-    const float *b = pt_lower_floats(j->b, j->stored, &copy);
+    const float *b = pt_lower_floats(&j->b, j->stored, &copy);
     if (!b)
         return pt_fail(err, PT_ENOMEM, "out of memory packing weights");
-    j->k->gemm_pack(j->g->k, j->g->n, b, j->g->ldb, j->g->trans_b, out);
+    j->k->gemm_pack(j->g.k, j->g.n, b, j->g.ldb, j->g.trans_b, out);
     return PT_OK;
 }
 
@@ -73,9 +73,9 @@ static int emit_gemm(struct pt_lower *l, struct gemm_step *p, const int in[4])
     struct pt_gemm *g = &p->g;
     const struct pt_slot *b = pt_lower_slot(l, in[1]);
     if (b->place == PT_PLACE_CONST && b->t.rank == 2 && g->b_stride[0] == 0 && g->b_stride[1] == 0) {
-        struct pack_job job = {l->k, g, &b->t, b->stored};
+        const struct pack_job job = {l->k, *g, b->t, b->stored};
         uint64_t shape[4] = {g->k, g->n, g->ldb, g->trans_b};
-        g->packed_b = pt_lower_pack(l, b, pt_hash64(shape, sizeof shape, 2) | 1, l->k->gemm_pack_size(g->k, g->n), fill_gemm, &job);
+        g->packed_b = pt_lower_pack_later(l, b, pt_hash64(shape, sizeof shape, 2) | 1, l->k->gemm_pack_size(g->k, g->n), fill_gemm, &job, sizeof job);
         if (!g->packed_b)
             return PT_ENOMEM;
     }

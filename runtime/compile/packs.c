@@ -1,18 +1,33 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * packs.c: weights in the order a kernel wants, made once and shared by every program of a session.
+ * packs.c: weights in the order a kernel wants, made once and shared by every program of a session. Lowering only says what it wants packed; the
+ * packing itself waits until a program is lowered and is then done by all threads, the largest pieces first, so that none is left alone with a large
+ * one at the end.
  */
 #include "runtime/compile/program.h"
+#include "runtime/exec/threads.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
 
 struct pack {
     struct pt_pack_key key;
     size_t bytes;
     void *data;
+    bool filled;
+};
+
+struct job {
+    void *out, *arg;
+    size_t bytes;
+    pt_pack_fn fill;
 };
 
 struct pt_packs {
     struct pack *items;
     size_t count, room;
+    struct job *jobs;
+    size_t job_count, job_room;
 };
 
 struct pt_packs *pt_packs_create(void)
@@ -20,40 +35,150 @@ struct pt_packs *pt_packs_create(void)
     return pt_calloc(1, sizeof(struct pt_packs));
 }
 
+static void drop_jobs(struct pt_packs *p)
+{
+    while (p->job_count)
+        pt_free(p->jobs[--p->job_count].arg);
+}
+
 void pt_packs_destroy(struct pt_packs *p)
 {
     if (!p)
         return;
+    drop_jobs(p);
     for (size_t i = 0; i < p->count; i++)
         pt_free(p->items[i].data);
     pt_free(p->items);
+    pt_free(p->jobs);
     pt_free(p);
 }
 
-void *pt_packs_get(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, void *arg, struct pt_err *err)
+/* Room for one more of the list. */
+static int grow(void *list, size_t count, size_t *room, size_t size, struct pt_err *err)
 {
+    void **items = list;
+    if (count < *room)
+        return PT_OK;
+    size_t more = *room ? *room * 2 : 32;
+    void *bigger = pt_reallocarray(*items, more, size);
+    if (!bigger)
+        return pt_fail(err, PT_ENOMEM, "out of memory for packed weights");
+    *items = bigger;
+    *room = more;
+    return PT_OK;
+}
+
+/* The pack of that key, perhaps a new one that is not filled; NULL on failure. */
+static struct pack *find(struct pt_packs *p, struct pt_pack_key key, size_t bytes, bool *is_new, struct pt_err *err)
+{
+    *is_new = false;
     for (size_t i = 0; i < p->count; i++)
         if (p->items[i].key.data == key.data && p->items[i].key.kind == key.kind && p->items[i].bytes == bytes)
-            return p->items[i].data;
-    if (p->count == p->room) {
-        size_t room = p->room ? p->room * 2 : 32;
-        struct pack *items = pt_reallocarray(p->items, room, sizeof *items);
-        if (!items) {
-            pt_fail(err, PT_ENOMEM, "out of memory for packed weights");
-            return NULL;
-        }
-        p->items = items;
-        p->room = room;
-    }
+            return &p->items[i];
+    if (grow(&p->items, p->count, &p->room, sizeof *p->items, err) < 0)
+        return NULL;
     void *data = pt_alloc_aligned(bytes ? bytes : 1);
     if (!data) {
         pt_fail(err, PT_ENOMEM, "out of memory for packed weights (%zu bytes)", bytes);
         return NULL;
     }
-    if (fill(arg, data, err) < 0) {
-        pt_free(data);
+    *is_new = true;
+    p->items[p->count] = (struct pack){key, bytes, data, false};
+    return &p->items[p->count++];
+}
+
+static void drop_last(struct pt_packs *p)
+{
+    pt_free(p->items[--p->count].data);
+}
+
+void *pt_packs_get(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, void *arg, struct pt_err *err)
+{
+    bool is_new;
+    struct pack *pack = find(p, key, bytes, &is_new, err);
+    if (!pack || !is_new)
+        return pack ? pack->data : NULL;
+    if (fill(arg, pack->data, err) < 0) {
+        drop_last(p);
         return NULL;
     }
-    p->items[p->count++] = (struct pack){key, bytes, data};
-    return data;
+    pack->filled = true;
+    return pack->data;
+}
+
+int pt_packs_queue(struct pt_packs *p, void *data, size_t bytes, pt_pack_fn fill, const void *arg, size_t arg_bytes, struct pt_err *err)
+{
+    if (grow(&p->jobs, p->job_count, &p->job_room, sizeof *p->jobs, err) < 0)
+        return err->code;
+    void *copy = pt_malloc(arg_bytes);
+    if (!copy)
+        return pt_fail(err, PT_ENOMEM, "out of memory for packed weights");
+    memcpy(copy, arg, arg_bytes);
+    p->jobs[p->job_count++] = (struct job){data, copy, bytes, fill};
+    return PT_OK;
+}
+
+void *pt_packs_later(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, const void *arg, size_t arg_bytes, struct pt_err *err)
+{
+    bool is_new;
+    struct pack *pack = find(p, key, bytes, &is_new, err);
+    if (!pack || !is_new)
+        return pack ? pack->data : NULL;
+    if (pt_packs_queue(p, pack->data, bytes, fill, arg, arg_bytes, err) < 0) {
+        drop_last(p);
+        return NULL;
+    }
+    return pack->data;
+}
+
+/* --- filling ------------------------------------------------------------------------------------------------------------------------ */
+
+struct filling {
+    const struct job *jobs;
+    atomic_flag failed; /* whoever is first writes err */
+    struct pt_err err;
+};
+
+static void fill_piece(void *arg, size_t begin, size_t end)
+{
+    struct filling *f = arg;
+    struct pt_err err;
+    for (size_t i = begin; i < end; i++)
+        if (f->jobs[i].fill(f->jobs[i].arg, f->jobs[i].out, &err) < 0 && !atomic_flag_test_and_set(&f->failed))
+            f->err = err;
+}
+
+static int largest_first(const void *a, const void *b)
+{
+    size_t x = ((const struct job *)a)->bytes, y = ((const struct job *)b)->bytes;
+    return (x < y) - (x > y);
+}
+
+int pt_packs_fill(struct pt_packs *p, struct pt_threads *pool, struct pt_err *err)
+{
+    struct filling f = {.jobs = p->jobs, .failed = ATOMIC_FLAG_INIT};
+    if (p->job_count > 1)
+        qsort(p->jobs, p->job_count, sizeof *p->jobs, largest_first);
+    pt_parallel_for(pool, p->job_count, 1, fill_piece, &f);
+    if (f.err.code) {
+        *err = f.err;
+        pt_packs_forget(p);
+        return err->code;
+    }
+    drop_jobs(p);
+    for (size_t i = 0; i < p->count; i++)
+        p->items[i].filled = true;
+    return PT_OK;
+}
+
+void pt_packs_forget(struct pt_packs *p)
+{
+    size_t kept = 0;
+    drop_jobs(p);
+    for (size_t i = 0; i < p->count; i++)
+        if (p->items[i].filled)
+            p->items[kept++] = p->items[i];
+        else
+            pt_free(p->items[i].data);
+    p->count = kept;
 }

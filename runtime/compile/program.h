@@ -100,6 +100,7 @@ struct pt_packs;
 struct pt_compile_options {
     uint64_t max_arena_bytes;
     int threads;            /* kernels size their workspaces by it */
+    struct pt_threads *pool; /* packs weights; NULL: the calling thread does */
     struct pt_packs *packs; /* weights packed once for all programs of a session */
     bool no_opt;            /* reference operators only */
     uint32_t off;           /* rewrites left out, as bits */
@@ -155,5 +156,12 @@ struct pt_packs *pt_packs_create(void);
 void pt_packs_destroy(struct pt_packs *p);
 /* The packed bytes for key; fill is called once to make them. NULL on failure. Not thread-safe: compilation is serialised. */
 void *pt_packs_get(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, void *arg, struct pt_err *err);
+/* The same, but fill is called by pt_packs_fill, with a copy of arg and perhaps on another thread: until then the bytes are not to be read. */
+void *pt_packs_later(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, const void *arg, size_t arg_bytes, struct pt_err *err);
+/* Just that for memory of the caller's, which is as long there. */
+int pt_packs_queue(struct pt_packs *p, void *data, size_t bytes, pt_pack_fn fill, const void *arg, size_t arg_bytes, struct pt_err *err);
+/* Calls what waits, on all threads of the pool (NULL: here). After a failure what waited is forgotten. */
+int pt_packs_fill(struct pt_packs *p, struct pt_threads *pool, struct pt_err *err);
+void pt_packs_forget(struct pt_packs *p); /* what waits, and the packs that it would have filled */
 
 #endif

@@ -73,8 +73,12 @@ static int compile(struct pt_session *s, const struct pt_graph *g, struct pt_pro
                    struct pt_program **out, struct pt_err *err)
 {
     struct pt_unit *u = &s->units[g->index];
-    struct pt_compile_options o = {
-        .max_arena_bytes = s->max_arena_bytes, .threads = pt_threads_count(s->threads), .packs = s->packs, .no_opt = s->no_opt, .off = s->off};
+    struct pt_compile_options o = {.max_arena_bytes = s->max_arena_bytes,
+                                   .threads = pt_threads_count(s->threads),
+                                   .pool = s->threads,
+                                   .packs = s->packs,
+                                   .no_opt = s->no_opt,
+                                   .off = s->off};
     int rc = pt_program_create(g, parent, inputs, &o, out, err);
     if (rc == PT_OK && (rc = make_room(s, u, (*out)->depth, err)) < 0) {
         put(*out);
