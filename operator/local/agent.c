@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { MAX_PODS = 4096, REWATCH_MS = 200 };
+#define NODE_NAME "local"
 
 struct pt_agent {
     struct pt_agent_options o;
@@ -80,6 +81,26 @@ static void next_address(struct pt_agent *a, char out[16])
     }
 }
 
+/* As a scheduler does: a pod without a node is deleted at once by the API, a running one gets its time to end. */
+static int bind_pod(struct pt_agent *a, cJSON *object, struct pt_err *err)
+{
+    static const char body[] = "{\"spec\":{\"nodeName\":\"" NODE_NAME "\"}}";
+    if (*pt_obj_text(object, "spec.nodeName"))
+        return PT_OK;
+    int rc = pt_obj_set(pt_obj_mut(object, "spec"), "nodeName", cJSON_CreateString(NODE_NAME), err);
+    if (rc < 0)
+        return rc;
+    struct pt_api_request req = {.verb = PT_VERB_MERGE_PATCH,
+                                 .resource = &pt_res_pods,
+                                 .ns = pt_obj_text(object, "metadata.namespace"),
+                                 .name = pt_obj_text(object, "metadata.name"),
+                                 .uid = pt_obj_text(object, "metadata.uid"),
+                                 .grace_seconds = -1,
+                                 .body = {body, sizeof body - 1},
+                                 .field_manager = "pintle-agent"};
+    return pt_memapi_do(a->o.memapi, &req, NULL, err) < 300 ? PT_OK : err->code;
+}
+
 static void add_pod(struct pt_agent *a, cJSON *object)
 {
     char address[16];
@@ -91,7 +112,10 @@ static void add_pod(struct pt_agent *a, cJSON *object)
     }
     a->pods = grown;
     next_address(a, address);
-    if (pt_local_pod_create(a, &a->o, object, address, &a->pods[a->count], &err) < 0)
+    if (bind_pod(a, object, &err) < 0) {
+        pt_log(PT_LOG_ERROR, "pod cannot be bound", "error", err.msg, NULL);
+        cJSON_Delete(object);
+    } else if (pt_local_pod_create(a, &a->o, object, address, &a->pods[a->count], &err) < 0)
         pt_log(PT_LOG_ERROR, "pod cannot be run", "error", err.msg, NULL);
     else
         a->count++;
@@ -148,7 +172,8 @@ int pt_agent_create(const struct pt_agent_options *o, struct pt_agent **out, str
     a->o.program = a->program = pt_strdup(o->program);
     a->o.state_dir = a->state_dir = pt_strdup(o->state_dir);
     pt_auto_free char *logs = pt_asprintf("%s/logs", o->state_dir), *pods = pt_asprintf("%s/pods", o->state_dir);
-    int rc = a->sidecar && a->program && a->state_dir && logs && pods ? pt_path_mkdirs(logs, 0700, err) : pt_fail(err, PT_ENOMEM, "node agent: out of memory");
+    int rc = a->sidecar && a->program && a->state_dir && logs && pods ? pt_path_mkdirs(logs, 0700, err)
+                                                                      : pt_fail(err, PT_ENOMEM, "node agent: out of memory");
     if (rc == PT_OK)
         rc = pt_path_mkdirs(pods, 0700, err);
     if (rc < 0) {
