@@ -267,21 +267,24 @@ operator_restart() {
 metrics_api=/apis/custom.metrics.k8s.io/v1beta2
 value_of() { k get --raw "$metrics_api/namespaces/$models/$1" | jq -e "$2"; }
 
-# load_starts RATE: so many requests per second, each on a connection of its own, until load_ends; that fails if one of them did.
+# load_starts RATE: so many requests per second, each on a connection of its own, until load_ends; that fails if one of them did. A line is a request: when it
+# ended (stdbuf: at once and not with curl), what was answered, how long it took, what went wrong.
 load_starts() {
   classify 1 1 >/dev/null
   cp "$work/request.json" "$work/load.json"
   touch "$work/load"
   # shellcheck disable=SC2016
   node bash -c 'while [ -e "$1/load" ]; do
-      curl -sS -o /dev/null -w "%{http_code}\n" --rate "$3/s" -m 5 -H "Connection: close" -H "Content-Type: application/json" --data-binary "@$1/load.json" "$2/infer?[1-$((2 * $3))]"
-    done' load "$work" "$endpoint" "$1" >"$work/load.log" 2>&1 &
+      stdbuf -oL curl -s -o /dev/null -w "%{http_code} %{time_total} %{errormsg}\n" --rate "$3/s" -m 5 -H "Connection: close" -H "Content-Type: application/json" --data-binary "@$1/load.json" "$2/infer?[1-$((2 * $3))]"
+    done' load "$work" "$endpoint" "$1" 2>&1 | while IFS= read -r line; do printf '%(%T)T %s\n' -1 "$line"; done >"$work/load.log" &
 }
 load_ends() {
   rm "$work/load"; wait
+  cat "$work/load.log" >>"$work/load.all"
   echo "$(wc -l <"$work/load.log") requests of load"
-  if grep -v '^200$' "$work/load.log" | sort | uniq -c | grep .; then echo "that was not 200"; return 1; fi
+  if failed_load "$work/load.log"; then echo "that was not 200"; return 1; fi
 }
+failed_load() { grep -vE '^[0-9:]+ 200 ' "$1"; }
 
 custom_metrics() {
   local uids; uids=$(pods | jq -c '[.items[].metadata.uid]')
