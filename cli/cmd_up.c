@@ -64,7 +64,7 @@ static void on_up(void *arg, const char *socket_path, const char *kubeconfig, in
 }
 
 /* One line when a ModelDeployment becomes ready, stops being so, or fails. */
-static void on_status(void *arg, const char *ns, const char *name, struct pt_str text, int port)
+static void on_status(void *arg, const char *ns, const char *name, struct pt_str text, int http_port, int grpc_port)
 {
     static struct {
         char key[330], line[600];
@@ -79,8 +79,8 @@ static void on_status(void *arg, const char *ns, const char *name, struct pt_str
     {
         bool ready = strcmp(pt_obj_text(c, "type"), "Ready") == 0, yes = strcmp(pt_obj_text(c, "status"), "True") == 0;
         if (ready && yes)
-            snprintf(line, sizeof line, "ready, %d of %d replicas, http://127.0.0.1:%d", (int)pt_obj_int(object, "status.readyReplicas", 0),
-                     (int)pt_obj_int(object, "spec.replicas", 0), port);
+            snprintf(line, sizeof line, "ready, %d of %d replicas, http://127.0.0.1:%d, grpc://127.0.0.1:%d",
+                     (int)pt_obj_int(object, "status.readyReplicas", 0), (int)pt_obj_int(object, "spec.replicas", 0), http_port, grpc_port);
         else if (ready)
             snprintf(line, sizeof line, "not ready (%s): %.400s", pt_obj_text(c, "reason"), pt_obj_text(c, "message"));
     }

@@ -138,11 +138,13 @@ static void begin_table(struct pt_buf *b, const char *title, const char *const *
 static void put_traffic(struct writer *w, const char *ns, const char *name)
 {
     struct pt_proxy_traffic t;
-    int port = pt_proxy_port(w->page->proxy, ns, name);
+    int port = pt_proxy_port(w->page->proxy, ns, name, "http"), grpc_port = pt_proxy_port(w->page->proxy, ns, name, "grpc");
     pt_proxy_traffic_of(w->page->proxy, ns, name, &t);
     pt_buf_puts(w->b, "<p>");
     if (port)
         pt_buf_printf(w->b, "<b>http://127.0.0.1:%d</b>, ", port);
+    if (grpc_port)
+        pt_buf_printf(w->b, "<b>grpc://127.0.0.1:%d</b>, ", grpc_port);
     pt_buf_printf(w->b, "%.1f requests a second, ", t.requests_per_second);
     if (t.p50_ms >= 0)
         pt_buf_printf(w->b, "p50 %.2f ms, p99 %.2f ms, ", t.p50_ms, t.p99_ms);

@@ -5,15 +5,22 @@
  * A request is tried on up to MAX_TRIES pods. It is repeated when no complete answer came (the pod died, refused, or broke off) and when the pod
  * said 503 (draining): nothing has been sent to the client by then, because an answer is forwarded only when it is complete. When no pod is
  * ready the request waits up to WAIT_MS for one, as a client of a restarted Deployment would want, then it gets a 503.
+ *
+ * A port whose appProtocol is HTTP/2 is gRPC's: its connections are passed on byte for byte (net/relay.h), each to the next ready pod. By connection
+ * and not by call, because that is what the Service of a cluster does: a client meets the same here, and so do streams, trailers, deadlines and
+ * cancelled calls, which the pod answers itself. A pod that ends says GOAWAY: its calls end with it, and the client comes back for another pod.
  */
 #include "operator/local/proxy.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/http_server.h"
+#include "net/relay.h"
 #include "operator/ctrl/obj.h"
 #include "operator/local/pod.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,7 +45,8 @@ struct service {
     cJSON *selector, *target_port;
     int port, bound;
     unsigned turn;
-    struct pt_http_server *server;
+    struct pt_http_server *server; /* or, */
+    struct pt_relay *relay;        /* for gRPC */
     uint64_t answered, failed;
     unsigned under_way;
     struct sample {
@@ -190,6 +198,23 @@ static void try_again(struct pt_timer *t)
     }
 }
 
+/* Of a connection of gRPC. */
+static bool pick(void *arg, struct sockaddr_storage *to)
+{
+    struct service *s = arg;
+    struct pt_endpoint endpoints[MAX_ENDPOINTS];
+    struct sockaddr_in a = {.sin_family = AF_INET};
+    size_t n = pt_agent_endpoints(s->proxy->o.agent, s->ns, s->selector, s->target_port, endpoints, MAX_ENDPOINTS);
+    if (n == 0)
+        return false;
+    const struct pt_endpoint *e = &endpoints[s->turn++ % n];
+    a.sin_port = htons((uint16_t)e->port);
+    if (inet_pton(AF_INET, e->address, &a.sin_addr) != 1)
+        return false;
+    memcpy(to, &a, sizeof a);
+    return true;
+}
+
 static void handle(void *arg, struct pt_http_request *req)
 {
     struct service *s = arg;
@@ -219,6 +244,7 @@ static void handle(void *arg, struct pt_http_request *req)
 static void free_service(struct service *s)
 {
     pt_http_server_destroy(s->server);
+    pt_relay_destroy(s->relay);
     cJSON_Delete(s->selector);
     cJSON_Delete(s->target_port);
     pt_free(s);
@@ -239,16 +265,24 @@ static void drop_service(struct pt_proxy *p, struct service **link)
     free_service(s);
 }
 
-static int listen_near(struct service *s, struct pt_err *err)
+static int listen_at(struct service *s, const char *address, bool grpc, struct pt_err *err)
+{
+    struct pt_loop *loop = s->proxy->o.loop;
+    if (grpc)
+        return pt_relay_start(loop, &(struct pt_relay_options){.address = address, .pick = pick, .arg = s, .wait_ms = WAIT_MS}, &s->relay, err);
+    return pt_http_server_start(loop, &(struct pt_http_server_options){.address = address, .max_body_bytes = 256 << 20, .handler = handle, .arg = s},
+                                &s->server, err);
+}
+
+static int listen_near(struct service *s, bool grpc, struct pt_err *err)
 {
     int rc = PT_OK;
     for (int i = 0; i < PORT_TRIES && s->port + i < 65536; i++) {
         char address[32];
         snprintf(address, sizeof address, "127.0.0.1:%d", s->port + i);
-        struct pt_http_server_options o = {.address = address, .max_body_bytes = 256 << 20, .handler = handle, .arg = s};
-        rc = pt_http_server_start(s->proxy->o.loop, &o, &s->server, err);
+        rc = listen_at(s, address, grpc, err);
         if (rc == PT_OK) {
-            s->bound = pt_http_server_port(s->server);
+            s->bound = grpc ? pt_relay_port(s->relay) : pt_http_server_port(s->server);
             return PT_OK;
         }
     }
@@ -273,7 +307,8 @@ static void add_service(struct pt_proxy *p, const cJSON *object, const cJSON *po
     const cJSON *target = cJSON_GetObjectItemCaseSensitive(port, "targetPort");
     s->selector = cJSON_Duplicate(selector, 1);
     s->target_port = target ? cJSON_Duplicate(target, 1) : cJSON_CreateNumber(s->port);
-    int rc = s->selector && s->target_port ? listen_near(s, &err) : pt_fail(&err, PT_ENOMEM, "out of memory");
+    bool grpc = strcmp(pt_obj_text(port, "appProtocol"), "kubernetes.io/h2c") == 0;
+    int rc = s->selector && s->target_port ? listen_near(s, grpc, &err) : pt_fail(&err, PT_ENOMEM, "out of memory");
     if (rc < 0) {
         pt_log(PT_LOG_ERROR, "service cannot be served", "service", s->name, "error", err.msg, NULL);
         free_service(s);
@@ -281,7 +316,7 @@ static void add_service(struct pt_proxy *p, const cJSON *object, const cJSON *po
     }
     s->next = p->services;
     p->services = s;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", s->bound);
+    snprintf(url, sizeof url, "%s://127.0.0.1:%d", grpc ? "grpc" : "http", s->bound);
     pt_log(s->bound == s->port ? PT_LOG_INFO : PT_LOG_WARN, s->bound == s->port ? "service" : "service on another port, its own is taken", "name",
            s->name, "url", url, "port", pt_log_int(text, s->port), NULL);
 }
@@ -361,10 +396,10 @@ void pt_proxy_destroy(struct pt_proxy *p)
     pt_free(p);
 }
 
-int pt_proxy_port(const struct pt_proxy *p, const char *ns, const char *service)
+int pt_proxy_port(const struct pt_proxy *p, const char *ns, const char *service, const char *port_name)
 {
     for (const struct service *s = p->services; s; s = s->next)
-        if (strcmp(s->ns, ns) == 0 && strcmp(s->name, service) == 0 && strcmp(s->port_name, "http") == 0)
+        if (strcmp(s->ns, ns) == 0 && strcmp(s->name, service) == 0 && strcmp(s->port_name, port_name) == 0)
             return s->bound;
     return 0;
 }

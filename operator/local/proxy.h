@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * proxy.h: Services of `pintle up`: for each Service one listener on 127.0.0.1 that spreads requests over the ready pods, round robin, and
- * repeats a request on another pod when one dies under it (inference has no side effects), so that a killed process costs no answer.
+ * repeats a request on another pod when one dies under it (inference has no side effects), so that a killed process costs no answer. For gRPC it
+ * spreads connections.
  */
 #ifndef PT_LOCAL_PROXY_H
 #define PT_LOCAL_PROXY_H
@@ -25,7 +26,7 @@ struct pt_proxy_traffic {
     double requests_per_second, p50_ms, p99_ms;
 };
 void pt_proxy_traffic_of(const struct pt_proxy *p, const char *ns, const char *service, struct pt_proxy_traffic *out);
-/* The local port of a Service's port called "http"; 0 when there is none. */
-int pt_proxy_port(const struct pt_proxy *p, const char *ns, const char *service);
+/* The local port of a Service's port of this name; 0 when there is none. */
+int pt_proxy_port(const struct pt_proxy *p, const char *ns, const char *service, const char *port_name);
 
 #endif

@@ -58,7 +58,8 @@ static int admit(void *arg, const struct pt_resource *res, struct pt_str object,
         bool own = rc == PT_OK && spec.own_containers, claim = rc == PT_OK && strstr(spec.user_json, "\"uri\":\"" PT_SCHEME_PVC) != NULL;
         pt_spec_finish(&spec);
         if (claim)
-            return pt_fail(err, PT_EINVAL, "spec.model.uri and spec.compression.output.uri: " PT_SCHEME_PVC " needs a cluster; without one use file:///PATH");
+            return pt_fail(err, PT_EINVAL,
+                           "spec.model.uri and spec.compression.output.uri: " PT_SCHEME_PVC " needs a cluster; without one use file:///PATH");
         if (own)
             return pt_fail(err, PT_EINVAL,
                            "spec.template.spec: containers of your own need a cluster; without one only the sidecar runs, as a process");
@@ -81,7 +82,8 @@ static void on_deployment(void *arg, const struct pt_watch_event *e)
         return;
     cJSON *object = cJSON_ParseWithLength(e->object.p, e->object.len);
     const char *ns = pt_obj_text(object, "metadata.namespace"), *name = pt_obj_text(object, "metadata.name");
-    u->o->on_status(u->o->arg, ns, name, e->object, u->proxy ? pt_proxy_port(u->proxy, ns, name) : 0);
+    int http_port = u->proxy ? pt_proxy_port(u->proxy, ns, name, "http") : 0, grpc_port = u->proxy ? pt_proxy_port(u->proxy, ns, name, "grpc") : 0;
+    u->o->on_status(u->o->arg, ns, name, e->object, http_port, grpc_port);
     cJSON_Delete(object);
 }
 
@@ -221,7 +223,8 @@ static int start_apiserver(struct up *u, struct pt_err *err)
     int rc = pt_ca_create("pintle up", CA_DAYS, &u->ca_cert, &u->ca_key, err);
     struct pt_apiserver_options o = {.loop = u->loop,
                                      .memapi = u->memapi,
-                                     .agent = u->agent, .http = u->http,
+                                     .agent = u->agent,
+                                     .http = u->http,
                                      .socket_path = u->socket_path,
                                      .port = u->o->api_port,
                                      .ca_cert_pem = pt_buf_cstr(&u->ca_cert),
@@ -238,8 +241,10 @@ static int start(struct up *u, struct pt_err *err)
     if (rc == PT_OK && !(u->metrics = pt_metrics_create()))
         rc = pt_fail(err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK)
-        rc = pt_memapi_create(&(struct pt_memapi_options){.sched = pt_loop_sched(u->loop), .seed = (uint64_t)pt_clock_mono_ns(), .managed_fields = true, .admit = admit},
-                              &u->memapi, err);
+        rc = pt_memapi_create(
+            &(struct pt_memapi_options){
+                .sched = pt_loop_sched(u->loop), .seed = (uint64_t)pt_clock_mono_ns(), .managed_fields = true, .admit = admit},
+            &u->memapi, err);
     if (rc == PT_OK)
         rc = pt_tls_client_create_unverified(&u->tls, err); /* of pods on this machine, as a kubelet's probes */
     if (rc == PT_OK)

@@ -22,7 +22,7 @@ struct pt_up_options {
     size_t object_count;
     /* Told once the API answers on socket_path, and at each change of a ModelDeployment's status. */
     void (*on_up)(void *arg, const char *socket_path, const char *kubeconfig, int status_port);
-    void (*on_status)(void *arg, const char *ns, const char *name, struct pt_str object, int http_port);
+    void (*on_status)(void *arg, const char *ns, const char *name, struct pt_str object, int http_port, int grpc_port);
     void *arg;
 };
 /* Runs until SIGINT or SIGTERM, then stops the pods (gracefully; a second signal kills them) and returns PT_OK. */
