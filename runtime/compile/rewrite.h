@@ -14,31 +14,32 @@
 #include "runtime/ops/op.h"
 
 /* In the order in which they run: X(name, what it does). Names are those of --disable. */
-#define PT_REWRITES(X) \
-    X(fold, "nodes of constants become constants") \
-    X(dead, "nodes whose results nobody reads disappear") \
-    X(identity, "nodes that change nothing disappear: Identity, Dropout, x * 1, Concat of one, ...") \
-    X(cast, "a Cast to the type that a value has, or by way of a wider type, disappears") \
-    X(cse, "nodes that compute the same from the same are computed once") \
-    X(reshape, "chains of Reshape, Flatten, Squeeze and Unsqueeze become one; those that change nothing disappear") \
-    X(transpose, "chains of Transpose become one; pairs around elementwise operators cancel") \
-    X(vendor, "operators of ONNX Runtime that the standard has become those of the standard") \
-    X(gelu, "Gelu in pieces, erf and tanh forms, becomes the operator") \
-    X(layernorm, "LayerNormalization in pieces becomes the operator") \
-    X(rmsnorm, "RMSNormalization in pieces becomes the operator") \
-    X(attention, "softmax(q k' scale + mask) v in pieces becomes one step that never holds all scores") \
-    X(batchnorm, "BatchNormalization moves into the weights of the Conv, ConvTranspose or Gemm before it") \
-    X(prenorm, "BatchNormalization moves into the weights of the Conv after it") \
-    X(pad, "Pad moves into the Conv or pool after it") \
-    X(qdq, "what lies between DequantizeLinear and QuantizeLinear and only moves elements works on the integers") \
-    X(qlinear, "DequantizeLinear, an operator and QuantizeLinear become the operator on integers: results may differ by one quantum") \
+#define PT_REWRITES(X)                                                                                                                               \
+    X(fold, "nodes of constants become constants")                                                                                                   \
+    X(dead, "nodes whose results nobody reads disappear")                                                                                            \
+    X(identity, "nodes that change nothing disappear: Identity, Dropout, x * 1, Concat of one, ...")                                                 \
+    X(cast, "a Cast to the type that a value has, or by way of a wider type, disappears")                                                            \
+    X(cse, "nodes that compute the same from the same are computed once")                                                                            \
+    X(reshape, "chains of Reshape, Flatten, Squeeze and Unsqueeze become one; those that change nothing disappear")                                  \
+    X(transpose, "chains of Transpose become one; pairs around elementwise operators cancel")                                                        \
+    X(vendor, "operators of ONNX Runtime that the standard has become those of the standard")                                                        \
+    X(gelu, "Gelu in pieces, erf and tanh forms, becomes the operator")                                                                              \
+    X(layernorm, "LayerNormalization in pieces becomes the operator")                                                                                \
+    X(rmsnorm, "RMSNormalization in pieces becomes the operator")                                                                                    \
+    X(attention, "softmax(q k' scale + mask) v in pieces becomes one step that never holds all scores")                                              \
+    X(batchnorm, "BatchNormalization moves into the weights of the Conv, ConvTranspose or Gemm before it")                                           \
+    X(prenorm, "BatchNormalization moves into the weights of the Conv after it")                                                                     \
+    X(pad, "Pad moves into the Conv or pool after it")                                                                                               \
+    X(qdq, "what lies between DequantizeLinear and QuantizeLinear and only moves elements works on the integers")                                    \
+    X(qlinear, "DequantizeLinear, an operator and QuantizeLinear become the operator on integers: results may differ by one quantum")                \
+    X(qproduct, "a MatMul or Gemm of numbers made of integers, or a scaled MatMulInteger, becomes the product of integers that gives numbers")       \
     X(fuse, "bias, residual, scale and activation are done by the Conv or MatMul before them (while lowering)")
 
 enum pt_rewrite_id {
 #define PT_X(name, what) PT_REWRITE_##name,
     PT_REWRITES(PT_X)
 #undef PT_X
-    PT_REWRITE_COUNT
+        PT_REWRITE_COUNT
 };
 #define PT_REWRITE_BIT(name) (1u << PT_REWRITE_##name)
 /* All off but folding, without which few shapes are known. */

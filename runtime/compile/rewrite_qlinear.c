@@ -3,8 +3,8 @@
  * rewrite_qlinear.c: quantised models wrap every operator as DequantizeLinear -> operator -> QuantizeLinear. What has a namesake on integers becomes
  * that, by way of a Relu which the bounds of the result do anyway:
  *
- *     Conv -> QLinearConv;  Add, Mul -> QLinearAdd, QLinearMul;  Sigmoid, LeakyRelu -> their tables;  Concat -> QLinearConcat;
- *     AveragePool, GlobalAveragePool -> theirs
+ *     Conv -> QLinearConv;  MatMul, Gemm -> QLinearMatMul, QGemm (rewrite_qproduct.c);  Add, Mul -> QLinearAdd, QLinearMul;  Sigmoid, LeakyRelu ->
+ * their tables;  Concat -> QLinearConcat; AveragePool, GlobalAveragePool -> theirs
  *
  * A convolution sums integers exactly where the numbers were rounded, so a result that lies at the middle between two quanta may fall to the other
  * side: one quantum, no more. A sum and a product are told to round as the three nodes did. Scales and zero points must be known, and a bias must
@@ -16,13 +16,7 @@
 
 #include <math.h>
 
-#define EIGHT_BITS (PT_T(PT_INT8) | PT_T(PT_UINT8))
 #define FEW_CHANNELS 4 /* results of a group, for which a convolution stays */
-
-/* A quantised operand: value, scale, zero point, as the operators on integers take them. */
-struct quantised {
-    int value, scale, zero;
-};
 
 /* A zero point as a value of the graph; of 0 when the node has none. */
 static int zero_of(struct pt_rewriter *r, const struct pt_node *n, enum pt_dtype dtype)
@@ -37,27 +31,27 @@ static int zero_of(struct pt_rewriter *r, const struct pt_node *n, enum pt_dtype
 }
 
 /* What number `value` is made of, if it is made of 8-bit integers by one scale and zero point; NULL: it is not. */
-static const struct pt_node *dequantised(const struct pt_rewriter *r, int value, enum pt_dtype *dtype)
+const struct pt_node *pt_dequantised(const struct pt_rewriter *r, int value, enum pt_dtype *dtype)
 {
     const struct pt_node *dq = pt_producer_of(r, value, &pt_op_dequantize_linear, false);
     struct pt_ends e;
-    if (!dq || !pt_read_ends(r, dq, &e) || !(EIGHT_BITS & PT_T(e.dtype)))
+    if (!dq || !pt_read_ends(r, dq, &e) || !(PT_EIGHT_BITS & PT_T(e.dtype)))
         return NULL;
     *dtype = e.dtype;
     return dq;
 }
 
-static int take(struct pt_rewriter *r, const struct pt_node *dq, enum pt_dtype dtype, struct quantised *q)
+int pt_take_quantised(struct pt_rewriter *r, const struct pt_node *dq, enum pt_dtype dtype, struct pt_quantised *q)
 {
     int zero = zero_of(r, dq, dtype);
-    *q = (struct quantised){dq->inputs[0], dq->inputs[1], zero};
+    *q = (struct pt_quantised){dq->inputs[0], dq->inputs[1], zero};
     return zero < 0 ? zero : PT_OK;
 }
 
 /* --- the node becomes another, with its attributes -------------------------------------------------------------------------------------- */
 
 /* QuantizeLinear `q` takes operands and operator over from `node`, which it follows. */
-static int become(struct pt_rewriter *r, int q, int node, const struct pt_op *op, int version, const int *operands, int count)
+int pt_become_like(struct pt_rewriter *r, int q, int node, const struct pt_op *op, int version, const int *operands, int count)
 {
     struct pt_node *n = &r->g->nodes[node], *to = &r->g->nodes[q];
     int *inputs = pt_graph_alloc(r->g, ((size_t)count + 1) * sizeof *inputs, r->err);
@@ -79,16 +73,16 @@ static int become(struct pt_rewriter *r, int q, int node, const struct pt_op *op
 
 /* --- Conv ---------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Weights: constant integers with one scale and zero point, or one for each filter. */
-static const struct pt_node *constant_weights(const struct pt_rewriter *r, int value)
+const struct pt_node *pt_quantised_weights(const struct pt_rewriter *r, int value, int axis)
 {
     const struct pt_node *dq = pt_producer_of(r, value, &pt_op_dequantize_linear, false);
     const struct pt_tensor *w = dq ? pt_constant(r, dq->inputs[0]) : NULL, *s = dq ? pt_constant(r, dq->inputs[1]) : NULL;
     const struct pt_tensor *z = dq ? pt_constant(r, pt_node_in(dq, 2)) : NULL;
-    if (!w || !s || s->dtype != PT_FLOAT || !(EIGHT_BITS & PT_T(w->dtype)) || w->rank < 3 || (pt_node_in(dq, 2) >= 0 && !z) ||
+    if (!w || !s || s->dtype != PT_FLOAT || !(PT_EIGHT_BITS & PT_T(w->dtype)) || w->rank <= axis || (pt_node_in(dq, 2) >= 0 && !z) ||
         pt_node_int(dq, "block_size", 0))
         return NULL;
-    bool one = pt_tensor_count(s) == 1, each = s->rank == 1 && s->dims[0] == w->dims[0] && pt_node_int(dq, "axis", 1) == 0;
+    int64_t along = pt_node_int(dq, "axis", 1);
+    bool one = pt_tensor_count(s) == 1, each = s->rank == 1 && s->dims[0] == w->dims[axis] && (along < 0 ? along + w->rank : along) == axis;
     for (int64_t i = 0; i < pt_tensor_count(s); i++)
         if (!(pt_elem_f64(s, i) > 1e-30 && pt_elem_f64(s, i) < 1e30))
             return NULL;
@@ -102,7 +96,7 @@ static double number(const struct pt_tensor *t, int64_t i)
 }
 
 /* The integers behind a bias that counts in steps of x's scale times w's, as quantisers write it: they are taken as they are. -1: it is not so. */
-static int integer_bias(const struct pt_rewriter *r, int value, const struct pt_tensor *x_scale, const struct pt_tensor *w_scale, int64_t n)
+int pt_integer_bias(const struct pt_rewriter *r, int value, const struct pt_tensor *x_scale, const struct pt_tensor *w_scale, int64_t n)
 {
     const struct pt_node *dq = pt_producer_of(r, value, &pt_op_dequantize_linear, false);
     const struct pt_tensor *b = dq ? pt_constant(r, dq->inputs[0]) : NULL, *s = dq ? pt_constant(r, dq->inputs[1]) : NULL,
@@ -119,7 +113,7 @@ static int integer_bias(const struct pt_rewriter *r, int value, const struct pt_
 }
 
 /* A zero point of 0 for each scale. */
-static int zeros_like(struct pt_rewriter *r, const struct pt_tensor *scale, enum pt_dtype dtype)
+int pt_zeros_like(struct pt_rewriter *r, const struct pt_tensor *scale, enum pt_dtype dtype)
 {
     struct pt_tensor *t = pt_graph_new_tensor(r->g, dtype, scale->rank, scale->dims, r->err);
     if (!t)
@@ -129,65 +123,65 @@ static int zeros_like(struct pt_rewriter *r, const struct pt_tensor *scale, enum
 }
 
 /* x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias */
-static int conv(struct pt_rewriter *r, int q, int node, const struct quantised *y)
+static int conv(struct pt_rewriter *r, int q, int node, const struct pt_quantised *y)
 {
     const struct pt_node *n = &r->g->nodes[node];
     enum pt_dtype dtype;
-    const struct pt_node *x = dequantised(r, n->inputs[0], &dtype), *w = constant_weights(r, n->inputs[1]);
+    const struct pt_node *x = pt_dequantised(r, n->inputs[0], &dtype), *w = pt_quantised_weights(r, n->inputs[1], 0);
     const struct pt_tensor *x_scale = x ? pt_constant(r, x->inputs[1]) : NULL, *wt = w ? pt_constant(r, w->inputs[0]) : NULL,
                            *w_scale = w ? pt_constant(r, w->inputs[1]) : NULL;
     int64_t groups = pt_node_int(n, "group", 1);
-    if (!x_scale || !wt || !w_scale || groups < 1 || (groups > 1 && wt->dims[0] / groups < FEW_CHANNELS))
+    if (!x_scale || !wt || !w_scale || wt->rank < 3 || groups < 1 || (groups > 1 && wt->dims[0] / groups < FEW_CHANNELS))
         return PT_OK;
     int rc, bias = -1, value = pt_node_in(n, 2);
-    if (value >= 0 && (bias = integer_bias(r, value, x_scale, w_scale, wt->dims[0])) < 0)
+    if (value >= 0 && (bias = pt_integer_bias(r, value, x_scale, w_scale, wt->dims[0])) < 0)
         return PT_OK;
-    struct quantised xq, wq = {w->inputs[0], w->inputs[1], pt_node_in(w, 2)};
-    if ((rc = take(r, x, dtype, &xq)) < 0)
+    struct pt_quantised xq, wq = {w->inputs[0], w->inputs[1], pt_node_in(w, 2)};
+    if ((rc = pt_take_quantised(r, x, dtype, &xq)) < 0)
         return rc;
-    if (wq.zero < 0 && (wq.zero = zeros_like(r, w_scale, wt->dtype)) < 0)
+    if (wq.zero < 0 && (wq.zero = pt_zeros_like(r, w_scale, wt->dtype)) < 0)
         return wq.zero;
     const int all[] = {xq.value, xq.scale, xq.zero, wq.value, wq.scale, wq.zero, y->scale, y->zero, bias};
-    return become(r, q, node, &pt_op_qlinear_conv, 10, all, bias < 0 ? 8 : 9);
+    return pt_become_like(r, q, node, &pt_op_qlinear_conv, 10, all, bias < 0 ? 8 : 9);
 }
 
 /* --- the operators of com.microsoft -------------------------------------------------------------------------------------------------------- */
 
-static int binary(struct pt_rewriter *r, int q, int node, const struct quantised *y, enum pt_dtype type, const struct pt_op *op)
+static int binary(struct pt_rewriter *r, int q, int node, const struct pt_quantised *y, enum pt_dtype type, const struct pt_op *op)
 {
     const struct pt_node *n = &r->g->nodes[node];
-    struct quantised in[2];
+    struct pt_quantised in[2];
     if (n->version < 7)
         return PT_OK;
     for (int i = 0; i < 2; i++) {
         enum pt_dtype dtype;
-        const struct pt_node *dq = dequantised(r, n->inputs[i], &dtype);
+        const struct pt_node *dq = pt_dequantised(r, n->inputs[i], &dtype);
         if (!dq || dtype != type)
             return PT_OK;
-        int rc = take(r, dq, dtype, &in[i]);
+        int rc = pt_take_quantised(r, dq, dtype, &in[i]);
         if (rc < 0)
             return rc;
     }
     const int all[] = {in[0].value, in[0].scale, in[0].zero, in[1].value, in[1].scale, in[1].zero, y->scale, y->zero};
     const int64_t one = 1;
-    int rc = become(r, q, node, op, 1, all, 8);
+    int rc = pt_become_like(r, q, node, op, 1, all, 8);
     return rc < 0 ? rc : pt_set_ints(r, q, "pintle.as_numbers", &one, -1);
 }
 
-static int unary(struct pt_rewriter *r, int q, int node, const struct quantised *y, enum pt_dtype type, const struct pt_op *op)
+static int unary(struct pt_rewriter *r, int q, int node, const struct pt_quantised *y, enum pt_dtype type, const struct pt_op *op)
 {
     enum pt_dtype dtype;
-    const struct pt_node *dq = dequantised(r, r->g->nodes[node].inputs[0], &dtype);
-    struct quantised x;
+    const struct pt_node *dq = pt_dequantised(r, r->g->nodes[node].inputs[0], &dtype);
+    struct pt_quantised x;
     if (!dq || dtype != type)
         return PT_OK;
-    int rc = take(r, dq, dtype, &x);
+    int rc = pt_take_quantised(r, dq, dtype, &x);
     const int all[] = {x.value, x.scale, x.zero, y->scale, y->zero};
-    return rc < 0 ? rc : become(r, q, node, op, 1, all, 5);
+    return rc < 0 ? rc : pt_become_like(r, q, node, op, 1, all, 5);
 }
 
 /* y_scale, y_zero, then value, scale and zero point of each */
-static int concat(struct pt_rewriter *r, int q, int node, const struct quantised *y, enum pt_dtype type)
+static int concat(struct pt_rewriter *r, int q, int node, const struct pt_quantised *y, enum pt_dtype type)
 {
     const struct pt_node *n = &r->g->nodes[node];
     int count = 2 + 3 * n->input_count;
@@ -198,19 +192,19 @@ static int concat(struct pt_rewriter *r, int q, int node, const struct quantised
     all[1] = y->zero;
     for (int i = 0; i < n->input_count; i++) {
         enum pt_dtype dtype;
-        const struct pt_node *dq = dequantised(r, n->inputs[i], &dtype);
-        struct quantised x;
+        const struct pt_node *dq = pt_dequantised(r, n->inputs[i], &dtype);
+        struct pt_quantised x;
         if (!dq || dtype != type)
             return PT_OK;
-        int rc = take(r, dq, dtype, &x);
+        int rc = pt_take_quantised(r, dq, dtype, &x);
         if (rc < 0)
             return rc;
         memcpy(all + 2 + 3 * i, (const int[]){x.value, x.scale, x.zero}, 3 * sizeof *all);
     }
-    return become(r, q, node, &pt_op_ms_qlinear_concat, 1, all, count);
+    return pt_become_like(r, q, node, &pt_op_ms_qlinear_concat, 1, all, count);
 }
 
-static int dispatch(struct pt_rewriter *r, int q, int node, const struct quantised *y, enum pt_dtype type)
+static int dispatch(struct pt_rewriter *r, int q, int node, const struct pt_quantised *y, enum pt_dtype type)
 {
     static const struct {
         const struct pt_op *op, *to;
@@ -226,6 +220,8 @@ static int dispatch(struct pt_rewriter *r, int q, int node, const struct quantis
     const struct pt_op *op = r->g->nodes[node].op;
     if (op == &pt_op_conv)
         return conv(r, q, node, y);
+    if (op == &pt_op_matmul || op == &pt_op_gemm)
+        return pt_rewrite_product(r, q, node, y);
     if (op == &pt_op_concat)
         return concat(r, q, node, y, type);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -249,11 +245,11 @@ int pt_rewrite_qlinear(struct pt_rewriter *r, int node)
 {
     const struct pt_node *q = node < 0 ? NULL : &r->g->nodes[node];
     struct pt_ends e;
-    if (!q || q->op != &pt_op_quantize_linear || !pt_read_ends(r, q, &e) || !(EIGHT_BITS & PT_T(e.dtype)))
+    if (!q || q->op != &pt_op_quantize_linear || !pt_read_ends(r, q, &e) || !(PT_EIGHT_BITS & PT_T(e.dtype)))
         return PT_OK;
     const struct pt_node *n = behind_relu(r, q->inputs[0], &e);
     if (!n || n->output_count != 1)
         return PT_OK;
-    struct quantised y = {-1, q->inputs[1], zero_of(r, q, e.dtype)};
+    struct pt_quantised y = {-1, q->inputs[1], zero_of(r, q, e.dtype)};
     return y.zero < 0 ? y.zero : dispatch(r, node, (int)(n - r->g->nodes), &y, e.dtype);
 }

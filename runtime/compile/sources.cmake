@@ -13,6 +13,7 @@ set(PT_COMPILE_SOURCES
   compile/lower_gemm.c
   compile/lower_half.c
   compile/lower_int.c
+  compile/lower_int_matmul.c
   compile/lower_rmsnorm.c
   compile/lower_view.c
   compile/match.c
@@ -34,6 +35,7 @@ set(PT_COMPILE_SOURCES
   compile/rewrite_prepare.c
   compile/rewrite_qdq.c
   compile/rewrite_qlinear.c
+  compile/rewrite_qproduct.c
   compile/rewrite_reshape.c
   compile/rewrite_rmsnorm.c
   compile/rewrite_transpose.c

@@ -42,7 +42,7 @@ struct pt_epilogue {
     const float *residual; /* same shape as the result, or NULL; may be the result's own memory */
     size_t residual_ld;    /* between rows (pixels) */
     enum pt_act act;
-    float lo, hi;          /* PT_ACT_CLIP */
+    float lo, hi; /* PT_ACT_CLIP */
 };
 
 /* --- matrix product ----------------------------------------------------------------------------------------------------------------
@@ -70,15 +70,15 @@ struct pt_gemm {
 };
 
 /* --- 2-D convolution, NHWC ------------------------------------------------------------------------------------------------------------
- * y[n, oy, ox, o] = act(bias[o] + sum over r, s, c of w[o, c, r, s] * x[n, oy * stride_h + r * dilation_h - pad_top, ..., g * in_c / groups + c] ...).
- * out_h and out_w are the caller's (ONNX formula); taps outside the image read 0, whatever the pads at the end.
- * x_ld and y_ld: elements between pixels (>= in_c, out_c), so that a tensor can be a slice of channels of a wider one. */
+ * y[n, oy, ox, o] = act(bias[o] + sum over r, s, c of w[o, c, r, s] * x[n, oy * stride_h + r * dilation_h - pad_top, ..., g * in_c / groups + c]
+ * ...). out_h and out_w are the caller's (ONNX formula); taps outside the image read 0, whatever the pads at the end. x_ld and y_ld: elements between
+ * pixels (>= in_c, out_c), so that a tensor can be a slice of channels of a wider one. */
 struct pt_conv {
     size_t batch, in_h, in_w, in_c, out_h, out_w, out_c;
     size_t kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
     size_t groups; /* divides in_c and out_c; in_c / groups = out_c / groups = 1 takes the depthwise path */
     size_t x_ld, y_ld;
-    bool exact;    /* no Winograd: errors of a plain sum (Winograd's are up to about 1e-5 of the largest value) */
+    bool exact; /* no Winograd: errors of a plain sum (Winograd's are up to about 1e-5 of the largest value) */
 };
 
 enum pt_conv_form { PT_CONV_WINDOWS, PT_CONV_DEPTHWISE, PT_CONV_WINOGRAD };
@@ -94,8 +94,8 @@ struct pt_pool {
 };
 
 /* --- attention: one head -----------------------------------------------------------------------------------------------------------
- * y[m x v_width] = softmax(z) v over n keys, z[m x n] = scale q k' + bias; where choice is given and (choice != 0) != keep, z is `fill` (before the bias
- * is added with bias_last, else after). Scores of one block of keys are there at a time. A row of z that is all -inf, or has a NaN or +inf,
+ * y[m x v_width] = softmax(z) v over n keys, z[m x n] = scale q k' + bias; where choice is given and (choice != 0) != keep, z is `fill` (before the
+ * bias is added with bias_last, else after). Scores of one block of keys are there at a time. A row of z that is all -inf, or has a NaN or +inf,
  * gives NaN, as the formula does; with zero_nan its weights are 0. Values are weighed before they are divided by the sum of the weights: with
  * |v| above FLT_MAX / n they may overflow. */
 struct pt_attend {
@@ -104,13 +104,13 @@ struct pt_attend {
     size_t q_ld;
     const float *k;
     size_t k_ld;
-    bool k_columns;              /* a key is a column of k, else a row */
+    bool k_columns; /* a key is a column of k, else a row */
     const float *v;
     size_t v_ld;
     float scale, fill;
-    const float *bias;           /* [m x n] or NULL; bias_ld 0 repeats one row */
+    const float *bias; /* [m x n] or NULL; bias_ld 0 repeats one row */
     size_t bias_ld;
-    const uint8_t *choice;       /* [m x n] or NULL; choice_ld 0 repeats one row */
+    const uint8_t *choice; /* [m x n] or NULL; choice_ld 0 repeats one row */
     size_t choice_ld;
     bool keep, bias_last, zero_nan;
     float *y;
@@ -123,6 +123,7 @@ struct pt_attend {
  *     x[p / out_w * y_step + p % out_w * x_step + r * tap_row + q * tap_col + c] * w[j][(r * kernel_w + q) * channels + c].
  * A matrix product is one with a single tap. `channels` is even: who has an odd number adds one of zeros. */
 #define PT_INT_BAND 96
+#define PT_INT_LANES 32 /* a depthwise convolution reads so many channels at once: an image has a multiple of them in each pixel */
 struct pt_int_conv {
     size_t out_w, kernel_h, kernel_w, channels, n;
     size_t y_step, x_step, tap_row, tap_col; /* elements between neighbours */
@@ -139,31 +140,43 @@ struct pt_requantise {
     size_t y_ld;
 };
 
+/* The same to floats: y[r][j] = act((acc[r][j] + bias[j]) * scale[j] + ep.bias[j] + ep.residual[r][j]). */
+struct pt_int_floats {
+    size_t rows, n;
+    const int32_t *acc;
+    size_t acc_ld;
+    const int32_t *bias; /* or NULL */
+    const float *scale;
+    struct pt_epilogue ep; /* without row_bias */
+    float *y;
+    size_t y_ld;
+};
+
 /* --- elementwise -------------------------------------------------------------------------------------------------------------------------
  * Relative error against the exact result <= 2e-6 (gelu far below 0: 2e-5) except where the result underflows; NaN in, NaN out; +-inf
  * as IEEE. y may be x. */
-#define PT_UNARY_KERNELS(X) \
-    X(PT_UNARY_RELU, relu)              /* max(x, 0) */ \
-    X(PT_UNARY_CLIP, clip)              /* min(max(x, p0), p1) */ \
-    X(PT_UNARY_LEAKY_RELU, leaky_relu)  /* x < 0 ? p0 x : x */ \
-    X(PT_UNARY_EXP, exp) \
-    X(PT_UNARY_ERF, erf) \
-    X(PT_UNARY_TANH, tanh) \
-    X(PT_UNARY_SIGMOID, sigmoid) \
-    X(PT_UNARY_GELU, gelu)              /* x/2 (1 + erf(x / sqrt 2)) */ \
-    X(PT_UNARY_SILU, silu)              /* x sigmoid(p0 x) */ \
-    X(PT_UNARY_HARD_SIGMOID, hard_sigmoid) /* min(max(p0 x + p1, 0), 1) */ \
-    X(PT_UNARY_HARD_SWISH, hard_swish)  /* x hard_sigmoid(x) with p0 = 1/6, p1 = 1/2 given */ \
-    X(PT_UNARY_SQRT, sqrt) \
-    X(PT_UNARY_RECIPROCAL, reciprocal) \
-    X(PT_UNARY_NEG, neg) \
+#define PT_UNARY_KERNELS(X)                                                                                                                          \
+    X(PT_UNARY_RELU, relu)             /* max(x, 0) */                                                                                               \
+    X(PT_UNARY_CLIP, clip)             /* min(max(x, p0), p1) */                                                                                     \
+    X(PT_UNARY_LEAKY_RELU, leaky_relu) /* x < 0 ? p0 x : x */                                                                                        \
+    X(PT_UNARY_EXP, exp)                                                                                                                             \
+    X(PT_UNARY_ERF, erf)                                                                                                                             \
+    X(PT_UNARY_TANH, tanh)                                                                                                                           \
+    X(PT_UNARY_SIGMOID, sigmoid)                                                                                                                     \
+    X(PT_UNARY_GELU, gelu)                 /* x/2 (1 + erf(x / sqrt 2)) */                                                                           \
+    X(PT_UNARY_SILU, silu)                 /* x sigmoid(p0 x) */                                                                                     \
+    X(PT_UNARY_HARD_SIGMOID, hard_sigmoid) /* min(max(p0 x + p1, 0), 1) */                                                                           \
+    X(PT_UNARY_HARD_SWISH, hard_swish)     /* x hard_sigmoid(x) with p0 = 1/6, p1 = 1/2 given */                                                     \
+    X(PT_UNARY_SQRT, sqrt)                                                                                                                           \
+    X(PT_UNARY_RECIPROCAL, reciprocal)                                                                                                               \
+    X(PT_UNARY_NEG, neg)                                                                                                                             \
     X(PT_UNARY_ABS, abs)
-#define PT_BINARY_KERNELS(X) \
-    X(PT_BINARY_ADD, add) \
-    X(PT_BINARY_SUB, sub) \
-    X(PT_BINARY_MUL, mul) \
-    X(PT_BINARY_DIV, div) \
-    X(PT_BINARY_MAX, max) /* NaN if either is */ \
+#define PT_BINARY_KERNELS(X)                                                                                                                         \
+    X(PT_BINARY_ADD, add)                                                                                                                            \
+    X(PT_BINARY_SUB, sub)                                                                                                                            \
+    X(PT_BINARY_MUL, mul)                                                                                                                            \
+    X(PT_BINARY_DIV, div)                                                                                                                            \
+    X(PT_BINARY_MAX, max) /* NaN if either is */                                                                                                     \
     X(PT_BINARY_MIN, min)
 
 #define PT_X(id, name) id,
@@ -226,12 +239,25 @@ struct pt_kernels {
     /* Bytes, a multiple of 64; depends on the sizes only. */
     size_t (*attend_workspace)(const struct pt_attend *a);
     void (*attend)(const struct pt_attend *a, void *workspace);
-    /* w is [n][k], k = kernel_h * kernel_w * channels. Bytes are a multiple of 64. */
+    /* w is [n][k], k = kernel_h * kernel_w * channels. Bytes are a multiple of 64. Columns from j on, a multiple of PT_INT_LANES, begin at int16 j *
+     * k. */
     size_t (*int_pack_size)(size_t k, size_t n);
     void (*int_pack)(size_t k, size_t n, const int16_t *w, void *packed);
     /* Pixels [first, first + count), count <= PT_INT_BAND, into the rows of y. */
     void (*int_conv)(const struct pt_int_conv *s, const int16_t *x, const void *packed, size_t first, size_t count, int32_t *y, size_t y_ld);
+    /* One tap-wise sum for each of n channels: y[p][j] = sum over taps of x[p / out_w * y_step + ... + j] * w[j][tap]. Packed channels from j on, a
+     * multiple of PT_INT_LANES, begin at j / PT_INT_LANES * int_depthwise_pack_size(taps, PT_INT_LANES). */
+    size_t (*int_depthwise_pack_size)(size_t taps, size_t n);
+    void (*int_depthwise_pack)(size_t taps, size_t n, const int16_t *w, void *packed);
+    void (*int_depthwise)(const struct pt_int_conv *s, const int16_t *x, const void *packed, size_t first, size_t count, int32_t *y, size_t y_ld);
     void (*requantise)(const struct pt_requantise *r);
+    void (*int_floats)(const struct pt_int_floats *r);
+    /* y[i] = saturate(round(x[i] / scale) + zero), half to even; NaN is the lowest. lo, hi: the range of the type. */
+    void (*quantise)(const float *x, size_t n, float scale, int32_t zero, int32_t lo, int32_t hi, uint8_t *y);
+    void (*dequantise)(const uint8_t *x, bool is_signed, size_t n, float scale, int32_t zero, float *y); /* (x[i] - zero) * scale */
+    void (*widen)(const uint8_t *x, bool is_signed, size_t n, int32_t zero, int16_t *y);                 /* x[i] - zero */
+    /* Widens [*lo, *hi] to hold x; NaN does not count. */
+    void (*range)(const float *x, size_t n, float *lo, float *hi);
     /* y[j * y_ld + i] = x[i * x_ld + j] for i < rows, j < cols: NCHW <-> NHWC of one image is [C x HW] <-> [HW x C]. */
     void (*transpose)(size_t rows, size_t cols, const float *x, size_t x_ld, float *y, size_t y_ld);
 };

@@ -64,16 +64,16 @@ void pt_matmul_at(const struct pt_matmul_params *p, int64_t i, int64_t *a, int64
 }
 
 /* Sums: floats in double, integers modulo 2^width. */
-#define MATRIX(T, SUM, s) \
-    static void matrix_##s(const struct pt_matmul_params *p, const T *a, const T *b, T *y) \
-    { \
-        for (int64_t i = 0; i < p->m; i++) \
-            for (int64_t j = 0; j < p->n; j++) { \
-                SUM sum = 0; \
-                for (int64_t k = 0; k < p->k; k++) \
-                    sum += (SUM)a[i * p->k + k] * (SUM)b[k * p->n + j]; \
-                y[i * p->n + j] = (T)sum; \
-            } \
+#define MATRIX(T, SUM, s)                                                                                                                            \
+    static void matrix_##s(const struct pt_matmul_params *p, const T *a, const T *b, T *y)                                                           \
+    {                                                                                                                                                \
+        for (int64_t i = 0; i < p->m; i++)                                                                                                           \
+            for (int64_t j = 0; j < p->n; j++) {                                                                                                     \
+                SUM sum = 0;                                                                                                                         \
+                for (int64_t k = 0; k < p->k; k++)                                                                                                   \
+                    sum += (SUM)a[i * p->k + k] * (SUM)b[k * p->n + j];                                                                              \
+                y[i * p->n + j] = (T)sum;                                                                                                            \
+            }                                                                                                                                        \
     }
 MATRIX(float, double, f32)
 MATRIX(double, double, f64)
@@ -90,9 +90,9 @@ static int matmul_run(struct pt_op_ctx *c)
         int64_t a, b, y;
         pt_matmul_at(p, i, &a, &b, &y);
         switch (c->in[0]->dtype) {
-#define CASE(id, T, U, s) \
-    case id: \
-        matrix_##s(p, (const T *)c->in[0]->data + a, (const T *)c->in[1]->data + b, (T *)c->out[0]->data + y); \
+#define CASE(id, T, U, s)                                                                                                                            \
+    case id:                                                                                                                                         \
+        matrix_##s(p, (const T *)c->in[0]->data + a, (const T *)c->in[1]->data + b, (T *)c->out[0]->data + y);                                       \
         break;
             PT_FLOAT_ROWS(CASE)
             CASE(PT_INT32, int32_t, , i32)
@@ -112,7 +112,14 @@ static uint64_t matmul_macs(const struct pt_op_ctx *c)
     return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)p->k;
 }
 
-const struct pt_op pt_op_matmul = {.type = "MatMul", .since = {1, 9, 13}, .min_in = 2, .max_in = 2, .max_out = 1,
+const struct pt_op pt_op_matmul = {.type = "MatMul",
+                                   .since = {1, 9, 13},
+                                   .min_in = 2,
+                                   .max_in = 2,
+                                   .max_out = 1,
                                    .types = {PT_TS_REAL | PT_TS_INDEX | PT_T(PT_UINT32) | PT_T(PT_UINT64)},
                                    .flags = PT_OP_SAME_TYPE | PT_OP_WIDEN,
-                                   .params_size = sizeof(struct pt_matmul_params), .infer = matmul_infer, .run = matmul_run, .macs = matmul_macs};
+                                   .params_size = sizeof(struct pt_matmul_params),
+                                   .infer = matmul_infer,
+                                   .run = matmul_run,
+                                   .macs = matmul_macs};

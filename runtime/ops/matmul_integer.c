@@ -3,15 +3,7 @@
  * matmul_integer.c: products of quantised matrices whose result is not quantised: MatMulInteger, and com.microsoft's MatMulInteger16,
  * MatMulIntegerToFloat (scaled, with a bias) and DynamicQuantizeMatMul (A is a float tensor quantised as a whole to uint8).
  */
-#include "runtime/ops/gemm.h"
-#include "runtime/ops/quant.h"
-
-struct params {
-    struct pt_matmul_params mm;
-    /* operands; -1: the operator has none */
-    int a_scale, b_scale, a_zero, b_zero, bias;
-    bool dynamic; /* A is float */
-};
+#include "runtime/ops/int_matmul.h"
 
 /* Per row of A or per column of B: one value, one for each, or one for each of every matrix. */
 static int check_zero(struct pt_op_ctx *c, int i, const struct pt_tensor *data, int64_t each)
@@ -26,7 +18,7 @@ static int check_zero(struct pt_op_ctx *c, int i, const struct pt_tensor *data, 
 
 static int infer(struct pt_op_ctx *c, enum pt_dtype out)
 {
-    struct params *p = c->params;
+    struct pt_int_matmul_params *p = c->params;
     const struct pt_tensor *a = c->in[0], *b = c->in[1], *bias = p->bias < 0 ? NULL : pt_op_in(c, p->bias);
     struct pt_tensor as_uint8 = *a;
     as_uint8.dtype = PT_UINT8;
@@ -53,7 +45,7 @@ static int64_t zero_offset(const struct pt_tensor *t, int64_t each, int64_t matr
 /* Matrix of batch i into acc. */
 static void product(struct pt_op_ctx *c, int64_t i, const void *a, enum pt_dtype a_type, const struct pt_tensor *a_zero, int32_t *acc)
 {
-    const struct params *p = c->params;
+    const struct pt_int_matmul_params *p = c->params;
     const struct pt_tensor *bt = c->in[1], *b_zero = p->b_zero < 0 ? NULL : pt_op_in(c, p->b_zero);
     int64_t ao, bo, yo, m = p->mm.m, n = p->mm.n, k = p->mm.k;
     pt_matmul_at(&p->mm, i, &ao, &bo, &yo);
@@ -80,13 +72,14 @@ static void product(struct pt_op_ctx *c, int64_t i, const void *a, enum pt_dtype
 
 static int integer_infer(struct pt_op_ctx *c)
 {
-    *(struct params *)c->params = (struct params){.a_scale = -1, .b_scale = -1, .a_zero = 2, .b_zero = 3, .bias = -1};
+    *(struct pt_int_matmul_params *)c->params = (struct pt_int_matmul_params){
+        .b = 1, .a_scale = -1, .b_scale = -1, .a_zero = 2, .b_zero = 3, .sums = -1, .bias = -1, .y_scale = -1, .y_zero = -1};
     return infer(c, PT_INT32);
 }
 
 static int integer_run(struct pt_op_ctx *c)
 {
-    const struct params *p = c->params;
+    const struct pt_int_matmul_params *p = c->params;
     for (int64_t i = 0, batch = pt_dims_product(p->mm.dims, p->mm.axes); i < batch; i++)
         product(c, i, c->in[0]->data, c->in[0]->dtype, pt_op_in(c, 2), (int32_t *)c->out[0]->data + i * p->mm.m * p->mm.n);
     return PT_OK;
@@ -96,7 +89,7 @@ static int integer_run(struct pt_op_ctx *c)
 
 static void scale_matrix(struct pt_op_ctx *c, const int32_t *acc, float a_scale, float *y)
 {
-    const struct params *p = c->params;
+    const struct pt_int_matmul_params *p = c->params;
     const struct pt_tensor *b_scale = pt_op_in(c, p->b_scale), *bias = pt_op_in(c, p->bias);
     for (int64_t i = 0; i < p->mm.m; i++)
         for (int64_t j = 0; j < p->mm.n; j++) {
@@ -107,7 +100,7 @@ static void scale_matrix(struct pt_op_ctx *c, const int32_t *acc, float a_scale,
 
 static int run_scaled(struct pt_op_ctx *c, const void *a, enum pt_dtype a_type, float a_scale, const struct pt_tensor *a_zero)
 {
-    const struct params *p = c->params;
+    const struct pt_int_matmul_params *p = c->params;
     int64_t size = p->mm.m * p->mm.n;
     for (int64_t i = 0, batch = pt_dims_product(p->mm.dims, p->mm.axes); i < batch; i++) {
         product(c, i, a, a_type, a_zero, c->scratch);
@@ -118,7 +111,8 @@ static int run_scaled(struct pt_op_ctx *c, const void *a, enum pt_dtype a_type, 
 
 static int to_float_infer(struct pt_op_ctx *c)
 {
-    *(struct params *)c->params = (struct params){.a_scale = 2, .b_scale = 3, .a_zero = 4, .b_zero = 5, .bias = 6};
+    *(struct pt_int_matmul_params *)c->params = (struct pt_int_matmul_params){
+        .alpha = 1, .b = 1, .a_scale = 2, .b_scale = 3, .a_zero = 4, .b_zero = 5, .sums = -1, .bias = 6, .y_scale = -1, .y_zero = -1};
     return infer(c, PT_FLOAT);
 }
 
@@ -129,14 +123,24 @@ static int to_float_run(struct pt_op_ctx *c)
 
 static int dynamic_infer(struct pt_op_ctx *c)
 {
-    *(struct params *)c->params = (struct params){.a_scale = -1, .b_scale = 2, .a_zero = -1, .b_zero = 3, .bias = 4, .dynamic = true};
+    *(struct pt_int_matmul_params *)c->params = (struct pt_int_matmul_params){.alpha = 1,
+                                                                              .dynamic = true,
+                                                                              .b = 1,
+                                                                              .a_scale = -1,
+                                                                              .b_scale = 2,
+                                                                              .a_zero = -1,
+                                                                              .b_zero = 3,
+                                                                              .sums = -1,
+                                                                              .bias = 4,
+                                                                              .y_scale = -1,
+                                                                              .y_zero = -1};
     int rc = pt_quant_type(c, 0, "A", PT_T(PT_FLOAT));
     return rc < 0 ? rc : infer(c, PT_FLOAT);
 }
 
 static int dynamic_run(struct pt_op_ctx *c)
 {
-    const struct params *p = c->params;
+    const struct pt_int_matmul_params *p = c->params;
     const float *x = c->in[0]->data;
     int64_t n = pt_tensor_count(c->in[0]);
     struct pt_tensor q = {.dtype = PT_UINT8, .data = (int32_t *)c->scratch + p->mm.m * p->mm.n}, zero = {.dtype = PT_UINT8};
@@ -152,7 +156,7 @@ static int dynamic_run(struct pt_op_ctx *c)
 
 static uint64_t macs(const struct pt_op_ctx *c)
 {
-    return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)((const struct params *)c->params)->mm.k;
+    return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)((const struct pt_int_matmul_params *)c->params)->mm.k;
 }
 
 #define ROW(sym, dom, op_name, since_version, min, max, ts, infer_fn, run_fn)                                                                        \
@@ -163,7 +167,7 @@ static uint64_t macs(const struct pt_op_ctx *c)
                                       .max_in = max,                                                                                                 \
                                       .max_out = 1,                                                                                                  \
                                       .types = {ts},                                                                                                 \
-                                      .params_size = sizeof(struct params),                                                                          \
+                                      .params_size = sizeof(struct pt_int_matmul_params),                                                            \
                                       .infer = infer_fn,                                                                                             \
                                       .run = run_fn,                                                                                                 \
                                       .macs = macs};
@@ -178,7 +182,7 @@ ROW(ms_matmul_integer16, "com.microsoft", "MatMulInteger16", 1, 2, 2, PT_TS_16BI
                                       .max_in = max,                                                                                                 \
                                       .max_out = 1,                                                                                                  \
                                       .types = {ts, PT_TS_8BIT, PT_T(PT_FLOAT), PT_TS_8BIT | PT_T(PT_FLOAT)},                                        \
-                                      .params_size = sizeof(struct params),                                                                          \
+                                      .params_size = sizeof(struct pt_int_matmul_params),                                                            \
                                       .infer = infer_fn,                                                                                             \
                                       .run = run_fn,                                                                                                 \
                                       .macs = macs};

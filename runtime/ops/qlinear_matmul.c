@@ -3,14 +3,7 @@
  * qlinear_matmul.c: products of quantised matrices with a quantised result: QLinearMatMul, and com.microsoft's QGemm (whose result is float when
  * it is given no scale).
  */
-#include "runtime/ops/gemm.h"
-#include "runtime/ops/quant.h"
-
-struct params {
-    struct pt_matmul_params mm;
-    float alpha;
-    bool trans_a, trans_b;
-};
+#include "runtime/ops/int_matmul.h"
 
 static int too_large(struct pt_op_ctx *c, int64_t m, int64_t n)
 {
@@ -37,9 +30,11 @@ static int check_operand(struct pt_op_ctx *c, int scale, const struct pt_tensor 
 
 static int matmul_infer(struct pt_op_ctx *c)
 {
-    struct params *p = c->params;
+    struct pt_int_matmul_params *p = c->params;
     const struct pt_tensor *a = c->in[0], *b = c->in[3];
     int rc;
+    *p = (struct pt_int_matmul_params){
+        .alpha = 1, .b = 3, .a_scale = 1, .b_scale = 4, .a_zero = 2, .b_zero = 5, .sums = -1, .bias = -1, .y_scale = 6, .y_zero = 7};
     if ((rc = pt_quant_type(c, 3, "b", PT_TS_8BIT)) < 0 || (rc = pt_quant_type(c, 7, "y_zero_point", PT_TS_8BIT)) < 0 ||
         (rc = pt_matmul_plan(c, &p->mm, a, b, c->in[7]->dtype)) < 0 || (rc = check_operand(c, 1, a, p->mm.m)) < 0 ||
         (rc = check_operand(c, 4, b, p->mm.n)) < 0 || (rc = pt_quant_params(c, 6, 7, c->in[7]->dtype, p->mm.m)) < 0)
@@ -54,7 +49,7 @@ static int64_t offset(const struct pt_tensor *t, int64_t each, int64_t matrix)
 
 static int matmul_run(struct pt_op_ctx *c)
 {
-    const struct params *p = c->params;
+    const struct pt_int_matmul_params *p = c->params;
     const struct pt_tensor *a = c->in[0], *b = c->in[3];
     int64_t m = p->mm.m, n = p->mm.n, k = p->mm.k;
     int32_t *acc = c->scratch;
@@ -90,7 +85,7 @@ static int matmul_run(struct pt_op_ctx *c)
 
 static uint64_t macs(const struct pt_op_ctx *c)
 {
-    return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)((const struct params *)c->params)->mm.k;
+    return (uint64_t)pt_tensor_count(c->out[0]) * (uint64_t)((const struct pt_int_matmul_params *)c->params)->mm.k;
 }
 
 const struct pt_op pt_op_qlinear_matmul = {.type = "QLinearMatMul",
@@ -99,7 +94,7 @@ const struct pt_op pt_op_qlinear_matmul = {.type = "QLinearMatMul",
                                            .max_in = 8,
                                            .max_out = 1,
                                            .types = {PT_TS_8BIT, PT_TS_SCALE, PT_TS_8BIT, PT_TS_8BIT | PT_TS_SCALE},
-                                           .params_size = sizeof(struct params),
+                                           .params_size = sizeof(struct pt_int_matmul_params),
                                            .infer = matmul_infer,
                                            .run = matmul_run,
                                            .macs = macs};
@@ -108,10 +103,12 @@ const struct pt_op pt_op_qlinear_matmul = {.type = "QLinearMatMul",
 
 static int gemm_infer(struct pt_op_ctx *c)
 {
-    struct params *p = c->params;
+    struct pt_int_matmul_params *p = c->params;
     const struct pt_tensor *a = c->in[0], *b = c->in[3], *bias = pt_op_in(c, 6), *y_scale = pt_op_in(c, 7), *y_zero = pt_op_in(c, 8);
     int64_t ta, tb, dims[2], all[PT_MAX_RANK];
     int rc, rank = 0;
+    *p = (struct pt_int_matmul_params){
+        .b = 3, .a_scale = 1, .b_scale = 4, .a_zero = 2, .b_zero = 5, .sums = 6, .bias = -1, .y_scale = y_scale ? 7 : -1, .y_zero = 8};
     if ((rc = pt_attr_float(c, "alpha", 1, &p->alpha)) < 0 || (rc = pt_attr_int(c, "transA", 0, 0, 1, &ta)) < 0 ||
         (rc = pt_attr_int(c, "transB", 0, 0, 1, &tb)) < 0 || (rc = pt_quant_type(c, 3, "B", PT_TS_8BIT)) < 0 ||
         (rc = pt_quant_type(c, 6, "C", PT_T(PT_INT32))) < 0 || (rc = pt_quant_type(c, 8, "y_zero_point", PT_TS_8BIT)) < 0)
@@ -136,7 +133,7 @@ static int gemm_infer(struct pt_op_ctx *c)
 
 static int gemm_run(struct pt_op_ctx *c)
 {
-    const struct params *p = c->params;
+    const struct pt_int_matmul_params *p = c->params;
     const struct pt_tensor *bias = pt_op_in(c, 6), *y_scale = pt_op_in(c, 7), *y_zero = pt_op_in(c, 8);
     int64_t m = p->mm.m, n = p->mm.n, k = p->mm.k;
     int64_t brow = bias && bias->rank == 2 && bias->dims[0] != 1 ? bias->dims[1] : 0, bcol = bias && bias->rank && bias->dims[bias->rank - 1] != 1;
@@ -177,7 +174,7 @@ const struct pt_op pt_op_ms_qgemm = {.domain = "com.microsoft",
                                      .max_in = 9,
                                      .max_out = 1,
                                      .types = {PT_TS_8BIT, PT_T(PT_FLOAT), PT_TS_8BIT, PT_TS_8BIT | PT_T(PT_FLOAT) | PT_T(PT_INT32)},
-                                     .params_size = sizeof(struct params),
+                                     .params_size = sizeof(struct pt_int_matmul_params),
                                      .infer = gemm_infer,
                                      .run = gemm_run,
                                      .macs = macs};

@@ -4,6 +4,7 @@
  * per block of `block_size` along it; the element at (outer, k, inner) of x uses entry (outer, k / block, inner) of theirs. All types pass through
  * float32, which holds every quantised value but int32's exactly; int32 is subtracted in double.
  */
+#include "runtime/kernels/kernels.h"
 #include "runtime/ops/quant.h"
 #include "runtime/ops/types.h"
 
@@ -150,38 +151,7 @@ static double saturate(double q, double lo, double hi)
 
 /* --- the pairs of types that models use, row by row --------------------------------------------------------------------------------- */
 
-#define LANES 16 /* a fixed count is what the compiler makes vectors of */
 #define GRAIN 65536
-
-/* Rounding by adding and taking away 1.5 * 2^23: exact for what the bounds leave, half to even. NaN fails both comparisons and is the lowest. */
-#define QUANTISE(T, s)                                                                                                                               \
-    static inline T quantise_one_##s(float x, float scale, float zero, float lo, float hi)                                                           \
-    {                                                                                                                                                \
-        float v = x / scale;                                                                                                                         \
-        v = v > lo ? v : lo;                                                                                                                         \
-        v = v < hi ? v : hi;                                                                                                                         \
-        return (T)(int32_t)((v + 0x1.8p23f) - 0x1.8p23f + zero);                                                                                     \
-    }                                                                                                                                                \
-    static void quantise_row_##s(const float *x, T *y, int64_t n, float scale, float zero, float lo, float hi)                                       \
-    {                                                                                                                                                \
-        int64_t i = 0;                                                                                                                               \
-        for (; i + LANES <= n; i += LANES)                                                                                                           \
-            for (int k = 0; k < LANES; k++)                                                                                                          \
-                y[i + k] = quantise_one_##s(x[i + k], scale, zero, lo, hi);                                                                          \
-        for (; i < n; i++)                                                                                                                           \
-            y[i] = quantise_one_##s(x[i], scale, zero, lo, hi);                                                                                      \
-    }                                                                                                                                                \
-    static void dequantise_row_##s(const T *x, float *y, int64_t n, float scale, float zero)                                                         \
-    {                                                                                                                                                \
-        int64_t i = 0;                                                                                                                               \
-        for (; i + LANES <= n; i += LANES)                                                                                                           \
-            for (int k = 0; k < LANES; k++)                                                                                                          \
-                y[i + k] = ((float)x[i + k] - zero) * scale;                                                                                         \
-        for (; i < n; i++)                                                                                                                           \
-            y[i] = ((float)x[i] - zero) * scale;                                                                                                     \
-    }
-QUANTISE(uint8_t, u8)
-QUANTISE(int8_t, i8)
 
 struct rows {
     const struct pt_op_ctx *c;
@@ -199,15 +169,11 @@ static void row_piece(void *arg, size_t begin, size_t end)
     for (int64_t at = (int64_t)begin; at < (int64_t)end;) {
         float scale, zero;
         int64_t n = pt_quant_grid_at(c, &p->grid, at, (int64_t)end, &scale, &zero);
-        float lo = (float)pt_int_min(t) - zero, hi = (float)pt_int_max(t) - zero;
-        if (r->quantises && t == PT_UINT8)
-            quantise_row_u8((const float *)x + at, (uint8_t *)y + at, n, scale, zero, lo, hi);
-        else if (r->quantises)
-            quantise_row_i8((const float *)x + at, (int8_t *)y + at, n, scale, zero, lo, hi);
-        else if (t == PT_UINT8)
-            dequantise_row_u8((const uint8_t *)x + at, (float *)y + at, n, scale, zero);
+        if (r->quantises)
+            pt_kernels()->quantise((const float *)x + at, (size_t)n, scale, (int32_t)zero, (int32_t)pt_int_min(t), (int32_t)pt_int_max(t),
+                                   (uint8_t *)y + at);
         else
-            dequantise_row_i8((const int8_t *)x + at, (float *)y + at, n, scale, zero);
+            pt_kernels()->dequantise((const uint8_t *)x + at, t == PT_INT8, (size_t)n, scale, (int32_t)zero, (float *)y + at);
         at += n;
     }
 }
@@ -317,23 +283,51 @@ static int dynamic_infer(struct pt_op_ctx *c)
     return PT_OK;
 }
 
+#define PARTS 64
+
+struct dynamic {
+    const float *x;
+    uint8_t *y; /* or NULL */
+    size_t n, parts;
+    float lo[PARTS], hi[PARTS]; /* of each part */
+    float scale;
+    int32_t zero;
+};
+
+static void range_parts(void *arg, size_t begin, size_t end)
+{
+    struct dynamic *d = arg;
+    for (size_t i = begin; i < end; i++) {
+        size_t from = i * d->n / d->parts, to = (i + 1) * d->n / d->parts;
+        d->lo[i] = d->hi[i] = 0;
+        pt_kernels()->range(d->x + from, to - from, &d->lo[i], &d->hi[i]);
+    }
+}
+
+static void quantise_parts(void *arg, size_t begin, size_t end)
+{
+    const struct dynamic *d = arg;
+    size_t from = begin * d->n / d->parts, to = end * d->n / d->parts;
+    pt_kernels()->quantise(d->x + from, to - from, d->scale, d->zero, 0, 255, d->y + from);
+}
+
 static int dynamic_run(struct pt_op_ctx *c)
 {
-    const float *x = c->in[0]->data;
-    int64_t n = pt_tensor_count(c->in[0]);
-    float lo = 0, hi = 0;
-    for (int64_t i = 0; i < n; i++) {
-        lo = x[i] < lo ? x[i] : lo;
-        hi = x[i] > hi ? x[i] : hi;
+    struct dynamic d = {.x = c->in[0]->data, .y = c->out[0] ? c->out[0]->data : NULL, .n = (size_t)pt_tensor_count(c->in[0])};
+    d.parts = d.n / (GRAIN / 4) < 1 ? 1 : d.n / (GRAIN / 4) < PARTS ? d.n / (GRAIN / 4) : PARTS;
+    pt_parallel_for(c->threads, d.parts, 1, range_parts, &d);
+    for (size_t i = 1; i < d.parts; i++) {
+        d.lo[0] = d.lo[i] < d.lo[0] ? d.lo[i] : d.lo[0];
+        d.hi[0] = d.hi[i] > d.hi[0] ? d.hi[i] : d.hi[0];
     }
-    float scale = hi == lo ? 1 : (hi - lo) / 255;
-    double zero = saturate(rint((double)((0 - lo) / scale)), 0, 255);
-    if (c->out[0])
-        quantise_row_u8(x, c->out[0]->data, n, scale, (float)zero, -(float)zero, 255 - (float)zero);
+    d.scale = d.hi[0] == d.lo[0] ? 1 : (d.hi[0] - d.lo[0]) / 255;
+    d.zero = (int32_t)saturate(rint((double)((0 - d.lo[0]) / d.scale)), 0, 255);
+    if (d.y)
+        pt_parallel_for(c->threads, d.parts, 1, quantise_parts, &d);
     if (c->out_count > 1 && c->out[1])
-        *(float *)c->out[1]->data = scale;
+        *(float *)c->out[1]->data = d.scale;
     if (c->out_count > 2 && c->out[2])
-        *(uint8_t *)c->out[2]->data = (uint8_t)zero;
+        *(uint8_t *)c->out[2]->data = (uint8_t)d.zero;
     return PT_OK;
 }
 

@@ -78,9 +78,8 @@ static void gemm(const struct pt_gemm *g, void *workspace, struct pt_threads *th
     for (size_t o = 0; o < outer; o++)
         for (size_t i = 0; i < inner; i++) {
             size_t c = o * g->c_stride[0] + i * g->c_stride[1];
-            gemm_one(g, g->a + o * g->a_stride[0] + i * g->a_stride[1],
-                     (g->packed_b ? g->packed_b : g->b) + o * g->b_stride[0] + i * g->b_stride[1], g->c + c,
-                     g->ep.residual ? g->ep.residual + c : NULL);
+            gemm_one(g, g->a + o * g->a_stride[0] + i * g->a_stride[1], (g->packed_b ? g->packed_b : g->b) + o * g->b_stride[0] + i * g->b_stride[1],
+                     g->c + c, g->ep.residual ? g->ep.residual + c : NULL);
         }
 }
 
@@ -122,7 +121,8 @@ static double conv_at(const struct pt_conv *s, const float *x, const float *w, s
     for (size_t r = 0; r < s->kernel_h; r++)
         for (size_t q = 0; q < s->kernel_w; q++) {
             size_t iy, ix;
-            if (!source(oy, s->stride_h, r, s->dilation_h, s->pad_top, s->in_h, &iy) || !source(ox, s->stride_w, q, s->dilation_w, s->pad_left, s->in_w, &ix))
+            if (!source(oy, s->stride_h, r, s->dilation_h, s->pad_top, s->in_h, &iy) ||
+                !source(ox, s->stride_w, q, s->dilation_w, s->pad_left, s->in_w, &ix))
                 continue;
             const float *px = x + ((n * s->in_h + iy) * s->in_w + ix) * s->x_ld + group * icg;
             for (size_t c = 0; c < icg; c++)
@@ -157,7 +157,8 @@ static float pool_at(const struct pt_pool *s, const float *x, size_t n, size_t o
             size_t iy, ix;
             padded += oy * s->stride_h + r * s->dilation_h < s->in_h + s->pad_top + s->pad_bottom &&
                       ox * s->stride_w + q * s->dilation_w < s->in_w + s->pad_left + s->pad_right;
-            if (!source(oy, s->stride_h, r, s->dilation_h, s->pad_top, s->in_h, &iy) || !source(ox, s->stride_w, q, s->dilation_w, s->pad_left, s->in_w, &ix))
+            if (!source(oy, s->stride_h, r, s->dilation_h, s->pad_top, s->in_h, &iy) ||
+                !source(ox, s->stride_w, q, s->dilation_w, s->pad_left, s->in_w, &ix))
                 continue;
             float v = x[((n * s->in_h + iy) * s->in_w + ix) * s->x_ld + c];
             max = max_nan(v, max);
@@ -188,14 +189,14 @@ static void global_average(size_t pixels, size_t c, const float *x, size_t x_ld,
 
 /* --- elementwise --------------------------------------------------------------------------------------------------------------------------- */
 
-#define UNARY(name, expr) \
-    static void unary_##name(const float *x, float *y, size_t n, float p0, float p1) \
-    { \
-        (void)p0, (void)p1; \
-        for (size_t i = 0; i < n; i++) { \
-            float v = x[i]; \
-            y[i] = (float)(expr); \
-        } \
+#define UNARY(name, expr)                                                                                                                            \
+    static void unary_##name(const float *x, float *y, size_t n, float p0, float p1)                                                                 \
+    {                                                                                                                                                \
+        (void)p0, (void)p1;                                                                                                                          \
+        for (size_t i = 0; i < n; i++) {                                                                                                             \
+            float v = x[i];                                                                                                                          \
+            y[i] = (float)(expr);                                                                                                                    \
+        }                                                                                                                                            \
     }
 UNARY(relu, max_nan(v, 0))
 UNARY(clip, clip(v, p0, p1))
@@ -206,22 +207,22 @@ UNARY(tanh, tanh((double)v))
 UNARY(sigmoid, 1 / (1 + exp(-(double)v)))
 UNARY(gelu, gelu(v))
 UNARY(silu, v / (1 + exp(-(double)p0 * v)))
-UNARY(hard_sigmoid, clip((float)((double)v * p0 + p1), 0, 1))
-UNARY(hard_swish, v *clip((float)((double)v * p0 + p1), 0, 1))
+UNARY(hard_sigmoid, clip((float)((double)v *p0 + p1), 0, 1))
+UNARY(hard_swish, v *clip((float)((double)v *p0 + p1), 0, 1))
 UNARY(sqrt, sqrtf(v))
 UNARY(reciprocal, 1 / v)
 UNARY(neg, -v)
 UNARY(abs, fabsf(v))
 #undef UNARY
 
-#define BINARY(name, expr) \
-    static void binary_##name(const struct pt_binary_args *s) \
-    { \
-        for (size_t r = 0; r < s->rows; r++) \
-            for (size_t i = 0; i < s->n; i++) { \
-                float a = s->a[r * s->a_ld + i * s->a_step], b = s->b[r * s->b_ld + i * s->b_step]; \
-                s->y[r * s->y_ld + i] = expr; \
-            } \
+#define BINARY(name, expr)                                                                                                                           \
+    static void binary_##name(const struct pt_binary_args *s)                                                                                        \
+    {                                                                                                                                                \
+        for (size_t r = 0; r < s->rows; r++)                                                                                                         \
+            for (size_t i = 0; i < s->n; i++) {                                                                                                      \
+                float a = s->a[r * s->a_ld + i * s->a_step], b = s->b[r * s->b_ld + i * s->b_step];                                                  \
+                s->y[r * s->y_ld + i] = expr;                                                                                                        \
+            }                                                                                                                                        \
     }
 BINARY(add, a + b)
 BINARY(sub, a - b)
@@ -311,7 +312,8 @@ static void attend(const struct pt_attend *a, void *workspace)
     }
 }
 
-/* --- quantised integers --------------------------------------------------------------------------------------------------------------------------- */
+/* --- quantised integers ---------------------------------------------------------------------------------------------------------------------------
+ */
 
 static size_t int_pack_size(size_t k, size_t n)
 {
@@ -338,14 +340,78 @@ static void int_conv(const struct pt_int_conv *s, const int16_t *x, const void *
         }
     }
 }
+static size_t int_depthwise_pack_size(size_t taps, size_t n)
+{
+    return (n + PT_INT_LANES - 1) / PT_INT_LANES * PT_INT_LANES * taps * sizeof(int16_t);
+}
+static void int_depthwise_pack(size_t taps, size_t n, const int16_t *w, void *packed)
+{
+    if (taps && n)
+        memcpy(packed, w, taps * n * sizeof *w);
+}
+static void int_depthwise(const struct pt_int_conv *s, const int16_t *x, const void *packed, size_t first, size_t count, int32_t *y, size_t y_ld)
+{
+    const int16_t *w = packed;
+    const size_t taps = s->kernel_h * s->kernel_w;
+    for (size_t i = 0; i < count; i++) {
+        const int16_t *px = x + (first + i) / s->out_w * s->y_step + (first + i) % s->out_w * s->x_step;
+        for (size_t j = 0; j < s->n; j++) {
+            uint32_t sum = 0;
+            for (size_t t = 0; t < taps; t++)
+                sum += (uint32_t)(px[t / s->kernel_w * s->tap_row + t % s->kernel_w * s->tap_col + j] * w[j * taps + t]);
+            y[i * y_ld + j] = (int32_t)sum;
+        }
+    }
+}
+
+static uint8_t to_byte(float v, int32_t zero, int32_t lo, int32_t hi)
+{
+    return (uint8_t)((v >= (float)(lo - zero) ? v > (float)(hi - zero) ? hi - zero : (int32_t)rintf(v) : lo - zero) + zero);
+}
+static float int_sum(const int32_t *acc, const int32_t *bias, size_t j)
+{
+    return (float)(int32_t)((uint32_t)acc[j] + (uint32_t)(bias ? bias[j] : 0));
+}
 static void requantise(const struct pt_requantise *r)
 {
-    const float low = (float)(r->lo - r->zero), high = (float)(r->hi - r->zero);
+    for (size_t i = 0; i < r->rows; i++)
+        for (size_t j = 0; j < r->n; j++)
+            r->y[i * r->y_ld + j] = to_byte(int_sum(r->acc + i * r->acc_ld, r->bias, j) * r->scale[j], r->zero, r->lo, r->hi);
+}
+static void int_floats(const struct pt_int_floats *r)
+{
     for (size_t i = 0; i < r->rows; i++)
         for (size_t j = 0; j < r->n; j++) {
-            float v = (float)(int32_t)((uint32_t)r->acc[i * r->acc_ld + j] + (uint32_t)(r->bias ? r->bias[j] : 0)) * r->scale[j];
-            r->y[i * r->y_ld + j] = (uint8_t)((v >= low ? v > high ? r->hi - r->zero : (int32_t)rintf(v) : r->lo - r->zero) + r->zero);
+            float v = int_sum(r->acc + i * r->acc_ld, r->bias, j) * r->scale[j];
+            v += (r->ep.bias ? r->ep.bias[j] : 0) + (r->ep.residual ? r->ep.residual[i * r->ep.residual_ld + j] : 0);
+            r->y[i * r->y_ld + j] = activate(&r->ep, v);
         }
+}
+static int32_t byte_at(const uint8_t *x, bool is_signed, size_t i)
+{
+    return is_signed ? (int8_t)x[i] : x[i];
+}
+static void quantise(const float *x, size_t n, float scale, int32_t zero, int32_t lo, int32_t hi, uint8_t *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = to_byte(x[i] / scale, zero, lo, hi);
+}
+static void dequantise(const uint8_t *x, bool is_signed, size_t n, float scale, int32_t zero, float *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (float)(byte_at(x, is_signed, i) - zero) * scale;
+}
+static void widen(const uint8_t *x, bool is_signed, size_t n, int32_t zero, int16_t *y)
+{
+    for (size_t i = 0; i < n; i++)
+        y[i] = (int16_t)(byte_at(x, is_signed, i) - zero);
+}
+static void range(const float *x, size_t n, float *lo, float *hi)
+{
+    for (size_t i = 0; i < n; i++) {
+        *lo = x[i] < *lo ? x[i] : *lo;
+        *hi = x[i] > *hi ? x[i] : *hi;
+    }
 }
 
 const struct pt_kernels pt_kernels_ref = {PT_KERNEL_ROW(PT_ISA_REF, "ref")};

@@ -4,6 +4,8 @@
  */
 #include "tests/unit/runtime/kernels_test.h"
 
+#include <float.h>
+
 static uint32_t next(uint32_t *state)
 {
     return *state = *state * 1664525u + 1013904223u;
@@ -126,8 +128,170 @@ static void rounding(void **state)
     }
 }
 
+/* --- depthwise --------------------------------------------------------------------------------------------------------------------------------- */
+
+static void check_depthwise(size_t kernel, size_t stride, size_t dilation, size_t n, size_t first)
+{
+    const size_t out = 5, size = (out - 1) * stride + (kernel - 1) * dilation + 1, ld = (n + PT_INT_LANES - 1) / PT_INT_LANES * PT_INT_LANES;
+    const size_t taps = kernel * kernel, count = out * out - first, x_count = size * size * ld, y_ld = n + 3;
+    const struct pt_int_conv s = {.out_w = out,
+                                  .kernel_h = kernel,
+                                  .kernel_w = kernel,
+                                  .channels = 1,
+                                  .n = n,
+                                  .y_step = stride * size * ld,
+                                  .x_step = stride * ld,
+                                  .tap_row = dilation * size * ld,
+                                  .tap_col = dilation * ld};
+    int16_t *w = test_alloc(n * taps * sizeof *w);
+    struct gbuf image = gbuf_make(x_count / 2);
+    fill((int16_t *)(void *)image.p, x_count, 3);
+    fill(w, n * taps, 4);
+    int32_t *want = NULL;
+    for (size_t i = 0; i == 0 || test_table(i - 1); i++) {
+        const struct pt_kernels *k = i ? test_table(i - 1) : &pt_kernels_ref;
+        void *packed = test_alloc(k->int_depthwise_pack_size(taps, n));
+        int32_t *got = test_alloc(count * y_ld * sizeof *got);
+        memset(got, 0x5a, count * y_ld * sizeof *got);
+        k->int_depthwise_pack(taps, n, w, packed);
+        k->int_depthwise(&s, (int16_t *)(void *)image.p, packed, first, count, got, y_ld);
+        for (size_t j = 0; want && j < count * y_ld; j++)
+            if (want[j] != got[j])
+                fail_msg("int_depthwise %zu x %zu of %zu on %s: element %zu: want %d, got %d", kernel, kernel, n, k->name, j, want[j], got[j]);
+        pt_free(packed);
+        if (want)
+            pt_free(got);
+        want = want ? want : got;
+    }
+    pt_free(want);
+    pt_free(w);
+    gbuf_free(&image);
+}
+
+static void depthwise(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {1, 8, 15, 16, 17, 31, 32, 33, 72};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t form = 0; form < 20; form++)
+            check_depthwise(1 + form % 5, 1 + form / 5 % 2, 1 + form / 10, sizes[i], form % 7);
+}
+
+/* --- bytes and numbers ----------------------------------------------------------------------------------------------------------------------------
+ */
+
+/* Numbers around every rounding, past the bounds, and no numbers. */
+static void fill_numbers(float *x, size_t n, float scale)
+{
+    uint32_t seed = 9;
+    for (size_t i = 0; i < n; i++)
+        x[i] = ((float)(next(&seed) >> 22) * 0.5f - 256) * scale * (i % 3 ? 1.0f : 1 + 0x1p-22f);
+    const float odd[] = {NAN, INFINITY, -INFINITY, -0.0f, FLT_MAX, -FLT_MAX, 0x1p-140f};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd && 3 * i < n; i++)
+        x[3 * i] = odd[i];
+}
+
+static void to_bytes(void **state)
+{
+    (void)state;
+    for (size_t n = 0; n < 70; n++)
+        for (int form = 0; form < 8; form++) {
+            const int32_t lo = form % 2 ? -128 : 0, hi = lo + 255, zero = (int32_t[]){lo, 3, hi, 100}[form / 2];
+            const float scale = (float[]){0.25f, 0.1f, 3, 0x1p-20f}[form / 2];
+            struct gbuf x = gbuf_make(n);
+            uint8_t want[72], got[72];
+            fill_numbers(x.p, n, scale);
+            memset(want, 0x77, sizeof want);
+            pt_kernels_ref.quantise(x.p, n, scale, zero, lo, hi, want);
+            const struct pt_kernels *k;
+            for (size_t i = 0; (k = test_table(i)); i++) {
+                memset(got, 0x77, sizeof got);
+                k->quantise(x.p, n, scale, zero, lo, hi, got);
+                assert_memory_equal(want, got, sizeof want);
+                float a[2] = {0, 0}, b[2] = {0, 0};
+                pt_kernels_ref.range(x.p, n, &a[0], &a[1]);
+                k->range(x.p, n, &b[0], &b[1]);
+                assert_memory_equal(a, b, sizeof a);
+            }
+            gbuf_free(&x);
+        }
+}
+
+static void from_bytes(void **state)
+{
+    (void)state;
+    struct gbuf bytes = gbuf_make(64); /* 256 bytes that end where nothing may be read */
+    for (size_t i = 0; i < 256; i++)
+        ((uint8_t *)(void *)bytes.p)[i] = (uint8_t)i;
+    for (size_t n = 0; n <= 256; n += n < 70 ? 1 : 62)
+        for (int form = 0; form < 4; form++) {
+            const uint8_t *x = (const uint8_t *)(void *)bytes.p + 256 - n;
+            const bool is_signed = form % 2;
+            const int32_t zero = form / 2 ? 0 : is_signed ? -128 : 255;
+            float want[257], got[257];
+            int16_t wide[257], narrow[257];
+            memset(want, 0x77, sizeof want);
+            memset(wide, 0x77, sizeof wide);
+            pt_kernels_ref.dequantise(x, is_signed, n, 0.1f, zero, want);
+            pt_kernels_ref.widen(x, is_signed, n, zero, wide);
+            const struct pt_kernels *k;
+            for (size_t i = 0; (k = test_table(i)); i++) {
+                memset(got, 0x77, sizeof got);
+                memset(narrow, 0x77, sizeof narrow);
+                k->dequantise(x, is_signed, n, 0.1f, zero, got);
+                k->widen(x, is_signed, n, zero, narrow);
+                assert_memory_equal(want, got, sizeof want);
+                assert_memory_equal(wide, narrow, sizeof wide);
+            }
+        }
+    gbuf_free(&bytes);
+}
+
+static void to_floats(void **state)
+{
+    (void)state;
+    enum { N = 37, ROWS = 7 };
+    int32_t acc[ROWS * N], sums[N];
+    float scale[N], add[N], residual[ROWS * (N + 2)];
+    uint32_t seed = 6;
+    for (size_t i = 0; i < ROWS * N; i++)
+        acc[i] = i % 9 ? (int32_t)(next(&seed) >> 12) - (1 << 19) : (int32_t)next(&seed);
+    for (size_t j = 0; j < N; j++) {
+        sums[j] = (int32_t)(next(&seed) >> 12);
+        scale[j] = test_random(&seed) * 1e-5f;
+        add[j] = test_random(&seed);
+    }
+    for (size_t i = 0; i < ROWS * (N + 2); i++)
+        residual[i] = test_random(&seed);
+    for (int form = 0; form < 32; form++) {
+        struct pt_int_floats f = {.rows = ROWS, .n = N, .acc = acc, .acc_ld = N, .bias = form & 1 ? sums : NULL, .scale = scale, .y_ld = N + 1};
+        f.ep = (struct pt_epilogue){.bias = form & 2 ? add : NULL,
+                                    .residual = form & 4 ? residual : NULL,
+                                    .residual_ld = N + 2,
+                                    .act = (enum pt_act)(form / 8),
+                                    .lo = -0.5f,
+                                    .hi = 0.25f};
+        struct gbuf want = gbuf_make(ROWS * (N + 1));
+        f.y = want.p;
+        pt_kernels_ref.int_floats(&f);
+        const struct pt_kernels *k;
+        for (size_t i = 0; (k = test_table(i)); i++) {
+            struct gbuf got = gbuf_make(ROWS * (N + 1));
+            f.y = got.p;
+            k->int_floats(&f);
+            for (size_t j = 0; j < want.n; j++)
+                if (memcmp(&want.p[j], &got.p[j], 4) != 0 && !(fabsf(want.p[j] - got.p[j]) <= 1e-6f + 2e-6f * fabsf(want.p[j])))
+                    fail_msg("int_floats on %s: form %d, element %zu: want %.9g, got %.9g", k->name, form, j, (double)want.p[j], (double)got.p[j]);
+            gbuf_free(&got);
+        }
+        gbuf_free(&want);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(products), cmocka_unit_test(windows), cmocka_unit_test(rounding)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(products),  cmocka_unit_test(windows),  cmocka_unit_test(rounding),
+                                       cmocka_unit_test(depthwise), cmocka_unit_test(to_bytes), cmocka_unit_test(from_bytes),
+                                       cmocka_unit_test(to_floats)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
