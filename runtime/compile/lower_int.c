@@ -161,7 +161,7 @@ static int int_run(struct pt_op_ctx *c)
 struct int_pack_job {
     const struct pt_kernels *k;
     const struct int_step *s;
-    const struct pt_tensor *w, *zero;
+    struct pt_tensor w, zero; /* zero.data is NULL when there is none */
 };
 
 /* Filter o of a group as [tap][channel], less its zero point. */
@@ -169,10 +169,10 @@ static void widen_filter(const struct int_pack_job *j, int64_t o, int16_t *to)
 {
     const struct int_step *s = j->s;
     int64_t taps = (int64_t)(s->s.kernel_h * s->s.kernel_w);
-    int32_t zero = pt_quant_zero(j->zero, o);
+    int32_t zero = pt_quant_zero(j->zero.data ? &j->zero : NULL, o);
     for (int64_t c = 0; c < s->in_c; c++)
         for (int64_t t = 0; t < taps; t++)
-            to[t * s->channels + c] = (int16_t)(pt_elem_i64(j->w, (o * s->in_c + c) * taps + t) - zero);
+            to[t * s->channels + c] = (int16_t)(pt_elem_i64(&j->w, (o * s->in_c + c) * taps + t) - zero);
 }
 
 static int fill_int(void *arg, void *out, struct pt_err *err)
@@ -281,8 +281,8 @@ int pt_lower_int_conv(struct pt_lower *l)
         return PT_ENOMEM;
     if (!set_step(l, s, &x->t, &w->t))
         return 0;
-    struct int_pack_job job = {l->k, s, &w->t, w_zero ? &w_zero->t : NULL};
-    s->packed = pt_lower_pack(l, w, pack_key(s, w_zero), (size_t)s->groups * s->group_bytes, fill_int, &job);
+    const struct int_pack_job job = {l->k, s, w->t, w_zero ? w_zero->t : (struct pt_tensor){0}};
+    s->packed = pt_lower_pack_later(l, w, pack_key(s, w_zero), (size_t)s->groups * s->group_bytes, fill_int, &job, sizeof job);
     if (!s->packed)
         return PT_ENOMEM;
     memcpy(in, n->inputs, (size_t)n->input_count * sizeof *in);

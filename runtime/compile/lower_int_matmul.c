@@ -171,22 +171,22 @@ static int int_matmul_run(struct pt_op_ctx *c)
 struct int_matmul_pack {
     const struct pt_kernels *k;
     const struct int_matmul_step *s;
-    const struct pt_tensor *b, *zero;
+    struct pt_tensor b, zero; /* zero.data is NULL when there is none */
 };
 
 /* Columns [first, first + n) as rows, less their zero points. */
 static void widen_columns(const struct int_matmul_pack *j, size_t first, size_t n, int16_t *to)
 {
     const struct int_matmul_step *s = j->s;
-    const uint8_t *b = j->b->data;
-    const bool turned = s->p->trans_b, is_signed = j->b->dtype == PT_INT8;
+    const uint8_t *b = j->b.data;
+    const bool turned = s->p->trans_b, is_signed = j->b.dtype == PT_INT8;
     for (size_t i = 0; i < s->k; i++)
         for (size_t c = 0; c < n; c++) {
             uint8_t v = b[turned ? (first + c) * s->k + i : i * s->s.n + first + c];
             to[c * s->s.channels + i] = is_signed ? (int8_t)v : v;
         }
-    for (size_t c = 0; j->zero && c < n; c++) {
-        int32_t zero = pt_quant_zero(j->zero, (int64_t)(first + c));
+    for (size_t c = 0; j->zero.data && c < n; c++) {
+        int32_t zero = pt_quant_zero(&j->zero, (int64_t)(first + c));
         for (size_t i = 0; zero && i < s->k; i++)
             to[c * s->s.channels + i] = (int16_t)(to[c * s->s.channels + i] - zero);
     }
@@ -340,8 +340,8 @@ int pt_lower_int_matmul(struct pt_lower *l)
     if (!set_step(l, s, p))
         return 0;
     const struct pt_slot *b = slot_of(l, p->b), *zero = slot_of(l, p->b_zero);
-    struct int_matmul_pack job = {l->k, s, &b->t, zero ? &zero->t : NULL};
-    s->packed = pt_lower_pack(l, b, pack_key(s, zero), l->k->int_pack_size(s->s.channels, s->s.n), fill_int_matmul, &job);
+    const struct int_matmul_pack job = {l->k, s, b->t, zero ? zero->t : (struct pt_tensor){0}};
+    s->packed = pt_lower_pack_later(l, b, pack_key(s, zero), l->k->int_pack_size(s->s.channels, s->s.n), fill_int_matmul, &job, sizeof job);
     if (!s->packed)
         return PT_ENOMEM;
     int rc = set_known_scales(l, s);
