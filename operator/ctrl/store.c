@@ -1,82 +1,73 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * store.c: see store.h. Two maps onto the same objects: by name, and by owner's uid to the first of a linked list. Orphans are listed under
- * "namespace/name" of the owner they ask for: no uid has a slash.
+ * store.c: see store.h. Two indexes of the same objects: by name, and by owner the first of a linked list. Orphans are listed under namespace and
+ * name of the owner they ask for; a uid is alone in its key.
  */
 #include "operator/ctrl/store.h"
 #include "operator/ctrl/obj.h"
 
 #include <string.h>
 
-#define KEY_MAX 352 /* a namespace has at most 63 bytes, a name 253 */
-
-static struct pt_str key_of(char key[KEY_MAX], const char *ns, const char *name)
+static struct pt_index_key name_key(const struct pt_object *o)
 {
-    size_t n = ns ? strlen(ns) : 0, m = strlen(name);
-    n = n < KEY_MAX - 1 ? n : KEY_MAX - 1;
-    m = m < KEY_MAX - 1 - n ? m : KEY_MAX - 1 - n;
-    memcpy(key, ns ? ns : "", n);
-    key[n] = '/';
-    memcpy(key + n + 1, name, m);
-    return (struct pt_str){key, n + 1 + m};
+    return (struct pt_index_key){o->ns ? o->ns : "", o->name};
+}
+
+/* Name NULL: it has no owner. */
+static struct pt_index_key owner_key(const struct pt_object *o)
+{
+    return o->owner_uid ? (struct pt_index_key){NULL, o->owner_uid} : (struct pt_index_key){o->ns ? o->ns : "", o->owner_name};
 }
 
 void pt_store_init(struct pt_store *s, const struct pt_store_type *type, void *arg)
 {
     *s = (struct pt_store){.type = type, .arg = arg};
+    pt_index_init(&s->by_name, name_key);
+    pt_index_init(&s->by_owner, owner_key);
 }
 
 void pt_store_finish(struct pt_store *s)
 {
-    void *o;
-    for (size_t i = 0; pt_map_next(&s->by_name, &i, NULL, &o);)
+    struct pt_object *o;
+    for (size_t i = 0; (o = pt_store_next(s, &i));)
         s->type->free(o);
-    pt_map_finish(&s->by_name);
-    pt_map_finish(&s->by_owner);
+    pt_index_finish(&s->by_name);
+    pt_index_finish(&s->by_owner);
 }
 
 struct pt_object *pt_store_get(const struct pt_store *s, const char *ns, const char *name)
 {
-    char key[KEY_MAX];
-    return pt_map_get(&s->by_name, key_of(key, ns, name));
+    return pt_index_get(&s->by_name, (struct pt_index_key){ns ? ns : "", name});
 }
 
 struct pt_object *pt_store_owned(const struct pt_store *s, const char *owner_uid)
 {
-    return pt_map_get(&s->by_owner, pt_str(owner_uid));
+    return pt_index_get(&s->by_owner, (struct pt_index_key){NULL, owner_uid});
 }
 
 struct pt_object *pt_store_orphans(const struct pt_store *s, const char *ns, const char *owner_name)
 {
-    char key[KEY_MAX];
-    return pt_map_get(&s->by_owner, key_of(key, ns, owner_name));
-}
-
-static struct pt_str owner_key(char key[KEY_MAX], const struct pt_object *o)
-{
-    return o->owner_uid ? pt_str(o->owner_uid) : o->owner_name ? key_of(key, o->ns, o->owner_name) : (struct pt_str){NULL, 0};
+    return pt_index_get(&s->by_owner, (struct pt_index_key){ns ? ns : "", owner_name});
 }
 
 static int link_owner(struct pt_store *s, struct pt_object *o, struct pt_err *err)
 {
-    char key[KEY_MAX];
-    struct pt_str k = owner_key(key, o);
-    if (!k.p)
+    struct pt_index_key k = owner_key(o);
+    if (!k.name)
         return PT_OK;
-    o->next = pt_map_get(&s->by_owner, k);
-    return pt_map_set(&s->by_owner, k, o, NULL, err);
+    o->next = pt_index_get(&s->by_owner, k);
+    return pt_index_set(&s->by_owner, o, err);
 }
 
 static void unlink_owner(struct pt_store *s, struct pt_object *o)
 {
-    char key[KEY_MAX];
-    struct pt_str k = owner_key(key, o);
-    struct pt_object *head = k.p ? pt_map_get(&s->by_owner, k) : NULL;
+    struct pt_index_key k = owner_key(o);
+    struct pt_object *head = k.name ? pt_index_get(&s->by_owner, k) : NULL;
     if (head == o) {
         if (o->next)
-            (void)pt_map_set(&s->by_owner, k, o->next, NULL, NULL); /* the key is there: needs no memory */
+            (void)pt_index_set(&s->by_owner, o->next, NULL); /* the key is there: needs no memory */
         else
-            pt_map_remove(&s->by_owner, k);
+            pt_index_remove(&s->by_owner, k);
         return;
     }
     for (; head; head = head->next)
@@ -95,8 +86,7 @@ static void removed(struct pt_store *s, struct pt_object *o)
 
 static void remove_object(struct pt_store *s, struct pt_object *o)
 {
-    char key[KEY_MAX];
-    pt_map_remove(&s->by_name, key_of(key, o->ns, o->name));
+    pt_index_remove(&s->by_name, name_key(o));
     removed(s, o);
 }
 
@@ -111,7 +101,6 @@ int pt_store_decode(const struct pt_store *s, struct pt_str json, struct pt_obje
 /* o is newer than what is there, if anything is. */
 static int take(struct pt_store *s, struct pt_object *o, struct pt_object *was, struct pt_err *err)
 {
-    char key[KEY_MAX];
     if (was && strcmp(was->uid, o->uid) != 0) {
         remove_object(s, was);
         was = NULL;
@@ -120,7 +109,7 @@ static int take(struct pt_store *s, struct pt_object *o, struct pt_object *was, 
         s->type->free(o);
         return PT_ENOMEM;
     }
-    if (pt_map_set(&s->by_name, key_of(key, o->ns, o->name), o, NULL, err) < 0) {
+    if (pt_index_set(&s->by_name, o, err) < 0) {
         unlink_owner(s, o);
         s->type->free(o);
         return PT_ENOMEM;
@@ -184,12 +173,10 @@ int pt_store_replace(struct pt_store *s, struct pt_object **list, size_t count, 
     }
     if (rc < 0)
         return rc;
-    void *v;
-    for (size_t i = 0; pt_map_next(&s->by_name, &i, NULL, &v);) {
-        struct pt_object *o = v;
+    struct pt_object *o;
+    for (size_t i = 0; (o = pt_store_next(s, &i));)
         if (o->mark != mark && o->rv <= rv)
             remove_object(s, o);
-    }
     if (rv > s->rv)
         s->rv = rv;
     s->lists = mark;

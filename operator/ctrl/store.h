@@ -9,8 +9,7 @@
 #ifndef PT_CTRL_STORE_H
 #define PT_CTRL_STORE_H
 
-#include "base/map.h"
-#include "base/str.h"
+#include "operator/ctrl/index.h"
 
 struct pt_object {
     const char *ns, *name, *uid;
@@ -35,7 +34,7 @@ struct pt_store_type {
 struct pt_store {
     const struct pt_store_type *type;
     void *arg;
-    struct pt_map by_name, by_owner;
+    struct pt_index by_name, by_owner; /* the second: of the first of each owner's */
     uint64_t rv;     /* the watch has reached this */
     unsigned lists;  /* taken in so far */
 };
@@ -52,6 +51,11 @@ static inline bool pt_store_synced(const struct pt_store *s)
 static inline size_t pt_store_count(const struct pt_store *s)
 {
     return s->by_name.count;
+}
+/* for (size_t i = 0; (o = pt_store_next(s, &i));): all of them, in no order. */
+static inline struct pt_object *pt_store_next(const struct pt_store *s, size_t *iter)
+{
+    return pt_index_next(&s->by_name, iter);
 }
 
 int pt_store_decode(const struct pt_store *s, struct pt_str json, struct pt_object **out, struct pt_err *err);

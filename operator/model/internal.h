@@ -5,6 +5,7 @@
 #ifndef PT_MODEL_INTERNAL_H
 #define PT_MODEL_INTERNAL_H
 
+#include "base/map.h"
 #include "base/rand.h"
 #include "operator/ctrl/events.h"
 #include "operator/ctrl/reflector.h"

@@ -25,7 +25,7 @@ static int64_t next_report_ms(const struct pt_operator *op)
 
 static bool has_told(const struct pt_operator *op, const struct pt_pod *pod, int64_t now_ms)
 {
-    return pod->state.reported && now_ms - pod->state.reported_ms <= 2 * next_report_ms(op) + 500;
+    return pod->state.told && now_ms - pod->state.told->reported_ms <= 2 * next_report_ms(op) + 500;
 }
 
 /* Where 95 of 100 of the requests between two reports were faster: inside a bucket as far up as its share says; past the last bound, twice that. */
@@ -44,7 +44,7 @@ static double p95_between(const struct pt_pod_latency *was, const struct pt_repo
 }
 
 /* counts_on: this report goes on where the last one ended, by the same process with the same buckets. */
-static void take_latency(struct pt_pod_state *st, const struct pt_report *r, bool same_process, double weight)
+static void take_latency(struct pt_pod_told *st, const struct pt_report *r, bool same_process, double weight)
 {
     struct pt_pod_latency *l = st->latency;
     bool counts_on = l && same_process && l->bounds == r->bounds && !memcmp(l->bounds_s, r->bounds_s, r->bounds * sizeof *r->bounds_s);
@@ -72,7 +72,7 @@ static bool wants_latency(const struct pt_md *md)
     return md && md->spec.autoscaling.on && md->spec.autoscaling.metric == PT_METRIC_LATENCY;
 }
 
-static void take_figures(struct pt_pod_state *st, const struct pt_report *r, const struct pt_md *md)
+static void take_figures(struct pt_pod_told *st, const struct pt_report *r, const struct pt_md *md)
 {
     if (!r->monitored || !md || !md->spec.monitoring) {
         pt_free(st->figures);
@@ -86,7 +86,7 @@ static void take_figures(struct pt_pod_state *st, const struct pt_report *r, con
 
 static void take_load(const struct pt_operator *op, struct pt_pod *pod, const struct pt_report *r, bool same_process)
 {
-    struct pt_pod_state *st = &pod->state;
+    struct pt_pod_told *st = pod->state.told;
     int64_t now = pt_now_ms(op->o.sched), since_ms = now - st->reported_ms;
     if (st->reported_ms && since_ms > 0 && r->requests >= st->requests && same_process)
         st->rps = (r->requests - st->requests) * 1000 / (double)since_ms;
@@ -118,12 +118,14 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
     struct pt_pod *pod = (struct pt_pod *)pt_store_get(&op->stores[PT_STORE_POD], r->ns, r->pod_name);
     if (!pod || strcmp(pod->o.uid, r->pod_uid) != 0)
         return pt_fail(err, PT_ENOTFOUND, "report: no pod %s/%s with uid %s", r->ns, r->pod_name, r->pod_uid);
-    struct pt_pod_state *st = &pod->state;
-    if (st->reported && (r->started_ms < st->started_ms || (r->started_ms == st->started_ms && r->sequence <= st->sequence)))
+    struct pt_pod_told *st = pod->state.told;
+    bool first = !st;
+    if (!first && (r->started_ms < st->started_ms || (r->started_ms == st->started_ms && r->sequence <= st->sequence)))
         return PT_OK;
-    bool news = !st->reported || st->model != r->state || st->reason != r->reason || st->has_digest != has_digest || memcmp(st->digest, digest, 32) != 0;
-    bool same_process = st->reported && st->started_ms == r->started_ms;
-    st->reported = true;
+    if (first && !(st = pod->state.told = pt_calloc(1, sizeof *st)))
+        return pt_fail(err, PT_ENOMEM, "report: out of memory");
+    bool news = first || st->model != r->state || st->reason != r->reason || st->has_digest != has_digest || memcmp(st->digest, digest, 32) != 0;
+    bool same_process = !first && st->started_ms == r->started_ms;
     st->model = r->state;
     st->reason = r->reason;
     st->has_digest = has_digest;
@@ -142,7 +144,7 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
 }
 
 /* By Little's law. What waits where nothing is answered waits as long as can be said. */
-static double queue_delay_of(const struct pt_pod_state *st)
+static double queue_delay_of(const struct pt_pod_told *st)
 {
     if (st->mean_rps > 0.001)
         return fmin(st->mean_queued / st->mean_rps, 3600);
@@ -153,13 +155,13 @@ void pt_operator_loads(struct pt_operator *op, const char *ns, pt_load_fn fn, vo
 {
     op->loads_asked = true; /* from now on latencies are kept */
     int64_t now = pt_now_ms(op->o.sched);
-    void *object;
-    for (size_t i = 0; pt_map_next(&op->stores[PT_STORE_POD].by_name, &i, NULL, &object);) {
-        const struct pt_pod *pod = object;
+    const struct pt_pod *pod;
+    for (size_t i = 0; (pod = (const struct pt_pod *)pt_store_next(&op->stores[PT_STORE_POD], &i));) {
         if (strcmp(pod->o.ns, ns) != 0 || !pod->o.owner_name || !has_told(op, pod, now))
             continue;
-        const struct pt_pod_latency *late = pod->state.latency;
-        struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, pod->state.mean_in_flight, pod->state.mean_rps, queue_delay_of(&pod->state),
+        const struct pt_pod_told *st = pod->state.told;
+        const struct pt_pod_latency *late = st->latency;
+        struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, st->mean_in_flight, st->mean_rps, queue_delay_of(st),
                             late && late->mean_s > 0 ? late->mean_s : (double)NAN};
         fn(arg, &l);
     }
@@ -178,7 +180,7 @@ static struct sums sum_up(struct pt_operator *op, struct pt_deployment *d, const
 {
     struct sums sum = {.complete = true};
     for (struct pt_pod *pod = (struct pt_pod *)(uintptr_t)pods; pod; pod = (struct pt_pod *)pod->o.next) {
-        struct pt_pod_state *st = &pod->state;
+        const struct pt_pod_told *st = pod->state.told;
         bool told = has_told(op, pod, now_ms);
         if (told && pod->ready && pod->gate != PT_FALSE) { /* what one carried that is being taken out has moved to the others, who tell of it: not twice */
             sum.in_flight += st->in_flight;
@@ -189,9 +191,9 @@ static struct sums sum_up(struct pt_operator *op, struct pt_deployment *d, const
         sum.any |= told;
         sum.complete &= told || !pod->ready;
         sum.ready += pod->ready;
-        if (pod->ready && !st->start_counted && pod->ready_wall_ms > pod->created_ms)
+        if (pod->ready && !pod->state.start_counted && pod->ready_wall_ms > pod->created_ms)
             pt_autoscale_started(d->autoscale, pod->ready_wall_ms - pod->created_ms);
-        st->start_counted |= pod->ready;
+        pod->state.start_counted |= pod->ready;
     }
     return sum;
 }
@@ -268,8 +270,8 @@ static struct pt_figures add_up(const struct pt_operator *op, const struct pt_po
 {
     struct pt_figures sum = {.pods = 0};
     for (; pod; pod = (const struct pt_pod *)pod->o.next)
-        if (!strcmp(pod->revision, revision) && pod->state.figures && has_told(op, pod, now_ms))
-            pt_figures_add(&sum, pod->state.figures->rows, pod->state.figures->labelled, pod->state.figures->values);
+        if (!strcmp(pod->revision, revision) && has_told(op, pod, now_ms) && pod->state.told->figures)
+            pt_figures_add(&sum, pod->state.told->figures->rows, pod->state.told->figures->labelled, pod->state.told->figures->values);
     return sum;
 }
 

@@ -4,7 +4,7 @@
  *
  * Most of these texts are echoes of the operator's own writes of the status, so little is made of them that is not needed: the spec is taken over
  * from the version before where the generation says that it is the same, the status is read in one pass without a tree, and of metadata only what
- * somebody looks at.
+ * somebody looks at. Texts are kept in an arena until all of them are known, then packed behind the struct.
  */
 #include "base/json.h"
 #include "base/mem.h"
@@ -21,19 +21,7 @@ void pt_md_free(struct pt_object *o)
     if (!md)
         return;
     pt_spec_finish(&md->spec);
-    pt_free(md->invalid);
-    pt_free(md->current_revision);
-    pt_free(md->update_revision);
-    pt_free(md->digest);
-    pt_free(md->last_failure);
-    pt_free(md->last_scale);
     pt_free(md->compression);
-    pt_free(md->rollback_to);
-    pt_free(md->cause);
-    pt_free(md->healthy);
-    pt_free(md->rolled_back);
-    pt_free(md->health_reason);
-    pt_free(md->health_message);
     pt_free(md);
 }
 
@@ -41,6 +29,12 @@ static int no_memory(struct pt_err *err)
 {
     return pt_fail(err, PT_ENOMEM, "decode ModelDeployment: out of memory");
 }
+
+/* What is read so far. */
+struct draft {
+    struct pt_md md;
+    struct pt_arena texts;
+};
 
 /* --- reading without a tree ---------------------------------------------------------------------------------------------- */
 
@@ -68,7 +62,7 @@ static int raw_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
 }
 
 /* The text that raw stands for. */
-static int decoded(struct pt_str raw, char **out, struct pt_err *err)
+static int decoded(struct pt_str raw, struct draft *d, const char **out, struct pt_err *err)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
     struct pt_json whole;
@@ -80,16 +74,15 @@ static int decoded(struct pt_str raw, char **out, struct pt_err *err)
     }
     if (rc < 0)
         return rc;
-    pt_free(*out);
-    *out = pt_strndup(raw.p, raw.len);
+    *out = pt_arena_strndup(&d->texts, raw.p, raw.len);
     return *out ? PT_OK : no_memory(err);
 }
 
-static int keep_text(struct pt_json *j, char **out, struct pt_err *err)
+static int keep_text(struct pt_json *j, struct draft *d, const char **out, struct pt_err *err)
 {
     struct pt_str raw;
     int rc = raw_text(j, &raw, err);
-    return rc < 0 ? rc : decoded(raw, out, err);
+    return rc < 0 ? rc : decoded(raw, d, out, err);
 }
 
 static int whole_number(struct pt_json *j, int64_t *n, struct pt_err *err)
@@ -123,8 +116,9 @@ static int condition_member(struct pt_json *j, const struct pt_str *key, void *a
                     err);
 }
 
-static int take_condition(struct pt_md *md, const struct condition *c, struct pt_err *err)
+static int take_condition(struct draft *d, const struct condition *c, struct pt_err *err)
 {
+    struct pt_md *md = &d->md;
     static const char *const types[] = {
 #define PT_X(name, text) text,
         PT_CONDITIONS(PT_X)
@@ -142,11 +136,11 @@ static int take_condition(struct pt_md *md, const struct condition *c, struct pt
         md->deadline_exceeded = pt_str_eq(c->reason, PT_STR("ProgressDeadlineExceeded"));
     if (i != PT_COND_MODEL_HEALTHY)
         return PT_OK;
-    int rc = decoded(c->reason, &md->health_reason, err);
-    return rc == PT_OK ? decoded(c->message, &md->health_message, err) : rc;
+    int rc = decoded(c->reason, d, &md->health_reason, err);
+    return rc == PT_OK ? decoded(c->message, d, &md->health_message, err) : rc;
 }
 
-static int read_conditions(struct pt_json *j, struct pt_md *md, struct pt_err *err)
+static int read_conditions(struct pt_json *j, struct draft *d, struct pt_err *err)
 {
     int kind = pt_json_kind(j, err);
     if (kind != PT_JSON_ARRAY)
@@ -155,7 +149,7 @@ static int read_conditions(struct pt_json *j, struct pt_md *md, struct pt_err *e
     while (rc == PT_OK && (rc = pt_json_element(j, err)) == 1) {
         struct condition c = {PT_STR(""), PT_STR(""), PT_STR(""), PT_STR(""), PT_STR("")};
         if ((rc = each_member(j, condition_member, &c, err)) == PT_OK)
-            rc = take_condition(md, &c, err);
+            rc = take_condition(d, &c, err);
     }
     return rc;
 }
@@ -175,36 +169,35 @@ static int canonical(struct pt_json *j, struct pt_buf *b, struct pt_str *out, st
 
 static int model_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
-    struct pt_md *md = arg;
+    struct draft *d = arg;
     pt_auto_buf b = PT_BUF_INIT(0);
     struct pt_str text;
     if (pt_json_key_is(key, "digest"))
-        return keep_text(j, &md->digest, err);
+        return keep_text(j, d, &d->md.digest, err);
     if (!pt_json_key_is(key, "lastFailure") || pt_json_kind(j, err) != PT_JSON_OBJECT)
         return pt_json_skip(j, err);
     if (canonical(j, &b, &text, err) < 0)
         return err->code;
-    pt_free(md->last_failure);
-    md->last_failure = pt_strndup(text.p, text.len);
-    return md->last_failure ? PT_OK : no_memory(err);
+    d->md.last_failure = pt_arena_strndup(&d->texts, text.p, text.len);
+    return d->md.last_failure ? PT_OK : no_memory(err);
 }
 
 static int autoscaling_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
-    return pt_json_key_is(key, "lastScaleTime") ? keep_text(j, &((struct pt_md *)arg)->last_scale, err) : pt_json_skip(j, err);
+    return pt_json_key_is(key, "lastScaleTime") ? keep_text(j, arg, &((struct draft *)arg)->md.last_scale, err) : pt_json_skip(j, err);
 }
 
 static int monitoring_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
-    return pt_json_key_is(key, "healthyRevision") ? keep_text(j, &((struct pt_md *)arg)->healthy, err) : pt_json_skip(j, err);
+    return pt_json_key_is(key, "healthyRevision") ? keep_text(j, arg, &((struct draft *)arg)->md.healthy, err) : pt_json_skip(j, err);
 }
 
 /* A text into a field of that size; one that does not fit is not ours. */
-static int short_text(struct pt_json *j, char *out, size_t size, struct pt_err *err)
+static int short_text(struct pt_json *j, struct draft *d, char *out, size_t size, struct pt_err *err)
 {
-    pt_auto_free char *text = NULL;
-    int rc = keep_text(j, &text, err);
-    if (rc == PT_OK && text && strlen(text) < size)
+    const char *text = NULL;
+    int rc = keep_text(j, d, &text, err);
+    if (rc == PT_OK && strlen(text) < size)
         memcpy(out, text, strlen(text) + 1);
     return rc;
 }
@@ -221,22 +214,25 @@ static int time_value(struct pt_json *j, int64_t *ms, struct pt_err *err)
 
 static int compression_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
-    struct pt_compression *c = arg;
+    struct draft *d = arg;
+    struct pt_compression *c = d->md.compression;
     char phase[16] = "";
     int64_t n = 0;
     if (pt_json_key_is(key, "key"))
-        return short_text(j, c->key, sizeof c->key, err);
+        return short_text(j, d, c->key, sizeof c->key, err);
     if (pt_json_key_is(key, "reason"))
-        return short_text(j, c->reason, sizeof c->reason, err);
+        return short_text(j, d, c->reason, sizeof c->reason, err);
     if (pt_json_key_is(key, "digest"))
-        return short_text(j, c->digest, sizeof c->digest, err);
+        return short_text(j, d, c->digest, sizeof c->digest, err);
     if (pt_json_key_is(key, "message"))
-        return short_text(j, c->message, sizeof c->message, err);
+        return short_text(j, d, c->message, sizeof c->message, err);
     if (pt_json_key_is(key, "startTime"))
         return time_value(j, &c->start_ms, err);
     if (pt_json_key_is(key, "retryTime"))
         return time_value(j, &c->retry_ms, err);
-    int rc = pt_json_key_is(key, "attempts") ? whole_number(j, &n, err) : pt_json_key_is(key, "phase") ? short_text(j, phase, sizeof phase, err) : pt_json_skip(j, err);
+    int rc = pt_json_key_is(key, "attempts") ? whole_number(j, &n, err)
+             : pt_json_key_is(key, "phase")  ? short_text(j, d, phase, sizeof phase, err)
+                                             : pt_json_skip(j, err);
     if (*phase)
         c->phase = pt_compression_phase_parse(phase);
     if (pt_json_key_is(key, "attempts"))
@@ -244,31 +240,33 @@ static int compression_member(struct pt_json *j, const struct pt_str *key, void 
     return rc;
 }
 
-static int read_compression(struct pt_json *j, struct pt_md *md, struct pt_err *err)
+static int read_compression(struct pt_json *j, struct draft *d, struct pt_err *err)
 {
+    struct pt_md *md = &d->md;
     if (!md->compression && !(md->compression = pt_calloc(1, sizeof *md->compression)))
         return no_memory(err);
-    return each_member(j, compression_member, md->compression, err);
+    return each_member(j, compression_member, d, err);
 }
 
 static int status_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
-    struct pt_md *md = arg;
+    struct draft *d = arg;
+    struct pt_md *md = &d->md;
     int64_t collisions = 0;
     if (pt_json_key_is(key, "conditions"))
-        return read_conditions(j, md, err);
+        return read_conditions(j, d, err);
     if (pt_json_key_is(key, "model"))
-        return each_member(j, model_member, md, err);
+        return each_member(j, model_member, d, err);
     if (pt_json_key_is(key, "compression"))
-        return read_compression(j, md, err);
+        return read_compression(j, d, err);
     if (pt_json_key_is(key, "autoscaling"))
-        return each_member(j, autoscaling_member, md, err);
+        return each_member(j, autoscaling_member, d, err);
     if (pt_json_key_is(key, "monitoring"))
-        return each_member(j, monitoring_member, md, err);
+        return each_member(j, monitoring_member, d, err);
     if (pt_json_key_is(key, "currentRevision"))
-        return keep_text(j, &md->current_revision, err);
+        return keep_text(j, d, &md->current_revision, err);
     if (pt_json_key_is(key, "updateRevision"))
-        return keep_text(j, &md->update_revision, err);
+        return keep_text(j, d, &md->update_revision, err);
     if (pt_json_key_is(key, "observedGeneration"))
         return whole_number(j, &md->observed_generation, err);
     if (!pt_json_key_is(key, "collisionCount"))
@@ -278,9 +276,8 @@ static int status_member(struct pt_json *j, const struct pt_str *key, void *arg,
     return rc;
 }
 
-static int read_status(struct pt_md *md, struct pt_str text, struct pt_err *err)
+static int read_status(struct draft *d, struct pt_str text, struct pt_err *err)
 {
-    char **const texts[] = {&md->current_revision, &md->update_revision, &md->digest, &md->last_scale, &md->healthy};
     pt_auto_buf b = PT_BUF_INIT(0);
     struct pt_str all = PT_STR("");
     struct pt_json j;
@@ -288,12 +285,9 @@ static int read_status(struct pt_md *md, struct pt_str text, struct pt_err *err)
     pt_json_init(&j, text.p, text.len);
     if (text.len && (rc = canonical(&j, &b, &all, err)) == PT_OK) {
         pt_json_init(&j, text.p, text.len);
-        rc = each_member(&j, status_member, md, err);
+        rc = each_member(&j, status_member, d, err);
     }
-    md->status_hash = pt_hash_words(all.p, all.len);
-    for (size_t i = 0; i < sizeof texts / sizeof *texts && rc == PT_OK; i++)
-        if (!*texts[i] && !(*texts[i] = pt_strdup("")))
-            rc = no_memory(err);
+    d->md.status_hash = pt_hash_words(all.p, all.len);
     return rc;
 }
 
@@ -338,65 +332,83 @@ static int parse_metadata(struct pt_str text, cJSON **out, struct pt_err *err)
     return rc;
 }
 
-static int keep_annotation(char **out, const cJSON *tree, const char *name)
+static const char *annotation(const cJSON *tree, const char *name)
 {
-    const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(tree, "metadata.annotations"), name));
-    return !s || (*out = pt_strdup(s)) ? PT_OK : PT_ENOMEM;
+    return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(tree, "metadata.annotations"), name));
 }
 
-static bool has_spec_of(const struct pt_md *was, const struct pt_md *md)
+static int copy_spec(struct draft *d, const struct pt_md *was, struct pt_err *err)
 {
-    return was && md->generation > 0 && was->generation == md->generation && !strcmp(was->o.uid, md->o.uid);
+    struct pt_md *md = &d->md;
+    if (was->invalid && !(md->invalid = pt_arena_strndup(&d->texts, was->invalid, strlen(was->invalid))))
+        return no_memory(err);
+    return pt_spec_copy(&was->spec, &md->spec, err) < 0 ? no_memory(err) : PT_OK;
 }
 
-static int copy_spec(struct pt_md *md, const struct pt_md *was, struct pt_err *err)
-{
-    md->invalid = was->invalid ? pt_strdup(was->invalid) : NULL;
-    return pt_spec_copy(&was->spec, &md->spec, err) < 0 || (was->invalid && !md->invalid) ? no_memory(err) : PT_OK;
-}
-
-static int read_spec(struct pt_md *md, struct pt_str json, struct pt_err *err)
+static int read_spec(struct draft *d, struct pt_str json, struct pt_err *err)
 {
     struct pt_err why = {0};
     pt_auto_obj *tree = NULL;
     if (pt_obj_parse(json, "ModelDeployment", &tree, err) < 0)
         return err->code;
-    if (pt_spec_read(tree, &md->spec, &why) == PT_OK)
+    if (pt_spec_read(tree, &d->md.spec, &why) == PT_OK)
         return PT_OK;
-    pt_spec_finish(&md->spec);
-    md->invalid = pt_strdup(why.msg);
-    return why.code == PT_ENOMEM || !md->invalid ? no_memory(err) : PT_OK;
+    pt_spec_finish(&d->md.spec);
+    d->md.invalid = pt_arena_strndup(&d->texts, why.msg, strlen(why.msg));
+    return why.code == PT_ENOMEM || !d->md.invalid ? no_memory(err) : PT_OK;
 }
 
-int pt_md_decode_after(struct pt_str json, const struct pt_object *was, struct pt_object **out, struct pt_err *err)
+static void put_texts(struct pt_packer *p, struct pt_md *md)
+{
+    const char **const always[] = {&md->current_revision, &md->update_revision, &md->digest, &md->last_scale, &md->healthy},
+                       **const some[] = {&md->invalid,     &md->last_failure,  &md->rollback_to,   &md->cause,
+                                         &md->rolled_back, &md->health_reason, &md->health_message};
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        pt_pack_put(p, always[i], *always[i]);
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        if (*some[i])
+            pt_pack_put(p, some[i], *some[i]);
+}
+
+/* d->md is what *out gets a copy of; what it holds besides texts goes with it. */
+static int read_md(struct draft *d, struct pt_str json, const struct pt_md *was, struct pt_object **out, struct pt_err *err)
 {
     struct parts parts = {PT_STR(""), PT_STR("")};
     struct pt_packer p = {.count = 0};
-    struct pt_md draft = {.generation = 0};
+    struct pt_md *md = &d->md;
     struct pt_json j;
     pt_auto_obj *tree = NULL;
     pt_json_init(&j, json.p ? json.p : "", json.len);
     int rc = pt_json_kind(&j, err) == PT_JSON_OBJECT ? each_member(&j, object_member, &parts, err) : pt_fail(err, PT_EPARSE, "not a JSON object");
     if (rc < 0 || (rc = pt_json_end(&j, err)) < 0)
         return pt_wrap(err, "ModelDeployment");
-    if (parse_metadata(parts.metadata, &tree, err) < 0 || pt_object_meta(&p, &draft.o, tree, err) < 0)
+    if (parse_metadata(parts.metadata, &tree, err) < 0 || pt_object_meta(&p, &md->o, tree, err) < 0)
         return err->code;
-    draft.generation = pt_obj_int(tree, "metadata.generation", 0);
-    draft.deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
-    struct pt_md *md = pt_pack(&p, &draft, sizeof draft);
-    rc = md ? read_status(md, parts.status, err) : no_memory(err);
-    if (rc == PT_OK &&
-        (keep_annotation(&md->rollback_to, tree, PT_ANNOTATION_ROLLBACK) < 0 || keep_annotation(&md->cause, tree, PT_ANNOTATION_CAUSE) < 0 ||
-         keep_annotation(&md->rolled_back, tree, PT_ANNOTATION_ROLLED_BACK) < 0))
-        rc = no_memory(err);
-    if (rc == PT_OK)
-        rc = has_spec_of((const struct pt_md *)was, md) ? copy_spec(md, (const struct pt_md *)was, err) : read_spec(md, json, err);
-    if (rc < 0) {
-        pt_md_free(md ? &md->o : NULL);
+    md->generation = pt_obj_int(tree, "metadata.generation", 0);
+    md->deleting = pt_obj_get(tree, "metadata.deletionTimestamp") != NULL;
+    md->rollback_to = annotation(tree, PT_ANNOTATION_ROLLBACK);
+    md->cause = annotation(tree, PT_ANNOTATION_CAUSE);
+    md->rolled_back = annotation(tree, PT_ANNOTATION_ROLLED_BACK);
+    bool same_spec = was && md->generation > 0 && was->generation == md->generation && !strcmp(was->o.uid, pt_obj_text(tree, "metadata.uid"));
+    if ((rc = read_status(d, parts.status, err)) < 0 || (rc = same_spec ? copy_spec(d, was, err) : read_spec(d, json, err)) < 0)
         return rc;
+    put_texts(&p, md);
+    struct pt_md *packed = pt_pack(&p, md, sizeof *md);
+    *out = packed ? &packed->o : NULL;
+    return packed ? PT_OK : no_memory(err);
+}
+
+int pt_md_decode_after(struct pt_str json, const struct pt_object *was, struct pt_object **out, struct pt_err *err)
+{
+    struct draft d = {.md.generation = 0};
+    pt_arena_init(&d.texts, 0);
+    int rc = read_md(&d, json, (const struct pt_md *)was, out, err);
+    if (rc < 0) {
+        pt_spec_finish(&d.md.spec);
+        pt_free(d.md.compression);
     }
-    *out = &md->o;
-    return PT_OK;
+    pt_arena_finish(&d.texts);
+    return rc;
 }
 
 int pt_md_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)

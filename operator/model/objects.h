@@ -43,19 +43,19 @@ struct pt_md {
     int64_t generation;
     bool deleting;
     struct pt_spec spec;
-    char *invalid; /* why the spec is not understood; NULL: it is */
+    const char *invalid; /* why the spec is not understood; NULL: it is */
     /* status as stored */
     uint64_t status_hash; /* of its canonical text */
     int64_t observed_generation;
-    char *current_revision, *update_revision; /* "" when not set */
-    char *digest;                             /* status.model.digest */
-    char *last_failure;                       /* status.model.lastFailure, JSON, or NULL */
-    char *rollback_to, *cause;                /* annotations, or NULL */
-    char *healthy;                            /* status.monitoring.healthyRevision; "" when not set */
-    char *health_reason, *health_message;     /* of the condition ModelHealthy, or NULL */
-    char *rolled_back;                        /* annotation, or NULL */
-    struct pt_compression *compression;       /* NULL: none */
-    char *last_scale;                         /* status.autoscaling.lastScaleTime; "" when not set */
+    const char *current_revision, *update_revision; /* "" when not set */
+    const char *digest;                             /* status.model.digest */
+    const char *last_failure;                       /* status.model.lastFailure, JSON, or NULL */
+    const char *rollback_to, *cause;                /* annotations, or NULL */
+    const char *healthy;                            /* status.monitoring.healthyRevision; "" when not set */
+    const char *health_reason, *health_message;     /* of the condition ModelHealthy, or NULL */
+    const char *rolled_back;                        /* annotation, or NULL */
+    struct pt_compression *compression;             /* NULL: none */
+    const char *last_scale;                         /* status.autoscaling.lastScaleTime; "" when not set */
     int collisions;
     bool deadline_exceeded;
     struct {
@@ -79,6 +79,24 @@ struct pt_pod_figures {
     double rows, labelled, values[PT_FIGURE_COUNT];
 };
 
+/* What its sidecar said last. */
+struct pt_pod_told {
+    enum pt_model_state model;
+    enum pt_model_reason reason;
+    bool has_digest;
+    uint8_t digest[32];
+    uint64_t sequence;
+    int64_t started_ms;
+    double in_flight;       /* and queued */
+    double queued;
+    double requests, rps;   /* since its start; per second, between the last two reports */
+    double mean_queued, mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */
+    int64_t reported_ms;    /* when the last report came, monotonic */
+    struct pt_pod_figures *figures; /* only where it is monitored; NULL else */
+    struct pt_pod_latency *latency; /* only where the autoscaler goes by it; NULL else */
+    char *message; /* with Failed */
+};
+
 /* Kept beside a pod while it exists: what sidecars said and what we saw, on the monotonic clock. */
 struct pt_pod_state {
     int64_t ready_since_ms; /* -1: not ready */
@@ -87,36 +105,31 @@ struct pt_pod_state {
     int64_t left_ms;        /* an EndpointSlice sent it traffic until then; -1: not that we saw */
     int64_t removing_ms;    /* its gate was asked to be turned off for good then, and no answer said that it was or was not; -1: not */
     int64_t doomed_ms;      /* its deletion was asked for then; -1: not */
-    bool reported, has_digest;
-    enum pt_model_state model;
-    enum pt_model_reason reason;
-    uint8_t digest[32];
-    uint64_t sequence;
-    int64_t started_ms;
-    double in_flight;       /* and queued */
-    double queued;
-    struct pt_pod_figures *figures; /* only where it is monitored; NULL else */
-    struct pt_pod_latency *latency; /* only where the autoscaler goes by it; NULL else */
-    double requests, rps;   /* since its start; per second, between the last two reports */
-    double mean_queued, mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */
-    int64_t reported_ms;    /* when the last report came, monotonic */
-    bool start_counted;     /* how long it took to become ready has been told to the autoscaler */
-    char *message; /* with Failed */
+    struct pt_pod_told *told; /* NULL: nothing yet */
+    bool start_counted;       /* how long it took to become ready has been told to the autoscaler */
 };
+
+/* Why a pod is not as it should be; most have none. */
+struct pt_pod_trouble {
+    const char *gate_message;              /* of our readiness condition when it is False; "" */
+    const char *waiting, *waiting_message; /* why the container does not run; "" */
+    const char *ended;                     /* reason of its last end, "OOMKilled"; "" */
+    const char *unschedulable;             /* message; "" */
+    int exit_code;
+};
+extern const struct pt_pod_trouble pt_pod_no_trouble;
 
 struct pt_pod {
     struct pt_object o;
     const char *revision;                     /* label; "" when missing */
-    const char *gate_reason, *gate_message;   /* of our readiness condition; "" */
-    const char *waiting, *waiting_message;    /* why the container does not run; "" */
-    const char *ended;                        /* reason of its last end, "OOMKilled"; "" */
-    const char *unschedulable;                /* message; "" */
-    enum pt_phase phase;
-    enum pt_truth gate;
+    const char *gate_reason;                  /* of our readiness condition; "" */
+    const struct pt_pod_trouble *trouble;     /* never NULL */
+    enum pt_phase phase : 8;
+    enum pt_truth gate : 8;
     bool terminating, assigned, ready;
     bool strayed;  /* its label no longer says whose it is */
     uint32_t node; /* hash of the node's name */
-    int restarts, exit_code, deletion_cost;
+    int restarts, deletion_cost;
     int64_t created_ms, ready_wall_ms;
     struct pt_pod_state state;
 };

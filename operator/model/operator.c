@@ -65,9 +65,7 @@ static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_
     int64_t now = pt_now_ms(op->o.sched), before = 0;
     if (change == PT_UPDATED) {
         is->state = was->state;
-        was->state.message = NULL;
-        was->state.latency = NULL;
-        was->state.figures = NULL;
+        was->state.told = NULL;
     } else if (change == PT_ADDED && is->ready && is->ready_wall_ms) {
         before = pt_wall_ms(op->o.sched) - is->ready_wall_ms; /* ready since before we looked */
         before = before > 0 ? before : 0;

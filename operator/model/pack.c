@@ -9,7 +9,10 @@
 
 void pt_pack_put(struct pt_packer *p, const char **where, const char *text)
 {
-    text = text ? text : "";
+    if (!text || !*text) {
+        *where = "";
+        return;
+    }
     p->item[p->count].text = text;
     p->item[p->count++].where = where;
     p->bytes += strlen(text) + 1;

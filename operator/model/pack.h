@@ -15,7 +15,7 @@ struct pt_packer {
     struct {
         const char *text;
         const char **where;
-    } item[16];
+    } item[24];
     size_t count, bytes;
 };
 /* *where, in the struct, becomes a copy of text (NULL: ""). */

@@ -150,18 +150,18 @@ static bool wrong_digest(const struct pt_view *v, const struct pt_pod *pod)
     uint8_t wanted[32];
     if (!r || !*r->digest || pt_parse_digest(pt_str(r->digest), "digest", wanted, NULL) < 0)
         return false;
-    return !pod->state.has_digest || memcmp(wanted, pod->state.digest, 32) != 0;
+    return !pod->state.told->has_digest || memcmp(wanted, pod->state.told->digest, 32) != 0;
 }
 
 struct pt_pod_model pt_view_model(const struct pt_view *v, const struct pt_pod *pod)
 {
-    const struct pt_pod_state *st = &pod->state;
-    struct pt_pod_model m = {.known = st->reported};
-    if (!st->reported) {
+    const struct pt_pod_told *st = pod->state.told;
+    struct pt_pod_model m = {.known = st};
+    if (!st) {
         m.loaded = pod->gate == PT_TRUE && pod->ready;
         m.failed = pod->gate == PT_FALSE && pt_model_reason_parse(pod->gate_reason) >= 0;
         m.reason = pod->gate_reason;
-        m.message = pod->gate_message;
+        m.message = pod->trouble->gate_message;
         m.known = m.loaded || m.failed;
         return m;
     }
@@ -333,13 +333,13 @@ static void follow_leaving(struct pt_view *v)
  * changes nothing. */
 static void follow_report(struct pt_view *v, const struct pt_pod *pod)
 {
-    const struct pt_pod_state *st = &pod->state;
+    const struct pt_pod_told *st = pod->state.told;
     struct pt_pod_model m = pt_view_model(v, pod);
-    bool failed = st->reported && m.failed, loaded = st->reported && m.loaded;
-    bool lost = st->reported && !loaded && !failed && st->model == PT_MODEL_DRAINING;
+    bool failed = st && m.failed, loaded = st && m.loaded;
+    bool lost = st && !loaded && !failed && st->model == PT_MODEL_DRAINING;
     bool on = !failed && !lost;
     const char *reason = failed ? m.reason : loaded ? PT_GATE_READY : lost ? pt_model_state_text(st->model) : PT_GATE_AWAITING;
-    if (!loaded && on && pod->gate != PT_UNKNOWN && (pod->gate == PT_FALSE || !st->reported))
+    if (!loaded && on && pod->gate != PT_UNKNOWN && (pod->gate == PT_FALSE || !st))
         return;
     if (pod->gate == (on ? PT_TRUE : PT_FALSE) && !strcmp(pod->gate_reason, reason))
         return;

@@ -330,10 +330,39 @@ static enum pt_phase phase_of(const char *text)
                                                                  : PT_PHASE_PENDING;
 }
 
+const struct pt_pod_trouble pt_pod_no_trouble = {"", "", "", "", "", 0};
+
+/* The longer form of a pod. */
+struct troubled {
+    struct pt_pod pod;
+    struct pt_pod_trouble trouble;
+};
+
+/* false: there is none. */
+static bool put_trouble(struct reader *r, const struct trouble *waits, const struct trouble *ended, struct pt_packer *p, struct pt_pod_trouble *t)
+{
+    const struct {
+        const char **where;
+        const char *text;
+    } texts[] = {{&t->gate_message, r->pod.gate == PT_FALSE ? text_at(r, r->at[GATE_MESSAGE]) : ""},
+                 {&t->unschedulable, text_at(r, r->at[UNSCHEDULABLE])},
+                 {&t->waiting, text_at(r, waits->waiting)},
+                 {&t->waiting_message, text_at(r, waits->message)},
+                 {&t->ended, text_at(r, ended->ended)}};
+    bool any = ended->exit_code != 0;
+    t->exit_code = ended->exit_code;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        any |= *texts[i].text != 0;
+    for (size_t i = 0; any && i < sizeof texts / sizeof *texts; i++)
+        pt_pack_put(p, texts[i].where, texts[i].text);
+    return any;
+}
+
 static int finish(struct reader *r, struct pt_object **out)
 {
     struct pt_packer p = {.count = 0};
-    struct pt_pod *pod = &r->pod;
+    struct troubled draft = {.pod = r->pod};
+    struct pt_pod *pod = &draft.pod;
     const struct trouble *init = &r->trouble[0], *t = &r->trouble[1], *waits = init->waiting && strcmp(text_at(r, init->waiting), "PodInitializing") != 0 ? init : t,
                          *ended = init->ended ? init : t;
     int64_t rv = 0, cost = 0;
@@ -346,7 +375,6 @@ static int finish(struct reader *r, struct pt_object **out)
     pod->node = *node ? pt_fnv32a(node, strlen(node), 2166136261u) : 0;
     pod->created_ms = time_at(r, CREATED);
     pod->ready_wall_ms = pod->ready ? time_at(r, READY_SINCE) : 0;
-    pod->exit_code = ended->exit_code;
     if (r->at[COST] && pt_parse_i64(pt_str(text_at(r, r->at[COST])), INT32_MIN, INT32_MAX, "cost", &cost, NULL) == PT_OK)
         pod->deletion_cost = (int)cost;
     bool owned = r->at[OWNER_UID] && r->at[OWNER_NAME];
@@ -358,20 +386,18 @@ static int finish(struct reader *r, struct pt_object **out)
                  {&pod->o.name, text_at(r, r->at[NAME])},
                  {&pod->o.uid, text_at(r, r->at[UID])},
                  {&pod->revision, text_at(r, r->at[REVISION])},
-                 {&pod->gate_reason, text_at(r, r->at[GATE_REASON])},
-                 {&pod->gate_message, text_at(r, r->at[GATE_MESSAGE])},
-                 {&pod->unschedulable, text_at(r, r->at[UNSCHEDULABLE])},
-                 {&pod->waiting, text_at(r, waits->waiting)},
-                 {&pod->waiting_message, text_at(r, waits->message)},
-                 {&pod->ended, text_at(r, ended->ended)}};
+                 {&pod->gate_reason, text_at(r, r->at[GATE_REASON])}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         pt_pack_put(&p, texts[i].where, texts[i].text);
     if (owned)
         pt_pack_put(&p, &pod->o.owner_uid, text_at(r, r->at[OWNER_UID]));
     if (owned || (!r->has_controller && *label))
         pt_pack_put(&p, &pod->o.owner_name, owned ? text_at(r, r->at[OWNER_NAME]) : label);
-    struct pt_pod *packed = pt_pack(&p, pod, sizeof *pod);
-    *out = packed ? &packed->o : NULL;
+    bool any = put_trouble(r, waits, ended, &p, &draft.trouble);
+    struct troubled *packed = pt_pack(&p, &draft, any ? sizeof draft : sizeof draft.pod);
+    if (packed)
+        packed->pod.trouble = any ? &packed->trouble : &pt_pod_no_trouble;
+    *out = packed ? &packed->pod.o : NULL;
     return packed ? PT_OK : pt_fail(r->err, PT_ENOMEM, "decode pod: out of memory");
 }
 
@@ -391,10 +417,12 @@ int pt_pod_decode(struct pt_str json, struct pt_object **out, struct pt_err *err
 
 void pt_pod_free(struct pt_object *o)
 {
-    if (o) {
-        pt_free(((struct pt_pod *)o)->state.message);
-        pt_free(((struct pt_pod *)o)->state.latency);
-        pt_free(((struct pt_pod *)o)->state.figures);
+    struct pt_pod_told *told = o ? ((struct pt_pod *)o)->state.told : NULL;
+    if (told) {
+        pt_free(told->message);
+        pt_free(told->latency);
+        pt_free(told->figures);
+        pt_free(told);
     }
     pt_free(o);
 }

@@ -52,6 +52,11 @@ static int neighbours(const struct pt_pod *pod)
     return n;
 }
 
+static double in_flight(const struct pt_pod *pod)
+{
+    return pod->state.told ? pod->state.told->in_flight : 0;
+}
+
 /* The pod that would be missed least comes first: as for a ReplicaSet, but work in flight decides where nothing was said by hand. */
 static int by_worth(const void *pa, const void *pb)
 {
@@ -62,7 +67,7 @@ static int by_worth(const void *pa, const void *pb)
         return c;
     if ((c = pt_view_available(sorting, a) - pt_view_available(sorting, b)) || (c = a->ready - b->ready))
         return c;
-    if ((c = order(a->deletion_cost, b->deletion_cost)) || (c = order(a->state.in_flight, b->state.in_flight)))
+    if ((c = order(a->deletion_cost, b->deletion_cost)) || (c = order(in_flight(a), in_flight(b))))
         return c;
     if ((c = neighbours(b) - neighbours(a)))
         return c;

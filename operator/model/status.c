@@ -37,19 +37,20 @@ static bool is_trouble(const char *waiting)
 
 static bool problem_of(struct pt_view *v, const struct pt_pod *pod, const struct pt_pod_model *m, struct problem *out)
 {
+    const struct pt_pod_trouble *t = pod->trouble;
     *out = (struct problem){.pod = pod, .of_model = true};
     if (m->failed) {
         out->reason = m->reason;
         out->message = m->message;
-    } else if (!strcmp(pod->waiting, "CrashLoopBackOff")) {
-        out->reason = pod->waiting;
-        out->message = pt_view_text(v, "the container ends again and again; last with exit code %d%s%s%s", pod->exit_code, *pod->ended ? " (" : "", pod->ended,
-                                    *pod->ended ? ")" : "");
-    } else if (is_trouble(pod->waiting)) {
-        out->reason = pod->waiting;
-        out->message = pt_view_text(v, "%.900s", pod->waiting_message);
-    } else if (*pod->unschedulable) {
-        *out = (struct problem){.pod = pod, .reason = "Unschedulable", .message = pt_view_text(v, "%.900s", pod->unschedulable)};
+    } else if (!strcmp(t->waiting, "CrashLoopBackOff")) {
+        out->reason = t->waiting;
+        out->message = pt_view_text(v, "the container ends again and again; last with exit code %d%s%s%s", t->exit_code, *t->ended ? " (" : "", t->ended,
+                                    *t->ended ? ")" : "");
+    } else if (is_trouble(t->waiting)) {
+        out->reason = t->waiting;
+        out->message = pt_view_text(v, "%.900s", t->waiting_message);
+    } else if (*t->unschedulable) {
+        *out = (struct problem){.pod = pod, .reason = "Unschedulable", .message = pt_view_text(v, "%.900s", t->unschedulable)};
     } else {
         return false;
     }
@@ -312,7 +313,7 @@ static const char *last_failure(struct pt_view *v, const struct summary *sum, st
         return stored;
     char now[24];
     pt_format_time(v->s->wall_ms, now);
-    pt_buf_printf(b, "{\"exitCode\":%d,", p->pod->exit_code);
+    pt_buf_printf(b, "{\"exitCode\":%d,", p->pod->trouble->exit_code);
     put_text(b, "message", p->message);
     pt_buf_putc(b, ',');
     put_text(b, "pod", p->pod->o.name);
@@ -325,8 +326,8 @@ static const char *last_failure(struct pt_view *v, const struct summary *sum, st
 static const char *loaded_digest(struct pt_view *v, char text[72])
 {
     for (int i = 0; i < v->fresh.count; i++) {
-        const struct pt_pod_state *st = &v->fresh.pod[i]->state;
-        if (st->reported && st->has_digest && st->model == PT_MODEL_READY) {
+        const struct pt_pod_told *st = v->fresh.pod[i]->state.told;
+        if (st && st->has_digest && st->model == PT_MODEL_READY) {
             pt_format_digest(st->digest, text);
             return text;
         }

@@ -13,6 +13,7 @@
 #include "base/rand.h"
 #include "operator/ctrl/lease.h"
 #include "operator/ctrl/obj.h"
+#include "base/map.h"
 #include "operator/memapi/memapi.h"
 #include "operator/model/objects.h"
 #include "operator/model/operator.h"

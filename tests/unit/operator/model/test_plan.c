@@ -33,11 +33,7 @@ static struct pt_pod pod_of(struct scene *t, size_t i, const char *two)
     bool ready = state == 'A' || state == 'R' || state == 'T' || state == 'X';
     snprintf(t->names[i], sizeof t->names[i], "p%zu%.2s", i, two);
     struct pt_pod p = {.o = {.ns = "ns", .name = t->names[i], .uid = t->names[i], .owner_uid = "u"},
-                       .gate_message = "",
-                       .waiting = "",
-                       .waiting_message = "",
-                       .ended = "",
-                       .unschedulable = "",
+                       .trouble = &pt_pod_no_trouble,
                        .phase = state == 'E' ? PT_PHASE_ENDED : PT_PHASE_RUNNING,
                        .terminating = state == 'T',
                        .assigned = true,
@@ -368,9 +364,8 @@ static void gates(void **state)
         t.pods[1].gate_reason = PT_GATE_READY;
         t.pods[0].gate = rows[i].gate;
         t.pods[0].gate_reason = rows[i].gate_reason;
-        t.pods[0].state.reported = rows[i].model >= 0;
-        t.pods[0].state.model = (enum pt_model_state)rows[i].model;
-        t.pods[0].state.reason = rows[i].model == PT_MODEL_FAILED ? PT_REASON_MODEL_LOAD_FAILED : PT_REASON_NONE;
+        struct pt_pod_told told = {.model = (enum pt_model_state)rows[i].model, .reason = rows[i].model == PT_MODEL_FAILED ? PT_REASON_MODEL_LOAD_FAILED : PT_REASON_NONE};
+        t.pods[0].state.told = rows[i].model >= 0 ? &told : NULL;
         t.revisions[0].digest = rows[i].digest;
         assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
         const struct pt_effect *e = effect(&t, PT_EFFECT_PATCH_GATE);
@@ -572,9 +567,9 @@ static void victims(void **state)
     plan(&t, "nA nA nA", (struct pt_spec)ROLL(3, 1, 0));
     char is[256];
     t.md.spec.replicas = 2;
-    t.pods[0].state.in_flight = 3;
-    t.pods[1].state.in_flight = 1;
-    t.pods[2].state.in_flight = 2;
+    struct pt_pod_told told[] = {{.in_flight = 3}, {.in_flight = 1}, {.in_flight = 2}};
+    for (int i = 0; i < 3; i++)
+        t.pods[i].state.told = &told[i];
     again(&t);
     summary(&t, is);
     assert_string_equal(is, "-p1nA "); /* least work in flight */
@@ -584,7 +579,7 @@ static void victims(void **state)
     assert_string_equal(is, "-p0nA "); /* unless somebody said otherwise by hand */
     t.pods[0].deletion_cost = 0;
     for (int i = 0; i < 3; i++)
-        t.pods[i].state.in_flight = 0;
+        t.pods[i].state.told = NULL;
     t.pods[0].node = 1;
     t.pods[1].node = t.pods[2].node = 2;
     t.pods[1].restarts = 1;

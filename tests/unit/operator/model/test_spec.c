@@ -411,9 +411,9 @@ static void trouble_of_native_sidecars(void **state)
                       &o, &err),
         PT_OK);
     struct pt_pod *p = (struct pt_pod *)o;
-    assert_string_equal(p->waiting, "CrashLoopBackOff");
-    assert_string_equal(p->ended, "OOMKilled");
-    assert_int_equal(p->exit_code, 137);
+    assert_string_equal(p->trouble->waiting, "CrashLoopBackOff");
+    assert_string_equal(p->trouble->ended, "OOMKilled");
+    assert_int_equal(p->trouble->exit_code, 137);
     assert_int_equal(p->restarts, 3);
     assert_null(o->owner_uid); /* an orphan: its label says whose it would be */
     assert_string_equal(o->owner_name, "m");
