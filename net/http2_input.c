@@ -62,8 +62,9 @@ static void check_head(struct pt_h2_stream *s)
     s->state = PT_H2_BODY;
     if (!s->refused && server->on_head)
         server->on_head(server->arg, &s->req);
-    bool unwelcome = !s->refused && !s->received && !s->body_ops && s->state == PT_H2_BODY && server->admits && !server->admits(server->arg, &s->req);
-    if (unwelcome || (s->refused && !s->received))
+    s->req.unwelcome =
+        !s->refused && !s->received && !s->body_ops && s->state == PT_H2_BODY && server->admits && !server->admits(server->arg, &s->req);
+    if (s->req.unwelcome || (s->refused && !s->received))
         pt_h2_dispatch(s); /* its body would only be thrown away */
 }
 

@@ -48,6 +48,7 @@ struct pt_http_request {
     void (*on_drain)(void *arg);
     void *drain_arg;
     bool head_only; /* HEAD: the reply has no body */
+    bool unwelcome; /* it was not admitted: its body is not read */
     bool chunked;   /* this reply is framed in chunks, not by the end of the connection */
     /* for the server's `ended` */
     bool has_outcome;
@@ -75,7 +76,6 @@ struct pt_http_conn {
     struct pt_timer resume; /* goes on with the stash from the loop */
     bool parsing;           /* inside parse(): it goes on by itself */
     bool close_after;       /* the reply is the last one */
-    bool unwelcome;         /* the request was not admitted: its body is not read */
     bool send_continue;     /* the client waits for 100 Continue */
     struct pt_http_msg msg;
     struct pt_buf body;

@@ -261,6 +261,11 @@ void pt_http_reply_trailers(struct pt_http_request *r, const char *content_type,
 }
 
 /* --- bodies as they come ---------------------------------------------------------------------------------------------------------- */
+bool pt_http_unwelcome(const struct pt_http_request *r)
+{
+    return r->unwelcome;
+}
+
 bool pt_http_is_http2(const struct pt_http_request *r)
 {
     return r->ops->read_body != NULL;

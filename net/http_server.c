@@ -5,9 +5,9 @@
  *
  * A connection has room for one request, which is embedded in it together with its parser and buffers, so that a request on a kept-alive
  * connection allocates nothing. While a request is being answered reading goes on, to notice a client that leaves; pipelined bytes wait in
- * the stash, and reading pauses when that is full. Every answer that ends a connection lingers: the sending side is shut and what the client
- * still sends is read and dropped for a moment, because closing at once would make the kernel reset the connection and the client could
- * lose the answer.
+ * the stash, and reading pauses when that is full. An answer that ends a connection lingers, unless the client has said itself that it is the last:
+ * the sending side is shut and what the client still sends is read and dropped for a moment, because closing at once would make the kernel reset the
+ * connection and the client could lose the answer.
  *
  * One timer per connection: the deadline is a plain number that moves with each step; the timer is only re-armed when it fires too early or
  * the deadline moves before it.
@@ -128,16 +128,25 @@ static void forget_request(struct pt_http_conn *c)
     c->send_continue = false;
 }
 
+/* Will nothing more come? It has hung up, or said that this request is its last, and kept to it so far. */
+static bool is_over(const struct pt_http_conn *c)
+{
+    bool last = c->msg.done && !c->msg.keep_alive && c->stash.len == c->stash_off;
+    return c->stream.ended || (last && !pt_stream_readable(&c->stream));
+}
+
 void pt_conn_linger(struct pt_http_conn *c)
 {
+    bool over = is_over(c);
     forget_request(c);
     pt_buf_finish(&c->stash);
     c->state = PT_CONN_LINGERING;
-    if (c->stream.ended) { /* nothing more can come */
+    if (over) {
         pt_conn_close(c);
         return;
     }
     pt_stream_shutdown(&c->stream);
+    c->stream.discards = true;
     pt_stream_pause(&c->stream, false);
     c->limit_ms = pt_now_ms(sched(c->server)) + LINGER_MS;
     pt_conn_set_deadline(c, LINGER_STEP_MS);
@@ -193,8 +202,8 @@ static int on_headers(struct pt_http_msg *m)
     c->send_continue = expect.p && m->parser.http_minor > 0 && (length > 0 || (m->parser.flags & F_CHUNKED));
     c->req.head_only = m->parser.method == HTTP_HEAD;
     bool has_body = length > 0 || (m->parser.flags & F_CHUNKED);
-    c->unwelcome = has_body && c->server->admits && !c->server->admits(c->server->arg, &c->req);
-    if (c->unwelcome)
+    c->req.unwelcome = has_body && c->server->admits && !c->server->admits(c->server->arg, &c->req);
+    if (c->req.unwelcome)
         return pt_http_msg_fail(m, PT_EDENIED, 403, "not admitted"); /* parse() lets the handler say it better */
     if (length > 0 && !pt_buf_reserve(&c->body, (size_t)(length < RESERVE_BYTES ? length : RESERVE_BYTES)))
         return pt_http_msg_fail(m, PT_ENOMEM, 503, "out of memory");
@@ -231,7 +240,7 @@ static size_t parse(struct pt_http_conn *c, const char *p, size_t len)
         size_t used;
         int rc = pt_http_msg_feed(&c->msg, p + at, len - at, &used);
         at += used;
-        if (rc < 0 && c->unwelcome) {
+        if (rc < 0 && c->req.unwelcome) {
             c->close_after = true;
             c->send_continue = false;
             dispatch(c);

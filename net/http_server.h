@@ -125,6 +125,8 @@ struct pt_http_body_ops {
 /* A whole reply (status 200) with trailers, taking the body's memory. HTTP/2 only. */
 void pt_http_reply_trailers(struct pt_http_request *r, const char *content_type, const struct pt_http_header *headers, size_t header_count,
                             struct pt_buf *body, const struct pt_http_header *trailers, size_t trailer_count);
+/* `admits` said no: the body is not there, and the connection may end after the reply. */
+bool pt_http_unwelcome(const struct pt_http_request *r);
 bool pt_http_is_http2(const struct pt_http_request *r);
 /* From on_head only. The body is not collected nor limited. */
 void pt_http_read_body(struct pt_http_request *r, const struct pt_http_body_ops *ops, void *arg);

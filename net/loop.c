@@ -5,7 +5,8 @@
  * Timers live in the scheduler's heap (base/sched.h); one uv_timer stands for the earliest. Whoever changes the earliest only sets a
  * flag, and the prepare hook arms the uv_timer once before the loop sleeps, so that a busy turn costs one re-arm however many
  * timers it moved. Posts are a lock-free stack: the poster that finds it empty wakes the loop, and the loop turns the whole stack round, which
- * gives back the order of posting.
+ * gives back the order of posting. It is woken by an eventfd and not by uv_async_send(), whose receiver spins until the sender's call has come back:
+ * a loop that was woken on the sender's own CPU would spin against the thread that it waits for.
  *
  * Everything here runs on the thread that owns the loop, except pt_loop_post(). Handles are embedded in our objects, which are freed in the
  * handle's close callback.
@@ -15,8 +16,11 @@
 #include "net/loop_uv.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 struct signal_watch {
     uv_signal_t handle;
@@ -30,7 +34,8 @@ struct pt_loop {
     uv_loop_t uv;
     uv_timer_t timer;
     uv_prepare_t prepare;
-    uv_async_t wake;
+    uv_poll_t wake;
+    int wake_fd;
     bool rearm; /* the earliest timer changed since the uv_timer was set */
     _Atomic(struct pt_post *) posted;
     struct signal_watch *signals;
@@ -121,12 +126,15 @@ void pt_loop_post(struct pt_loop *l, struct pt_post *p)
         p->next = head;
     while (!atomic_compare_exchange_weak_explicit(&l->posted, &head, p, memory_order_release, memory_order_relaxed));
     if (!head)
-        uv_async_send(&l->wake);
+        (void)eventfd_write(l->wake_fd, 1);
 }
 
-static void on_wake(uv_async_t *a)
+static void on_wake(uv_poll_t *h, int status, int events)
 {
-    struct pt_loop *l = a->data;
+    struct pt_loop *l = h->data;
+    eventfd_t count;
+    (void)status, (void)events;
+    (void)eventfd_read(l->wake_fd, &count); /* before the stack is taken: what is posted from now on wakes again */
     struct pt_post *stack = atomic_exchange_explicit(&l->posted, NULL, memory_order_acquire), *queue = NULL;
     while (stack) {
         struct pt_post *p = stack;
@@ -142,6 +150,19 @@ static void on_wake(uv_async_t *a)
 }
 
 /* --- life ---------------------------------------------------------------------------------------------------------------- */
+static int start_waking(struct pt_loop *l)
+{
+    l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (l->wake_fd < 0)
+        return -errno; /* as libuv names it */
+    int rc = uv_poll_init(&l->uv, &l->wake, l->wake_fd);
+    if (rc == 0)
+        rc = uv_poll_start(&l->wake, UV_READABLE, on_wake);
+    if (rc < 0)
+        close(l->wake_fd);
+    return rc;
+}
+
 int pt_loop_create(struct pt_loop **out, struct pt_err *err)
 {
     struct pt_loop *l = pt_calloc(1, sizeof *l);
@@ -151,7 +172,7 @@ int pt_loop_create(struct pt_loop **out, struct pt_err *err)
     l->sched.wall_ms = sched_wall;
     l->sched.rearm = sched_rearm;
     int rc = uv_loop_init(&l->uv);
-    if (rc == 0 && (rc = uv_async_init(&l->uv, &l->wake, on_wake)) < 0)
+    if (rc == 0 && (rc = start_waking(l)) < 0)
         uv_loop_close(&l->uv);
     if (rc < 0) {
         pt_free(l);
@@ -186,6 +207,7 @@ void pt_loop_destroy(struct pt_loop *l)
         uv_walk(&l->uv, close_left, NULL);
         uv_run(&l->uv, UV_RUN_DEFAULT); /* close callbacks, and blocking work that is still under way */
     }
+    close(l->wake_fd);
     pt_processes_finish(&l->processes);
     for (struct signal_watch *s = l->signals, *next; s; s = next) {
         next = s->next;

@@ -123,7 +123,7 @@ static const char *ssl_reason(struct pt_stream *s, int ssl_error)
 /* --- reading ------------------------------------------------------------------------------------------------------------ */
 static void read_plain(struct pt_stream *s)
 {
-    ssize_t n = recv(s->fd, s->read_buf, PT_STREAM_READ_SIZE, 0);
+    ssize_t n = recv(s->fd, s->read_buf, PT_STREAM_READ_SIZE, s->discards ? MSG_TRUNC : 0); /* TCP then copies nothing */
     if (n > 0) {
         s->ops->on_data(s, s->read_buf, (size_t)n);
     } else if (n == 0) {

@@ -40,6 +40,7 @@ struct pt_stream {
     int events; /* what uv_poll watches now */
     enum pt_stream_phase phase;
     bool paused, want_write, ended, unwritable, broken, closed;
+    bool discards; /* the owner's: on_data wants to know how much came, not what */
     int fail_errno;          /* why it is broken, for the kick that reports it */
     const char *fail_reason; /* static text, or NULL: strerror(fail_errno) */
     struct pt_buf out, big;  /* kept: out first, then big, each from its offset */

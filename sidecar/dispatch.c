@@ -7,7 +7,7 @@
  */
 #include "sidecar/dispatch.h"
 
-enum { CLAMP = 4, WINDOW = 8 };
+enum { CLAMP = 4, WINDOW = 8, FADING = 64 };
 
 /* --- lists ------------------------------------------------------------------------------------------------------------------- */
 
@@ -79,6 +79,16 @@ static int64_t least_jobs(const struct pt_queue *q)
     return least > q->o.in_flight ? (int64_t)least : q->o.in_flight;
 }
 
+/* How long a job may have waited when it begins. Within max_wait and two runs the client shall have its answer: of those one is the run itself, and
+ * half of one is left for what is not seen here, the way from the client to the queue and from the loop to the client. What slow runs and the way
+ * back take beyond the usual run comes off, but max_wait is left whole: where costs differ widely, a shorter queue would leave the workers idle now
+ * and then. */
+static int64_t latest_ns(const struct pt_queue *q)
+{
+    int64_t more = q->slow_run_ns - q->run_ns + q->slow_way_ns, left = q->run_ns / 2 - (more > 0 ? more : 0);
+    return q->o.max_wait_ns + (left > 0 ? left : 0);
+}
+
 static int64_t most_jobs(const struct pt_queue *q)
 {
     int64_t least = least_jobs(q), most = (int64_t)(q->o.in_flight ? q->o.in_flight : most_runs(q)) + q->o.waiting;
@@ -107,10 +117,9 @@ bool pt_dispatch_room(const struct pt_queue *q, int *retry_after_s)
 
 /* --- choosing ------------------------------------------------------------------------------------------------------------------ */
 
-/* Within max_wait and two runs the client shall have its answer: one is the run itself, half of one is left for the way there and back. */
 static bool is_late(const struct pt_queue *q, const struct pt_job *j, int64_t now_ns)
 {
-    return now_ns - j->queued_ns > q->o.max_wait_ns + q->run_ns / 2;
+    return now_ns - j->queued_ns > latest_ns(q);
 }
 
 /* Does anybody of the same priority wait who came in time? Priorities of those that are not prepared are not known, nor asked for then. */
@@ -269,12 +278,24 @@ static void average(int64_t *mean, int64_t value)
     *mean += *mean ? (value - *mean) / WINDOW : value;
 }
 
+/* Towards larger values at once half the way, back slowly. */
+static int64_t fade(int64_t slow, int64_t value)
+{
+    return value > slow ? slow + (value - slow + 1) / 2 : slow - (slow - value) / FADING;
+}
+
+void pt_dispatch_delivered(struct pt_queue *q, int64_t way_ns)
+{
+    q->slow_way_ns = fade(q->slow_way_ns, way_ns);
+}
+
 void pt_dispatch_end(struct pt_job *first)
 {
     struct pt_queue *q = first->queue;
     int64_t took = first->finished_ns - first->started_ns, most = CLAMP * q->dispatch->short_ns, jobs = 0, rows = 0;
     q->vtime_ns += took;
     average(&q->run_ns, took);
+    q->slow_run_ns = fade(q->slow_run_ns, took);
     for (struct pt_job *j = first; j; j = j->next) {
         took += j->prepare_ns;
         rows += rows_of(j);

@@ -10,9 +10,9 @@
  *
  * How many may be here. Enough that nobody idles are always taken: what all workers run now, and the same again, so that the next run is there when
  * one ends (pt_queue_options.in_flight, if that is more). Beyond those, as many as can be expected to begin within max_wait, by what jobs have cost
- * lately. That is a forecast, and costs vary: a job that has waited for max_wait and half a run besides when its turn comes gives way to one that has not
- * (`late`). A worker finds the same amount of work either way, so goodput does not suffer, and what is answered is answered within
- * max_wait and two runs.
+ * lately. That is a forecast, and costs vary: a job whose turn comes so late that its answer would not be there within max_wait and two runs gives
+ * way to one that comes in time (`late`). How much of that time the run and the way back take is measured too, for slow runs and ways: what varies
+ * more is begun earlier or not at all. A worker finds the same amount of work either way, so goodput does not suffer.
  */
 #ifndef PT_SIDECAR_DISPATCH_H
 #define PT_SIDECAR_DISPATCH_H
@@ -44,6 +44,8 @@ struct pt_queue {
      * times dispatch->short_ns: a pause of the machine is no slow model */
     int64_t service_ns, run_ns, short_ns;
     double rows;
+    int64_t slow_run_ns;         /* how long a run takes now and then: the longest of the last ones, fading */
+    _Atomic int64_t slow_way_ns; /* the same of the way from its end to the loop; written there, without a lock */
 };
 
 /* At most one of prepare and run; late, a list by `next`, is FINISHED and the caller's. */
@@ -60,6 +62,8 @@ bool pt_dispatch_next(struct pt_dispatch *d, int64_t now_ns, int64_t *wake_ns, s
 void pt_dispatch_prepared(struct pt_job *j, bool goes_on);
 void pt_dispatch_begin(struct pt_job *first, int slot);
 void pt_dispatch_end(struct pt_job *first); /* by their started_ns and finished_ns */
+/* A job's end was seen by the loop so long after it. The loop's thread; no lock. */
+void pt_dispatch_delivered(struct pt_queue *q, int64_t way_ns);
 /* Takes a job off its queue that has not begun; false: it is prepared or run just now, or over. */
 bool pt_dispatch_remove(struct pt_job *j);
 /* Is there room for one more? Else in how many seconds, at least one. */

@@ -397,6 +397,10 @@ static int admit(struct pt_call *c)
 {
     struct pt_version *v = c->version;
     int rc = pt_queue_room(v->queue, &c->retry_after_s, &c->err);
+    if (rc == PT_OK && c->unread) {
+        c->retry_after_s = 1;
+        rc = pt_fail(&c->err, PT_EBUSY, "the queue was full when the request came, try again in 1 s");
+    }
     if (rc == PT_OK)
         rc = pt_request_init(&c->request, &v->servable.loaded.info, &c->err);
     c->request.group_key = v->monitor ? v->config.monitoring.group : NULL;
@@ -461,6 +465,15 @@ void pt_frontend_wake(struct pt_frontend *f, struct pt_version *v)
 }
 
 /* --- beginning ------------------------------------------------------------------------------------------------------------------ */
+
+bool pt_frontend_full(struct pt_frontend *f, const struct pt_model_ref *ref)
+{
+    struct pt_model *m;
+    struct pt_version *v;
+    int retry_after_s;
+    bool found = find(f, ref, &m, &v, NULL) == PT_OK && v && !v->dormant && !v->waking && pt_version_serves(v);
+    return found && pt_queue_room(v->queue, &retry_after_s, NULL) < 0;
+}
 
 int pt_frontend_infer(struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_call *c)
 {

@@ -80,6 +80,7 @@ extern const struct pt_job_ops pt_call_job;
 struct pt_call {
     const struct pt_call_ops *ops;
     size_t body_bytes;   /* that decode will read: little is done at once on the loop thread */
+    bool unread;         /* there was no room when its head came, and its body was not taken: it is refused */
     bool grpc;           /* else HTTP; for metrics */
     int64_t received_ns; /* pt_clock_mono_ns() when the request was complete */
     int64_t deadline_ms; /* pt_now_ms() of the loop; 0: the configured timeout from now */
@@ -101,6 +102,8 @@ struct pt_call {
     int64_t run_rows; /* of the run it was part of; 0 unless it was the first in it */
     bool gone;
 };
+/* Is the queue of that model full? False where there is none. */
+bool pt_frontend_full(struct pt_frontend *f, const struct pt_model_ref *ref);
 /* 1: it is over already, rc says how (refusals too), and done is not called. 0: done follows, never from inside this call; the memory that
  * decode reads must stay in place until then. Either way the owner calls pt_call_finish() afterwards. */
 int pt_frontend_infer(struct pt_frontend *f, const struct pt_model_ref *ref, struct pt_call *c);

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_INFLATED = 64 << 20, PACK_BYTES = 1024 };
+enum { MAX_INFLATED = 64 << 20, PACK_BYTES = 1024, LARGE_BODY = 64 << 10 };
 
 /* --- answers ------------------------------------------------------------------------------------------------------------------ */
 
@@ -153,6 +153,7 @@ void pt_rest_infer(struct pt_rest *r, struct pt_http_request *req, const struct 
     c->form = form;
     c->call.ops = &ops;
     c->call.body_bytes = sent_as == PT_ENC_IDENTITY ? c->body.len : SIZE_MAX;
+    c->call.unread = pt_http_unwelcome(req);
     c->call.received_ns = pt_clock_mono_ns();
     pt_trace_of_request(req, &c->call.trace);
     pt_http_set_note(req, &c->call);
@@ -207,6 +208,23 @@ static bool match(const char *pattern, struct pt_str path, struct pt_rest_params
         } else if (!pt_str_eq(want_part, part))
             return false;
     }
+}
+
+/* A body that fits into a read or two has come already; a connection ends for one that was not read. */
+bool pt_rest_full(struct pt_rest *r, const struct pt_http_request *req)
+{
+    struct pt_str length = pt_http_header(req, "Content-Length"), path = pt_http_path(req);
+    struct pt_rest_params p;
+    int64_t bytes;
+    bool label = false;
+    if (!length.p || pt_parse_i64(length, LARGE_BODY, INT64_MAX, "Content-Length", &bytes, NULL) < 0 ||
+        !pt_str_eq(pt_http_method(req), PT_STR("POST")))
+        return false;
+    if (!match("/v2/models/{model}/infer", path, &p) && !match("/v2/models/{model}/versions/{version}/infer", path, &p) &&
+        !pt_tfs_infers(path, &p, &label))
+        return false;
+    struct pt_model_ref ref = {.name = pt_str(p.model), .version = pt_str(p.version), .label = label};
+    return pt_frontend_full(r->frontend, &ref);
 }
 
 void pt_rest_not_allowed(struct pt_http_request *req, const char *allow)

@@ -35,6 +35,11 @@ void pt_tfs_handle(struct pt_rest *r, struct pt_http_request *req);
 /* A pt_http_handler_fn; arg is a struct pt_rest. */
 void pt_rest_handle(void *rest, struct pt_http_request *req);
 
+/* Is it an inference with a large body, of a model whose queue is full? Asked before the body is read. */
+bool pt_rest_full(struct pt_rest *r, const struct pt_http_request *req);
+/* Is the path one of TensorFlow Serving's for inference, and of which model? */
+bool pt_tfs_infers(struct pt_str path, struct pt_rest_params *p, bool *label);
+
 /* %41 -> A. False when it does not fit or is malformed. */
 bool pt_rest_decode(struct pt_str segment, char *out, size_t size);
 struct pt_model_ref pt_rest_ref(const struct pt_rest_params *p);

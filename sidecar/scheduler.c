@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * scheduler.c: threads, clock and timers around the policy (dispatch.h), which one mutex guards. Whoever moves a job to FINISHED posts it to the
- * loop.
+ * loop, and not under the lock: the loop may go on at once, on the same CPU, and would wait for it.
  */
 #include "base/mem.h"
 #include "sidecar/dispatch.h"
@@ -76,7 +76,20 @@ static void shorten(struct pt_post *p)
         pt_timer_start(clock, &j->timer, left_ms > 0 ? left_ms : 0, on_deadline);
 }
 
-/* With the lock held; it is released meanwhile. */
+/* With the lock held; it is released meanwhile. From the post on jobs may be gone. */
+static void post_all(struct pt_scheduler *s, struct pt_job *first, int stopped)
+{
+    pthread_mutex_unlock(&s->lock);
+    for (struct pt_job *j = first, *next; j; j = next) {
+        next = j->next;
+        if (stopped)
+            atomic_store(&j->stopped, stopped);
+        pt_loop_post(s->loop, &j->post);
+    }
+    pthread_mutex_lock(&s->lock);
+}
+
+/* These two likewise. */
 static void work_prepare(struct pt_scheduler *s, struct pt_job *j)
 {
     struct pt_queue *q = j->queue;
@@ -89,24 +102,18 @@ static void work_prepare(struct pt_scheduler *s, struct pt_job *j)
     pthread_mutex_lock(&s->lock);
     pt_dispatch_prepared(j, rc == PT_OK && !atomic_load(&j->stopped));
     if (j->state == PT_JOB_FINISHED)
-        pt_loop_post(s->loop, &j->post); /* from here on j may be gone */
+        post_all(s, j, 0);
 }
 
-static void post_all(struct pt_scheduler *s, struct pt_job *first, int stopped)
+static void begin(struct worker *w, struct pt_job *first)
 {
-    for (struct pt_job *j = first, *next; j; j = next) {
-        next = j->next;
-        if (stopped)
-            atomic_store(&j->stopped, stopped);
-        pt_loop_post(s->loop, &j->post);
-    }
+    pt_dispatch_begin(first, w->slot);
+    w->current = first;
 }
 
 static void work_run(struct pt_scheduler *s, struct worker *w, struct pt_job *first)
 {
     struct pt_queue *q = first->queue;
-    pt_dispatch_begin(first, w->slot);
-    w->current = first;
     pthread_mutex_unlock(&s->lock);
     run(q, first, w->slot);
     pthread_mutex_lock(&s->lock);
@@ -136,12 +143,15 @@ static void *work(void *arg)
     while (!s->stopping) {
         struct pt_task t;
         bool found = pt_dispatch_next(&s->dispatch, pt_clock_mono_ns(), &wake_ns, &t);
-        post_all(s, t.late, PT_EBUSY);
-        if (!found)
+        if (t.run)
+            begin(w, t.run);
+        if (t.late)
+            post_all(s, t.late, PT_EBUSY); /* something may have come meanwhile: no sleep after it */
+        else if (!found)
             sleep_until(s, wake_ns);
-        else if (t.prepare)
+        if (t.prepare)
             work_prepare(s, t.prepare);
-        else
+        else if (t.run)
             work_run(s, w, t.run);
         if (s->sleeping && t.prepare) /* what became ready may be for another worker while this one goes on */
             pthread_cond_signal(&s->wake);
@@ -157,6 +167,8 @@ static void deliver(struct pt_post *p)
 {
     struct pt_job *j = (struct pt_job *)(void *)((char *)p - offsetof(struct pt_job, post));
     pt_timer_stop(pt_loop_sched(scheduler_of(j->queue)->loop), &j->timer);
+    if (j->ran)
+        pt_dispatch_delivered(j->queue, pt_clock_mono_ns() - j->finished_ns);
     j->queue->o.ops->done(j);
 }
 

@@ -20,6 +20,7 @@
 #include "sidecar/grpc_front.h"
 #include "sidecar/reporter.h"
 #include "sidecar/rest.h"
+#include "sidecar/turns.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -264,7 +265,8 @@ static void handle_rest(void *arg, struct pt_http_request *req)
 
 static bool admits(void *arg, const struct pt_http_request *req)
 {
-    return is_health(pt_http_path(req)) || check(arg, req, NULL) == PT_OK;
+    struct sidecar *s = arg;
+    return is_health(pt_http_path(req)) || (check(s, req, NULL) == PT_OK && !pt_rest_full(&s->rest, req));
 }
 
 static void handle_head(void *arg, struct pt_http_request *req)
@@ -357,6 +359,7 @@ static int start(struct sidecar *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o->config;
     raise_file_limit();
+    pt_ask_short_turns();
     int rc = pt_loop_create(&s->loop, err);
     if (rc < 0 || (rc = pt_loop_on_signal(s->loop, SIGTERM, on_signal, s, err)) < 0 ||
         (rc = pt_loop_on_signal(s->loop, SIGINT, on_signal, s, err)) < 0)

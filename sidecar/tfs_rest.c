@@ -158,7 +158,7 @@ static const struct verb {
 };
 
 struct place {
-    char name[256], version[80];
+    struct pt_rest_params params;
     bool label;
     const struct verb *verb;
 };
@@ -178,43 +178,69 @@ static bool parse(struct pt_str path, struct place *p)
     p->verb = verbs;
     while (!cut_end(&path, pt_str(p->verb->name)))
         p->verb++;
-    if (!pt_str_split(&path, '/', &name) || !pt_rest_decode(name, p->name, sizeof p->name))
+    if (!pt_str_split(&path, '/', &name) || !pt_rest_decode(name, p->params.model, sizeof p->params.model))
         return false;
-    p->version[0] = 0;
+    p->params.version[0] = 0;
     p->label = false;
     if (!pt_str_split(&path, '/', &kind))
         return memchr(name.p, ':', name.len) == NULL;
     p->label = pt_str_eq_nocase(kind, PT_STR("labels"));
     int64_t number;
     return (p->label || pt_str_eq_nocase(kind, PT_STR("versions"))) && pt_str_split(&path, '/', &version) && !pt_str_split(&path, '/', &more) &&
-           pt_rest_decode(version, p->version, sizeof p->version) &&
+           pt_rest_decode(version, p->params.version, sizeof p->params.version) &&
            (p->label || pt_parse_i64(version, 0, INT64_MAX, "version", &number, NULL) == PT_OK);
+}
+
+static const char prefix[] = "/v1/models";
+enum { PREFIX = sizeof prefix - 1 };
+
+static struct pt_str without_end_slash(struct pt_str path)
+{
+    path.len -= path.len > 1 && path.p[path.len - 1] == '/';
+    return path;
+}
+
+static bool below_models(struct pt_str path)
+{
+    return path.len >= PREFIX && pt_str_eq_nocase((struct pt_str){path.p, PREFIX}, pt_str(prefix));
+}
+
+/* A path below /v1/models/. */
+static bool locate(struct pt_str path, struct place *p)
+{
+    path = without_end_slash(path);
+    return below_models(path) && path.len > PREFIX + 1 && path.p[PREFIX] == '/' &&
+           parse((struct pt_str){path.p + PREFIX + 1, path.len - PREFIX - 1}, p);
+}
+
+bool pt_tfs_infers(struct pt_str path, struct pt_rest_params *params, bool *label)
+{
+    struct place p;
+    if (!locate(path, &p) || p.verb->name[0] != ':')
+        return false;
+    *params = p.params;
+    *label = p.label && p.params.version[0];
+    return true;
 }
 
 void pt_tfs_handle(struct pt_rest *r, struct pt_http_request *req)
 {
-    static const char prefix[] = "/v1/models";
-    struct pt_str whole = pt_http_path(req), path = whole, method = pt_http_method(req);
+    struct pt_str whole = pt_http_path(req), path = without_end_slash(whole), method = pt_http_method(req);
     struct place p;
     struct pt_err err;
     if (pt_str_eq(method, PT_STR("HEAD")))
         method = PT_STR("GET");
-    if (path.len > 1 && path.p[path.len - 1] == '/')
-        path.len--;
-    bool models_path = path.len >= sizeof prefix - 1 && pt_str_eq_nocase((struct pt_str){path.p, sizeof prefix - 1}, pt_str(prefix));
-    bool list = models_path && path.len == sizeof prefix - 1;
-    if (list && pt_str_eq(method, PT_STR("GET"))) {
+    if (below_models(path) && path.len == PREFIX && pt_str_eq(method, PT_STR("GET"))) {
         models(r, req);
         return;
     }
-    bool named = models_path && path.len > sizeof prefix && path.p[sizeof prefix - 1] == '/';
-    struct pt_str rest = {path.p + (named ? sizeof prefix : 0), path.len - (named ? sizeof prefix : 0)};
-    if (!named || !parse(rest, &p) || !pt_str_eq(method, pt_str(p.verb->method))) {
+    if (!locate(whole, &p) || !pt_str_eq(method, pt_str(p.verb->method))) {
         pt_fail(&err, PT_EINVAL, "Malformed request: " PT_STR_FMT " " PT_STR_FMT, PT_STR_ARG(method), (int)(whole.len < 256 ? whole.len : 256),
                 whole.p);
         pt_http_reply_error(req, &err);
         return;
     }
-    struct pt_model_ref ref = {.name = pt_str(p.name), .version = pt_str(p.version), .label = p.label && p.version[0]};
+    struct pt_model_ref ref = pt_rest_ref(&p.params);
+    ref.label = p.label && ref.version.len > 0;
     p.verb->handle(r, req, &ref);
 }

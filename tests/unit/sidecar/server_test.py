@@ -371,6 +371,37 @@ def case_overload_is_refused_with_a_time():
         assert_equal(s.end(), 0)
 
 
+def case_who_has_no_room_need_not_send_a_large_body():
+    """The answer comes after the head alone; a body that is sent all the same does not get in its way."""
+    def ask(path, body=b"", length=4000000):
+        with socket.create_connection(("127.0.0.1", s.port), 0.3) as c:
+            c.sendall(f"POST {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n".encode())
+            try:
+                c.settimeout(10 if body else 0.3)
+                c.sendall(body)
+                return b"".join(iter(lambda: c.recv(65536), b"")).decode()
+            except TimeoutError: # there was room, and it waits for the body
+                return ""
+
+    with serve("--concurrency", 1, "--queue", 1, "--threads", 1) as s:
+        s.ready()
+        body, stop = slow_body(), threading.Event()
+        def keep_busy():
+            while not stop.is_set():
+                s.infer(body)
+        threads = [threading.Thread(target=keep_busy) for _ in range(6)]
+        [t.start() for t in threads]
+        for path in "/v2/models/digits/infer", "/v2/models/digits/versions/1/infer", "/v1/models/digits:predict", "/v1/models/digits/versions/1:predict":
+            wait(lambda: "HTTP/1.1 429" in ask(path))
+        wait(lambda: "HTTP/1.1 429" in ask("/v2/models/digits/infer", b" " * 4000000))
+        assert "HTTP/1.1 404" in ask("/v2/models/digits/inferno", b" " * 4000000)
+        assert "HTTP/1.1 404" in ask("/v2/models/other/infer", b" " * 4000000)
+        stop.set()
+        [t.join() for t in threads]
+        assert_equal(s.infer(body_of(ROWS[:1]))[0], 200)
+        assert_equal(s.end(), 0)
+
+
 def case_counts():
     """Series are there with 0 from the start, and each request is counted once, for what became of it."""
     label = 'model="digits",version="1"'
