@@ -36,11 +36,40 @@ struct job {
 RESAMPLE(float, f32)
 RESAMPLE(double, f64)
 
+/* Back, from the outer dims' point of view: what an input position gets comes from output positions of the same outer index alone. */
+#define RESAMPLE_BACK(T, s)                                                                                                                          \
+    static void back_##s(void *arg, size_t begin, size_t end)                                                                                        \
+    {                                                                                                                                                \
+        const struct job *j = arg;                                                                                                                   \
+        const struct pt_taps *t = j->t;                                                                                                              \
+        for (size_t o = begin; o < end; o++) {                                                                                                       \
+            const T *dy = (const T *)j->x + (int64_t)o * t->out * j->inner;                                                                          \
+            T *dx = (T *)j->y + (int64_t)o * t->in * j->inner;                                                                                       \
+            memset(dx, 0, (size_t)(t->in * j->inner) * sizeof *dx);                                                                                  \
+            for (int64_t r = 0; r < t->out * t->width; r++) {                                                                                        \
+                const T *from = dy + r / t->width * j->inner, weight = (T)t->w[r];                                                                   \
+                T *to = dx + t->at[r] * j->inner;                                                                                                    \
+                for (int64_t i = 0; weight != 0 && i < j->inner; i++)                                                                                \
+                    to[i] += weight * from[i];                                                                                                       \
+            }                                                                                                                                        \
+        }                                                                                                                                            \
+    }
+RESAMPLE_BACK(float, f32)
+RESAMPLE_BACK(double, f64)
+
 void pt_resample(const struct pt_taps *t, enum pt_dtype dtype, int64_t outer, int64_t inner, const void *x, void *y, struct pt_threads *threads)
 {
     struct job j = {t, x, y, inner};
     size_t grain = (size_t)(PIECE / (inner * t->width + 1)) + 1;
     pt_parallel_for(threads, (size_t)(outer * t->out), grain, dtype == PT_FLOAT ? rows_f32 : rows_f64, &j);
+}
+
+void pt_resample_back(const struct pt_taps *t, enum pt_dtype dtype, int64_t outer, int64_t inner, const void *dy, void *dx,
+                      struct pt_threads *threads)
+{
+    struct job j = {t, dy, dx, inner};
+    size_t grain = (size_t)(PIECE / (inner * t->out * t->width + 1)) + 1;
+    pt_parallel_for(threads, (size_t)outer, grain, dtype == PT_FLOAT ? back_f32 : back_f64, &j);
 }
 
 /* --- nearest: rows along the last axis, copied element by element or as a whole -------------------------------------------------------- */

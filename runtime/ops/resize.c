@@ -7,29 +7,18 @@
  * align_corners and tf_crop_and_resize use the size before it was rounded to a whole number, as the tests of the standard do. Resize 10 and Upsample
  * know only one transformation (asymmetric) and their nearest element is the one below, or the one above when the axis shrinks.
  */
-#include "runtime/ops/resample.h"
+#include "runtime/ops/resize.h"
 #include "runtime/ops/types.h"
 
 #include <math.h>
 
-enum { NEAREST, LINEAR, CUBIC };
 enum { HALF_PIXEL, SYMMETRIC, PYTORCH, ALIGN_CORNERS, ASYMMETRIC, TF_NN, TF_CROP };
 enum { PREFER_FLOOR, PREFER_CEIL, FLOOR, CEIL, OUTWARD };
 enum { STRETCH, NOT_LARGER, NOT_SMALLER };
 
-struct resize {
-    int mode, transform, nearest, policy;
-    int64_t antialias, exclude_outside;
-    float extrapolation, cubic_a;
-    float scale[PT_MAX_RANK], start[PT_MAX_RANK], end[PT_MAX_RANK];
-    float length[PT_MAX_RANK]; /* of the output, before it was made whole */
-    bool changes[PT_MAX_RANK];
-    size_t work_bytes; /* of one of two buffers between passes */
-};
-
 /* --- attributes and sizes ---------------------------------------------------------------------------------------------------------- */
 
-static int read_attrs(struct pt_op_ctx *c, struct resize *p)
+static int read_attrs(struct pt_op_ctx *c, struct pt_resize *p)
 {
     static const char *const modes[] = {"nearest", "linear", "cubic", "bilinear", NULL}, *const policies[] = {"stretch", "not_larger", "not_smaller",
                                                                                                               NULL};
@@ -38,7 +27,7 @@ static int read_attrs(struct pt_op_ctx *c, struct resize *p)
                                              "asymmetric", "tf_half_pixel_for_nn", "tf_crop_and_resize", NULL};
     bool old = c->node->version < 11;
     int rc;
-    if ((rc = pt_attr_choice(c, "mode", modes, NEAREST, &p->mode)) < 0 ||
+    if ((rc = pt_attr_choice(c, "mode", modes, PT_RESIZE_NEAREST, &p->mode)) < 0 ||
         (rc = pt_attr_choice(c, "nearest_mode", nearests, PREFER_FLOOR, &p->nearest)) < 0 ||
         (rc = pt_attr_choice(c, "coordinate_transformation_mode", transforms, HALF_PIXEL, &p->transform)) < 0 ||
         (rc = pt_attr_choice(c, "keep_aspect_ratio_policy", policies, STRETCH, &p->policy)) < 0 ||
@@ -46,13 +35,13 @@ static int read_attrs(struct pt_op_ctx *c, struct resize *p)
         (rc = pt_attr_int(c, "exclude_outside", 0, 0, 1, &p->exclude_outside)) < 0 ||
         (rc = pt_attr_float(c, "extrapolation_value", 0, &p->extrapolation)) < 0 || (rc = pt_attr_float(c, "cubic_coeff_a", -0.75f, &p->cubic_a)) < 0)
         return rc;
-    if (p->mode > CUBIC)
-        p->mode = LINEAR;
+    if (p->mode > PT_RESIZE_CUBIC)
+        p->mode = PT_RESIZE_LINEAR;
     if (old) {
         p->transform = ASYMMETRIC;
         p->nearest = OUTWARD;
     }
-    if (p->mode != NEAREST && !(PT_T(c->in[0]->dtype) & (PT_TS_NUM | PT_TS_HALF)))
+    if (p->mode != PT_RESIZE_NEAREST && !(PT_T(c->in[0]->dtype) & (PT_TS_NUM | PT_TS_HALF)))
         return pt_op_fail(c, PT_EUNSUPPORTED, "input %s cannot be interpolated", PT_SHAPE(c->in[0]));
     return PT_OK;
 }
@@ -90,7 +79,7 @@ static int read_axes(struct pt_op_ctx *c, int *axes, int *count)
     return rc;
 }
 
-static int set_scale(struct pt_op_ctx *c, struct resize *p, int axis, float scale, int64_t *dim)
+static int set_scale(struct pt_op_ctx *c, struct pt_resize *p, int axis, float scale, int64_t *dim)
 {
     int64_t in = c->in[0]->dims[axis];
     if (!(scale > 0) || !isfinite(scale))
@@ -106,7 +95,7 @@ static int set_scale(struct pt_op_ctx *c, struct resize *p, int axis, float scal
 }
 
 /* Sizes, made to keep the ratio of the axes where asked. */
-static int apply_sizes(struct pt_op_ctx *c, struct resize *p, const int *axes, int count, const int64_t *sizes, int64_t *dims)
+static int apply_sizes(struct pt_op_ctx *c, struct pt_resize *p, const int *axes, int count, const int64_t *sizes, int64_t *dims)
 {
     const struct pt_tensor *x = c->in[0];
     float common = 0;
@@ -127,7 +116,7 @@ static int apply_sizes(struct pt_op_ctx *c, struct resize *p, const int *axes, i
     return PT_OK;
 }
 
-static int read_roi(struct pt_op_ctx *c, struct resize *p, const int *axes, int count)
+static int read_roi(struct pt_op_ctx *c, struct pt_resize *p, const int *axes, int count)
 {
     float roi[2 * PT_MAX_RANK];
     int n, rc = read_floats(c, 1, "roi", roi, 2 * PT_MAX_RANK, &n);
@@ -144,14 +133,14 @@ static int read_roi(struct pt_op_ctx *c, struct resize *p, const int *axes, int 
 }
 
 /* Bytes of the tables of one axis: three lists in at most `width` columns. */
-static int table_width(const struct resize *p, int axis)
+static int table_width(const struct pt_resize *p, int axis)
 {
     float s = p->scale[axis] < 1 ? p->scale[axis] : 1;
-    if (p->mode == NEAREST)
+    if (p->mode == PT_RESIZE_NEAREST)
         return 1;
     if (!p->antialias || s == 1)
-        return p->mode == LINEAR ? 2 : 4;
-    float reach = floorf(-(p->mode == LINEAR ? 1.0f : 2.0f) / s) + 1;
+        return p->mode == PT_RESIZE_LINEAR ? 2 : 4;
+    float reach = floorf(-(p->mode == PT_RESIZE_LINEAR ? 1.0f : 2.0f) / s) + 1;
     return reach < -0x1p24f ? 0 : (int)(2 - 2 * reach);
 }
 
@@ -167,7 +156,7 @@ static size_t round_up(size_t n)
 }
 
 /* Two buffers for what lies between passes, then the tables. */
-static int plan_memory(struct pt_op_ctx *c, struct resize *p, const int64_t *dims)
+static int plan_memory(struct pt_op_ctx *c, struct pt_resize *p, const int64_t *dims)
 {
     const struct pt_tensor *x = c->in[0];
     size_t bytes = pt_dtype_size(work_type(x)), tables = 0;
@@ -179,7 +168,7 @@ static int plan_memory(struct pt_op_ctx *c, struct resize *p, const int64_t *dim
             return pt_op_fail(c, PT_ELIMIT, "resizing %s to %s takes too much memory", PT_SHAPE(x), pt_shape_text(x->dtype, x->rank, dims).s);
         tables += round_up(n * sizeof(int64_t)) + round_up(n * sizeof(float)) + round_up((size_t)dims[i]);
     }
-    p->work_bytes = p->mode == NEAREST ? 0 : round_up(bytes);
+    p->work_bytes = p->mode == PT_RESIZE_NEAREST ? 0 : round_up(bytes);
     if (__builtin_mul_overflow(p->work_bytes, 2, &bytes) || __builtin_add_overflow(bytes, tables, &c->scratch_bytes))
         return pt_op_fail(c, PT_ELIMIT, "resizing %s takes too much memory", PT_SHAPE(x));
     return PT_OK;
@@ -187,7 +176,7 @@ static int plan_memory(struct pt_op_ctx *c, struct resize *p, const int64_t *dim
 
 static int finish_infer(struct pt_op_ctx *c, const int64_t *dims)
 {
-    struct resize *p = c->params;
+    struct pt_resize *p = c->params;
     const struct pt_tensor *x = c->in[0];
     for (int i = 0; i < x->rank; i++)
         p->changes[i] = p->changes[i] || dims[i] != x->dims[i];
@@ -197,7 +186,7 @@ static int finish_infer(struct pt_op_ctx *c, const int64_t *dims)
 
 static void start_dims(struct pt_op_ctx *c, int64_t *dims)
 {
-    struct resize *p = c->params;
+    struct pt_resize *p = c->params;
     for (int i = 0; i < c->in[0]->rank; i++) {
         dims[i] = c->in[0]->dims[i];
         p->scale[i] = 1;
@@ -206,9 +195,9 @@ static void start_dims(struct pt_op_ctx *c, int64_t *dims)
     }
 }
 
-static int resize_infer(struct pt_op_ctx *c)
+int pt_resize_infer(struct pt_op_ctx *c)
 {
-    struct resize *p = c->params;
+    struct pt_resize *p = c->params;
     float scales[PT_MAX_RANK];
     int64_t dims[PT_MAX_RANK], sizes[PT_MAX_RANK];
     int axes[PT_MAX_RANK], count, n, rc, at = c->node->version < 11 ? 1 : 2;
@@ -233,7 +222,7 @@ static int resize_infer(struct pt_op_ctx *c)
 
 static int upsample_infer(struct pt_op_ctx *c)
 {
-    struct resize *p = c->params;
+    struct pt_resize *p = c->params;
     float scales[PT_MAX_RANK] = {1, 1, 0, 0};
     int64_t dims[PT_MAX_RANK];
     int n = 4, rc = read_attrs(c, p);
@@ -253,7 +242,7 @@ static int upsample_infer(struct pt_op_ctx *c)
 
 /* --- tables ---------------------------------------------------------------------------------------------------------------------------- */
 
-static float original(const struct resize *p, int axis, int64_t in, int64_t out, int64_t i)
+static float original(const struct pt_resize *p, int axis, int64_t in, int64_t out, int64_t i)
 {
     float x = (float)i, s = p->scale[axis], last = (float)(in - 1), length = p->length[axis];
     switch (p->transform) {
@@ -280,7 +269,7 @@ static int64_t clamp(int64_t i, int64_t n)
     return i < 0 ? 0 : i >= n ? n - 1 : i;
 }
 
-static int64_t nearest(const struct resize *p, int axis, float x)
+static int64_t nearest(const struct pt_resize *p, int axis, float x)
 {
     switch (p->nearest) {
     case PREFER_FLOOR:
@@ -297,18 +286,18 @@ static int64_t nearest(const struct resize *p, int axis, float x)
 }
 
 /* Weight of an element at distance d, in units of the filter. */
-static float filter(const struct resize *p, float d)
+static float filter(const struct pt_resize *p, float d)
 {
     float a = p->cubic_a;
     d = fabsf(d);
-    if (p->mode == LINEAR)
+    if (p->mode == PT_RESIZE_LINEAR)
         return d < 1 ? 1 - d : 0;
     if (d <= 1)
         return ((a + 2) * d - (a + 3)) * d * d + 1;
     return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0;
 }
 
-static void weigh(const struct resize *p, int axis, float x, int64_t in, int width, int64_t *at, float *w)
+static void weigh(const struct pt_resize *p, int axis, float x, int64_t in, int width, int64_t *at, float *w)
 {
     float s = p->antialias && p->scale[axis] < 1 ? p->scale[axis] : 1, base = ceilf(x) - 1, sum = 0;
     int64_t first = (int64_t)base - width / 2 + 1; /* as many elements at or below base as above it */
@@ -325,7 +314,7 @@ static void weigh(const struct resize *p, int axis, float x, int64_t in, int wid
 }
 
 /* Fills a table; outside[i] tells positions that take the extrapolation value. */
-static void make_table(const struct resize *p, int axis, struct pt_taps *t, bool *outside)
+static void make_table(const struct pt_resize *p, int axis, struct pt_taps *t, bool *outside)
 {
     for (int64_t i = 0; i < t->out; i++) {
         float x = original(p, axis, t->in, t->out, i);
@@ -334,7 +323,7 @@ static void make_table(const struct resize *p, int axis, struct pt_taps *t, bool
             x = x > 0 ? 0x1p31f : -0x1p31f;
         if (!p->changes[axis])
             x = (float)i;
-        if (p->mode != NEAREST)
+        if (p->mode != PT_RESIZE_NEAREST)
             weigh(p, axis, x, t->in, t->width, t->at + i * t->width, t->w + i * t->width);
         else
             t->at[i] = p->changes[axis] ? clamp(nearest(p, axis, x), t->in) : i;
@@ -350,10 +339,8 @@ static void *take(char **scratch, size_t bytes)
     return m;
 }
 
-static void extrapolate(struct pt_op_ctx *c, bool *const *outside)
+void pt_resize_extrapolate(struct pt_tensor *y, bool *const *outside, float value)
 {
-    const struct resize *p = c->params;
-    struct pt_tensor *y = c->out[0];
     int64_t n = pt_tensor_count(y);
     for (int64_t i = 0; i < n; i++) {
         int64_t rest = i;
@@ -363,7 +350,7 @@ static void extrapolate(struct pt_op_ctx *c, bool *const *outside)
             rest /= y->dims[a];
         }
         if (out)
-            pt_store_f32(y, i, 1, &p->extrapolation);
+            pt_store_f32(y, i, 1, &value);
     }
 }
 
@@ -387,7 +374,7 @@ static void store(struct pt_tensor *y, const void *from, enum pt_dtype dtype)
 /* Pass after pass between two buffers; the first reads the input where its type allows. */
 static void interpolate(struct pt_op_ctx *c, const struct pt_taps *taps, char *const buffers[2])
 {
-    const struct resize *p = c->params;
+    const struct pt_resize *p = c->params;
     const struct pt_tensor *x = c->in[0], *y = c->out[0];
     enum pt_dtype dtype = work_type(x);
     int64_t dims[PT_MAX_RANK];
@@ -413,9 +400,23 @@ static void interpolate(struct pt_op_ctx *c, const struct pt_taps *taps, char *c
     store(c->out[0], from, dtype);
 }
 
+bool pt_resize_tables(const struct pt_resize *p, const struct pt_tensor *x, const struct pt_tensor *y, char *scratch, struct pt_taps *taps,
+                      bool **outside)
+{
+    for (int a = 0; a < x->rank; a++) {
+        struct pt_taps *t = &taps[a];
+        *t = (struct pt_taps){.in = x->dims[a], .out = y->dims[a], .width = table_width(p, a)};
+        t->at = take(&scratch, pt_taps_count(t) * sizeof *t->at);
+        t->w = take(&scratch, pt_taps_count(t) * sizeof *t->w);
+        outside[a] = take(&scratch, (size_t)t->out);
+        make_table(p, a, t, outside[a]);
+    }
+    return p->transform == TF_CROP;
+}
+
 static int resize_run(struct pt_op_ctx *c)
 {
-    const struct resize *p = c->params;
+    const struct pt_resize *p = c->params;
     const struct pt_tensor *x = c->in[0], *y = c->out[0];
     struct pt_taps taps[PT_MAX_RANK];
     bool *outside[PT_MAX_RANK];
@@ -426,21 +427,13 @@ static int resize_run(struct pt_op_ctx *c)
         memcpy(y->data, x->data, y->size_bytes);
         return PT_OK;
     }
-    scratch += 2 * p->work_bytes;
-    for (int a = 0; a < x->rank; a++) {
-        struct pt_taps *t = &taps[a];
-        *t = (struct pt_taps){.in = x->dims[a], .out = y->dims[a], .width = table_width(p, a)};
-        t->at = take(&scratch, pt_taps_count(t) * sizeof *t->at);
-        t->w = take(&scratch, pt_taps_count(t) * sizeof *t->w);
-        outside[a] = take(&scratch, (size_t)t->out);
-        make_table(p, a, t, outside[a]);
-    }
-    if (p->mode == NEAREST)
+    bool some = pt_resize_tables(p, x, y, scratch + 2 * p->work_bytes, taps, outside);
+    if (p->mode == PT_RESIZE_NEAREST)
         pt_resample_nearest(taps, x->rank, pt_dtype_size(x->dtype), x->data, y->data, c->threads);
     else
         interpolate(c, taps, buffers);
-    if (p->transform == TF_CROP)
-        extrapolate(c, outside);
+    if (some)
+        pt_resize_extrapolate(c->out[0], outside, p->extrapolation);
     return PT_OK;
 }
 
@@ -452,8 +445,8 @@ const struct pt_op pt_op_resize = {
     .max_out = 1,
     .types = {PT_TS_FIXED | PT_T(PT_STRING) | PT_T(PT_COMPLEX64) | PT_T(PT_COMPLEX128), PT_TS_REAL, PT_TS_REAL, PT_TS_INDEX},
     .flags = PT_OP_WIDEN,
-    .params_size = sizeof(struct resize),
-    .infer = resize_infer,
+    .params_size = sizeof(struct pt_resize),
+    .infer = pt_resize_infer,
     .run = resize_run};
 const struct pt_op pt_op_upsample = {.type = "Upsample",
                                      .since = {1, 7, 9},
@@ -462,6 +455,6 @@ const struct pt_op pt_op_upsample = {.type = "Upsample",
                                      .max_out = 1,
                                      .types = {PT_TS_FIXED | PT_T(PT_STRING) | PT_T(PT_COMPLEX64) | PT_T(PT_COMPLEX128), PT_TS_REAL},
                                      .flags = PT_OP_WIDEN,
-                                     .params_size = sizeof(struct resize),
+                                     .params_size = sizeof(struct pt_resize),
                                      .infer = upsample_infer,
                                      .run = resize_run};

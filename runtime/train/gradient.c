@@ -83,6 +83,15 @@ int pt_grad_set_float(struct pt_grad *d, int value, const char *name, float v)
     return value;
 }
 
+int pt_grad_set_text(struct pt_grad *d, int value, const char *name, struct pt_str v)
+{
+    struct pt_onnx_attr *a = value < 0 ? NULL : attr_for(d, value, name, PT_ATTR_STRING);
+    if (!a)
+        return value < 0 ? value : d->err->code;
+    a->s = v;
+    return value;
+}
+
 int pt_grad_set_ints(struct pt_grad *d, int value, const char *name, const int64_t *v, size_t count)
 {
     struct pt_onnx_attr *a = value < 0 ? NULL : attr_for(d, value, name, PT_ATTR_INTS);
@@ -95,16 +104,38 @@ int pt_grad_set_ints(struct pt_grad *d, int value, const char *name, const int64
     return value;
 }
 
-int pt_grad_int64(struct pt_grad *d, int64_t v)
+float pt_grad_attr_float(const struct pt_grad_site *s, const char *name, float def)
+{
+    const struct pt_onnx_attr *a = pt_node_attr(&s->n, name);
+    return a && a->type == PT_ATTR_FLOAT ? a->f : def;
+}
+
+int64_t pt_grad_attr_int(const struct pt_grad_site *s, const char *name, int64_t def)
+{
+    const struct pt_onnx_attr *a = pt_node_attr(&s->n, name);
+    return a && a->type == PT_ATTR_INT ? a->i : def;
+}
+
+static int int64s(struct pt_grad *d, int rank, const int64_t *v, size_t count)
 {
     int id = pt_graph_add_value(d->g, d->err);
-    struct pt_tensor *t = id < 0 ? NULL : pt_graph_new_tensor(d->g, PT_INT64, 0, NULL, d->err);
+    struct pt_tensor *t = id < 0 ? NULL : pt_graph_new_tensor(d->g, PT_INT64, rank, (const int64_t[]){(int64_t)count}, d->err);
     if (!t)
         return id < 0 ? id : d->err->code;
-    *(int64_t *)t->data = v;
+    memcpy(t->data, v, count * sizeof *v);
     d->g->values[id].constant = t;
     d->g->values[id].producer = -1;
     return id;
+}
+
+int pt_grad_int64(struct pt_grad *d, int64_t v)
+{
+    return int64s(d, 0, &v, 1);
+}
+
+int pt_grad_int64s(struct pt_grad *d, const int64_t *v, size_t count)
+{
+    return int64s(d, 1, v, count);
 }
 
 int pt_grad_number(struct pt_grad *d, float v, int like)
@@ -132,7 +163,7 @@ static int find_value(const struct pt_grad *d, struct pt_str name)
 
 static const struct pt_grad_rule *rule_of(const struct pt_op *op)
 {
-    static const struct pt_grad_rule *const tables[] = {pt_grad_rules_math, pt_grad_rules_shape, pt_grad_rules_nn};
+    static const struct pt_grad_rule *const tables[] = {pt_grad_rules_math, pt_grad_rules_shape, pt_grad_rules_nn, pt_grad_rules_composed};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const struct pt_grad_rule *r = tables[t]; r->op; r++)
             if (r->op == op)

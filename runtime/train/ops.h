@@ -48,6 +48,8 @@ extern const struct pt_op pt_grad_conv_weights; /* dy, x, like w */
 extern const struct pt_op pt_grad_channels;     /* dy: summed over all axes but 1: of a bias */
 extern const struct pt_op pt_grad_max_pool;     /* dy, x, y */
 extern const struct pt_op pt_grad_average_pool; /* dy, like x */
+/* ops_resize.c; attributes as Resize's */
+extern const struct pt_op pt_grad_resize; /* dy, x, further operands of Resize: its derivative but in mode nearest */
 /* ops_quant.c */
 extern const struct pt_op pt_grad_quantize; /* x, scale, zero point, dy, q: dy where QuantizeLinear of x did not saturate, else 0 */
 /* ops_norm.c */

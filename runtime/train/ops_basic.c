@@ -38,7 +38,8 @@ static int sum_to_infer(struct pt_op_ctx *c)
 {
     int64_t dims[PT_MAX_RANK];
     int rank = 0;
-    if (!pt_bcast_dims(dims, &rank, c->in[1]) || !pt_bcast_dims(dims, &rank, c->in[0]) || rank != c->in[0]->rank)
+    if (!pt_bcast_dims(dims, &rank, c->in[1]) || !pt_bcast_dims(dims, &rank, c->in[0]) || rank != c->in[0]->rank ||
+        memcmp(dims, c->in[0]->dims, (size_t)rank * sizeof *dims) != 0)
         return pt_op_fail(c, PT_EINVAL, "%s is no repetition of %s", PT_SHAPE(c->in[0]), PT_SHAPE(c->in[1]));
     pt_op_set_out(c, 0, c->in[0]->dtype, c->in[1]->rank, c->in[1]->dims);
     c->scratch_bytes = (size_t)pt_tensor_count(c->in[1]) * sizeof(double);

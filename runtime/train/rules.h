@@ -42,7 +42,8 @@ struct pt_grad_rule {
     pt_grad_fn rule;
     unsigned flags;
 };
-extern const struct pt_grad_rule pt_grad_rules_math[], pt_grad_rules_shape[], pt_grad_rules_nn[]; /* each ends with a row without op */
+extern const struct pt_grad_rule pt_grad_rules_math[], pt_grad_rules_shape[], pt_grad_rules_nn[],
+    pt_grad_rules_composed[]; /* each ends with a row without op */
 
 /* Operand i of the node, or PT_GRAD_NONE. */
 static inline int pt_grad_in(const struct pt_grad_site *s, int i)
@@ -66,9 +67,15 @@ int pt_grad_node(struct pt_grad *d, const struct pt_op *op, const struct pt_node
 /* Gives the node that makes `value` another attribute; value may be a negative code. Returns value, or a negative code. */
 int pt_grad_set_int(struct pt_grad *d, int value, const char *name, int64_t v);
 int pt_grad_set_ints(struct pt_grad *d, int value, const char *name, const int64_t *v, size_t count);
+int pt_grad_set_text(struct pt_grad *d, int value, const char *name, struct pt_str v); /* of the graph's memory */
 int pt_grad_set_float(struct pt_grad *d, int value, const char *name, float v);
-/* A constant of int64; of the element type of `like`. */
+/* What the node's attribute says, or `def`. */
+float pt_grad_attr_float(const struct pt_grad_site *s, const char *name, float def);
+int64_t pt_grad_attr_int(const struct pt_grad_site *s, const char *name, int64_t def);
+/* A constant of int64, a list of them; a number of the element type of `like`. */
 int pt_grad_int64(struct pt_grad *d, int64_t v);
+int pt_grad_int64s(struct pt_grad *d, const int64_t *v, size_t count);
+#define pt_grad_list(d, ...) pt_grad_int64s(d, (const int64_t[]){__VA_ARGS__}, sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t))
 int pt_grad_number(struct pt_grad *d, float v, int like);
 
 #endif

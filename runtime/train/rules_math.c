@@ -140,6 +140,54 @@ BY_VALUE(relu)
 BY_VALUE(sigmoid)
 BY_VALUE(tanh)
 
+/* slope where the value is positive; elsewhere what its value tells */
+static int by_sign(struct pt_grad *d, struct pt_grad_site *s, float slope, float times, float plus)
+{
+    int one = pt_grad_number(d, slope, s->y), below = mul(d, s->y, pt_grad_number(d, times, s->y));
+    below = pt_grad_emit(d, &pt_op_add, below, pt_grad_number(d, plus, s->y));
+    return mul(d, s->dy, pt_grad_emit(d, &pt_op_where, pt_grad_emit(d, &pt_op_greater, s->y, pt_grad_number(d, 0, s->y)), one, below));
+}
+
+static int d_selu(struct pt_grad *d, struct pt_grad_site *s)
+{
+    float gamma = pt_grad_attr_float(s, "gamma", 1.0507010F);
+    return by_sign(d, s, gamma, 1, gamma * pt_grad_attr_float(s, "alpha", 1.6732632F));
+}
+
+static int d_celu(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return by_sign(d, s, 1, 1 / pt_grad_attr_float(s, "alpha", 1), 1);
+}
+
+/* y = x / (1 + |x|), and 1 - |y| = 1 / (1 + |x|) */
+static int d_softsign(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int size = pt_grad_emit(d, &pt_op_abs, s->y), rest = pt_grad_emit(d, &pt_op_sub, ones(d, size), size);
+    return mul(d, s->dy, mul(d, rest, rest));
+}
+
+static int d_thresholded_relu(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int x = s->n.inputs[0], passes = pt_grad_emit(d, &pt_op_greater, x, pt_grad_number(d, pt_grad_attr_float(s, "alpha", 1), x));
+    return mul(d, s->dy, pt_grad_emit(d, &pt_op_cast_like, passes, s->dy));
+}
+
+static int d_tan(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return mul(d, s->dy, pt_grad_emit(d, &pt_op_add, ones(d, s->y), mul(d, s->y, s->y)));
+}
+
+static int d_atan(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int x = s->n.inputs[0];
+    return pt_grad_emit(d, &pt_op_div, s->dy, pt_grad_emit(d, &pt_op_add, ones(d, x), mul(d, x, x)));
+}
+
+static int d_mean(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return mul(d, s->dy, pt_grad_number(d, 1 / (float)s->n.input_count, s->dy));
+}
+
 static int d_clip(struct pt_grad *d, struct pt_grad_site *s)
 {
     return s->k == 0 ? pt_grad_emit_like(d, &pt_grad_clip, s, s->dy, s->n.inputs[0], pt_grad_in(s, 1), pt_grad_in(s, 2)) : PT_GRAD_NONE;
@@ -177,6 +225,32 @@ static int d_reduce_sum_square(struct pt_grad *d, struct pt_grad_site *s)
     if (s->k != 0)
         return PT_GRAD_NONE;
     return mul(d, x, pt_grad_emit_like(d, &pt_grad_spread, s, pt_grad_emit(d, &pt_op_add, s->dy, s->dy), x, pt_grad_in(s, 1)));
+}
+
+static int d_reduce_l1(struct pt_grad *d, struct pt_grad_site *s)
+{
+    int part = d_reduce_sum(d, s);
+    return part == PT_GRAD_NONE ? part : mul(d, part, pt_grad_emit(d, &pt_op_sign, s->n.inputs[0]));
+}
+
+/* y as large as x again, or something of y's shape */
+static int repeat(struct pt_grad *d, struct pt_grad_site *s, int v)
+{
+    return pt_grad_emit_like(d, &pt_grad_spread, s, v, s->n.inputs[0], pt_grad_in(s, 1));
+}
+
+/* log sum e^x: a softmax */
+static int d_reduce_log_sum_exp(struct pt_grad *d, struct pt_grad_site *s)
+{
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    int part = pt_grad_emit(d, &pt_op_exp, pt_grad_emit(d, &pt_op_sub, s->n.inputs[0], repeat(d, s, s->y)));
+    return mul(d, part, repeat(d, s, s->dy));
+}
+
+static int d_reduce_log_sum(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return s->k == 0 ? repeat(d, s, pt_grad_emit(d, &pt_op_div, s->dy, pt_grad_emit(d, &pt_op_exp, s->y))) : PT_GRAD_NONE;
 }
 
 /* max(x, 0) + slope min(x, 0) */
@@ -225,6 +299,13 @@ const struct pt_grad_rule pt_grad_rules_math[] = {
     {&pt_op_hard_swish, d_hard_swish, ONE},
     {&pt_op_swish, d_swish, ONE},
     {&pt_op_mish, d_mish, ONE},
+    {&pt_op_selu, d_selu, ONE},
+    {&pt_op_celu, d_celu, ONE},
+    {&pt_op_softsign, d_softsign, ONE},
+    {&pt_op_thresholded_relu, d_thresholded_relu, ONE},
+    {&pt_op_tan, d_tan, ONE},
+    {&pt_op_atan, d_atan, ONE},
+    {&pt_op_mean, d_mean, 0},
     {&pt_op_clip, d_clip, ONE},
     {&pt_op_cast, d_cast, ONE},
     {&pt_op_cast_like, d_cast, ONE},
@@ -232,12 +313,18 @@ const struct pt_grad_rule pt_grad_rules_math[] = {
     {&pt_op_reduce_mean, d_reduce_mean, ONE},
     {&pt_op_reduce_max, d_reduce_extreme, ONE},
     {&pt_op_reduce_min, d_reduce_extreme, ONE},
+    {&pt_op_reduce_l1, d_reduce_l1, ONE},
     {&pt_op_reduce_l2, d_reduce_l2, ONE},
+    {&pt_op_reduce_log_sum, d_reduce_log_sum, ONE},
+    {&pt_op_reduce_log_sum_exp, d_reduce_log_sum_exp, ONE},
     {&pt_op_reduce_sum_square, d_reduce_sum_square, ONE},
     {&pt_op_prelu, d_prelu, 0},
     {&pt_grad_sum_to, d_sum_to, ONE},
     /* in steps, or of dims only */
     {&pt_op_sign, d_none, 0},
+    {&pt_op_floor, d_none, 0},
+    {&pt_op_ceil, d_none, 0},
+    {&pt_op_round, d_none, 0},
     {&pt_op_equal, d_none, 0},
     {&pt_op_greater, d_none, 0},
     {&pt_op_greater_or_equal, d_none, 0},

