@@ -322,9 +322,6 @@ const struct pt_grad_rule pt_grad_rules_math[] = {
     {&pt_grad_sum_to, d_sum_to, ONE},
     /* in steps, or of dims only */
     {&pt_op_sign, d_none, 0},
-    {&pt_op_floor, d_none, 0},
-    {&pt_op_ceil, d_none, 0},
-    {&pt_op_round, d_none, 0},
     {&pt_op_equal, d_none, 0},
     {&pt_op_greater, d_none, 0},
     {&pt_op_greater_or_equal, d_none, 0},

@@ -148,7 +148,6 @@ static const struct example examples[] = {
     {"f64[2,3,4,3]", "z = GlobalMaxPool(a)\n", 0},
     {"f64[3,4]", "const k i64[]:1\nu = Trilu(a,k)\nl = Trilu(a) upper=0\nz = Mul(u,l)\n", 0},
     {"f64[3,4]", "const ax i64[]:1\nu = CumSum(a,ax)\nl = CumSum(a,ax) reverse=1 exclusive=1\nz = Mul(u,l)\n", 0},
-    {"f64[3,4]", "f = Floor(a)\nc = Ceil(a)\nr = Round(a)\nz = Sum(a,f,c,r)\n", 0},
     {"f64[2,3]", "s = Shape(a)\nc = ConstantOfShape(s) value={f64[1]:2}\nz = Mul(a,c)\n", 0},
     {"f64[3,2,2,3] f64[3,2,2,3]", "g = GlobalAveragePool(a)\nz = Mul(g,b)\n", 0},
     {"f64[2,3,4]", "z = ReduceMean(a) axes=[1]\n", 13},
