@@ -28,6 +28,7 @@
 #define PT_LABEL_NAME "pintle.dev/model-deployment"        /* the same; status.selector uses this one */
 #define PT_LABEL_REVISION "controller-revision-hash"       /* as StatefulSet and DaemonSet name it */
 #define PT_ANNOTATION_CONFIG "pintle.dev/config"           /* on pods: the sidecar's configuration, JSON */
+#define PT_ANNOTATION_REPORT "pintle.dev/report"           /* on pods that compress: PT_CONFIG_REPORT by itself, JSON */
 #define PT_ANNOTATION_ROLLBACK "pintle.dev/rollback-to"    /* on ModelDeployments: the number or name of a revision, "0" the one before */
 #define PT_ANNOTATION_ROLLED_BACK "pintle.dev/rolled-back"  /* on ModelDeployments: "FROM TO WHY": what the operator did by itself */
 #define PT_ANNOTATION_CAUSE "kubernetes.io/change-cause"   /* why it was changed; kept with the revision, shown by `pintle rollout history` */
@@ -55,6 +56,7 @@
 #define PT_PORT_OPERATOR_HEALTH 8081                            /* operator: /healthz /readyz /metrics */
 #define PT_PATH_CONFIG_DIR "/etc/pintle"
 #define PT_PATH_CONFIG "/etc/pintle/config.json"
+#define PT_PATH_REPORT "/etc/pintle/report.json"               /* of a pod that compresses: PT_ANNOTATION_REPORT */
 #define PT_PATH_TOKEN_DIR "/var/run/secrets/pintle.dev"
 #define PT_PATH_TOKEN "/var/run/secrets/pintle.dev/token"
 #define PT_PATH_CACHE "/var/cache/pintle"                       /* emptyDir: downloaded models */
@@ -95,7 +97,7 @@
 #define PT_REPORT_NAMESPACE "namespace"
 #define PT_REPORT_SEQUENCE "sequence"                           /* 1, 2, ... since process start; older ones are dropped */
 #define PT_REPORT_STARTED_MS "startedMs"                        /* wall clock at process start; with sequence orders reports over restarts */
-#define PT_REPORT_STATE "state"                                 /* a PT_MODEL_STATES text */
+#define PT_REPORT_STATE "state"                                 /* a PT_MODEL_STATES text; a pod that compresses has PT_REPORT_COMPRESSION instead */
 #define PT_REPORT_REASON "reason"                               /* CamelCase, a PT_MODEL_REASONS text; only with Failed */
 #define PT_REPORT_MESSAGE "message"
 #define PT_REPORT_DIGEST "digest"                               /* of the bytes that were loaded */
@@ -111,6 +113,7 @@
 #define PT_REPORT_MEMORY "memoryBytes"
 #define PT_REPORT_CPU "cpuSeconds"
 #define PT_REPORT_MONITORING "monitoring"                       /* {rows, labelled, figures: {a PT_FIGURES text: number}}; without what is not known */
+#define PT_REPORT_COMPRESSION "compression"                     /* {stage, stageNumber, stages, epoch, epochs, percent, etaSeconds}; the last four where they are known */
 /* the reply: 200 {"reportAfterMs": N}; 400 bad body, 401 bad token, 403 token of another pod, 404 unknown pod */
 #define PT_REPORT_REPLY_AFTER "reportAfterMs"
 #define PT_REPORT_INTERVAL_MS 1000

@@ -8,6 +8,7 @@
 #include "cli/recipe_work.h"
 #include "cli/remote.h"
 #include "cli/report.h"
+#include "cli/teller.h"
 
 #include "base/mem.h"
 #include "base/path.h"
@@ -28,7 +29,7 @@ static const char usage[] =
     "Cut off, it goes on where it was when it is started again. Exit status 3: the gate does not hold, nothing was published.\n\n";
 
 struct arguments {
-    const char *work, *curves, *model, *output, *digest, *cache, *publish, *publish_credentials, *result;
+    const char *work, *curves, *model, *output, *digest, *cache, *publish, *publish_credentials, *result, *operator_;
     int progress;
     bool dry_run, json, help, fresh;
 };
@@ -44,6 +45,7 @@ const struct pt_cmd_option pt_compress_rows[] = {
     {"cache", PT_CMD_TEXT, AT(cache), .value = "DIR", .help = "where a model is downloaded to; otherwise the work folder"},
     {"work", PT_CMD_TEXT, AT(work), .value = "DIR", .help = "where finished stages are kept until all are; otherwise OUTPUT.work"},
     {"result", PT_CMD_TEXT, AT(result), .value = "FILE", .help = "what came of it in one JSON object: digest, message"},
+    {"operator", PT_CMD_TEXT, AT(operator_), .value = "FILE", .help = "tell an operator how far the run is: {url, ca, tokenFile}, JSON"},
     {"curves", PT_CMD_TEXT, AT(curves), .value = "FILE", .help = "loss and accuracy by epoch, as a plot (.svg) or a table (.csv)"},
     {"progress", PT_CMD_CHOICE, AT(progress), .words = pt_progress_kinds, .def = "auto",
      .help = "a bar on a terminal, else lines; json: one object a line"},
@@ -125,6 +127,7 @@ static int publish(const struct arguments *a, const char *output, const cJSON *r
 
 static int run(struct pt_recipe *r, const struct arguments *a, cJSON **report, struct pt_err *err)
 {
+    struct pt_teller *teller = NULL;
     pt_auto_free char *work = a->work ? pt_strdup(a->work) : pt_asprintf("%s.work", r->settings.output);
     struct pt_progress p;
     struct pt_err second;
@@ -132,8 +135,13 @@ static int run(struct pt_recipe *r, const struct arguments *a, cJSON **report, s
         return pt_fail(err, PT_ENOMEM, "out of memory");
     pt_progress_init(&p, (enum pt_progress_kind)a->progress, stderr);
     pt_progress_catch_signals();
+    if (a->operator_ && pt_teller_create(a->operator_, &teller, err) < 0)
+        return err->code;
+    p.tell = teller ? pt_teller_tell : NULL;
+    p.tell_arg = teller;
     int rc = pt_recipe_run(r, &(struct pt_recipe_run){.work = work, .progress = &p, .keep = a->publish != NULL}, report, err);
     pt_progress_finish(&p);
+    pt_teller_destroy(teller);
     if (rc == PT_OK && a->publish)
         rc = publish(a, r->settings.output, *report, work, err);
     if (rc == PT_EPRECONDITION && a->publish) /* nobody comes back for it: another recipe has another folder */

@@ -125,6 +125,7 @@ static const struct column columns[] = {
     {"ModelDeployment", "REVISION", "status.updateRevision", cell_value, false},
     {"ModelDeployment", "AGE", "metadata.creationTimestamp", cell_age, false},
     {"ModelDeployment", "URI", "spec.model.uri", cell_value, true},
+    {"ModelDeployment", "COMPRESSION", "status.compression.progress.summary", cell_value, true},
     {"ModelDeployment", "ENDPOINT", "status.endpoint", cell_value, true},
     {"ModelDeployment", "REASON", "Ready", cell_condition_reason, true},
     {"Pod", "NAME", "metadata.name", cell_value, false},

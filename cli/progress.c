@@ -59,6 +59,21 @@ static void put_stage(const struct pt_progress *p)
         fprintf(p->to, ",\"index\":%lld,\"count\":%lld", (long long)p->index, (long long)p->count);
 }
 
+/* By what is done so far in this process; -1 when nothing is. */
+static double left_s(const struct pt_progress *p, int64_t done, int64_t total)
+{
+    double s = (double)(pt_clock_mono_ns() / 1000000 - p->began_ms) / 1000;
+    int64_t first = p->first > 0 ? p->first : 0;
+    return done > first && s > 0 ? s * (double)(total - done) / (double)(done - first) : -1;
+}
+
+static void tell(const struct pt_progress *p, int64_t epoch, int64_t epochs, int64_t done, int64_t total)
+{
+    if (p->tell)
+        p->tell(p->tell_arg,
+                &(struct pt_progress_now){p->stage, p->index + 1, p->count ? p->count : 1, epoch, epochs, done, total, left_s(p, done, total)});
+}
+
 void pt_progress_stage(struct pt_progress *p, const char *stage, int64_t index, int64_t count)
 {
     snprintf(p->stage, sizeof p->stage, "%s", stage);
@@ -68,6 +83,7 @@ void pt_progress_stage(struct pt_progress *p, const char *stage, int64_t index, 
     p->first = -1;
     p->began_ms = pt_clock_mono_ns() / 1000000;
     close_bar(p);
+    tell(p, 0, 0, 0, 0);
     if (p->kind == PT_PROGRESS_JSON) {
         put_stage(p);
         fputs(",\"begins\":true}\n", p->to);
@@ -105,14 +121,6 @@ static bool is_due(struct pt_progress *p, int64_t done, int64_t total)
     return true;
 }
 
-/* By what is done so far in this process; -1 when nothing is. */
-static double left_s(const struct pt_progress *p, int64_t done, int64_t total)
-{
-    double s = (double)(pt_clock_mono_ns() / 1000000 - p->began_ms) / 1000;
-    int64_t first = p->first > 0 ? p->first : 0;
-    return done > first && s > 0 ? s * (double)(total - done) / (double)(done - first) : -1;
-}
-
 static void draw_bar(struct pt_progress *p, const char *what, int64_t done, int64_t total, const char *more)
 {
     double s = left_s(p, done, total), share = total > 0 ? (double)done / (double)total : 0;
@@ -129,6 +137,7 @@ static void draw_bar(struct pt_progress *p, const char *what, int64_t done, int6
 
 void pt_progress_at(struct pt_progress *p, const char *what, int64_t done, int64_t total)
 {
+    tell(p, 0, 0, done, total);
     if (p->kind == PT_PROGRESS_NONE || p->kind == PT_PROGRESS_LINES || !is_due(p, done, total))
         return;
     if (p->kind == PT_PROGRESS_BAR) {
@@ -182,6 +191,7 @@ int pt_progress_train(void *arg, const struct pt_train_progress *t)
     char more[64] = "";
     if (p->first < 0)
         p->first = t->now.step - 1;
+    tell(p, t->now.epoch, t->epochs, t->now.step, t->steps);
     if (p->kind == PT_PROGRESS_JSON && (t->epoch_ended || is_due(p, t->now.step, t->steps)))
         put_epoch_json(p, t);
     else if (t->epoch_ended && p->kind != PT_PROGRESS_NONE && p->kind != PT_PROGRESS_JSON)

@@ -11,6 +11,12 @@
 
 #include <stdio.h>
 
+/* Where a run is. Stages count from 1; epochs 0: not by epochs; total 0: not known yet; left_s (of the stage) below 0: the same. */
+struct pt_progress_now {
+    const char *stage;
+    int64_t number, stages, epoch, epochs, done, total;
+    double left_s;
+};
 enum pt_progress_kind { PT_PROGRESS_AUTO, PT_PROGRESS_BAR, PT_PROGRESS_LINES, PT_PROGRESS_JSON, PT_PROGRESS_NONE };
 extern const char *const pt_progress_kinds[]; /* auto, bar, lines, json, none */
 struct pt_progress {
@@ -21,6 +27,8 @@ struct pt_progress {
     int64_t drawn_ms, began_ms;
     bool open;     /* a bar is on the line */
     int64_t first; /* done before this process began, -1: not known yet */
+    void (*tell)(void *arg, const struct pt_progress_now *now); /* at each step, whatever the kind; NULL: nobody asks */
+    void *tell_arg;
 };
 void pt_progress_init(struct pt_progress *p, enum pt_progress_kind kind, FILE *to);
 void pt_progress_finish(struct pt_progress *p);

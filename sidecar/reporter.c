@@ -5,18 +5,13 @@
 #include "sidecar/reporter.h"
 
 #include "base/json.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "base/rand.h"
-#include "net/http_client.h"
 #include "sidecar/monitor_rest.h"
+#include "sidecar/sender.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-enum { TIMEOUT_MS = 5000, BACKOFF_MS = 500, MOST_BACKOFF_MS = 60000, MIN_INTERVAL_MS = 10, MAX_INTERVAL_MS = 3600 * 1000, MAX_TOKEN = 16384, MAX_REPLY = 4096 };
 
 struct pt_reporter {
     struct pt_loop *loop;
@@ -25,15 +20,8 @@ struct pt_reporter {
     struct pt_scheduler *scheduler;
     struct pt_serving_metrics *metrics;
     struct pt_monitor *monitor;
-    struct pt_tls *tls;
-    struct pt_http_client *client;
-    struct pt_http_call *call;
-    struct pt_timer timer;
-    struct pt_rand jitter;
-    bool due;          /* the state changed since the last report was written */
-    bool failing;      /* said in the log already */
-    unsigned failures; /* in a row */
-    int64_t interval_ms, started_ms;
+    struct pt_sender *sender;
+    int64_t started_ms;
     uint64_t sequence;
 };
 
@@ -94,8 +82,9 @@ static void put_monitoring(struct pt_buf *b, struct pt_monitor *m, struct pt_loo
     pt_buf_puts(b, "}}");
 }
 
-static void write_report(struct pt_reporter *r, struct pt_buf *b)
+static void write_report(void *arg, struct pt_buf *b)
 {
+    struct pt_reporter *r = arg;
     const struct pt_servable *s = r->servable;
     struct pt_queue_stats stats;
     int64_t rss = 0;
@@ -135,105 +124,14 @@ static void write_report(struct pt_reporter *r, struct pt_buf *b)
     pt_buf_putc(b, '}');
 }
 
-/* --- sending it ------------------------------------------------------------------------------------------------------------------ */
-
-static void send_report(struct pt_timer *t);
-
-static void schedule(struct pt_reporter *r, int64_t delay_ms)
-{
-    pt_timer_start(pt_loop_sched(r->loop), &r->timer, delay_ms, send_report);
-}
-
-static void failed(struct pt_reporter *r, const char *why)
-{
-    int64_t ms = BACKOFF_MS;
-    for (unsigned i = 0; i < r->failures && ms < MOST_BACKOFF_MS; i++)
-        ms *= 2;
-    ms = ms < MOST_BACKOFF_MS ? ms : MOST_BACKOFF_MS;
-    r->failures++;
-    if (!r->failing)
-        pt_log(PT_LOG_WARN, "reports do not reach the operator; serving goes on", "url", r->config->report.url, "error", why, NULL);
-    r->failing = true;
-    schedule(r, ms * 4 / 5 + pt_rand_below(&r->jitter, (uint32_t)(ms * 2 / 5)));
-}
-
-/* {"reportAfterMs": N}; what cannot be read leaves the interval as it was. */
-static void read_reply(struct pt_reporter *r, struct pt_str body)
-{
-    struct pt_json j;
-    struct pt_str key;
-    int64_t ms;
-    pt_json_init(&j, body.p, body.len);
-    if (pt_json_object(&j, NULL) < 0)
-        return;
-    while (pt_json_member(&j, &key, NULL) == 1) {
-        bool interval = pt_json_key_is(&key, PT_REPORT_REPLY_AFTER);
-        if ((interval ? pt_json_i64(&j, &ms, NULL) : pt_json_skip(&j, NULL)) < 0)
-            return;
-        if (interval && ms >= MIN_INTERVAL_MS && ms <= MAX_INTERVAL_MS)
-            r->interval_ms = ms;
-    }
-}
-
-static void on_reported(void *arg, const struct pt_http_response *response, const struct pt_err *err)
-{
-    struct pt_reporter *r = arg;
-    char why[sizeof err->msg];
-    r->call = NULL;
-    if (err || response->status != 200) {
-        if (err)
-            snprintf(why, sizeof why, "%s", err->msg);
-        else
-            snprintf(why, sizeof why, "the operator answered %d: %.*s", response->status, (int)(response->body.len < 200 ? response->body.len : 200),
-                     response->body.len ? response->body.p : "");
-        failed(r, why);
-        return;
-    }
-    if (r->failing)
-        pt_log(PT_LOG_INFO, "reports reach the operator again", NULL);
-    r->failing = false;
-    r->failures = 0;
-    read_reply(r, response->body);
-    schedule(r, r->due ? 0 : r->interval_ms);
-}
-
-static int start_call(struct pt_reporter *r, struct pt_err *err)
-{
-    pt_auto_buf token = PT_BUF_INIT(MAX_TOKEN), authorization = PT_BUF_INIT(MAX_TOKEN + 16), body = PT_BUF_INIT(64 << 10);
-    if (pt_buf_read_file(&token, r->config->report.token_file, err) < 0)
-        return pt_wrap(err, "token");
-    struct pt_str t = pt_str_trim((struct pt_str){token.data, token.len});
-    pt_buf_puts(&authorization, "Bearer ");
-    pt_buf_append(&authorization, t.p, t.len);
-    write_report(r, &body);
-    int rc = pt_buf_check(&body, "report", err);
-    if (rc < 0 || (rc = pt_buf_check(&authorization, "token", err)) < 0)
-        return rc;
-    struct pt_http_header headers[] = {{PT_STR("Content-Type"), PT_STR("application/json")}, {PT_STR("Authorization"), {authorization.data, authorization.len}}};
-    struct pt_http_call_options o = {.method = "POST", .url = r->config->report.url, .headers = headers, .header_count = 2, .body = {body.data, body.len},
-                                     .max_body_bytes = MAX_REPLY, .connect_timeout_ms = TIMEOUT_MS, .timeout_ms = TIMEOUT_MS, .on_done = on_reported, .arg = r};
-    return pt_http_call_start(r->client, &o, &r->call, err);
-}
-
-static void send_report(struct pt_timer *t)
-{
-    struct pt_reporter *r = (struct pt_reporter *)((char *)t - offsetof(struct pt_reporter, timer));
-    struct pt_err err;
-    r->due = false;
-    if (start_call(r, &err) < 0)
-        failed(r, err.msg);
-}
-
 void pt_reporter_now(struct pt_reporter *r)
 {
-    r->due = true;
-    if (!r->call)
-        schedule(r, 0);
+    pt_sender_now(r->sender);
 }
 
 bool pt_reporter_idle(const struct pt_reporter *r)
 {
-    return !r->call && !r->due;
+    return pt_sender_idle(r->sender);
 }
 
 int pt_reporter_create(struct pt_loop *l, const struct pt_config *config, const struct pt_servable *servable, struct pt_scheduler *scheduler,
@@ -243,15 +141,12 @@ int pt_reporter_create(struct pt_loop *l, const struct pt_config *config, const 
     if (!r)
         return pt_fail(err, PT_ENOMEM, "reporter: out of memory");
     *r = (struct pt_reporter){.loop = l, .config = config, .servable = servable, .scheduler = scheduler, .metrics = metrics, .monitor = monitor,
-                              .interval_ms = config->report.interval_ms, .started_ms = pt_wall_ms(pt_loop_sched(l))};
-    pt_rand_init(&r->jitter, (uint64_t)pt_clock_mono_ns() ^ (uint64_t)getpid() << 32);
-    int rc = pt_str_starts(pt_str(config->report.url), PT_STR("https://")) ? pt_tls_client_create(config->report.ca, &r->tls, err) : PT_OK;
-    struct pt_http_client_options o = {.tls = r->tls, .max_idle = 1};
-    if (rc == PT_OK)
-        rc = pt_http_client_create(l, &o, &r->client, err);
+                              .started_ms = pt_wall_ms(pt_loop_sched(l))};
+    const struct pt_sender_options o = {l, config->report.url, config->report.ca, config->report.token_file, config->report.interval_ms, write_report, r};
+    int rc = pt_sender_create(&o, &r->sender, err);
     if (rc < 0) {
         pt_reporter_destroy(r);
-        return pt_wrap(err, "report.ca");
+        return rc;
     }
     *out = r;
     return PT_OK;
@@ -261,10 +156,6 @@ void pt_reporter_destroy(struct pt_reporter *r)
 {
     if (!r)
         return;
-    pt_timer_stop(pt_loop_sched(r->loop), &r->timer);
-    if (r->call)
-        pt_http_call_cancel(r->call);
-    pt_http_client_destroy(r->client);
-    pt_tls_destroy(r->tls);
+    pt_sender_destroy(r->sender);
     pt_free(r);
 }

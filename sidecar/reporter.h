@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * reporter.h: tells the operator how the model is: every so often as the operator's last answer said, and at once when the state changes.
- *
- * One call at a time on one kept-alive connection. The token is read anew for each report, since the kubelet renews it. When the operator
- * cannot be reached reports are tried again with growing, jittered pauses; serving never depends on it. Loop thread.
+ * reporter.h: tells the operator how the model is, at once when its state changes (sidecar/sender.h). Serving never depends on it. Loop thread.
  */
 #ifndef PT_SIDECAR_REPORTER_H
 #define PT_SIDECAR_REPORTER_H

@@ -278,6 +278,15 @@ static void put_monitoring(struct pt_buf *b, const cJSON *user)
     pt_buf_putc(b, '}');
 }
 
+void pt_build_report(struct pt_buf *b, const struct pt_settings *s)
+{
+    pt_buf_puts(b, "{\"url\":");
+    pt_buf_json_string(b, pt_str(s->report_url));
+    if (s->report_ca_pem)
+        put_text(b, "ca", s->report_ca_pem);
+    pt_buf_printf(b, ",\"tokenFile\":\"%s\",\"intervalMs\":%d}", PT_PATH_TOKEN, PT_REPORT_INTERVAL_MS);
+}
+
 /* PT_CONFIG_* of base/contract.h. What the user left out, the sidecar knows the default of. */
 static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt_settings *s, const cJSON *user)
 {
@@ -315,16 +324,13 @@ static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt
         put_monitoring(b, user);
     pt_buf_printf(b, ",\"" PT_CONFIG_DRAIN "\":{\"timeoutMs\":%lld}", (long long)duration_of(user, "drain.timeout", 30000));
     if (s->report_url) {
-        pt_buf_puts(b, ",\"" PT_CONFIG_REPORT "\":{\"url\":");
-        pt_buf_json_string(b, pt_str(s->report_url));
-        if (s->report_ca_pem)
-            put_text(b, "ca", s->report_ca_pem);
-        pt_buf_printf(b, ",\"tokenFile\":\"%s\",\"intervalMs\":%d}", PT_PATH_TOKEN, PT_REPORT_INTERVAL_MS);
+        pt_buf_puts(b, ",\"" PT_CONFIG_REPORT "\":");
+        pt_build_report(b, s);
     }
     pt_buf_putc(b, '}');
 }
 
-static void put_env(struct pt_buf *b)
+void pt_build_identity(struct pt_buf *b)
 {
     static const char *const rows[][2] = {{PT_ENV_POD_NAME, "metadata.name"}, {PT_ENV_POD_NAMESPACE, "metadata.namespace"}, {PT_ENV_POD_UID, "metadata.uid"}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -339,7 +345,7 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
     pt_buf_puts(b, "{\"name\":\"" PT_CONTAINER "\",\"image\":");
     pt_buf_json_string(b, pt_str(image && *image ? image : s->sidecar_image));
     pt_buf_puts(b, ",\"args\":[\"--config\",\"" PT_PATH_CONFIG "\"],\"env\":[");
-    put_env(b);
+    pt_build_identity(b);
     pt_buf_printf(b, "],\"ports\":[{\"name\":\"http\",\"containerPort\":%lld,\"protocol\":\"TCP\"},"
                   "{\"name\":\"grpc\",\"containerPort\":%lld,\"protocol\":\"TCP\"},{\"name\":\"metrics\",\"containerPort\":%lld,\"protocol\":\"TCP\"}]",
                   (long long)pt_obj_int(user, "serving.port", PT_PORT_HTTP), (long long)pt_obj_int(user, "serving.grpcPort", PT_PORT_GRPC),
@@ -353,8 +359,7 @@ static void put_container(struct pt_buf *b, const struct pt_settings *s, const c
         (void)pt_obj_print(resources, b, err); /* a failure sticks to the buffer */
     }
     pt_buf_puts(b, "," PT_CONTAINER_SECURITY ",\"volumeMounts\":[{\"name\":\"pintle-config\",\"mountPath\":\"" PT_PATH_CONFIG_DIR "\",\"readOnly\":true},"
-                   "{\"name\":\"pintle-token\",\"mountPath\":\"" PT_PATH_TOKEN_DIR "\",\"readOnly\":true},"
-                   "{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}");
+                   PT_TOKEN_MOUNT ",{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}");
     for (int i = 0; i < SECRETS; i++)
         if (pt_obj_str(user, secrets[i].field))
             pt_buf_printf(b, ",{\"name\":\"%s\",\"mountPath\":\"%s\",\"readOnly\":true}", secrets[i].volume, secrets[i].path);
@@ -368,8 +373,7 @@ static void put_volumes(struct pt_buf *b, const cJSON *user)
     const char *name, *claim = pt_obj_text(user, "model.uri") + sizeof PT_SCHEME_PVC - 1;
     pt_buf_puts(b, "{\"name\":\"pintle-config\",\"downwardAPI\":{\"items\":[{\"path\":\"config.json\",\"fieldRef\":{\"apiVersion\":\"v1\","
                    "\"fieldPath\":\"metadata.annotations['" PT_ANNOTATION_CONFIG "']\"}}]}},");
-    pt_buf_puts(b, "{\"name\":\"pintle-token\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"audience\":\"" PT_TOKEN_AUDIENCE "\","
-                   "\"expirationSeconds\":3600,\"path\":\"token\"}}]}},");
+    pt_buf_puts(b, PT_TOKEN_VOLUME ",");
     pt_buf_puts(b, "{\"name\":\"pintle-cache\",\"emptyDir\":{}}");
     for (int i = 0; i < SECRETS; i++)
         if ((name = pt_obj_str(user, secrets[i].field)))

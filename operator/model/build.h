@@ -41,8 +41,15 @@ int pt_build_retreat(const struct pt_md *md, const char *data, const char *note,
 /* made: served in place of the user's model, or NULL. The user's template is merged last. PT_EINVAL: it does not fit. */
 int pt_build_pod(const struct pt_md *md, const struct pt_settings *s, const char *revision, const char *user_json, const struct pt_made_model *made,
                  const char *name, struct pt_buf *out, struct pt_err *err);
-/* Parts of pods, for compress_pod.c: the owner reference, and what the restricted Pod Security standard asks of a pod and of a container. */
+/* Parts of pods, for compress_pod.c: the owner reference, PT_CONFIG_REPORT as an object, variables that say which pod it is, the volume of the token
+ * that proves it, and what the restricted Pod Security standard asks of a pod and of a container. */
 void pt_build_owner(struct pt_buf *b, const struct pt_md *md);
+void pt_build_report(struct pt_buf *b, const struct pt_settings *s); /* its report_url is set */
+void pt_build_identity(struct pt_buf *b);
+#define PT_TOKEN_MOUNT "{\"name\":\"pintle-token\",\"mountPath\":\"" PT_PATH_TOKEN_DIR "\",\"readOnly\":true}"
+#define PT_TOKEN_VOLUME                                                                                                                              \
+    "{\"name\":\"pintle-token\",\"projected\":{\"sources\":[{\"serviceAccountToken\":{\"audience\":\"" PT_TOKEN_AUDIENCE                              \
+    "\",\"expirationSeconds\":3600,\"path\":\"token\"}}]}}"
 #define PT_POD_SECURITY \
     "\"securityContext\":{\"runAsNonRoot\":true,\"runAsUser\":65532,\"runAsGroup\":65532,\"fsGroup\":65532," \
     "\"seccompProfile\":{\"type\":\"RuntimeDefault\"}}"

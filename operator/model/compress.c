@@ -11,6 +11,7 @@ enum {
     DELETE_AGAIN_MS = 30000 /* when the answer to a deletion was lost */,
     RETRY_FIRST_MS = 10000,
     RETRY_MAX_MS = 360000,
+    PROGRESS_MS = 10000 /* between two writes of how far it is within a stage */,
     EXIT_USAGE = 64,
     EXIT_BAD_DATA = 65
 };
@@ -36,6 +37,8 @@ __attribute__((format(printf, 4, 5))) static void say(struct pt_compression *c, 
     va_list ap;
     va_start(ap, fmt);
     c->phase = phase;
+    if (phase != PT_COMPRESSION_RUNNING)
+        c->progress = (struct pt_run_progress){.number = 0};
     snprintf(c->reason, sizeof c->reason, "%s", reason);
     vsnprintf(c->message, sizeof c->message, fmt, ap);
     va_end(ap);
@@ -94,6 +97,24 @@ static void judge_end(struct pt_view *v, struct pt_compression *c, const struct 
     }
 }
 
+/* A stage that begins, and that it has steps to count, at once; how far it is now and then. A pod that has told nothing, or nothing since this operator began, changes nothing. */
+static void take_progress(struct pt_view *v, struct pt_compression *c, const struct pt_work_pod *pod)
+{
+    const struct pt_run_progress *is = &pod->progress;
+    struct pt_run_progress *was = &c->progress;
+    bool begins = is->number != was->number || strcmp(is->stage, was->stage) != 0 || (is->percent >= 0 && was->percent < 0);
+    bool same = !begins && is->epoch == was->epoch && is->percent == was->percent && is->eta_s == was->eta_s;
+    int64_t left = was->time_ms + PROGRESS_MS - v->s->wall_ms;
+    if (!*is->stage || same)
+        return;
+    if (!begins && left > 0 && left <= PROGRESS_MS) {
+        pt_view_look_again(v, left);
+        return;
+    }
+    *was = *is;
+    was->time_ms = v->s->wall_ms;
+}
+
 static void follow(struct pt_view *v, struct pt_compression *c, const struct pt_work_pod *pod)
 {
     if (pod->ended)
@@ -103,6 +124,8 @@ static void follow(struct pt_view *v, struct pt_compression *c, const struct pt_
     else
         say(c, PT_COMPRESSION_RUNNING, "Compressing", "pod %s runs the recipe, attempt %d of %d", pod->o.name, c->attempts + 1,
             v->s->md->spec.compression.backoff_limit + 1);
+    if (c->phase == PT_COMPRESSION_RUNNING)
+        take_progress(v, c, pod);
 }
 
 static void create(struct pt_view *v, struct pt_compression *c)

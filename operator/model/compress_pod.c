@@ -81,7 +81,7 @@ static void put_place(struct pt_buf *b, const char *name, const char *uri, const
     put_arg(b, name, path ? folder : "", path ? path : uri);
 }
 
-static void put_args(struct pt_buf *b, const struct pt_md *md, const cJSON *user, const cJSON *c)
+static void put_args(struct pt_buf *b, const struct pt_md *md, bool reports, const cJSON *user, const cJSON *c)
 {
     const char *output = pt_obj_text(c, "output.uri"), *digest = pt_obj_text(user, "model.digest");
     char work[64], name[20];
@@ -104,6 +104,8 @@ static void put_args(struct pt_buf *b, const struct pt_md *md, const cJSON *user
     } else
         put_arg(b, "--work", PT_PATH_CACHE, work);
     pt_buf_puts(b, ",\"--cache\",\"" PT_PATH_CACHE "\",\"--result\",\"" PT_PATH_TERMINATION "\",\"--progress\",\"lines\"");
+    if (reports)
+        pt_buf_puts(b, ",\"--operator\",\"" PT_PATH_REPORT "\"");
 }
 
 /* The elements of a list of the user's, behind ours. */
@@ -147,8 +149,10 @@ static void put_container(struct pt_buf *b, const struct pt_md *md, const struct
     pt_buf_puts(b, "{\"name\":\"" PT_CONTAINER_COMPRESS "\",\"image\":");
     pt_buf_json_string(b, pt_str(*image ? image : s->sidecar_image));
     pt_buf_puts(b, ",\"command\":[\"" PT_PROGRAM_COMPRESS "\"],\"args\":[");
-    put_args(b, md, user, c);
-    pt_buf_puts(b, "],\"env\":[{\"name\":\"TMPDIR\",\"value\":\"" PT_PATH_CACHE "\"}],\"terminationMessagePath\":\"" PT_PATH_TERMINATION
+    put_args(b, md, s->report_url != NULL, user, c);
+    pt_buf_puts(b, "],\"env\":[{\"name\":\"TMPDIR\",\"value\":\"" PT_PATH_CACHE "\"},");
+    pt_build_identity(b);
+    pt_buf_puts(b, "],\"terminationMessagePath\":\"" PT_PATH_TERMINATION
                    "\"," PT_CONTAINER_SECURITY);
     if (resources) {
         pt_buf_puts(b, ",\"resources\":");
@@ -156,6 +160,8 @@ static void put_container(struct pt_buf *b, const struct pt_md *md, const struct
     }
     pt_buf_puts(b, ",\"volumeMounts\":[{\"name\":\"pintle-config\",\"mountPath\":\"" PT_PATH_CONFIG_DIR "\",\"readOnly\":true},"
                    "{\"name\":\"pintle-cache\",\"mountPath\":\"" PT_PATH_CACHE "\"}");
+    if (s->report_url)
+        pt_buf_puts(b, "," PT_TOKEN_MOUNT);
     for (int i = 0; i < PLACES; i++)
         if (places[i].name)
             pt_buf_printf(b, ",{\"name\":\"%s\",\"mountPath\":\"%s\"%s}", places[i].volume, places[i].path,
@@ -164,10 +170,15 @@ static void put_container(struct pt_buf *b, const struct pt_md *md, const struct
     pt_buf_puts(b, "]}");
 }
 
-static void put_volumes(struct pt_buf *b, const cJSON *c, const struct place places[PLACES], struct pt_err *err)
+#define ANNOTATION_FILE(file, annotation) \
+    "{\"path\":\"" file "\",\"fieldRef\":{\"apiVersion\":\"v1\",\"fieldPath\":\"metadata.annotations['" annotation "']\"}}"
+
+static void put_volumes(struct pt_buf *b, bool reports, const cJSON *c, const struct place places[PLACES], struct pt_err *err)
 {
-    pt_buf_puts(b, "{\"name\":\"pintle-config\",\"downwardAPI\":{\"items\":[{\"path\":\"config.json\",\"fieldRef\":{\"apiVersion\":\"v1\","
-                   "\"fieldPath\":\"metadata.annotations['" PT_ANNOTATION_CONFIG "']\"}}]}},{\"name\":\"pintle-cache\",\"emptyDir\":{}}");
+    pt_buf_puts(b, "{\"name\":\"pintle-config\",\"downwardAPI\":{\"items\":[" ANNOTATION_FILE("config.json", PT_ANNOTATION_CONFIG));
+    pt_buf_puts(b, reports ? "," ANNOTATION_FILE("report.json", PT_ANNOTATION_REPORT) : "");
+    pt_buf_puts(b, "]}},{\"name\":\"pintle-cache\",\"emptyDir\":{}}");
+    pt_buf_puts(b, reports ? "," PT_TOKEN_VOLUME : "");
     for (int i = 0; i < PLACES; i++) {
         const struct place *p = &places[i];
         if (!p->name)
@@ -198,13 +209,19 @@ int pt_build_compression_pod(const struct pt_md *md, const struct pt_settings *s
                   "\":\"%d\"},\"annotations\":{\"" PT_ANNOTATION_CONFIG "\":",
                   name, md->o.ns, md->o.name, md->spec.compression.key, attempt);
     pt_buf_json_string(out, (struct pt_str){recipe.data, recipe.len});
+    if (s->report_url) {
+        pt_auto_buf report = PT_BUF_INIT(0);
+        pt_build_report(&report, s);
+        pt_buf_puts(out, ",\"" PT_ANNOTATION_REPORT "\":");
+        pt_buf_json_string(out, pt_str(pt_buf_cstr(&report)));
+    }
     pt_buf_puts(out, "},");
     pt_build_owner(out, md);
     pt_buf_puts(out, "},\"spec\":{\"restartPolicy\":\"Never\",\"automountServiceAccountToken\":false,\"enableServiceLinks\":false," PT_POD_SECURITY
                      ",\"containers\":[");
     put_container(out, md, s, user, c, places, err);
     pt_buf_puts(out, "],\"volumes\":[");
-    put_volumes(out, c, places, err);
+    put_volumes(out, s->report_url != NULL, c, places, err);
     pt_buf_puts(out, "]}}");
     return pt_buf_check(out, "build pod that compresses", err);
 }

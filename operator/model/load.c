@@ -108,6 +108,33 @@ static void take_load(const struct pt_operator *op, struct pt_pod *pod, const st
     }
 }
 
+static int no_such_pod(const struct pt_report *r, struct pt_err *err)
+{
+    return pt_fail(err, PT_ENOTFOUND, "report: no pod %s/%s with uid %s", r->ns, r->pod_name, r->pod_uid);
+}
+
+static bool is_old(const struct pt_report *r, int64_t started_ms, uint64_t sequence)
+{
+    return r->started_ms < started_ms || (r->started_ms == started_ms && r->sequence <= sequence);
+}
+
+/* Of a pod that compresses. How often its news reach the status is for plan() to say. */
+static int take_progress(struct pt_operator *op, const struct pt_report *r, struct pt_err *err)
+{
+    struct pt_work_pod *pod = (struct pt_work_pod *)pt_store_get(&op->stores[PT_STORE_WORK], r->ns, r->pod_name);
+    if (!pod || strcmp(pod->o.uid, r->pod_uid) != 0)
+        return no_such_pod(r, err);
+    if (is_old(r, pod->started_ms, pod->sequence))
+        return PT_OK;
+    pod->sequence = r->sequence;
+    pod->started_ms = r->started_ms;
+    pod->progress = r->progress;
+    pt_metric_add(op->m_reports, 1);
+    if (pod->o.owner_name)
+        pt_operator_enqueue(op, pod->o.ns, pod->o.owner_name, false);
+    return PT_OK;
+}
+
 int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_t *next_ms, struct pt_err *err)
 {
     uint8_t digest[32] = {0};
@@ -115,12 +142,14 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
     *next_ms = next_report_ms(op);
     if (!pt_operator_synced(op))
         return pt_fail(err, PT_EUNAVAILABLE, "report: the operator has just started");
+    if (r->compresses)
+        return take_progress(op, r, err);
     struct pt_pod *pod = (struct pt_pod *)pt_store_get(&op->stores[PT_STORE_POD], r->ns, r->pod_name);
     if (!pod || strcmp(pod->o.uid, r->pod_uid) != 0)
-        return pt_fail(err, PT_ENOTFOUND, "report: no pod %s/%s with uid %s", r->ns, r->pod_name, r->pod_uid);
+        return no_such_pod(r, err);
     struct pt_pod_told *st = pod->state.told;
     bool first = !st;
-    if (!first && (r->started_ms < st->started_ms || (r->started_ms == st->started_ms && r->sequence <= st->sequence)))
+    if (!first && is_old(r, st->started_ms, st->sequence))
         return PT_OK;
     if (first && !(st = pod->state.told = pt_calloc(1, sizeof *st)))
         return pt_fail(err, PT_ENOMEM, "report: out of memory");

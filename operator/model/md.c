@@ -212,6 +212,31 @@ static int time_value(struct pt_json *j, int64_t *ms, struct pt_err *err)
     return rc;
 }
 
+static int progress_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
+{
+    struct draft *d = arg;
+    struct pt_run_progress *p = &d->md.compression->progress;
+    struct {
+        const char *name;
+        int *at;
+    } numbers[] = {{"stageNumber", &p->number}, {"stages", &p->stages}, {"epoch", &p->epoch}, {"epochs", &p->epochs}, {"percent", &p->percent}};
+    int64_t n = 0;
+    if (pt_json_key_is(key, "stage"))
+        return short_text(j, d, p->stage, sizeof p->stage, err);
+    if (pt_json_key_is(key, "time"))
+        return time_value(j, &p->time_ms, err);
+    if (pt_json_key_is(key, "etaSeconds"))
+        return whole_number(j, &p->eta_s, err);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        if (!pt_json_key_is(key, numbers[i].name))
+            continue;
+        int rc = whole_number(j, &n, err);
+        *numbers[i].at = n >= 0 && n <= INT32_MAX ? (int)n : 0;
+        return rc;
+    }
+    return pt_json_skip(j, err);
+}
+
 static int compression_member(struct pt_json *j, const struct pt_str *key, void *arg, struct pt_err *err)
 {
     struct draft *d = arg;
@@ -226,6 +251,10 @@ static int compression_member(struct pt_json *j, const struct pt_str *key, void 
         return short_text(j, d, c->digest, sizeof c->digest, err);
     if (pt_json_key_is(key, "message"))
         return short_text(j, d, c->message, sizeof c->message, err);
+    if (pt_json_key_is(key, "progress")) {
+        c->progress = (struct pt_run_progress){.percent = -1, .eta_s = -1};
+        return each_member(j, progress_member, d, err);
+    }
     if (pt_json_key_is(key, "startTime"))
         return time_value(j, &c->start_ms, err);
     if (pt_json_key_is(key, "retryTime"))

@@ -35,6 +35,7 @@ struct pt_compression {
     char key[20], reason[32], digest[72];
     int attempts;               /* pods that have ended without a result */
     int64_t start_ms, retry_ms; /* wall; 0: not set */
+    struct pt_run_progress progress; /* only while it runs */
     char message[1024];
 };
 
@@ -150,6 +151,10 @@ struct pt_work_pod {
     const char *result;           /* its termination message; "" */
     int attempt, exit_code;       /* -1: it ended without one */
     bool terminating, ended;
+    /* what it reported last, kept while it exists */
+    struct pt_run_progress progress;
+    uint64_t sequence;
+    int64_t started_ms;
 };
 
 /* A Service or a PodDisruptionBudget. */

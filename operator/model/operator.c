@@ -97,6 +97,19 @@ static void slice_changed(void *arg, enum pt_change change, struct pt_object *wa
     child_changed(arg, change, was_object, is_object, initial);
 }
 
+/* What it reported stays with a pod that compresses. */
+static void work_changed(void *arg, enum pt_change change, struct pt_object *was_object, struct pt_object *is_object, bool initial)
+{
+    const struct pt_work_pod *was = (const struct pt_work_pod *)was_object;
+    struct pt_work_pod *is = (struct pt_work_pod *)is_object;
+    if (change == PT_UPDATED) {
+        is->progress = was->progress;
+        is->sequence = was->sequence;
+        is->started_ms = was->started_ms;
+    }
+    child_changed(arg, change, was_object, is_object, initial);
+}
+
 static const struct {
     struct pt_store_type type;
     const struct pt_resource *resource;
@@ -108,7 +121,7 @@ static const struct {
     [PT_STORE_SERVICE] = {{"services", pt_service_decode, NULL, pt_packed_free, child_changed}, &pt_res_services, PT_MANAGER},
     [PT_STORE_SLICE] = {{"endpointslices", pt_slice_decode, NULL, pt_packed_free, slice_changed}, &pt_res_endpointslices, PT_MANAGER},
     [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, NULL, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, PT_MANAGER},
-    [PT_STORE_WORK] = {{"compressions", pt_work_decode, NULL, pt_packed_free, child_changed}, &pt_res_pods, PT_COMPRESSOR},
+    [PT_STORE_WORK] = {{"compressions", pt_work_decode, NULL, pt_packed_free, work_changed}, &pt_res_pods, PT_COMPRESSOR},
 };
 
 /* --- reconcile ----------------------------------------------------------------------------------------------------------- */

@@ -142,6 +142,43 @@ static int read_monitoring(const cJSON *o, struct pt_report *r, struct pt_err *e
     return PT_OK;
 }
 
+/* A member of the progress, 0 to most. */
+static int progress_number(const cJSON *o, const char *name, int64_t most, int64_t otherwise, int64_t *out, struct pt_err *err)
+{
+    const cJSON *v = cJSON_GetObjectItemCaseSensitive(o, name);
+    *out = otherwise;
+    if (!v)
+        return PT_OK;
+    if (!is_amount(v) || v->valuedouble > (double)most || v->valuedouble != floor(v->valuedouble))
+        return bad(v, name, "is no whole number within its bounds", err);
+    *out = (int64_t)v->valuedouble;
+    return PT_OK;
+}
+
+static int read_progress(const cJSON *o, struct pt_report *r, struct pt_err *err)
+{
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(o, PT_REPORT_COMPRESSION);
+    const char *stage = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(given, "stage"));
+    struct pt_run_progress *p = &r->progress;
+    struct {
+        const char *name;
+        int64_t most, otherwise, value;
+    } n[] = {{"stageNumber", 1000, 0, 0}, {"stages", 1000, 0, 0}, {"epoch", INT32_MAX, 0, 0}, {"epochs", INT32_MAX, 0, 0},
+             {"percent", 100, -1, 0},     {"etaSeconds", INT32_MAX, -1, 0}};
+    r->compresses = given != NULL;
+    if (!given)
+        return PT_OK;
+    if (!stage || strlen(stage) >= sizeof p->stage)
+        return bad(given, PT_REPORT_COMPRESSION, "must have a stage, of fewer than 32 bytes", err);
+    for (size_t i = 0; i < sizeof n / sizeof *n; i++)
+        if (progress_number(given, n[i].name, n[i].most, n[i].otherwise, &n[i].value, err) < 0)
+            return PT_EINVAL;
+    *p = (struct pt_run_progress){.number = (int)n[0].value, .stages = (int)n[1].value, .epoch = (int)n[2].value, .epochs = (int)n[3].value,
+                                  .percent = (int)n[4].value, .eta_s = n[5].value};
+    memcpy(p->stage, stage, strlen(stage) + 1);
+    return PT_OK;
+}
+
 int pt_report_decode(struct pt_str json, struct pt_report *out, struct pt_err *err)
 {
     struct pt_err local;
@@ -154,18 +191,20 @@ int pt_report_decode(struct pt_str json, struct pt_report *out, struct pt_err *e
     int rc = pt_obj_parse(json, "report", &o, err);
     if (rc < 0)
         return rc;
-    if (read_texts(o, (char *)out, err) < 0 || read_numbers(o, (char *)out, err) < 0 || read_latency(o, out, err) < 0 || read_monitoring(o, out, err) < 0)
+    if (read_texts(o, (char *)out, err) < 0 || read_numbers(o, (char *)out, err) < 0 || read_latency(o, out, err) < 0 || read_monitoring(o, out, err) < 0 ||
+        read_progress(o, out, err) < 0)
         return PT_EINVAL;
     const cJSON *state = cJSON_GetObjectItemCaseSensitive(o, PT_REPORT_STATE), *reason = cJSON_GetObjectItemCaseSensitive(o, PT_REPORT_REASON);
     int s = cJSON_IsString(state) ? pt_model_state_parse(state->valuestring) : -1;
     int r = cJSON_IsString(reason) ? pt_model_reason_parse(reason->valuestring) : -1;
-    if (s < 0)
+    if (s < 0 && !(out->compresses && !state))
         return bad(state, PT_REPORT_STATE, "is not a state of a model", err);
     if (s == PT_MODEL_FAILED ? r < 0 : r >= 0)
         return bad(reason, PT_REPORT_REASON, "must be a known reason, with state Failed only", err);
     if (*out->digest && pt_parse_digest(pt_str(out->digest), PT_REPORT_DIGEST, digest, err) < 0)
         return pt_wrap(err, "report");
-    out->state = (enum pt_model_state)s;
+    if (s >= 0)
+        out->state = (enum pt_model_state)s;
     out->reason = s == PT_MODEL_FAILED ? (enum pt_model_reason)r : PT_REASON_NONE;
     return PT_OK;
 }

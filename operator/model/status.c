@@ -358,6 +358,43 @@ static void put_time(struct pt_buf *b, bool patch, const char *name, int64_t wal
     put_optional(b, patch, name, wall_ms ? quoted : NULL);
 }
 
+static void put_known(struct pt_buf *b, bool patch, const char *name, bool known, int64_t n)
+{
+    char text[PT_NUM_MAX + 1];
+    text[pt_num_put_i64(text, n)] = '\0';
+    put_optional(b, patch, name, known ? text : NULL);
+}
+
+/* "2/3 prune, 47 %": for a column, and for an event without the last part. */
+static const char *where_it_is(struct pt_view *v, const struct pt_run_progress *p, bool exactly)
+{
+    const char *share = exactly && p->percent >= 0 ? pt_view_text(v, ", %d %%", p->percent) : "";
+    return pt_view_text(v, "%d/%d %s%s", p->number, p->stages, p->stage, share);
+}
+
+static void put_progress(struct pt_view *v, struct pt_buf *b, bool patch)
+{
+    const struct pt_run_progress *p = &v->compression.progress;
+    if (!*p->stage) {
+        put_optional(b, patch, "progress", NULL);
+        return;
+    }
+    pt_buf_puts(b, "\"progress\":{");
+    put_known(b, patch, "epoch", p->epochs > 0, p->epoch);
+    put_known(b, patch, "epochs", p->epochs > 0, p->epochs);
+    put_known(b, patch, "etaSeconds", p->eta_s >= 0, p->eta_s);
+    put_known(b, patch, "percent", p->percent >= 0, p->percent);
+    put_text(b, "stage", p->stage);
+    pt_buf_putc(b, ',');
+    put_count(b, "stageNumber", p->number);
+    put_count(b, "stages", p->stages);
+    put_text(b, "summary", where_it_is(v, p, true));
+    pt_buf_putc(b, ',');
+    put_time(b, patch, "time", p->time_ms);
+    b->len--; /* the comma */
+    pt_buf_puts(b, "},");
+}
+
 static void put_compression(struct pt_view *v, struct pt_buf *b, bool patch)
 {
     const struct pt_compression *c = &v->compression;
@@ -376,6 +413,7 @@ static void put_compression(struct pt_view *v, struct pt_buf *b, bool patch)
     pt_buf_putc(b, ',');
     put_text(b, "phase", pt_compression_phase_text(c->phase));
     pt_buf_putc(b, ',');
+    put_progress(v, b, patch);
     put_text(b, "reason", c->reason);
     pt_buf_putc(b, ',');
     put_time(b, patch, "retryTime", c->phase == PT_COMPRESSION_PENDING ? c->retry_ms : 0);
@@ -491,11 +529,24 @@ static bool can_wait(struct pt_view *v, const struct condition c[PT_COND_COUNT])
     return true;
 }
 
-/* What became of a run: a result, a failure for good, or another attempt. */
+/* A stage has begun since what is stored. */
+static bool stage_began(const struct pt_view *v)
+{
+    const struct pt_compression *was = v->s->md->compression;
+    const struct pt_run_progress *is = &v->compression.progress;
+    return *is->stage && (!was || was->progress.number != is->number || strcmp(was->progress.stage, is->stage) != 0);
+}
+
+/* What became of a run: another stage, a result, a failure for good, or another attempt. */
 static bool tell_compression(struct pt_view *v, struct pt_effect *e)
 {
     const struct pt_compression *c = &v->compression, *was = v->s->md->compression;
     bool again = c->attempts > (was ? was->attempts : 0);
+    if (stage_began(v)) {
+        e->reason = "CompressionStage";
+        e->message = pt_view_text(v, "Stage %s begins", where_it_is(v, &c->progress, false));
+        return true;
+    }
     if (!compression_moved(v) || (c->phase <= PT_COMPRESSION_RUNNING && !again))
         return false;
     e->warning = c->phase != PT_COMPRESSION_SUCCEEDED;

@@ -80,19 +80,48 @@ static void end_run(struct work_pod *p)
     write_status(p, status);
 }
 
+enum { REPORTS = 6 };
+
+/* Two stages of three reports; the operator hears of some of them, perhaps late, when newer ones have come. */
+static void report(struct work_pod *p)
+{
+    struct world *w = p->w;
+    struct pt_operator *leader = world_leader(w);
+    struct pt_report r = {.compresses = true, .sequence = (uint64_t)p->reports + 1, .started_ms = p->started_ms};
+    struct pt_err err;
+    int64_t next;
+    snprintf(r.pod_uid, sizeof r.pod_uid, "%s", p->uid);
+    snprintf(r.pod_name, sizeof r.pod_name, "%s", p->name);
+    snprintf(r.ns, sizeof r.ns, "%s", SIM_NS);
+    r.progress = (struct pt_run_progress){.stage = "prune", .number = 1 + p->reports / 3, .stages = 2, .percent = p->reports % 3 * 40, .eta_s = -1};
+    p->reports++;
+    if (leader && !w->mute && !(w->faults && chance(&w->luck, w->p.lose)))
+        (void)pt_operator_report(leader, &r, &next, &err);
+    r.sequence = 0; /* what came before is of no interest any more */
+    r.progress.number = 77;
+    if (leader && p->reports > 1)
+        (void)pt_operator_report(leader, &r, &next, &err);
+}
+
 static void live(struct pt_timer *t)
 {
     struct work_pod *p = (struct work_pod *)((char *)t - offsetof(struct work_pod, life));
     if (p->terminating || p->ended)
         return;
+    if (p->running && p->reports < REPORTS) {
+        report(p);
+        pt_timer_start(&p->w->clock.sched, &p->life, between(&p->w->rand, 100, 5000), live);
+        return;
+    }
     if (p->running) {
         end_run(p);
         return;
     }
     p->running = true;
+    p->started_ms = p->w->clock.now + 1;
     world_log(p->w, "kubelet: %s runs", p->name);
     write_status(p, "{\"phase\":\"Running\",\"containerStatuses\":[{\"name\":\"compress\",\"state\":{\"running\":{}}}]}");
-    pt_timer_start(&p->w->clock.sched, &p->life, between(&p->w->rand, 500, 30000), live);
+    pt_timer_start(&p->w->clock.sched, &p->life, between(&p->w->rand, 100, 5000), live);
 }
 
 static void remove_pod(struct work_pod *p)
@@ -199,6 +228,8 @@ void work_check_end(struct world *w, const struct wish *m, const cJSON *md)
     const char *phase = pt_obj_text(md, "status.compression.phase");
     if (m->recipe ? strcmp(phase, "Succeeded") != 0 : *phase)
         world_break(w, "end: %s: the compression is %s", m->name, *phase ? phase : "not told of");
+    if (pt_obj_get(md, "status.compression.progress"))
+        world_break(w, "end: %s: the compression is over and at %s", m->name, pt_obj_text(md, "status.compression.progress.summary"));
     for (int i = 0; i < SIM_WORK; i++)
         if (w->work[i].w && !w->work[i].stray)
             world_break(w, "end: pod %s is left over", w->work[i].name);

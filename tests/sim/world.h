@@ -81,6 +81,8 @@ struct work_pod {
     unsigned epoch;
     struct pt_timer life, end;
     int recipe, version;
+    int reports;        /* sent; of the first of two stages up to the third */
+    int64_t started_ms; /* of its process */
     bool running, ended, terminating, stray;
 };
 struct work_done { /* successfully */

@@ -225,6 +225,86 @@ static void runs_and_is_served(void **state)
     finish(&w);
 }
 
+static void tell(struct world *w, int number, const char *stage, int percent)
+{
+    struct pt_work_pod *pod = (struct pt_work_pod *)w->work;
+    pod->progress = (struct pt_run_progress){.number = number, .stages = 2, .epochs = 3, .epoch = 1, .percent = percent, .eta_s = 60};
+    snprintf(pod->progress.stage, sizeof pod->progress.stage, "%s", stage);
+}
+
+static const char *summary(struct world *w)
+{
+    return pt_obj_text(w->object, "status.compression.progress.summary");
+}
+
+static void it_is_told_how_far_it_is(void **state)
+{
+    (void)state;
+    struct world w;
+    init(&w, SPEC("", "{\"prune\":{}}"));
+    step(&w);
+    set_work(&w, 0, RUNNING);
+    step(&w);
+    assert_null(pt_obj_get(w.object, "status.compression.progress")); /* nothing was told */
+    tell(&w, 1, "prune", -1);
+    step(&w);
+    assert_string_equal(w.event, "CompressionStage: Stage 1/2 prune begins");
+    assert_string_equal(summary(&w), "1/2 prune");
+    assert_null(pt_obj_get(w.object, "status.compression.progress.percent"));
+    w.wall_ms += 1000;
+    tell(&w, 1, "prune", 2);
+    step(&w);
+    assert_string_equal(w.event, "");
+    assert_string_equal(summary(&w), "1/2 prune, 2 %");
+    w.wall_ms += 4000;
+    tell(&w, 1, "prune", 30);
+    step(&w);
+    assert_string_equal(summary(&w), "1/2 prune, 2 %"); /* too early to say again */
+    assert_int_equal(w.requeue_ms, 6000);
+    w.wall_ms += 6000;
+    step(&w);
+    assert_string_equal(w.event, "");
+    assert_string_equal(summary(&w), "1/2 prune, 30 %");
+    assert_int_equal(pt_obj_int(w.object, "status.compression.progress.percent", 0), 30);
+    assert_int_equal(pt_obj_int(w.object, "status.compression.progress.epoch", 0), 1);
+    assert_int_equal(pt_obj_int(w.object, "status.compression.progress.etaSeconds", 0), 60);
+    w.wall_ms += 1000;
+    tell(&w, 2, "quantize", 0); /* another stage is said at once */
+    step(&w);
+    assert_string_equal(w.event, "CompressionStage: Stage 2/2 quantize begins");
+    set_work(&w, 0, RUNNING); /* an operator that has just begun knows nothing: what was said stays */
+    w.wall_ms += 60000;
+    step(&w);
+    assert_string_equal(summary(&w), "2/2 quantize, 0 %");
+    end_work(&w, 0, 0, SAID_DIGEST);
+    step(&w);
+    assert_string_equal(w.event, "CompressionSucceeded: accuracy 0.97 -> 0.96");
+    assert_null(pt_obj_get(w.object, "status.compression.progress"));
+    finish(&w);
+}
+
+static void the_pod_can_prove_who_it_is(void **state)
+{
+    (void)state;
+    struct world w;
+    struct pt_err err;
+    pt_auto_buf text = PT_BUF_INIT(0);
+    init(&w, SPEC("", "{\"prune\":{}}"));
+    struct pt_settings s = {.sidecar_image = "i", .report_url = "https://o:8443/v1/report", .report_ca_pem = "PEM"};
+    assert_int_equal(pt_build_compression_pod(md_of(&w), &s, 0, &text, &err), PT_OK);
+    pt_auto_obj *pod = cJSON_Parse(pt_buf_cstr(&text));
+    const char *report = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(pod, "metadata.annotations"), PT_ANNOTATION_REPORT));
+    assert_string_equal(report, "{\"url\":\"https://o:8443/v1/report\",\"ca\":\"PEM\",\"tokenFile\":\"/var/run/secrets/pintle.dev/token\",\"intervalMs\":1000}");
+    assert_non_null(strstr(pt_buf_cstr(&text), "\"--operator\",\"/etc/pintle/report.json\""));
+    assert_non_null(strstr(pt_buf_cstr(&text), "\"serviceAccountToken\":{\"audience\":\"pintle.dev\""));
+    assert_false(pt_obj_true(pod, "spec.automountServiceAccountToken")); /* no other token */
+    pt_buf_reset(&text);
+    s.report_url = NULL;
+    assert_int_equal(pt_build_compression_pod(md_of(&w), &s, 0, &text, &err), PT_OK);
+    assert_null(strstr(pt_buf_cstr(&text), "serviceAccountToken")); /* nobody to tell it to */
+    finish(&w);
+}
+
 static void a_lost_pod_is_made_again_later(void **state)
 {
     (void)state;
@@ -439,6 +519,8 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(runs_and_is_served),
+                                       cmocka_unit_test(it_is_told_how_far_it_is),
+                                       cmocka_unit_test(the_pod_can_prove_who_it_is),
                                        cmocka_unit_test(a_lost_pod_is_made_again_later),
                                        cmocka_unit_test(a_gate_that_fails_is_final),
                                        cmocka_unit_test(work_that_is_done_is_kept),

@@ -39,6 +39,21 @@ static void figures(void **state)
     assert_true(!r.monitored && isnan(r.figures[PT_FIGURE_ACCURACY]));
 }
 
+static void how_far_a_compression_is(void **state)
+{
+    (void)state;
+    struct pt_report r;
+    struct pt_err err;
+    assert_int_equal(pt_report_decode(PT_STR("{" HEAD ",\"compression\":{\"stage\":\"prune\",\"stageNumber\":2,\"stages\":3,\"epoch\":4,\"epochs\":12,"
+                                             "\"percent\":47,\"etaSeconds\":310,\"of_tomorrow\":1}}"), &r, &err), PT_OK);
+    assert_true(r.compresses && !strcmp(r.progress.stage, "prune") && r.progress.number == 2 && r.progress.stages == 3 && r.progress.epoch == 4);
+    assert_true(r.progress.epochs == 12 && r.progress.percent == 47 && r.progress.eta_s == 310);
+    assert_int_equal(pt_report_decode(PT_STR("{" HEAD ",\"compression\":{\"stage\":\"\"}}"), &r, &err), PT_OK);
+    assert_true(r.compresses && r.progress.percent == -1 && r.progress.eta_s == -1 && r.progress.epochs == 0);
+    assert_int_equal(pt_report_decode(PT_STR("{" HEAD ",\"state\":\"Ready\"}"), &r, &err), PT_OK);
+    assert_false(r.compresses);
+}
+
 static void bad(void **state)
 {
     (void)state;
@@ -49,6 +64,12 @@ static void bad(void **state)
         {"{\"podUID\":\"u\",\"podName\":\"p\",\"namespace\":\"n\",\"startedMs\":1,\"state\":\"Ready\"}", "sequence"},
         {"{" HEAD "}", "state"},
         {"{" HEAD ",\"state\":\"Happy\"}", "Happy"},
+        {"{" HEAD ",\"compression\":{}}", "must have a stage"},
+        {"{" HEAD ",\"compression\":{\"stage\":\"a-stage-with-a-name-of-32-bytes--\"}}", "must have a stage"},
+        {"{" HEAD ",\"compression\":{\"stage\":\"prune\",\"percent\":101}}", "percent: 101"},
+        {"{" HEAD ",\"compression\":{\"stage\":\"prune\",\"epoch\":-1}}", "epoch: -1"},
+        {"{" HEAD ",\"compression\":{\"stage\":\"prune\",\"stages\":2.5}}", "stages: 2.5"},
+        {"{" HEAD ",\"compression\":{\"stage\":\"prune\"},\"state\":\"Happy\"}", "Happy"},
         {"{" HEAD ",\"state\":\"Failed\"}", "reason"},
         {"{" HEAD ",\"state\":\"Ready\",\"reason\":\"DigestMismatch\"}", "reason"},
         {"{" HEAD ",\"state\":\"Ready\",\"inFlight\":-1}", "inFlight: -1"},
@@ -86,6 +107,6 @@ static void long_message_is_cut_between_characters(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(good), cmocka_unit_test(figures), cmocka_unit_test(bad), cmocka_unit_test(long_message_is_cut_between_characters)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(good), cmocka_unit_test(figures), cmocka_unit_test(how_far_a_compression_is), cmocka_unit_test(bad), cmocka_unit_test(long_message_is_cut_between_characters)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
