@@ -290,7 +290,7 @@ void pt_build_report(struct pt_buf *b, const struct pt_settings *s)
 /* PT_CONFIG_* of base/contract.h. What the user left out, the sidecar knows the default of. */
 static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt_settings *s, const cJSON *user)
 {
-    static const char *const texts[] = {"version", "digest", "format"};
+    static const char *const texts[] = {"version", "digest", "format", "warmup"};
     const char *name = pt_obj_str(user, "model.name"), *path, *in_claim = path_in_claim(user);
     char at[64];
     pt_buf_puts(b, "{\"" PT_CONFIG_MODEL "\":{\"name\":");
@@ -322,6 +322,12 @@ static void put_config(struct pt_buf *b, const struct pt_md *md, const struct pt
                       (long long)duration_of(user, "runtime.batching.maxDelay", 2) * 1000);
     if (pt_obj_get(user, "monitoring"))
         put_monitoring(b, user);
+    if (pt_obj_get(user, "serving.accessLog")) {
+        pt_buf_printf(b, ",\"" PT_CONFIG_ACCESS_LOG "\":{\"enabled\":1,\"sample\":%lld", (long long)pt_obj_int(user, "serving.accessLog.sample", 1));
+        if ((path = pt_obj_str(user, "serving.accessLog.path")))
+            put_text(b, "path", path);
+        pt_buf_putc(b, '}');
+    }
     pt_buf_printf(b, ",\"" PT_CONFIG_DRAIN "\":{\"timeoutMs\":%lld}", (long long)duration_of(user, "drain.timeout", 30000));
     if (s->report_url) {
         pt_buf_puts(b, ",\"" PT_CONFIG_REPORT "\":");

@@ -42,7 +42,8 @@ typedef int pt_spec_check_fn(const cJSON *v, const char *path, struct pt_err *er
 pt_spec_check_fn pt_spec_check_metric, pt_spec_check_uri, pt_spec_check_output_uri, pt_spec_check_recipe, pt_spec_check_own_mounts, pt_spec_check_subdomain, pt_spec_check_digest, pt_spec_check_served_name,
     pt_spec_check_format, pt_spec_check_image, pt_spec_check_strategy_type, pt_spec_check_resources, pt_spec_check_labels, pt_spec_check_annotations,
     pt_spec_check_containers, pt_spec_check_init_containers, pt_spec_check_env, pt_spec_check_mount, pt_spec_check_volume, pt_spec_check_pull_policy, pt_spec_check_monitoring,
-    pt_spec_check_task, pt_spec_check_figure, pt_spec_check_profile;
+    pt_spec_check_task, pt_spec_check_figure, pt_spec_check_pod_path,
+    pt_spec_check_warmup;
 
 /* "path: value: why" as PT_EINVAL. */
 int pt_spec_bad(const cJSON *v, const char *path, const char *why, struct pt_err *err);

@@ -21,7 +21,7 @@ int pt_spec_check_figure(const cJSON *v, const char *path, struct pt_err *err)
     return pt_figure_parse(v->valuestring) >= 0 ? PT_OK : pt_spec_bad(v, path, "is not a figure that a model can be judged by", err);
 }
 
-int pt_spec_check_profile(const cJSON *v, const char *path, struct pt_err *err)
+int pt_spec_check_pod_path(const cJSON *v, const char *path, struct pt_err *err)
 {
     return v->valuestring[0] == '/' ? PT_OK : pt_spec_bad(v, path, "must be the path of a file in the pod, which begins with /", err);
 }

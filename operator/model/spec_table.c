@@ -13,6 +13,7 @@ static const struct pt_field model_fields[] = {{"uri", PT_FIELD_TEXT, 1, 2048, N
                                                {"name", PT_FIELD_TEXT, 1, 63, NULL, pt_spec_check_served_name, NULL, false},
                                                {"version", PT_FIELD_TEXT, 1, 63, "\"1\"", pt_spec_check_served_name, NULL, false},
                                                {"format", PT_FIELD_TEXT, 1, 32, "\"onnx\"", pt_spec_check_format, NULL, false},
+                                               {"warmup", PT_FIELD_TEXT, 1, 4096, NULL, pt_spec_check_warmup, NULL, false},
                                                {"credentialsSecretRef", PT_FIELD_OBJECT, 0, 0, NULL, NULL, secret_fields, false},
                                                {0}};
 static const struct pt_field batching_fields[] = {
@@ -29,6 +30,8 @@ static const struct pt_field tls_fields[] = {{"secretName", PT_FIELD_TEXT, 1, 25
                                              {0}};
 static const struct pt_field auth_fields[] = {
     {"tokensSecretName", PT_FIELD_TEXT, 1, 253, NULL, pt_spec_check_subdomain, NULL, true}, {.name = "metrics", .kind = PT_FIELD_BOOL}, {0}};
+static const struct pt_field access_fields[] = {
+    {"sample", PT_FIELD_INT, 1, 1000000, NULL, NULL, NULL, true}, {"path", PT_FIELD_TEXT, 1, 1024, NULL, pt_spec_check_pod_path, NULL, false}, {0}};
 static const struct pt_field serving_fields[] = {{"port", PT_FIELD_INT, 1024, 65535, "8080", NULL, NULL, false},
                                                  {"metricsPort", PT_FIELD_INT, 1024, 65535, "8082", NULL, NULL, false},
                                                  {"timeout", PT_FIELD_DURATION, 1, HOUR_MS, "\"60s\"", NULL, NULL, false},
@@ -36,6 +39,7 @@ static const struct pt_field serving_fields[] = {{"port", PT_FIELD_INT, 1024, 65
                                                  {"maxConnectionAge", PT_FIELD_DURATION, 0, HOUR_MS, "\"300s\"", NULL, NULL, false},
     {"tls", PT_FIELD_OBJECT, 0, 0, NULL, NULL, tls_fields, false},
     {"auth", PT_FIELD_OBJECT, 0, 0, NULL, NULL, auth_fields, false},
+    {"accessLog", PT_FIELD_OBJECT, 0, 0, NULL, NULL, access_fields, false},
     {0}};
 static const struct pt_field drain_fields[] = {{"timeout", PT_FIELD_DURATION, 0, HOUR_MS, "\"30s\"", NULL, NULL, false}, {0}};
 static const struct pt_field env_fields[] = {{"name", PT_FIELD_TEXT, 1, 253, NULL, pt_spec_check_env, NULL, true},
@@ -126,7 +130,7 @@ const struct pt_field pt_spec_monitoring_fields[] = {{"task", PT_FIELD_TEXT, 1, 
                                                     {"lowConfidence", PT_FIELD_INT, 0, 100, "50", NULL, NULL, false},
                                                     {"window", PT_FIELD_DURATION, 1000, 30 * DAY_MS, "\"1h\"", NULL, NULL, false},
                                                     {"labelTtl", PT_FIELD_DURATION, 1000, 30 * DAY_MS, "\"24h\"", NULL, NULL, false},
-                                                    {"profile", PT_FIELD_TEXT, 1, 1024, NULL, pt_spec_check_profile, NULL, false},
+                                                    {"profile", PT_FIELD_TEXT, 1, 1024, NULL, pt_spec_check_pod_path, NULL, false},
                                                     {0}};
 const struct pt_field pt_spec_verdict_fields[] = {{"thresholds", PT_FIELD_LIST, 0, PT_FIGURE_COUNT, NULL, NULL, threshold_fields, false},
                                                  {"minSamples", PT_FIELD_INT, 1, 1000000000, "100", NULL, NULL, false},

@@ -110,6 +110,22 @@ int pt_spec_check_digest(const cJSON *v, const char *path, struct pt_err *err)
     return pt_spec_bad(v, path, "must be \"sha256:\" and 64 lower-case hex digits", err);
 }
 
+/* "INPUT=2x3, INPUT=2": what the sidecar reads (sidecar/warmup.h). Which inputs there are only the model knows. */
+int pt_spec_check_warmup(const cJSON *v, const char *path, struct pt_err *err)
+{
+    struct pt_str text = pt_str(v->valuestring), item;
+    while (pt_str_split(&text, ',', &item)) {
+        item = pt_str_trim(item);
+        const char *equals = memrchr(item.p, '=', item.len), *end = item.p + item.len;
+        bool good = equals && equals > item.p;
+        for (const char *p = equals; good && ++p < end;)
+            good = (*p >= '0' && *p <= '9') || (*p == 'x' && p > equals + 1 && p[-1] != 'x' && p + 1 < end);
+        if (!good)
+            return pt_spec_bad(v, path, "must be INPUT=LENGTHxLENGTH, as often as there are inputs, with commas in between", err);
+    }
+    return PT_OK;
+}
+
 static bool alphanumeric(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');

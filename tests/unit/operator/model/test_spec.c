@@ -91,6 +91,15 @@ static void refused(void **state)
         {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"auth\":{\"metrics\":true}}}", "spec.serving.auth.tokensSecretName", "required"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"auth\":{\"tokensSecretName\":\"t\",\"metrics\":1}}}", "spec.serving.auth.metrics: 1", "true or false"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"maxConnectionAge\":\"2h\"}}", "spec.serving.maxConnectionAge: \"2h\"", "duration"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"accessLog\":{}}}", "spec.serving.accessLog.sample", "required"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"accessLog\":{\"sample\":0}}}", "spec.serving.accessLog.sample: 0", "1 to 1000000"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"serving\":{\"accessLog\":{\"sample\":1,\"path\":\"log\"}}}", "spec.serving.accessLog.path: \"log\"", "begins with /"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"warmup\":\"ids\"}}", "spec.model.warmup: \"ids\"", "INPUT=LENGTHxLENGTH"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"warmup\":\"=1\"}}", "spec.model.warmup", "INPUT=LENGTHxLENGTH"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"warmup\":\"ids=1x\"}}", "spec.model.warmup", "INPUT=LENGTHxLENGTH"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"warmup\":\"ids=1xx2\"}}", "spec.model.warmup", "INPUT=LENGTHxLENGTH"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"warmup\":\"ids=1,,m=2\"}}", "spec.model.warmup", "INPUT=LENGTHxLENGTH"},
+        {"{\"model\":{\"uri\":\"https://h/p\",\"warmup\":\"ids=-1\"}}", "spec.model.warmup", "INPUT=LENGTHxLENGTH"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"type\":\"Canary\"}}", "spec.strategy.type: \"Canary\"", "not supported"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"type\":\"Recreate\",\"rollingUpdate\":{}}}", "spec.strategy.rollingUpdate", "only"},
         {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":0}}}", "maxSurge", "both 0"},
@@ -366,6 +375,22 @@ static void who_may_use_the_model(void **state)
     assert_string_equal(pt_obj_str(pod, "spec.containers.0.livenessProbe.httpGet.scheme"), "HTTPS");
 }
 
+static void first_run_and_access_log(void **state)
+{
+    (void)state;
+    struct pt_err err;
+    pt_auto_obj *pod = build("{\"model\":{\"uri\":\"https://h/p\",\"warmup\":\"ids=1x256, a=b=2, scalar=\"},\"serving\":{\"accessLog\":{\"sample\":7,\"path\":\"/logs/access\"}}}", NULL);
+    pt_auto_obj *plain = build("{\"model\":{\"uri\":\"https://h/p\"}}", NULL), *config = NULL, *other = NULL;
+    assert_int_equal(pt_obj_parse(pt_str(cJSON_GetObjectItem(pt_obj_get(pod, "metadata.annotations"), "pintle.dev/config")->valuestring), "config", &config, &err), PT_OK);
+    assert_string_equal(pt_obj_str(config, "model.warmup"), "ids=1x256, a=b=2, scalar=");
+    assert_int_equal(pt_obj_int(config, "accessLog.enabled", 0), 1);
+    assert_int_equal(pt_obj_int(config, "accessLog.sample", 0), 7);
+    assert_string_equal(pt_obj_str(config, "accessLog.path"), "/logs/access");
+    assert_int_equal(pt_obj_parse(pt_str(cJSON_GetObjectItem(pt_obj_get(plain, "metadata.annotations"), "pintle.dev/config")->valuestring), "config", &other, &err), PT_OK);
+    assert_null(pt_obj_get(other, "accessLog"));
+    assert_null(pt_obj_get(other, "model.warmup"));
+}
+
 /* Beside the user's containers the sidecar is a native one, after their init containers. */
 static void own_containers(void **state)
 {
@@ -503,7 +528,7 @@ int main(void)
                                        cmocka_unit_test(stable_revision), cmocka_unit_test(monitoring),
                                        cmocka_unit_test(pods), cmocka_unit_test(monitored_pods),
                                        cmocka_unit_test(template_is_merged),
-                                       cmocka_unit_test(who_may_use_the_model), cmocka_unit_test(own_containers), cmocka_unit_test(places_of_models),
+                                       cmocka_unit_test(who_may_use_the_model), cmocka_unit_test(first_run_and_access_log), cmocka_unit_test(own_containers), cmocka_unit_test(places_of_models),
                                        cmocka_unit_test(trouble_of_native_sidecars),
                                        cmocka_unit_test(an_invalid_object_is_kept_with_its_reason), cmocka_unit_test(read_after_another),
                                        cmocka_unit_test(out_of_memory)};
