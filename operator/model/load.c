@@ -94,6 +94,7 @@ static void take_load(const struct pt_operator *op, struct pt_pod *pod, const st
     st->reported_ms = now;
     st->in_flight = r->in_flight + r->queued;
     st->queued = r->queued;
+    st->busy_ms = st->in_flight > 0 || st->rps > 0 ? now : same_process ? st->busy_ms : 0;
     double weight = same_process ? 1 - exp(-(double)since_ms / MEAN_MS) : 1;
     st->mean_in_flight += weight * (st->in_flight - st->mean_in_flight);
     st->mean_queued += weight * (st->queued - st->mean_queued);
@@ -172,12 +173,17 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
     return PT_OK;
 }
 
+/* Delays are of requests: without any they fade as means do, so that whoever scales by them sees that nobody waits. */
+static double faded(const struct pt_pod_told *st, double delay_s)
+{
+    return st->busy_ms ? delay_s * exp(-(double)(st->reported_ms - st->busy_ms) / MEAN_MS) : 0;
+}
+
 /* By Little's law. What waits where nothing is answered waits as long as can be said. */
 static double queue_delay_of(const struct pt_pod_told *st)
 {
-    if (st->mean_rps > 0.001)
-        return fmin(st->mean_queued / st->mean_rps, 3600);
-    return st->mean_queued > 0.001 ? 3600 : (double)NAN;
+    double delay_s = st->mean_rps > 0.001 ? fmin(st->mean_queued / st->mean_rps, 3600) : st->mean_queued > 0.001 ? 3600 : 0;
+    return faded(st, delay_s);
 }
 
 void pt_operator_loads(struct pt_operator *op, const char *ns, pt_load_fn fn, void *arg)
@@ -191,7 +197,7 @@ void pt_operator_loads(struct pt_operator *op, const char *ns, pt_load_fn fn, vo
         const struct pt_pod_told *st = pod->state.told;
         const struct pt_pod_latency *late = st->latency;
         struct pt_load l = {pod->o.name, pod->o.owner_name, pod->revision, st->mean_in_flight, st->mean_rps, queue_delay_of(st),
-                            late && late->mean_s > 0 ? late->mean_s : (double)NAN};
+                            late ? faded(st, late->mean_s) : (double)NAN};
         fn(arg, &l);
     }
 }

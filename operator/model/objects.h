@@ -92,6 +92,7 @@ struct pt_pod_told {
     double queued;
     double requests, rps;   /* since its start; per second, between the last two reports */
     double mean_queued, mean_in_flight, mean_rps; /* of the last seconds, for whoever looks only now and then */
+    int64_t busy_ms;                              /* the last report that had requests in it */
     int64_t reported_ms;    /* when the last report came, monotonic */
     struct pt_pod_figures *figures; /* only where it is monitored; NULL else */
     struct pt_pod_latency *latency; /* only where the autoscaler goes by it; NULL else */

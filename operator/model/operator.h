@@ -47,8 +47,8 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *report, i
 struct pt_load {
     const char *pod, *deployment, *revision;
     double in_flight, rps;  /* requests in flight and queued; per second; means of the last seconds */
-    double queue_delay_s;   /* how long a request waits; NaN: nothing was answered */
-    double latency_s;       /* 95th percentile; NaN: the same, or nobody has asked for loads before */
+    double queue_delay_s;   /* how long a request waits; fades to 0 without requests */
+    double latency_s;       /* 95th percentile, the same; NaN: nobody has asked for loads before */
 };
 typedef void (*pt_load_fn)(void *arg, const struct pt_load *l);
 /* fn for each pod of the namespace that has told lately, in no order. */
