@@ -8,7 +8,7 @@
 
 #include <stdio.h>
 
-static const char help[] = "usage: pintle apply -f FILE|- [-n NAMESPACE] [--socket PATH]\n"
+static const char help[] = "usage: pintle apply -f FILE|- [-n NAMESPACE] [--socket PATH | --kubeconfig FILE]\n"
                            "\n"
                            "Creates or changes the objects of a YAML or JSON file in a running `pintle up`.\n";
 

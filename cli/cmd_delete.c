@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static const char help[] = "usage: pintle delete KIND NAME... | KIND/NAME... | -f FILE [-n NAMESPACE] [--socket PATH]\n"
+static const char help[] = "usage: pintle delete KIND NAME... | KIND/NAME... | -f FILE [-n NAMESPACE] [--socket PATH | --kubeconfig FILE]\n"
                            "\n"
                            "Deletes objects of a running `pintle up`. The pods and the Service of a ModelDeployment go with it.\n";
 

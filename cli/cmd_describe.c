@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static const char help[] = "usage: pintle describe KIND NAME | KIND/NAME [-n NAMESPACE] [--socket PATH]\n"
+static const char help[] = "usage: pintle describe KIND NAME | KIND/NAME [-n NAMESPACE] [--socket PATH | --kubeconfig FILE]\n"
                            "\n"
                            "Shows one object of a running `pintle up` with its conditions and events.\n";
 

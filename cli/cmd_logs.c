@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static const char help[] = "usage: pintle logs POD | mdep/NAME [-f] [--tail N] [-n NAMESPACE] [--socket PATH]\n"
+static const char help[] = "usage: pintle logs POD | mdep/NAME [-f] [--tail N] [-n NAMESPACE] [--socket PATH | --kubeconfig FILE]\n"
                            "\n"
                            "Prints the log of a pod of a running `pintle up`; of the first pod when a ModelDeployment is named.\n"
                            "\n"

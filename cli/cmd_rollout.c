@@ -18,7 +18,7 @@
 
 #define POLL_MS 200
 
-static const char help[] = "usage: pintle rollout status|history|undo|pause|resume|restart mdep/NAME [-n NAMESPACE] [--socket PATH]\n"
+static const char help[] = "usage: pintle rollout status|history|undo|pause|resume|restart mdep/NAME [-n NAMESPACE] [--socket PATH | --kubeconfig FILE]\n"
                            "\n"
                            "  status   waits until the newest spec is rolled out; fails when it makes no progress\n"
                            "             --timeout DURATION   how long to wait (default: until the progress deadline)\n"

@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-static const char help[] = "usage: pintle scale mdep/NAME... --replicas=N [-n NAMESPACE] [--socket PATH]\n"
+static const char help[] = "usage: pintle scale mdep/NAME... --replicas=N [-n NAMESPACE] [--socket PATH | --kubeconfig FILE]\n"
                            "\n"
                            "Sets the number of replicas of ModelDeployments of a running `pintle up`.\n";
 

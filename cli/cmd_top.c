@@ -290,7 +290,7 @@ int pt_cmd_top(int argc, char **argv)
     struct pt_cli_options o;
     struct pt_err err;
     struct screen s = {.o = &o, .interval_ms = 2000};
-    int rc = pt_cli_parse(argc, argv, "AKI1j", &o, &err);
+    int rc = pt_cli_parse(argc, argv, "AI1j", &o, &err);
     if (rc == PT_OK && o.help) {
         fputs(help, stdout);
         return 0;

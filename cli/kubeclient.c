@@ -3,6 +3,7 @@
  * kubeclient.c: a command makes one request and ends, so each request has its own loop and client.
  */
 #include "cli/kubeclient.h"
+#include "cli/cluster.h"
 
 #include "base/contract.h"
 #include "base/mem.h"
@@ -71,7 +72,7 @@ static const struct option_row option_rows[] = {
     {'t', NULL, "--tail", FIELD(tail), true},         {'F', "-f", "--follow", FIELD(follow), false},
     {'w', "-w", "--watch", FIELD(watch), false},      {'R', NULL, "--to-revision", FIELD(to_revision), true},
     {'V', NULL, "--revision", FIELD(revision), true}, {'T', NULL, "--timeout", FIELD(timeout), true},
-    {'K', NULL, "--kubeconfig", FIELD(kubeconfig), true}, {'I', NULL, "--interval", FIELD(interval), true},
+    {0, NULL, "--kubeconfig", FIELD(kubeconfig), true}, {'I', NULL, "--interval", FIELD(interval), true},
     {'1', NULL, "--once", FIELD(once), false},        {'j', NULL, "--json", FIELD(json), false},
 };
 
@@ -97,7 +98,8 @@ static const struct option_row *find_option(const char *arg, const char *flags, 
 
 int pt_cli_parse(int argc, char **argv, const char *flags, struct pt_cli_options *o, struct pt_err *err)
 {
-    *o = (struct pt_cli_options){.ns = "default"};
+    static char context_ns[64];
+    *o = (struct pt_cli_options){0};
     bool plain = false;
     for (int i = 1; i < argc; i++) {
         const char *value;
@@ -122,6 +124,12 @@ int pt_cli_parse(int argc, char **argv, const char *flags, struct pt_cli_options
             return pt_fail(err, PT_EINVAL, "%s needs a value", argv[i - 1]);
         *(const char **)((char *)o + row->field) = value ? value : argv[i];
     }
+    if (!o->ns && o->kubeconfig && !o->help && pt_cluster_namespace(o->kubeconfig, context_ns, sizeof context_ns, err) < 0)
+        return err->code;
+    if (!o->ns)
+        o->ns = *context_ns ? context_ns : "default";
+    if (o->kubeconfig && o->socket_path)
+        return pt_fail(err, PT_EINVAL, "--kubeconfig asks a cluster and --socket a `pintle up`: one of them");
     if (!pt_is_dns_label(pt_str(o->ns)))
         return pt_fail(err, PT_EINVAL, "\"%s\" is not a namespace name", o->ns);
     return PT_OK;
@@ -206,32 +214,60 @@ static int run_request(struct request *q, struct pt_http_client *client, const s
     return q->err.code;
 }
 
+/* Whom to ask: the socket of a `pintle up`, or a cluster. */
+struct target {
+    char socket_path[108]; /* "": the cluster */
+    struct pt_cluster cluster;
+    struct pt_http_client *client;
+};
+
+static int open_target(const struct pt_cli_options *o, struct pt_loop *loop, struct target *t, struct pt_err *err)
+{
+    struct pt_http_client_options http = {0};
+    int rc = o->kubeconfig ? pt_cluster_open(loop, o->kubeconfig, &t->cluster, err)
+                           : pt_local_socket_path(o->socket_path, t->socket_path, sizeof t->socket_path, err);
+    if (rc < 0)
+        return rc;
+    http.tls = t->cluster.tls;
+    http.unix_socket = *t->socket_path ? t->socket_path : NULL;
+    return pt_http_client_create(loop, &http, &t->client, err);
+}
+
+static void close_target(struct target *t)
+{
+    pt_http_client_destroy(t->client);
+    pt_cluster_close(&t->cluster);
+}
+
 int pt_cli_request(const struct pt_cli_options *o, const char *method, const char *path, const char *content_type, struct pt_str body,
                    int (*data)(void *arg, const void *p, size_t len), void *arg, struct pt_cli_response *out, struct pt_err *err)
 {
     struct request q = {.out = out, .on_data = data, .arg = arg};
-    char socket_path[108], url[2200];
-    struct pt_http_client *client = NULL;
+    struct target t = {0};
+    pt_auto_buf url = PT_BUF_INIT(8192);
     out->status = 0;
     out->body = PT_BUF_INIT(64 << 20);
-    int rc = pt_local_socket_path(o->socket_path, socket_path, sizeof socket_path, err);
+    int rc = pt_loop_create(&q.loop, err);
     if (rc < 0)
         return rc;
-    if (snprintf(url, sizeof url, "http://localhost%s", path) >= (int)sizeof url)
-        return pt_fail(err, PT_EINVAL, "the request path is too long");
-    struct pt_http_header headers[] = {{PT_STR("Content-Type"), pt_str(content_type ? content_type : "application/json")}, {PT_STR("Accept"), PT_STR("application/json")}};
-    struct pt_http_call_options call = {.method = method, .url = url, .headers = headers, .header_count = 2, .body = body, .on_headers = on_headers,
-                                        .on_data = on_data, .on_done = on_done, .arg = &q, .stall_timeout_ms = data ? 365 * 86400 * 1000LL : 30000};
-    rc = pt_loop_create(&q.loop, err);
-    if (rc < 0)
-        return rc;
-    rc = pt_http_client_create(q.loop, &(struct pt_http_client_options){.unix_socket = socket_path}, &client, err);
+    rc = open_target(o, q.loop, &t, err);
+    if (rc == PT_OK) {
+        pt_buf_printf(&url, "%s%s", t.cluster.server ? t.cluster.server : "http://localhost", path);
+        rc = pt_buf_check(&url, "the request path", err);
+    }
+    struct pt_http_header headers[3] = {{PT_STR("Content-Type"), pt_str(content_type ? content_type : "application/json")},
+                                        {PT_STR("Accept"), pt_str(o->accept ? o->accept : "application/json")},
+                                        {PT_STR("Authorization"), t.cluster.authorization ? pt_str(t.cluster.authorization) : (struct pt_str){0}}};
+    struct pt_http_call_options call = {.method = method, .url = pt_buf_cstr(&url), .headers = headers, .header_count = t.cluster.authorization ? 3 : 2,
+                                        .body = body, .on_headers = on_headers, .on_data = on_data, .on_done = on_done, .arg = &q,
+                                        .stall_timeout_ms = data ? 365 * 86400 * 1000LL : 30000};
     if (rc == PT_OK)
-        rc = run_request(&q, client, &call, err);
-    pt_http_client_destroy(client);
+        rc = run_request(&q, t.client, &call, err);
+    close_target(&t);
     pt_loop_destroy(q.loop);
-    if (rc == PT_EUNAVAILABLE)
-        return pt_fail(err, PT_EUNAVAILABLE, "no pintle up answers on %s: is it running? (--socket or PINTLE_SOCKET choose another one)", socket_path);
+    if (rc == PT_EUNAVAILABLE && *t.socket_path)
+        return pt_fail(err, PT_EUNAVAILABLE,
+                       "no pintle up answers on %s: is it running? (--socket or PINTLE_SOCKET choose another one, --kubeconfig asks a cluster)", t.socket_path);
     return rc;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kubeclient.h: what get, describe, scale, delete, apply and logs share: one blocking request to a running `pintle up` over its unix socket, in
- * the Kubernetes API's own paths and JSON; the kinds by all their names; kubectl's words for errors.
+ * kubeclient.h: what get, describe, scale, rollout, delete, apply and logs share: one blocking request to a running `pintle up` over its unix socket,
+ * or to the cluster of --kubeconfig, in the Kubernetes API's own paths and JSON; the kinds by all their names; kubectl's words for errors.
+ * KUBECONFIG is not looked at: what was meant for `pintle up` must not reach a cluster because `pintle up` does not run.
  */
 #ifndef PT_CLI_KUBECLIENT_H
 #define PT_CLI_KUBECLIENT_H
@@ -23,7 +24,7 @@ void pt_cli_path(const struct pt_cli_kind *k, const char *ns, const char *name, 
 
 /* Options that every one of these commands has. */
 struct pt_cli_options {
-    const char *ns;                               /* -n, "default" */
+    const char *ns;                               /* -n, that of --kubeconfig, "default" */
     const char *socket_path;                      /* --socket, else PINTLE_SOCKET, else where `pintle up` puts it */
     bool all_namespaces;                          /* -A */
     const char *output;                           /* -o */
@@ -33,19 +34,20 @@ struct pt_cli_options {
     const char *tail;                             /* --tail */
     const char *to_revision, *revision, *timeout; /* --to-revision, --revision, --timeout */
     const char *kubeconfig, *interval;            /* --kubeconfig, --interval */
+    const char *accept;                           /* forms of the next answers; NULL: JSON */
     bool follow, help, watch, previous, once, json; /* --once, --json */
     const char *args[16];    /* what is left: kinds and names */
     size_t arg_count;
 };
-/* Fills o from argv; flags holds the letters of the options this command takes beside -n --socket --help: 'A' 'o' 'f' 'r' (--replicas) 'l' 't'
- * (--tail) 'F' (--follow) 'w' (--watch) 'R' (--to-revision) 'V' (--revision) 'T' (--timeout) 'K' (--kubeconfig) 'I' (--interval) '1' (--once) 'j' (--json). PT_EINVAL names the argument. */
+/* Fills o from argv; flags holds the letters of the options this command takes beside -n --socket --kubeconfig --help: 'A' 'o' 'f' 'r' (--replicas) 'l' 't'
+ * (--tail) 'F' (--follow) 'w' (--watch) 'R' (--to-revision) 'V' (--revision) 'T' (--timeout) 'I' (--interval) '1' (--once) 'j' (--json). PT_EINVAL names the argument. */
 int pt_cli_parse(int argc, char **argv, const char *flags, struct pt_cli_options *o, struct pt_err *err);
 
 struct pt_cli_response {
     int status;
     struct pt_buf body;
 };
-/* One request; PT_OK for any HTTP status. PT_EUNAVAILABLE says that no `pintle up` listens on the socket. on_data: streams the body instead
+/* One request; PT_OK for any HTTP status. PT_EUNAVAILABLE says that no `pintle up` listens on the socket, or no cluster answers. on_data: streams the body instead
  * of collecting it (logs -f, get -w). */
 int pt_cli_request(const struct pt_cli_options *o, const char *method, const char *path, const char *content_type, struct pt_str body,
                    int (*on_data)(void *arg, const void *p, size_t len), void *arg, struct pt_cli_response *out, struct pt_err *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * printer.h: Kubernetes objects as aligned tables, in kubectl's columns.
+ * printer.h: Kubernetes objects as YAML, ages.
  */
 #ifndef PT_CLI_PRINTER_H
 #define PT_CLI_PRINTER_H
@@ -8,8 +8,6 @@
 #include "cli/kubeclient.h"
 #include "operator/ctrl/obj.h"
 
-/* Prints items (objects of kind k, `count` of them) with a header line; wide adds the wide columns, namespaces adds NAMESPACE in front. */
-void pt_print_table(const struct pt_cli_kind *k, const cJSON *const *items, size_t count, bool wide, bool namespaces);
 /* Age of an RFC 3339 time member of object, "<unknown>" when absent. */
 void pt_print_age_of(const cJSON *object, const char *member, char *out, size_t size);
 /* The object as YAML on stdout (block style, keys in order). */

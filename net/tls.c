@@ -174,6 +174,17 @@ static int use_key(SSL_CTX *ctx, BIO *bio, struct pt_err *err)
     return ok ? PT_OK : pt_ssl_fail(err, PT_EINVAL, "server private key");
 }
 
+int pt_tls_show(struct pt_tls *t, const char *cert_pem, const char *key_pem, struct pt_err *err)
+{
+    BIO *cert = BIO_new_mem_buf(cert_pem, -1), *key = BIO_new_mem_buf(key_pem, -1);
+    int rc = !cert || !key ? pt_ssl_fail(err, PT_ENOMEM, "certificate") : use_chain(t->ctx, cert, err);
+    if (rc == PT_OK)
+        rc = use_key(t->ctx, key, err);
+    BIO_free(cert);
+    BIO_free(key);
+    return rc;
+}
+
 int pt_tls_server_create(const char *cert_pem, const char *key_pem, struct pt_tls **out, struct pt_err *err)
 {
     struct pt_tls *t;
@@ -181,12 +192,7 @@ int pt_tls_server_create(const char *cert_pem, const char *key_pem, struct pt_tl
     if (rc < 0)
         return rc;
     SSL_CTX_set_alpn_select_cb(t->ctx, select_alpn, NULL);
-    BIO *cert = BIO_new_mem_buf(cert_pem, -1), *key = BIO_new_mem_buf(key_pem, -1);
-    rc = !cert || !key ? pt_ssl_fail(err, PT_ENOMEM, "server certificate") : use_chain(t->ctx, cert, err);
-    if (rc == PT_OK)
-        rc = use_key(t->ctx, key, err);
-    BIO_free(cert);
-    BIO_free(key);
+    rc = pt_tls_show(t, cert_pem, key_pem, err);
     if (rc < 0) {
         pt_tls_destroy(t);
         return rc;

@@ -15,6 +15,8 @@ int pt_tls_client_create(const char *ca_pem, struct pt_tls **out, struct pt_err 
 int pt_tls_server_create(const char *cert_pem, const char *key_pem, struct pt_tls **out, struct pt_err *err);
 /* For those that know whom they talk to by other means, as a kubelet's probes do: nothing is verified. */
 int pt_tls_client_create_unverified(struct pt_tls **out, struct pt_err *err);
+/* Before the first connection: the certificate chain that it shows, with its key, PEM. A server has one from the start. */
+int pt_tls_show(struct pt_tls *t, const char *cert_pem, const char *key_pem, struct pt_err *err);
 /* Of a server, before its first connection: clients must show a certificate that one of these CAs has signed. may_lack: or none at all, which
  * pt_stream_has_peer() tells. */
 int pt_tls_require_clients(struct pt_tls *t, const char *ca_pem, bool may_lack, struct pt_err *err);

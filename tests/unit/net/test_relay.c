@@ -205,7 +205,7 @@ static void a_slow_reader_holds_up_the_writer(void **state)
 {
     enum { BLOCK = 65536, LIMIT = 64 << 20 };
     int port, listener = backend(true, &port), small = 65536;
-    static uint32_t block[BLOCK / 4];
+    static uint32_t block[BLOCK / 4 + 1];
     uint32_t written = 0, seen = 0;
     size_t made = 0, sent = 0, got = 0;
     (void)state;
