@@ -17,6 +17,13 @@ static const struct {
     {&pt_op_conv_integer, pt_lower_int_conv},
     {&pt_op_qlinear_conv, pt_lower_int_conv},
     {&pt_op_ms_qlinear_conv, pt_lower_int_conv},
+    {&pt_op_quantize_linear, pt_lower_bytes},
+    {&pt_op_dequantize_linear, pt_lower_bytes},
+    {&pt_op_ms_qlinear_sigmoid, pt_lower_bytes},
+    {&pt_op_ms_qlinear_leaky_relu, pt_lower_bytes},
+    {&pt_op_ms_qlinear_add, pt_lower_bytes_pair},
+    {&pt_op_ms_qlinear_mul, pt_lower_bytes_pair},
+    {&pt_op_ms_qlinear_global_average_pool, pt_lower_bytes_average},
     {&pt_op_matmul_integer, pt_lower_int_matmul},
     {&pt_op_qlinear_matmul, pt_lower_int_matmul},
     {&pt_op_ms_qgemm, pt_lower_int_matmul},
@@ -267,7 +274,7 @@ bool pt_same_order(const struct pt_tensor *t)
 }
 
 struct reorder {
-    size_t images, rows, cols, elem; /* each image is rows x cols, to be transposed */
+    size_t images, rows, cols, elem; /* each image is rows x cols, to be transposed; elem bytes each */
 };
 
 struct reorder_job {
@@ -287,6 +294,11 @@ static void reorder_piece(void *arg, size_t begin, size_t end)
 static int reorder_run(struct pt_op_ctx *c)
 {
     const struct reorder *r = c->params;
+    if (r->elem == 1) {
+        const int64_t dims[3] = {(int64_t)r->images, (int64_t)r->rows, (int64_t)r->cols};
+        pt_permute(c->in[0]->data, c->out[0]->data, 1, 3, dims, (const int[]){0, 2, 1}, c->threads);
+        return PT_OK;
+    }
     struct reorder_job j = {r, c->in[0]->data, c->out[0]->data};
     pt_parallel_for(c->threads, r->images, 1, reorder_piece, &j);
     return PT_OK;
@@ -299,7 +311,8 @@ int pt_lower_to(struct pt_lower *l, int slot, enum pt_layout layout)
         return slot;
     if (s->twin >= 0)
         return s->twin;
-    if (s->t.dtype != PT_FLOAT)
+    const size_t elem = pt_dtype_size(s->t.dtype);
+    if (s->t.dtype != PT_FLOAT && elem != 1)
         return pt_fail(l->err, PT_EINTERNAL, "reorder of %s", PT_SHAPE(&s->t));
     struct reorder *r = pt_lower_alloc(l, sizeof *r);
     int twin = r ? pt_lower_new_slot(l, s) : PT_ENOMEM;
@@ -307,8 +320,8 @@ int pt_lower_to(struct pt_lower *l, int slot, enum pt_layout layout)
         return twin;
     s = pt_lower_slot(l, slot);
     size_t pixels = (size_t)pt_dims_product(s->t.dims + 2, s->t.rank - 2), ch = (size_t)s->t.dims[1];
-    *r = layout == PT_LAYOUT_CHANNELS_LAST ? (struct reorder){(size_t)s->t.dims[0], ch, pixels, 0}
-                                           : (struct reorder){(size_t)s->t.dims[0], pixels, ch, 0};
+    *r = layout == PT_LAYOUT_CHANNELS_LAST ? (struct reorder){(size_t)s->t.dims[0], ch, pixels, elem}
+                                           : (struct reorder){(size_t)s->t.dims[0], pixels, ch, elem};
     s->twin = twin;
     pt_lower_slot(l, twin)->twin = slot;
     int rc = emit(l, &(struct pt_step_desc){.run = reorder_run, .params = r, .in = &slot, .in_count = 1}, &twin, 1, NULL);

@@ -29,6 +29,10 @@ int pt_lower_conv(struct pt_lower *l);
 int pt_lower_conv_columns(struct pt_lower *l); /* what pt_lower_conv does not take */
 int pt_lower_int_conv(struct pt_lower *l);
 int pt_lower_int_matmul(struct pt_lower *l);
+int pt_lower_bytes(struct pt_lower *l);
+int pt_lower_bytes_pair(struct pt_lower *l);
+int pt_lower_bytes_average(struct pt_lower *l);
+int pt_lower_bytes_max(struct pt_lower *l); /* MaxPool */
 int pt_lower_pool(struct pt_lower *l);
 int pt_lower_global_average(struct pt_lower *l);
 int pt_lower_reduce_mean(struct pt_lower *l);

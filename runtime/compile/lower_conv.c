@@ -130,6 +130,8 @@ int pt_lower_pool(struct pt_lower *l)
 {
     const struct pt_pool_params *pp = l->item->params;
     const struct pt_slot *x = pt_lower_slot(l, pt_lower_in(l, 0)), *y = pt_lower_given(l, pt_lower_out(l, 0));
+    if (x->t.dtype == PT_UINT8 || x->t.dtype == PT_INT8)
+        return pt_lower_bytes_max(l);
     if (!is_image(&x->t) || !y || pt_lower_out(l, 1) >= 0 || pt_tensor_count(&x->t) == 0 || pt_tensor_count(&y->t) == 0)
         return 0;
     struct pt_pool *p = pt_lower_alloc(l, sizeof *p);

@@ -516,11 +516,11 @@ int pt_lower_transpose(struct pt_lower *l)
 
 static int concat_run(struct pt_op_ctx *c)
 {
-    size_t row = (size_t)c->out[0]->dims[1], pixels = c->out[0]->size_bytes / sizeof(float) / row, at = 0;
+    size_t row = (size_t)c->out[0]->dims[1] * pt_dtype_size(c->out[0]->dtype), pixels = c->out[0]->size_bytes / row, at = 0;
     for (int k = 0; k < c->in_count; k++) {
-        size_t part = (size_t)c->in[k]->dims[1];
+        size_t part = (size_t)c->in[k]->dims[1] * pt_dtype_size(c->out[0]->dtype);
         for (size_t i = 0; i < pixels; i++)
-            memcpy((float *)c->out[0]->data + i * row + at, (const float *)c->in[k]->data + i * part, part * sizeof(float));
+            memcpy((char *)c->out[0]->data + i * row + at, (const char *)c->in[k]->data + i * part, part);
         at += part;
     }
     return PT_OK;

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lower_int.c: ConvInteger and QLinearConv on the integer kernel. An image is first copied as int16: less its zero point, with its borders, channels
+ * lower_int.c: ConvInteger and QLinearConv on the integer kernels. An image is first copied as int16: less its zero point, with its borders, channels
  * innermost and an even number of them in each group. Then bands of its pixels are multiplied with the packed weights, each on one thread, and
- * written where the result has them, quantised again or as int32. Exact: the same as the reference, whatever the instruction set.
+ * written, quantised again or as int32. Exact: the same as the reference, whatever the instruction set. Images are read in the layout they have, and
+ * bytes are written channels last.
  *
- * Left to the reference: weights that are not known, more than two spatial axes, groups of few channels (depthwise), windows that wander far outside
- * their image.
+ * A depthwise convolution is one group as far as the image goes, with a kernel of its own; its tasks are bands of pixels times slabs of channels.
+ *
+ * Left to the reference: weights that are not known, more than two spatial axes, groups of few channels that are not depthwise, windows that wander
+ * far outside their image.
  */
 #include "runtime/compile/lower.h"
 
@@ -14,6 +17,7 @@
 
 #define FEW_CHANNELS 4        /* results of a group, for which a tile of columns is not worth it */
 #define MOST_PADDED (1 << 28) /* elements of an image with borders */
+#define SLAB 128              /* channels of a task of a depthwise convolution: its sums stay in L1 */
 
 struct int_step {
     struct pt_int_conv s;
@@ -23,7 +27,8 @@ struct int_step {
     int64_t in_h, in_w, height, width, top, left; /* with borders */
     int64_t pixels, x_channel, x_pixel, y_channel, y_pixel, x_image, y_image;
     int x, x_zero, bias; /* operands of the step */
-    bool quantises;
+    bool quantises, depthwise;
+    int64_t slabs; /* of channels, depthwise; else the groups */
     size_t image_bytes, scale_bytes, slot_bytes, slots;
 };
 
@@ -57,74 +62,109 @@ struct int_job {
 WIDEN(uint8_t, u8)
 WIDEN(int8_t, i8)
 
+/* Channels innermost: whole pixels, or, where groups have as many channels as there are, the whole row. */
+static void widen_pixels(const struct int_job *j, const uint8_t *x, int16_t *to)
+{
+    const struct int_step *s = j->s;
+    if (s->in_c == s->channels && s->x_pixel == s->groups * s->channels) {
+        pt_kernels()->widen(x, j->is_signed, (size_t)(s->in_w * s->x_pixel), j->zero, to);
+        return;
+    }
+    for (int64_t i = 0; i < s->in_w; i++)
+        for (int64_t g = 0; g < s->groups; g++)
+            pt_kernels()->widen(x + i * s->x_pixel + g * s->in_c, j->is_signed, (size_t)s->in_c, j->zero, to + (i * s->groups + g) * s->channels);
+}
+
 static void widen_rows(void *arg, size_t begin, size_t end)
 {
     const struct int_job *j = arg;
     const struct int_step *s = j->s;
-    size_t row = (size_t)(s->width * s->groups * s->channels);
+    const size_t pixel = (size_t)(s->groups * s->channels), row = (size_t)s->width * pixel, left = (size_t)s->left * pixel,
+                 inside = (size_t)s->in_w * pixel;
     for (size_t i = begin; i < end; i++) {
         int64_t y = (int64_t)i - s->top;
         int16_t *to = j->wide + i * row;
-        memset(to, 0, row * sizeof *to);
+        if (y < 0 || y >= s->in_h || s->in_c != s->channels) {
+            memset(to, 0, row * sizeof *to);
+        } else {
+            memset(to, 0, left * sizeof *to);
+            memset(to + left + inside, 0, (row - left - inside) * sizeof *to);
+        }
         if (y < 0 || y >= s->in_h)
             continue;
         const uint8_t *x = j->x + y * s->in_w * s->x_pixel;
-        to += s->left * s->groups * s->channels;
-        if (j->is_signed)
-            widen_i8(s, (const int8_t *)x, (int16_t)j->zero, to);
+        if (s->x_channel == 1)
+            widen_pixels(j, x, to + left);
+        else if (j->is_signed)
+            widen_i8(s, (const int8_t *)x, (int16_t)j->zero, to + left);
         else
-            widen_u8(s, x, (int16_t)j->zero, to);
+            widen_u8(s, x, (int16_t)j->zero, to + left);
     }
 }
 
 /* --- a band of pixels -------------------------------------------------------------------------------------------------------------------- */
 
-static void put_quantised(const struct int_job *j, int64_t group, size_t first, size_t count, const int32_t *acc, uint8_t *work)
+/* n channels from `channel` on, as they follow in acc. */
+static void put_quantised(const struct int_job *j, int64_t channel, size_t n, size_t first, size_t count, const int32_t *acc, uint8_t *work)
 {
     const struct int_step *s = j->s;
     struct pt_tensor *out = j->c->out[0];
-    int64_t channel = group * (int64_t)s->s.n;
     uint8_t *y = (uint8_t *)out->data + j->image * s->y_image + channel * s->y_channel + (int64_t)first * s->y_pixel;
     const struct pt_tensor *bias = s->bias < 0 ? NULL : pt_op_in(j->c, s->bias);
     struct pt_requantise r = {.rows = count,
-                              .n = s->s.n,
+                              .n = n,
                               .acc = acc,
-                              .acc_ld = s->s.n,
+                              .acc_ld = n,
                               .bias = bias ? (const int32_t *)bias->data + channel : NULL,
                               .scale = j->scale + channel,
                               .zero = pt_quant_zero(pt_op_in(j->c, 7), 0),
                               .y = work,
-                              .y_ld = s->s.n};
+                              .y_ld = n};
     pt_quant_range(out->dtype, &r.lo, &r.hi);
     if (s->y_channel == 1) {
         r.y = y;
         r.y_ld = (size_t)s->y_pixel;
     }
     pt_kernels()->requantise(&r);
-    for (size_t k = 0; s->y_channel != 1 && k < s->s.n; k++)
+    for (size_t k = 0; s->y_channel != 1 && k < n; k++)
         for (size_t i = 0; i < count; i++)
-            y[(int64_t)k * s->y_channel + (int64_t)i] = work[i * s->s.n + k];
+            y[(int64_t)k * s->y_channel + (int64_t)i] = work[i * n + k];
+}
+
+/* Sums of a band of pixels: a group, or a slab of channels each by itself. They follow in acc, n for each pixel. */
+static size_t sum_band(const struct int_job *j, size_t slab, size_t first, size_t count, int32_t *acc)
+{
+    const struct int_step *s = j->s;
+    struct pt_int_conv k = s->s;
+    if (!s->depthwise) {
+        pt_kernels()->int_conv(&k, j->wide + slab * (size_t)s->channels, (const char *)s->packed + slab * s->group_bytes, first, count, acc, k.n);
+        return k.n;
+    }
+    k.n = k.n - slab * SLAB < SLAB ? k.n - slab * SLAB : SLAB;
+    pt_kernels()->int_depthwise(&k, j->wide + slab * SLAB, (const char *)s->packed + slab * SLAB / PT_INT_LANES * s->group_bytes, first, count, acc,
+                                k.n);
+    return k.n;
 }
 
 static void int_task(const struct int_job *j, size_t task, char *work)
 {
     const struct int_step *s = j->s;
-    size_t bands = ((size_t)s->pixels + PT_INT_BAND - 1) / PT_INT_BAND, group = task / bands, band = task % bands;
+    size_t bands = ((size_t)s->pixels + PT_INT_BAND - 1) / PT_INT_BAND, slab = task / bands, band = task % bands;
     size_t first = band * (size_t)s->pixels / bands, count = (band + 1) * (size_t)s->pixels / bands - first;
     int32_t *acc = (int32_t *)(void *)work;
-    pt_kernels()->int_conv(&s->s, j->wide + group * (size_t)s->channels, (const char *)s->packed + group * s->group_bytes, first, count, acc, s->s.n);
+    size_t n = sum_band(j, slab, first, count, acc), channel = slab * (s->depthwise ? SLAB : s->s.n);
     if (s->quantises) {
-        put_quantised(j, (int64_t)group, first, count, acc, (uint8_t *)work + PT_INT_BAND * s->s.n * sizeof *acc);
+        put_quantised(j, (int64_t)channel, n, first, count, acc, (uint8_t *)work + PT_INT_BAND * n * sizeof *acc);
         return;
     }
-    int64_t at = j->image * s->y_image + (int64_t)(group * s->s.n) * s->y_channel + (int64_t)first;
-    pt_kernels()->transpose(count, s->s.n, (const float *)(const void *)acc, s->s.n, (float *)j->c->out[0]->data + at, (size_t)s->y_channel);
+    int64_t at = j->image * s->y_image + (int64_t)channel * s->y_channel + (int64_t)first;
+    pt_kernels()->transpose(count, n, (const float *)(const void *)acc, n, (float *)j->c->out[0]->data + at, (size_t)s->y_channel);
 }
 
 static void int_slots(void *arg, size_t begin, size_t end)
 {
     struct int_job *j = arg;
-    size_t tasks = ((size_t)j->s->pixels + PT_INT_BAND - 1) / PT_INT_BAND * (size_t)j->s->groups;
+    size_t tasks = ((size_t)j->s->pixels + PT_INT_BAND - 1) / PT_INT_BAND * (size_t)j->s->slabs;
     for (size_t slot = begin; slot < end; slot++)
         for (size_t t; (t = __atomic_fetch_add(&j->next, 1, __ATOMIC_RELAXED)) < tasks;)
             int_task(j, t, j->slots + slot * j->s->slot_bytes);
@@ -146,7 +186,7 @@ static int int_run(struct pt_op_ctx *c)
     j.slots = (char *)c->scratch + s->image_bytes + s->scale_bytes;
     j.scale = scale;
     if (s->quantises)
-        set_scales(c, s->groups * (int64_t)s->s.n, scale);
+        set_scales(c, s->depthwise ? (int64_t)s->s.n : s->groups * (int64_t)s->s.n, scale);
     for (j.image = 0; j.image < s->images; j.image++) {
         j.x = (const uint8_t *)x->data + j.image * s->x_image;
         j.next = 0;
@@ -179,10 +219,16 @@ static int fill_int(void *arg, void *out, struct pt_err *err)
 {
     const struct int_pack_job *j = arg;
     const struct int_step *s = j->s;
-    size_t k = s->s.kernel_h * s->s.kernel_w * s->s.channels;
+    size_t taps = s->s.kernel_h * s->s.kernel_w, k = s->depthwise ? taps : taps * s->s.channels;
     pt_auto_free int16_t *wide = pt_calloc(s->s.n * k, sizeof *wide);
     if (!wide)
         return pt_fail(err, PT_ENOMEM, "out of memory packing weights");
+    if (s->depthwise) {
+        for (size_t i = 0; i < s->s.n * taps; i++)
+            wide[i] = (int16_t)(pt_elem_i64(&j->w, (int64_t)i) - pt_quant_zero(j->zero.data ? &j->zero : NULL, (int64_t)(i / taps)));
+        j->k->int_depthwise_pack(taps, s->s.n, wide, out);
+        return PT_OK;
+    }
     for (int64_t g = 0; g < s->groups; g++) {
         for (int64_t o = 0; o < (int64_t)s->s.n; o++)
             widen_filter(j, g * (int64_t)s->s.n + o, wide + (size_t)o * k);
@@ -198,7 +244,7 @@ static bool is_known(const struct pt_slot *s)
 
 static uint64_t pack_key(const struct int_step *s, const struct pt_slot *zero)
 {
-    uint64_t key[3] = {(uint64_t)s->channels, (uint64_t)s->groups, 1};
+    uint64_t key[4] = {(uint64_t)s->channels, (uint64_t)s->groups, 1, s->depthwise};
     if (zero)
         key[2] = pt_hash64(zero->t.data, zero->t.size_bytes, 3);
     return pt_hash64(key, sizeof key, 4) | 1;
@@ -237,32 +283,65 @@ static bool set_image(struct int_step *s, const struct pt_window *w)
     return true;
 }
 
+/* One group with a filter for each channel, whose image has a multiple of PT_INT_LANES of them. */
+static void set_depthwise(struct int_step *s)
+{
+    s->depthwise = true;
+    s->s.n = (size_t)s->groups;
+    s->in_c = s->groups;
+    s->channels = (s->groups + PT_INT_LANES - 1) / PT_INT_LANES * PT_INT_LANES;
+    s->groups = 1;
+    s->slabs = ((int64_t)s->s.n + SLAB - 1) / SLAB;
+}
+
+/* Strides of image and result in the layouts they have; bytes are written channels last. */
+static enum pt_layout set_layouts(struct pt_lower *l, struct int_step *s, const struct pt_slot *x, int64_t in_c, int64_t out_c)
+{
+    const struct pt_int_conv_params *p = l->item->params;
+    const bool plain = p->x_channel != 1 || p->y_channel != 1; /* else the operator itself has channels last */
+    s->x_channel = p->x_channel;
+    s->x_pixel = p->x_pixel;
+    s->y_channel = p->y_channel;
+    s->y_pixel = p->y_pixel;
+    if (!plain)
+        return PT_LAYOUT_PLAIN;
+    if (x->layout == PT_LAYOUT_CHANNELS_LAST) {
+        s->x_channel = 1;
+        s->x_pixel = in_c;
+    }
+    if (!s->quantises)
+        return PT_LAYOUT_PLAIN;
+    s->y_channel = 1;
+    s->y_pixel = out_c;
+    return PT_LAYOUT_CHANNELS_LAST;
+}
+
 static bool set_step(struct pt_lower *l, struct int_step *s, const struct pt_tensor *x, const struct pt_tensor *w)
 {
     const struct pt_int_conv_params *p = l->item->params;
     *s = (struct int_step){.images = x->dims[0],
                            .groups = p->conv.groups,
+                           .slabs = p->conv.groups,
                            .in_c = w->dims[1],
                            .channels = (w->dims[1] + 1) / 2 * 2,
                            .x = p->x,
                            .x_zero = p->x_zero,
-                           .x_channel = p->x_channel,
-                           .x_pixel = p->x_pixel,
-                           .y_channel = p->y_channel,
-                           .y_pixel = p->y_pixel,
                            .bias = l->item->node->op == &pt_op_conv_integer ? -1 : 8,
                            .quantises = l->item->node->op != &pt_op_conv_integer};
     s->s.n = (size_t)(w->dims[0] / s->groups);
+    if (s->groups > 1 && w->dims[1] == 1 && w->dims[0] == s->groups)
+        set_depthwise(s);
     s->s.channels = (size_t)s->channels;
     if (p->conv.w.axes > 2 || (s->groups > 1 && s->s.n < FEW_CHANNELS) || !set_image(s, &p->conv.w))
         return false;
     s->x_image = pt_tensor_count(x) / s->images;
     s->y_image = s->pixels * w->dims[0];
-    size_t threads = (size_t)(l->o->threads > 0 ? l->o->threads : 1), band = PT_INT_BAND * s->s.n;
+    size_t threads = (size_t)(l->o->threads > 0 ? l->o->threads : 1), taps = s->s.kernel_h * s->s.kernel_w;
+    size_t band = PT_INT_BAND * (s->depthwise && s->s.n > SLAB ? SLAB : s->s.n);
     s->slots = threads;
     s->slot_bytes = (band * (sizeof(int32_t) + 1) + 63) / 64 * 64;
     s->scale_bytes = s->quantises ? ((size_t)w->dims[0] * sizeof(float) + 63) / 64 * 64 : 0;
-    s->group_bytes = l->k->int_pack_size(s->s.kernel_h * s->s.kernel_w * s->s.channels, s->s.n);
+    s->group_bytes = s->depthwise ? l->k->int_depthwise_pack_size(taps, PT_INT_LANES) : l->k->int_pack_size(taps * s->s.channels, s->s.n);
     return true;
 }
 
@@ -277,22 +356,25 @@ int pt_lower_int_conv(struct pt_lower *l)
         return 0;
     struct int_step *s = pt_lower_alloc(l, sizeof *s);
     int *in = pt_lower_alloc(l, (size_t)n->input_count * sizeof *in);
+    size_t bytes;
     if (!s || !in)
         return PT_ENOMEM;
     if (!set_step(l, s, &x->t, &w->t))
         return 0;
     const struct int_pack_job job = {l->k, s, w->t, w_zero ? w_zero->t : (struct pt_tensor){0}};
-    s->packed = pt_lower_pack_later(l, w, pack_key(s, w_zero), (size_t)s->groups * s->group_bytes, fill_int, &job, sizeof job);
+    bytes = s->depthwise ? l->k->int_depthwise_pack_size(s->s.kernel_h * s->s.kernel_w, s->s.n) : (size_t)s->groups * s->group_bytes;
+    s->packed = pt_lower_pack_later(l, w, pack_key(s, w_zero), bytes, fill_int, &job, sizeof job);
     if (!s->packed)
         return PT_ENOMEM;
     memcpy(in, n->inputs, (size_t)n->input_count * sizeof *in);
     in[p->w] = -1;
+    const enum pt_layout layout = set_layouts(l, s, x, s->groups * s->in_c, w->t.dims[0]);
     struct pt_step_desc d = {.run = int_run,
                              .params = s,
                              .in = in,
                              .in_count = n->input_count,
                              .out = pt_lower_out(l, 0),
                              .scratch_bytes = s->image_bytes + s->scale_bytes + s->slots * s->slot_bytes};
-    int rc = pt_lower_emit(l, &d, PT_LAYOUT_PLAIN);
+    int rc = pt_lower_emit(l, &d, layout);
     return rc < 0 ? rc : 1;
 }

@@ -8,8 +8,7 @@
  *
  * A convolution sums integers exactly where the numbers were rounded, so a result that lies at the middle between two quanta may fall to the other
  * side: one quantum, no more. A sum and a product are told to round as the three nodes did. Scales and zero points must be known, and a bias must
- * count in steps of the product's scale: one of numbers would have to be rounded to such steps, and networks magnify that. Depthwise convolutions
- * stay numbers: their kernel is the faster one.
+ * count in steps of the product's scale: one of numbers would have to be rounded to such steps, and networks magnify that.
  */
 #include "runtime/compile/quantised.h"
 #include "runtime/ops/table.h"
@@ -122,6 +121,12 @@ int pt_zeros_like(struct pt_rewriter *r, const struct pt_tensor *scale, enum pt_
     return pt_add_constant(r, t);
 }
 
+/* Groups for which there is a kernel of integers: many channels in each, or one. */
+static bool is_fast(int64_t groups, const struct pt_tensor *w)
+{
+    return groups == 1 || w->dims[0] / groups >= FEW_CHANNELS || (w->dims[1] == 1 && w->dims[0] == groups);
+}
+
 /* x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias */
 static int conv(struct pt_rewriter *r, int q, int node, const struct pt_quantised *y)
 {
@@ -131,7 +136,7 @@ static int conv(struct pt_rewriter *r, int q, int node, const struct pt_quantise
     const struct pt_tensor *x_scale = x ? pt_constant(r, x->inputs[1]) : NULL, *wt = w ? pt_constant(r, w->inputs[0]) : NULL,
                            *w_scale = w ? pt_constant(r, w->inputs[1]) : NULL;
     int64_t groups = pt_node_int(n, "group", 1);
-    if (!x_scale || !wt || !w_scale || wt->rank < 3 || groups < 1 || (groups > 1 && wt->dims[0] / groups < FEW_CHANNELS))
+    if (!x_scale || !wt || !w_scale || wt->rank < 3 || groups < 1 || !is_fast(groups, wt))
         return PT_OK;
     int rc, bias = -1, value = pt_node_in(n, 2);
     if (value >= 0 && (bias = pt_integer_bias(r, value, x_scale, w_scale, wt->dims[0])) < 0)

@@ -98,7 +98,7 @@ static int scaled_sums(struct pt_rewriter *r, int node, int sums, int scale)
     if (!is_found_scale(r, both->inputs[first]) || !is_column_scale(r, both->inputs[1 - first], pt_constant(r, mm->inputs[1])))
         return 0;
     const int all[] = {mm->inputs[0], mm->inputs[1], both->inputs[first], both->inputs[1 - first], pt_node_in(mm, 2), pt_node_in(mm, 3)};
-    int rc = pt_become_like(r, node, (int)(mm - r->g->nodes), &pt_op_ms_matmul_integer_to_float, 1, all, 6);
+    int rc = pt_become_like(r, node, (int)(mm - r->g->nodes), &pt_op_ms_matmul_integer_to_float, 1, all, all[5] < 0 ? 5 : 6);
     return rc < 0 ? rc : 1;
 }
 

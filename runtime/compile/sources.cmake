@@ -5,6 +5,7 @@ set(PT_COMPILE_SOURCES
   compile/fuse.c
   compile/lower.c
   compile/lower_attention.c
+  compile/lower_bytes.c
   compile/lower_conv.c
   compile/lower_conv_columns.c
   compile/lower_elem.c

@@ -152,6 +152,18 @@ struct pt_int_floats {
     size_t y_ld;
 };
 
+/* Two quantised operands: y[i] = saturate(round(((a[i] - a_zero) a_scale op (b[i] - b_zero) b_scale) / y_scale) + zero), op is + or *, each step rounded
+ * to float as its own operator would. */
+struct pt_int_combine {
+    size_t n;
+    const uint8_t *a, *b;
+    bool is_signed, adds;
+    int32_t a_zero, b_zero;
+    float a_scale, b_scale, y_scale;
+    int32_t zero, lo, hi;
+    uint8_t *y;
+};
+
 /* --- elementwise -------------------------------------------------------------------------------------------------------------------------
  * Relative error against the exact result <= 2e-6 (gelu far below 0: 2e-5) except where the result underflows; NaN in, NaN out; +-inf
  * as IEEE. y may be x. */
@@ -256,6 +268,7 @@ struct pt_kernels {
     void (*quantise)(const float *x, size_t n, float scale, int32_t zero, int32_t lo, int32_t hi, uint8_t *y);
     void (*dequantise)(const uint8_t *x, bool is_signed, size_t n, float scale, int32_t zero, float *y); /* (x[i] - zero) * scale */
     void (*widen)(const uint8_t *x, bool is_signed, size_t n, int32_t zero, int16_t *y);                 /* x[i] - zero */
+    void (*int_combine)(const struct pt_int_combine *c);
     /* Widens [*lo, *hi] to hold x; NaN does not count. */
     void (*range)(const float *x, size_t n, float *lo, float *hi);
     /* y[j * y_ld + i] = x[i * x_ld + j] for i < rows, j < cols: NCHW <-> NHWC of one image is [C x HW] <-> [HW x C]. */

@@ -19,6 +19,6 @@ extern const struct pt_kernels pt_kernels_ref, pt_kernels_avx2, pt_kernels_avx51
     .softmax = softmax, .layernorm = layernorm, .attend_workspace = attend_workspace, .attend = attend, .int_pack_size = int_pack_size,              \
     .int_pack = int_pack, .int_conv = int_conv, .int_depthwise_pack_size = int_depthwise_pack_size, .int_depthwise_pack = int_depthwise_pack,        \
     .int_depthwise = int_depthwise, .requantise = requantise, .int_floats = int_floats, .quantise = quantise, .dequantise = dequantise,              \
-    .widen = widen, .range = range, .transpose = transpose
+    .widen = widen, .int_combine = int_combine, .range = range, .transpose = transpose
 
 #endif

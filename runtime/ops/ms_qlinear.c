@@ -3,6 +3,7 @@
  * ms_qlinear.c: com.microsoft's operators from quantised tensors to quantised tensors, besides products and convolutions. Those of two inputs
  * compute in float what their plain namesakes do; those of one input are a table of 256 results.
  */
+#include "runtime/kernels/kernels.h"
 #include "runtime/ops/quant.h"
 
 /* --- QLinearAdd, QLinearMul: A, A_scale, A_zero, B, B_scale, B_zero, C_scale, C_zero ---------------------------------------------------- */
@@ -88,6 +89,23 @@ static void combine_part(const struct combine *k, int64_t r, int64_t begin, int6
     pt_bcast_row(&k->w, r, off);
     int64_t sa = k->w.step[0], sb = k->w.step[1], a = off[0] + begin * sa, b = off[1] + begin * sb, y = r * k->w.n + begin;
     const struct pt_op_ctx *c = k->c;
+    if (k->numbers && sa == 1 && sb == 1) {
+        pt_kernels()->int_combine(&(struct pt_int_combine){.n = (size_t)(end - begin),
+                                                           .a = (const uint8_t *)c->in[0]->data + a,
+                                                           .b = (const uint8_t *)c->in[3]->data + b,
+                                                           .is_signed = c->out[0]->dtype == PT_INT8,
+                                                           .adds = k->adds,
+                                                           .a_zero = k->za,
+                                                           .b_zero = k->zb,
+                                                           .a_scale = k->ka,
+                                                           .b_scale = k->kb,
+                                                           .y_scale = k->kc,
+                                                           .zero = (int32_t)k->zero,
+                                                           .lo = (int32_t)(k->lo + k->zero),
+                                                           .hi = (int32_t)(k->hi + k->zero),
+                                                           .y = (uint8_t *)c->out[0]->data + y});
+        return;
+    }
     if (c->out[0]->dtype == PT_UINT8)
         combine_row_u8(k, (const uint8_t *)c->in[0]->data + a, sa, (const uint8_t *)c->in[3]->data + b, sb, (uint8_t *)c->out[0]->data + y,
                        end - begin);

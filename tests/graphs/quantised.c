@@ -190,11 +190,34 @@ static void integers(struct gen *g)
         gen_node(g, 1, "Mul(%s,%s)", y->name, q.scale->name);
 }
 
+/* What dynamic quantisation writes: numbers to bytes by their range, a product, its scales and a bias. */
+static void dynamic(struct gen *g)
+{
+    struct gen_value *x = gen_pick(g, F32, 1 + (int)pick(g, 3)), *q, *w, *y, *steps;
+    int64_t k = x ? x->t.dims[x->t.rank - 1] : 0, n = 1 + pick(g, 5);
+    enum pt_dtype t = pick(g, 2) ? PT_INT8 : PT_UINT8;
+    if (k == 0 || !(q = gen_node(g, 3, "DynamicQuantizeLinear(%s)", x->name)) || !(w = gen_bytes(g, t, 2, (int64_t[]){k, n})))
+        return;
+    struct gen_value *scale = q + 1, *zero = q + 2, *w_zero = pick(g, 2) ? gen_integer(g, t, pick(g, 100)) : NULL;
+    steps = pick(g, 2) ? gen_constant(g, PT_FLOAT, 1, &n) : gen_number(g, 0.01);
+    y = w_zero ? gen_node(g, 1, "MatMulInteger(%s,%s,%s,%s)", q->name, w->name, zero->name, w_zero->name)
+               : gen_node(g, 1, "MatMulInteger(%s,%s,%s)", q->name, w->name, zero->name);
+    y = y ? gen_node(g, 1, "Cast(%s) to=1", y->name) : NULL;
+    steps = y && steps ? gen_node(g, 1, "Mul(%s,%s)", scale->name, steps->name) : NULL;
+    y = steps ? gen_node(g, 1, "Mul(%s,%s)", y->name, steps->name) : NULL;
+    if (y && pick(g, 2) && (w = gen_constant(g, PT_FLOAT, 1, &n)))
+        y = gen_node(g, 1, "Add(%s,%s)", y->name, w->name);
+    if (y && pick(g, 3) == 0)
+        gen_node(g, 1, "Relu(%s)", y->name);
+}
+
 void gen_quantised(struct gen *g)
 {
     bool daring = g->daring;
     g->daring = true;
-    if (choose(g->c, 5))
+    if (choose(g->c, 8) == 7)
+        dynamic(g);
+    else if (choose(g->c, 5))
         chain(g);
     else
         integers(g);

@@ -406,6 +406,13 @@ static void widen(const uint8_t *x, bool is_signed, size_t n, int32_t zero, int1
     for (size_t i = 0; i < n; i++)
         y[i] = (int16_t)(byte_at(x, is_signed, i) - zero);
 }
+static void int_combine(const struct pt_int_combine *c)
+{
+    for (size_t i = 0; i < c->n; i++) {
+        float a = (float)(byte_at(c->a, c->is_signed, i) - c->a_zero) * c->a_scale, b = (float)(byte_at(c->b, c->is_signed, i) - c->b_zero) * c->b_scale;
+        c->y[i] = to_byte((c->adds ? a + b : a * b) / c->y_scale, c->zero, c->lo, c->hi);
+    }
+}
 static void range(const float *x, size_t n, float *lo, float *hi)
 {
     for (size_t i = 0; i < n; i++) {

@@ -247,6 +247,46 @@ static void from_bytes(void **state)
     gbuf_free(&bytes);
 }
 
+/* Scales whose sums lie at the middle between two quanta: a product that is not rounded before the sum shows. */
+static void combined(void **state)
+{
+    (void)state;
+    enum { N = 65539 };
+    uint8_t *a = test_alloc(N), *b = test_alloc(N), *want = test_alloc(N + 1), *got = test_alloc(N + 1);
+    for (size_t i = 0; i < N; i++) {
+        a[i] = (uint8_t)i;
+        b[i] = (uint8_t)(i >> 8);
+    }
+    for (int form = 0; form < 32; form++) {
+        const float scales[] = {0.1f, 0.3f, 0.017f, 0.5f, 0.07f};
+        struct pt_int_combine c = {.n = form % 3 ? N : 13, .a = a, .b = b, .is_signed = form & 1, .adds = form & 2};
+        c.lo = c.is_signed ? -128 : 0;
+        c.hi = c.lo + 255;
+        c.zero = c.lo + form * 8;
+        c.a_zero = c.lo + 7 * form;
+        c.b_zero = c.hi - 5 * form;
+        c.a_scale = scales[form % 5];
+        c.b_scale = scales[(form + 1) % 5];
+        c.y_scale = form & 2 ? c.a_scale + c.b_scale : c.a_scale * c.b_scale * 64;
+        memset(want, 0x77, N + 1);
+        c.y = want;
+        pt_kernels_ref.int_combine(&c);
+        const struct pt_kernels *k;
+        for (size_t i = 0; (k = test_table(i)); i++) {
+            memset(got, 0x77, N + 1);
+            c.y = got;
+            k->int_combine(&c);
+            for (size_t j = 0; j <= N; j++)
+                if (want[j] != got[j])
+                    fail_msg("int_combine on %s: form %d, %u and %u: want %u, got %u", k->name, form, a[j], b[j], want[j], got[j]);
+        }
+    }
+    pt_free(a);
+    pt_free(b);
+    pt_free(want);
+    pt_free(got);
+}
+
 static void to_floats(void **state)
 {
     (void)state;
@@ -292,6 +332,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(products),  cmocka_unit_test(windows),  cmocka_unit_test(rounding),
                                        cmocka_unit_test(depthwise), cmocka_unit_test(to_bytes), cmocka_unit_test(from_bytes),
-                                       cmocka_unit_test(to_floats)};
+                                       cmocka_unit_test(to_floats), cmocka_unit_test(combined)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -394,6 +394,8 @@ static void qlinear(void **state)
     golden("qlinear", QL WEIGHTS BIAS "c = Conv(a,f,g) pads=[1,0,0,0]\ny = QuantizeLinear(c,t,o)\nout y\n",
            "y = QLinearConv(x,s,o,w,ws,wz,t,o,b) pads=[1,0,0,0]\nout y\n");
     golden("qlinear", QL WEIGHTS "c = Conv(a,f)\nd = Relu(c)\ny = QuantizeLinear(d,t)\nout y\n", "y = QLinearConv(x,s,o,w,ws,wz,t,0)\nout y\n");
+    golden("qlinear", QL "const d i8[2,1,1,1]:1,-2\nf = DequantizeLinear(d,ws,wz) axis=0\nc = Conv(a,f) group=2\ny = QuantizeLinear(c,t,o)\nout y\n",
+           "y = QLinearConv(x,s,o,d,ws,wz,t,o) group=2\nout y\n");
     golden("qlinear", QL "b2 = DequantizeLinear(z,t,n)\nc = Add(a,b2)\ny = QuantizeLinear(c,t,o)\nout y\n",
            "y = QLinearAdd(x,s,o,z,t,n,t,o) pintle.as_numbers=1\nout y\n");
     golden("qlinear", QL "b2 = DequantizeLinear(z,t,n)\nc = Mul(a,b2)\ny = QuantizeLinear(c,s,o)\nout y\n",
@@ -406,12 +408,12 @@ static void qlinear(void **state)
     golden("qlinear", QL "c = GlobalAveragePool(a)\ny = QuantizeLinear(c,t,o)\nout y\n", "y = QLinearGlobalAveragePool(x,s,o,t,o)\nout y\n");
 }
 
-/* A Relu that saturation does not do, a bias in other steps, another reader, unknown weights, 16 bits, depthwise, types that differ. */
+/* A Relu that saturation does not do, a bias in other steps, another reader, unknown weights, 16 bits, groups of two results, types that differ. */
 static void qlinear_stays(void **state)
 {
     (void)state;
     const char *head = "opset 21\nin x u8[1,2,4,4]\nin i i8[1,2,4,4]\nin v f32[2,2,1,1]\nconst s f32[]:0.5\nconst o u8[]:7\nconst t f32[]:0.25\nconst w i8[2,2,1,1]:1,-2,3,4\n"
-                       "const d i8[2,1,1,1]:1,-2\nconst b i32[2]:10,-20\nconst r f32[2]:1,2\nconst h u16[]:9\n";
+                       "const d i8[4,1,1,1]:1,-2,3,4\nconst b i32[2]:10,-20\nconst r f32[2]:1,2\nconst h u16[]:9\n";
 #define A "a = DequantizeLinear(x,s,o)\n"
 #define F "f = DequantizeLinear(w,t)\n"
     untouched("qlinear", head, A F "c = Conv(a,f)\ne = Relu(c)\ny = QuantizeLinear(e,t,o)\nout y\n");
@@ -422,6 +424,42 @@ static void qlinear_stays(void **state)
     untouched("qlinear", head, A F "c = Conv(a,f)\ny = QuantizeLinear(c,t,h)\nout y\n");
     untouched("qlinear", head, A "f = DequantizeLinear(d,t)\nc = Conv(a,f) group=2\ny = QuantizeLinear(c,t,o)\nout y\n");
     untouched("qlinear", head, A "e = DequantizeLinear(i,t)\nc = Add(a,e)\ny = QuantizeLinear(c,t,o)\nout y\n");
+}
+
+#define QP "opset 21\nin x u8[3,2]\nin v f32[3,2]\nconst s f32[]:0.5\nconst o u8[]:7\nconst t f32[]:0.25\nconst w i8[2,2]:1,-2,3,4\nconst ws f32[2]:0.125,0.5\n" \
+           "const wz i8[2]:0,0\nconst b i32[2]:10,-20\nconst bs f32[2]:0.0625,0.25\nconst bz i32[2]:0,0\nconst r f32[2]:1,2\n" A
+#define COLUMNS "f = DequantizeLinear(w,ws,wz)\n"
+#define ROWS "f = DequantizeLinear(w,ws,wz) axis=0\n"
+
+/* Matrix products, with and without a quantised result. */
+static void qproduct(void **state)
+{
+    (void)state;
+    golden("qlinear", QP COLUMNS "c = MatMul(a,f)\ny = QuantizeLinear(c,t,o)\nout y\n", "y = QLinearMatMul(x,s,o,w,ws,wz,t,o)\nout y\n");
+    golden("qlinear", QP ROWS BIAS "c = Gemm(a,f,g) transB=1\nd = Relu(c)\ny = QuantizeLinear(d,t)\nout y\n",
+           "y = QGemm(x,s,o,w,ws,wz,b,t,0) transB=1\nout y\n");
+    golden("qproduct", QP COLUMNS "c = MatMul(a,f)\ny = Add(c,r)\nout y\n", "c = MatMulIntegerToFloat(x,w,s,ws,o,wz)\ny = Add(c,r)\nout y\n");
+    golden("qproduct", QP COLUMNS BIAS "y = Gemm(a,f,g)\nout y\n", "y = QGemm(x,s,o,w,ws,wz,b)\nout y\n");
+    golden("qproduct", QP "q,qs,qz = DynamicQuantizeLinear(v)\nc = MatMulInteger(q,w,qz)\nd = Cast(c) to=1\ne = Mul(qs,ws)\nf = Mul(d,e)\ny = Add(f,r)\nout y\n",
+           "q = DynamicQuantizeLinear(v)\nf = MatMulIntegerToFloat(q,w,qs,ws,qz)\ny = Add(f,r)\nout y\n");
+}
+
+/* Scales along the wrong axis, a bias of numbers or in other steps, a factor, a scale that is no constant, sums for somebody else. */
+static void qproduct_stays(void **state)
+{
+    (void)state;
+    const char *head = "opset 21\nin x u8[3,2]\nin v f32[3,2]\nin i f32[]\nconst s f32[]:0.5\nconst o u8[]:7\nconst t f32[]:0.25\nconst w i8[2,2]:1,-2,3,4\n"
+                       "const ws f32[2]:0.125,0.5\nconst b i32[2]:10,-20\nconst bs f32[2]:0.0625,0.25\nconst bz i32[2]:0,0\nconst r f32[2]:1,2\n";
+#define S "f = DequantizeLinear(w,ws) axis=1\n"
+    untouched("qproduct", head, A "f = DequantizeLinear(w,ws) axis=0\ny = MatMul(a,f)\nout y\n");
+    untouched("qproduct", head, A S "y = Gemm(a,f,r)\nout y\n");
+    untouched("qproduct", head, A S "g = DequantizeLinear(b,t)\ny = Gemm(a,f,g)\nout y\n");
+    untouched("qproduct", head, A S BIAS "y = Gemm(a,f,g) alpha=0.5\nout y\n");
+    untouched("qproduct", head, "c = MatMulInteger(x,w,o)\nd = Cast(c) to=1\ne = Mul(i,ws)\ny = Mul(d,e)\nout y\n");
+#define REST "c = MatMulInteger(q,w,qz)\nd = Cast(c) to=1\ne = Mul(qs,ws)\ny = Mul(d,e)\nout y\nout c\n"
+    char before[2048];
+    snprintf(before, sizeof before, "%sq,qs,qz = DynamicQuantizeLinear(v)\n" REST, head);
+    golden("qproduct", before, "q = DynamicQuantizeLinear(v)\n" REST);
 }
 
 static void names(void **state)
@@ -443,7 +481,7 @@ int main(void)
         cmocka_unit_test(fold),      cmocka_unit_test(dead),            cmocka_unit_test(identity), cmocka_unit_test(numbers), cmocka_unit_test(nothing_added),
         cmocka_unit_test(cast),      cmocka_unit_test(cse),             cmocka_unit_test(reshape),  cmocka_unit_test(transpose), cmocka_unit_test(transpose_stays),
         cmocka_unit_test(vendor), cmocka_unit_test(gelu),      cmocka_unit_test(norms), cmocka_unit_test(attention), cmocka_unit_test(attention_stays), cmocka_unit_test(attention_shapes),          cmocka_unit_test(batchnorm), cmocka_unit_test(prenorm), cmocka_unit_test(pad),
-        cmocka_unit_test(qdq), cmocka_unit_test(qlinear), cmocka_unit_test(qlinear_stays),       cmocka_unit_test(names),
+        cmocka_unit_test(qdq), cmocka_unit_test(qlinear), cmocka_unit_test(qlinear_stays), cmocka_unit_test(qproduct), cmocka_unit_test(qproduct_stays), cmocka_unit_test(names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
