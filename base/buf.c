@@ -6,6 +6,7 @@
 #include "base/json.h"
 
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/path.h"
 
 #include <errno.h>
@@ -74,9 +75,65 @@ bool pt_buf_cat(struct pt_buf *b, ...)
     return !b->failed;
 }
 
+static bool append_number(struct pt_buf *b, uint64_t n, bool negative)
+{
+    char text[PT_NUM_MAX];
+    size_t len = negative ? pt_num_put_i64(text, (int64_t)n) : pt_num_put_u64(text, n);
+    return pt_buf_append(b, text, len);
+}
+
+/* The conversions that most formats are made of, %s %.Ns %.*s %d %u %c %% and whole numbers of other lengths: libc's printf takes ten times as long. false: there
+ * is another one, which libc knows. */
+static bool append_format(struct pt_buf *b, const char *fmt, va_list *ap)
+{
+    for (const char *percent; *(percent = strchrnul(fmt, '%')); ) {
+        pt_buf_append(b, fmt, (size_t)(percent - fmt));
+        fmt = percent + 1;
+        bool is_cut = *fmt == '.';
+        size_t cut = 0;
+        for (fmt += is_cut; is_cut && *fmt >= '0' && *fmt <= '9'; fmt++)
+            cut = cut * 10 + (size_t)(*fmt - '0');
+        if (is_cut && *fmt == '*') { /* a negative one cuts nothing */
+            cut = (size_t)va_arg(*ap, int);
+            fmt++;
+        }
+        bool is_long = *fmt == 'l' || *fmt == 'z'; /* size_t, long and long long are of one size here */
+        fmt += is_long + (is_long && *fmt == 'l' && fmt[1] == 'l');
+        char c = *fmt++;
+        if (c == 's' && !is_long) {
+            const char *s = va_arg(*ap, const char *);
+            if (!s)
+                return false;
+            pt_buf_append(b, s, is_cut ? strnlen(s, cut) : strlen(s));
+        } else if (is_cut) {
+            return false;
+        } else if (c == 'd') {
+            int64_t n = is_long ? va_arg(*ap, int64_t) : va_arg(*ap, int);
+            append_number(b, (uint64_t)n, n < 0);
+        } else if (c == 'u') {
+            append_number(b, is_long ? va_arg(*ap, uint64_t) : va_arg(*ap, unsigned), false);
+        } else if ((c == 'c' || c == '%') && !is_long) {
+            pt_buf_putc(b, c == 'c' ? (char)va_arg(*ap, int) : '%');
+        } else {
+            return false;
+        }
+    }
+    return pt_buf_puts(b, fmt) || true;
+}
+
 bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)
 {
     va_list ap;
+    size_t before = b->len;
+    _Static_assert(sizeof(long) == sizeof(int64_t) && sizeof(size_t) == sizeof(int64_t), "one size");
+    va_start(ap, fmt);
+    bool done = append_format(b, fmt, &ap);
+    va_end(ap);
+    if (done || b->failed) {
+        b->len = b->failed ? before : b->len;
+        return !b->failed;
+    }
+    b->len = before;
     size_t room = b->failed || b->room <= b->len ? 0 : b->room - b->len; /* most often it fits */
     if (b->cap && room > b->cap - b->len + 1)
         room = b->cap - b->len + 1;

@@ -136,6 +136,16 @@ static int hex4(const char *p, const char *end)
     return v;
 }
 
+/* Has one of these eight characters a meaning? A character's top bit is set if it has, as it may be above one that has. */
+static inline uint64_t special(const char *p)
+{
+    const uint64_t ones = 0x0101010101010101, tops = ones << 7;
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
+    return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((v - ones * ' ') & ~v) | v) & tops;
+}
+
 static inline size_t plain(const char *p, size_t len)
 {
     size_t i = 0;
@@ -149,6 +159,8 @@ static inline size_t plain(const char *p, size_t len)
             return i + (size_t)__builtin_ctz((unsigned)mask);
     }
 #endif
+    while (len - i >= 8 && !special(p + i))
+        i += 8;
     while (i < len && p[i] >= ' ' && (signed char)p[i] >= 0 && p[i] != '"' && p[i] != '\\')
         i++;
     return i;
@@ -263,12 +275,11 @@ static struct pt_str piece(struct pt_str *raw, char tmp[4])
     return out;
 }
 
-bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
+/* Of a name that is not written as it is, if it has escapes at all. */
+__attribute__((noinline)) static bool decoded_key_is(const struct pt_str *raw_key, const char *name)
 {
-    if (raw_key->len && raw_key->p[0] != name[0] && raw_key->p[0] != '\\') /* most often */
-        return false;
     if (!memchr(raw_key->p, '\\', raw_key->len))
-        return strlen(name) == raw_key->len && !memcmp(raw_key->p, name, raw_key->len);
+        return false;
     struct pt_str rest = *raw_key, wanted = pt_str(name);
     char tmp[4];
     while (rest.len) {
@@ -278,6 +289,13 @@ bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
         wanted.p += part.len, wanted.len -= part.len;
     }
     return wanted.len == 0;
+}
+
+bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
+{
+    if (raw_key->len && raw_key->p[0] != name[0] && raw_key->p[0] != '\\') /* most often */
+        return false;
+    return (strlen(name) == raw_key->len && !memcmp(raw_key->p, name, raw_key->len)) || decoded_key_is(raw_key, name);
 }
 
 int pt_json_string(struct pt_json *j, struct pt_buf *out, struct pt_err *err)

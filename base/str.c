@@ -136,22 +136,22 @@ int pt_parse_duration_ms(struct pt_str s, const char *what, int64_t *out_ms, str
     return PT_OK;
 }
 
-static int hex_digit(char c)
-{
-    return is_digit(c) ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
+/* One more than the digit's value; 0: none. */
+static const uint8_t hex_digits[256] = {['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+                                        ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16};
 
 int pt_parse_digest(struct pt_str s, const char *what, uint8_t out[32], struct pt_err *err)
 {
     struct pt_str prefix = PT_STR("sha256:");
     bool good = pt_str_starts(s, prefix) && s.len == prefix.len + 64;
-    for (size_t i = 0; good && i < 32; i++) {
-        int hi = hex_digit(s.p[prefix.len + 2 * i]), lo = hex_digit(s.p[prefix.len + 2 * i + 1]);
-        good = hi >= 0 && lo >= 0;
-        if (good)
-            out[i] = (uint8_t)(hi << 4 | lo);
+    const uint8_t *p = (const uint8_t *)s.p + prefix.len;
+    unsigned strange = 0;
+    for (size_t i = 0; good && i < 32; i++, p += 2) {
+        unsigned hi = hex_digits[p[0]] - 1u, lo = hex_digits[p[1]] - 1u;
+        strange |= hi | lo;
+        out[i] = (uint8_t)(hi << 4 | lo);
     }
-    return good ? PT_OK : pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not \"sha256:\" and 64 lower-case hexadecimal digits", what, PT_STR_ARG(s));
+    return good && strange < 16 ? PT_OK : pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not \"sha256:\" and 64 lower-case hexadecimal digits", what, PT_STR_ARG(s));
 }
 
 void pt_format_digest(const uint8_t digest[32], char out[72])
@@ -166,26 +166,48 @@ void pt_format_digest(const uint8_t digest[32], char out[72])
     *p = '\0';
 }
 
+/* Dates by arithmetic: statuses and Leases are full of times, and libc asks for the time zone each time. Years begin in March, so that the leap day is
+ * their last one, and the calendar repeats after 400 of them. Days are counted from 1970-01-01; the year is 1 or later. */
+#define DAYS_OF_400_YEARS 146097
+#define DAYS_BEFORE_1970 719468 /* since March 1 of the year 0 */
+
+static int64_t days_of(int year, int month, int day)
+{
+    int since_march = (month + 9) % 12, y = year - (month < 3), of_400 = y % 400;
+    return (int64_t)(y / 400) * DAYS_OF_400_YEARS + of_400 * 365 + of_400 / 4 - of_400 / 100 + (153 * since_march + 2) / 5 + day - 1 - DAYS_BEFORE_1970;
+}
+
+static void date_of(int64_t days, int *year, int *month, int *day)
+{
+    int64_t all = days + DAYS_BEFORE_1970;
+    int d = (int)(all % DAYS_OF_400_YEARS), y = (d - d / 1460 + d / 36524 - d / 146096) / 365;
+    d -= y * 365 + y / 4 - y / 100;
+    int since_march = (5 * d + 2) / 153;
+    *day = d - (153 * since_march + 2) / 5 + 1;
+    *month = since_march < 10 ? since_march + 3 : since_march - 9;
+    *year = y + (int)(all / DAYS_OF_400_YEARS) * 400 + (*month < 3);
+}
+
 void pt_format_time(int64_t wall_ms, char out[24])
 {
     const int64_t first = -62135596800, last = 253402300799; /* years 1 to 9999: what RFC 3339 can say */
     int64_t s = wall_ms / 1000 - (wall_ms % 1000 < 0);
-    time_t t = (time_t)(s < first ? first : s > last ? last : s);
-    struct tm tm;
-    gmtime_r(&t, &tm);
+    s = s < first ? first : s > last ? last : s;
+    int64_t days = s / 86400 - (s % 86400 < 0);
+    int of_day = (int)(s - days * 86400), year, month, day;
+    date_of(days, &year, &month, &day);
     const struct {
-        int value, digits;
+        unsigned value;
         char after;
-    } parts[] = {{tm.tm_year + 1900, 4, '-'}, {tm.tm_mon + 1, 2, '-'}, {tm.tm_mday, 2, 'T'}, {tm.tm_hour, 2, ':'}, {tm.tm_min, 2, ':'}, {tm.tm_sec, 2, 'Z'}};
-    char *p = out;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) { /* by hand: statuses are full of times */
-        int n = parts[i].value;
-        for (int d = parts[i].digits; d-- > 0; n /= 10)
-            p[d] = (char)('0' + n % 10);
-        p += parts[i].digits;
-        *p++ = parts[i].after;
+    } pairs[] = {{(unsigned)year / 100, 0},          {(unsigned)year % 100, '-'},          {(unsigned)month, '-'},       {(unsigned)day, 'T'},
+                 {(unsigned)of_day / 3600, ':'}, {(unsigned)of_day / 60 % 60, ':'}, {(unsigned)of_day % 60, 'Z'}};
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        *out++ = (char)('0' + pairs[i].value / 10);
+        *out++ = (char)('0' + pairs[i].value % 10);
+        *out = pairs[i].after;
+        out += i > 0;
     }
-    *p = 0;
+    *out = 0;
 }
 
 /* `count` digits and then `after` (0 = nothing) at the front of *s. */
@@ -251,9 +273,7 @@ int pt_parse_time(struct pt_str s, int64_t *out_wall_ms, struct pt_err *err)
     if (!good || tm.tm_year < 1 || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 || tm.tm_mday > days_in_month(tm.tm_year, tm.tm_mon) ||
         tm.tm_hour > 23 || tm.tm_min > 59 || tm.tm_sec > 59)
         return pt_fail(err, PT_EPARSE, "'" PT_STR_FMT "' is not a time such as 2026-01-31T12:00:00Z", PT_STR_ARG(s));
-    tm.tm_year -= 1900;
-    tm.tm_mon -= 1;
-    *out_wall_ms = ((int64_t)timegm(&tm) - offset * 60) * 1000 + ms;
+    *out_wall_ms = (days_of(tm.tm_year, tm.tm_mon, tm.tm_mday) * 86400 + tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec - offset * 60) * 1000 + ms;
     return PT_OK;
 }
 

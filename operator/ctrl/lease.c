@@ -165,20 +165,28 @@ static void taken(struct pt_lease *l)
 
 /* --- the record ---------------------------------------------------------------------------------------------------------- */
 
+static void keep(char *out, size_t size, const char *text)
+{
+    size_t n = strnlen(text, size - 1);
+    memcpy(out, text, n);
+    out[n] = 0;
+}
+
 static int note(struct pt_lease *l, struct pt_str body, struct pt_err *err)
 {
     pt_auto_obj *o = NULL;
     if (pt_obj_parse(body, "Lease", &o, err) < 0)
         return err->code;
-    const char *holder = pt_obj_text(o, "spec.holderIdentity"), *version = pt_obj_text(o, "metadata.resourceVersion");
-    int64_t seconds = pt_obj_int(o, "spec.leaseDurationSeconds", 0);
+    const cJSON *spec = pt_obj_get(o, "spec");
+    const char *version = pt_obj_text(o, "metadata.resourceVersion");
+    int64_t seconds = pt_obj_int(spec, "leaseDurationSeconds", 0);
     if (strcmp(version, l->seen.version) != 0)
         l->seen.seen_ms = pt_now_ms(l->o.sched);
-    snprintf(l->seen.holder, sizeof l->seen.holder, "%s", holder);
-    snprintf(l->seen.version, sizeof l->seen.version, "%s", version);
-    snprintf(l->seen.acquired, sizeof l->seen.acquired, "%s", pt_obj_text(o, "spec.acquireTime"));
+    keep(l->seen.holder, sizeof l->seen.holder, pt_obj_text(spec, "holderIdentity"));
+    keep(l->seen.version, sizeof l->seen.version, version);
+    keep(l->seen.acquired, sizeof l->seen.acquired, pt_obj_text(spec, "acquireTime"));
     l->seen.duration_ms = seconds > 0 && seconds < 86400 ? seconds * 1000 : l->o.duration_ms;
-    l->seen.transitions = pt_obj_int(o, "spec.leaseTransitions", 0);
+    l->seen.transitions = pt_obj_int(spec, "leaseTransitions", 0);
     return PT_OK;
 }
 

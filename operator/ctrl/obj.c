@@ -42,7 +42,7 @@ static void put(const cJSON *o, struct pt_buf *out, bool canonical);
 
 static void put_member(const cJSON *c, struct pt_buf *out, bool canonical, bool *first)
 {
-    if (canonical && cJSON_IsNull(c))
+    if (canonical && (c->type & 0xff) == cJSON_NULL)
         return;
     if (!*first)
         pt_buf_putc(out, ',');
@@ -151,85 +151,85 @@ int pt_obj_canonical(const cJSON *o, struct pt_buf *out, struct pt_err *err)
     return pt_buf_check(out, "write JSON", err);
 }
 
-/* Nothing stands between the tokens: each begins where the one before ends. */
-static bool canonical_value(struct pt_json *j);
+/* Whether text is canonical is asked of each status that comes, so this is one pass of its own: no blanks, names in order, everything plain. */
 
-static bool canonical_members(struct pt_json *j)
+/* Cuts the plain string at *p. */
+static bool cut_plain(const char **p, const char *end, struct pt_str *out)
 {
-    struct pt_str key, last = {NULL, 0};
-    int more;
-    if (pt_json_object(j, NULL) < 0)
+    if (*p == end || **p != '"')
         return false;
-    const char *end = j->p;
-    for (; (more = pt_json_member(j, &key, NULL)) == 1; end = j->p) {
-        size_t n = last.len < key.len ? last.len : key.len;
-        int order = last.p ? memcmp(last.p, key.p, n) : -1;
-        if (order > 0 || (order == 0 && last.len >= key.len) || pt_json_plain(key.p, key.len) < key.len || key.p != end + (last.p ? 2 : 1) ||
-            j->p != key.p + key.len + 2 || !canonical_value(j))
-            return false;
-        last = key;
+    const char *start = *p + 1;
+    *out = (struct pt_str){start, pt_json_plain(start, (size_t)(end - start))};
+    *p = start + out->len;
+    return *p < end && *(*p)++ == '"';
+}
+
+/* Passes a word other than null, or a number that is whole and short: such a one is written as it was read. */
+static bool pass_scalar(const char **p, const char *end)
+{
+    const char *start = *p + (*p < end && **p == '-'), *at = start;
+    while (at < end && *at >= '0' && *at <= '9')
+        at++;
+    if (at > start) {
+        bool negative = start > *p, whole = at == end || (*at != '.' && (*at | 32) != 'e');
+        *p = at;
+        return whole && at - start < 16 && (*start != '0' || (at == start + 1 && !negative));
     }
-    return more == 0 && j->p == end + 1;
+    size_t left = (size_t)(end - *p), n = left >= 4 && !memcmp(*p, "true", 4) ? 4 : left >= 5 && !memcmp(*p, "false", 5) ? 5 : 0;
+    *p += n;
+    return n > 0;
 }
 
-static bool canonical_elements(struct pt_json *j)
+/* Passes the name of a member, which comes after the one before. */
+static bool pass_name(const char **p, const char *end, struct pt_str *last)
 {
-    bool first = true;
-    int more;
-    if (pt_json_array(j, NULL) < 0)
+    struct pt_str name;
+    if (!cut_plain(p, end, &name) || *p == end || *(*p)++ != ':')
         return false;
-    const char *end = j->p;
-    for (; (more = pt_json_element(j, NULL)) == 1; end = j->p, first = false)
-        if (j->p != end + !first || !canonical_value(j))
-            return false;
-    return more == 0 && j->p == end + 1;
-}
-
-/* Whole and short: such a number is written as it was read. */
-static bool canonical_number(struct pt_json *j)
-{
-    const char *p = j->p + (*j->p == '-'), *start = p;
-    double v;
-    while (p < j->end && *p >= '0' && *p <= '9')
-        p++;
-    return p - start < 16 && (*start != '0' || (p == start + 1 && start == j->p)) && pt_json_double(j, &v, NULL) == PT_OK && j->p == p;
-}
-
-static bool canonical_value(struct pt_json *j)
-{
-    struct pt_str raw;
-    if (j->p == j->end)
-        return false;
-    switch (*j->p) {
-    case '{':
-        return canonical_members(j);
-    case '[':
-        return canonical_elements(j);
-    case '"':
-        return pt_json_text(j, &raw, NULL) == PT_OK && pt_json_plain(raw.p, raw.len) == raw.len;
-    case 't':
-    case 'f':
-        return pt_json_skip(j, NULL) == PT_OK;
-    case '-':
-    case '0' ... '9':
-        return canonical_number(j);
-    default:
-        return false;
-    }
+    int order = last->p ? memcmp(last->p, name.p, last->len < name.len ? last->len : name.len) : -1;
+    bool after = order < 0 || (order == 0 && last->len < name.len);
+    *last = name;
+    return after;
 }
 
 bool pt_obj_is_canonical(struct pt_str text)
 {
-    struct pt_json j;
-    pt_json_init(&j, text.p, text.len);
-    return canonical_value(&j) && j.p == j.end;
+    const char *p = text.p, *end = text.len ? p + text.len : p;
+    struct level {
+        bool object;
+        struct pt_str last; /* member's name */
+    } levels[PT_JSON_MAX_DEPTH], *in = levels; /* in: behind the innermost one that is open */
+    struct pt_str string;
+    for (;;) {
+        if (p == end)
+            return false;
+        bool object = *p == '{';
+        if (object || *p == '[') {
+            if (in == levels + PT_JSON_MAX_DEPTH || ++p == end)
+                return false;
+            *in++ = (struct level){.object = object};
+            if (*p != (object ? '}' : ']')) {
+                if (object && !pass_name(&p, end, &in[-1].last))
+                    return false;
+                continue;
+            }
+        } else if (!(*p == '"' ? cut_plain(&p, end, &string) : pass_scalar(&p, end))) {
+            return false;
+        }
+        for (; in > levels && p < end && *p == (in[-1].object ? '}' : ']'); p++)
+            in--;
+        if (in == levels)
+            return p == end;
+        if (p == end || *p++ != ',' || (in[-1].object && !pass_name(&p, end, &in[-1].last)))
+            return false;
+    }
 }
 
 /* The member named by the first n bytes of name; an object may repeat a name: the last one counts, as for an API server. */
 static cJSON *member(const cJSON *o, const char *name, size_t n)
 {
     cJSON *found = NULL;
-    if (cJSON_IsObject(o))
+    if (o && (o->type & 0xff) == cJSON_Object)
         for (cJSON *c = o->child; c; c = c->next)
             if (c->string && c->string[0] == name[0] && !strncmp(c->string, name, n) && !c->string[n])
                 found = c;

@@ -356,12 +356,17 @@ static void take_initial(struct pt_reflector *r, const struct pt_watch_event *e)
     r->o.store->type->free(o);
 }
 
-/* The echo of a write of ours: the store has it from the answer. */
-static bool is_known(struct pt_reflector *r, struct pt_str json)
+/* What needs no reading of the whole: the echo of a write of ours, which the store has from the answer, and what is gone. */
+static bool take_identity(struct pt_reflector *r, const struct pt_watch_event *e)
 {
     struct pt_obj_identity id;
-    if (!pt_obj_identify(json, &id))
+    if (!pt_obj_identify(e->object, &id))
         return false;
+    if (e->type == PT_WATCH_DELETED) {
+        pt_store_delete(r->o.store, id.ns, id.name, id.rv);
+        pt_metric_set(r->m_objects, (double)pt_store_count(r->o.store));
+        return true;
+    }
     const struct pt_object *o = pt_store_get(r->o.store, id.ns, id.name);
     if (!o || o->rv != id.rv)
         return false;
@@ -385,11 +390,11 @@ static void take_event(void *arg, const struct pt_watch_event *e)
         take_initial(r, e);
         return;
     }
-    if (e->type != PT_WATCH_DELETED && is_known(r, e->object))
+    if (take_identity(r, e))
         return;
     if (!decode(r, e->object, &o))
         return;
-    if (e->type == PT_WATCH_DELETED) {
+    if (e->type == PT_WATCH_DELETED) { /* with a name that is not plain */
         pt_store_delete(r->o.store, o->ns, o->name, o->rv);
         r->o.store->type->free(o);
     } else if (pt_store_put(r->o.store, o, &err) < 0) {

@@ -143,6 +143,12 @@ int pt_store_put(struct pt_store *s, struct pt_object *o, struct pt_err *err)
     return rc;
 }
 
+bool pt_store_knows(const struct pt_store *s, struct pt_str json)
+{
+    struct pt_obj_identity id;
+    return pt_obj_identify(json, &id) && id.rv <= s->rv;
+}
+
 int pt_store_wrote(struct pt_store *s, struct pt_object *o, struct pt_err *err)
 {
     if (o->rv <= s->rv) { /* the watch has already shown this version, or what came after it */

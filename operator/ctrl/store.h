@@ -62,6 +62,8 @@ int pt_store_decode(const struct pt_store *s, struct pt_str json, struct pt_obje
 /* News from the watch; takes o. */
 int pt_store_put(struct pt_store *s, struct pt_object *o, struct pt_err *err);
 void pt_store_delete(struct pt_store *s, const char *ns, const char *name, uint64_t rv);
+/* Has the watch already shown this version, or what came after it? Then its text need not be read. */
+bool pt_store_knows(const struct pt_store *s, struct pt_str json);
 /* The answer to a write of ours; takes o. Taken in only when the watch has not reached its version yet. */
 int pt_store_wrote(struct pt_store *s, struct pt_object *o, struct pt_err *err);
 /* A complete list of version rv; takes the objects (not the array). What is not in it was deleted, except what we wrote later. */

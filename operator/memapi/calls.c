@@ -70,7 +70,7 @@ static void hear(struct pt_timer *t)
     }
     struct pt_api_result res = {
         .http = c->answer.http, .body = {c->answer.body.data, c->answer.body.len}, .retry_after_ms = -1, .err = c->answer.err};
-    snprintf(res.reason, sizeof res.reason, "%s", c->answer.reason);
+    memcpy(res.reason, c->answer.reason, sizeof res.reason);
     if (c->fault.http && c->fault.retry_after_s)
         res.retry_after_ms = c->fault.retry_after_s * 1000;
     report(c, &res);
@@ -336,6 +336,13 @@ struct pt_str pt_memapi_peek(struct pt_memapi *m, const struct pt_resource *res,
     struct pt_mem_type *t = pt_mem_type_of(m, res);
     struct pt_mem_object *o = t ? pt_mem_find(t, ns, name) : NULL;
     return o ? o->now->text : (struct pt_str){NULL, 0};
+}
+
+const cJSON *pt_memapi_tree(struct pt_memapi *m, const struct pt_resource *res, const char *ns, const char *name)
+{
+    struct pt_mem_type *t = pt_mem_type_of(m, res);
+    struct pt_mem_object *o = t ? pt_mem_find(t, ns, name) : NULL;
+    return o ? pt_mem_read(m, o->now, NULL) : NULL;
 }
 
 void pt_memapi_each(struct pt_memapi *m, const struct pt_resource *res, pt_memapi_each_fn fn, void *arg)

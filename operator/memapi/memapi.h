@@ -12,6 +12,7 @@
 #define PT_MEMAPI_H
 
 #include "operator/ctrl/api.h"
+#include "operator/ctrl/obj.h"
 #include "base/buf.h"
 
 struct pt_memapi;
@@ -66,6 +67,8 @@ int pt_memapi_register(struct pt_memapi *m, const struct pt_resource *res, bool 
 int pt_memapi_do(struct pt_memapi *m, const struct pt_api_request *req, struct pt_buf *out, struct pt_err *err);
 /* The stored text, or empty. Valid until the next write. */
 struct pt_str pt_memapi_peek(struct pt_memapi *m, const struct pt_resource *res, const char *ns, const char *name);
+/* The same as a tree, to read until the next write, or until other objects are read; NULL: not there. */
+const cJSON *pt_memapi_tree(struct pt_memapi *m, const struct pt_resource *res, const char *ns, const char *name);
 typedef void (*pt_memapi_each_fn)(void *arg, const char *ns, const char *name, struct pt_str object);
 void pt_memapi_each(struct pt_memapi *m, const struct pt_resource *res, pt_memapi_each_fn fn, void *arg); /* fn must not write */
 uint64_t pt_memapi_writes(const struct pt_memapi *m);                                                     /* objects changed so far */

@@ -20,12 +20,12 @@ static int bad(struct pt_mem_answer *a, const struct pt_err *err)
 /* metadata.uid and resourceVersion in a body are preconditions. */
 static int check_preconditions(const struct pt_api_request *req, const cJSON *body, const cJSON *was, struct pt_mem_answer *a)
 {
-    const char *uid = pt_obj_str(body, "metadata.uid"), *rv = pt_obj_str(body, "metadata.resourceVersion");
-    const char *was_uid = pt_obj_str(was, "metadata.uid"), *was_rv = pt_obj_str(was, "metadata.resourceVersion");
-    if (uid && *uid && strcmp(uid, was_uid ? was_uid : "") != 0)
+    const cJSON *meta = pt_obj_get(body, "metadata"), *was_meta = pt_obj_get(was, "metadata");
+    const char *uid = pt_obj_text(meta, "uid"), *rv = pt_obj_text(meta, "resourceVersion");
+    if (*uid && strcmp(uid, pt_obj_text(was_meta, "uid")) != 0)
         pt_mem_fail(a, 409, "Conflict", "%s \"%s\": the uid in the precondition (%s) is not that of the object (%s)", req->resource->plural,
-                    req->name, uid, was_uid ? was_uid : "");
-    else if (rv && *rv && strcmp(rv, was_rv ? was_rv : "") != 0)
+                    req->name, uid, pt_obj_text(was_meta, "uid"));
+    else if (*rv && strcmp(rv, pt_obj_text(was_meta, "resourceVersion")) != 0)
         pt_mem_fail(a, 409, "Conflict", "Operation cannot be fulfilled on %s \"%s\": the object has been modified", req->resource->plural, req->name);
     return a->err.code;
 }
@@ -82,6 +82,20 @@ static int take_member(cJSON *to, const cJSON *from, const char *name, struct pt
     return PT_OK;
 }
 
+/* A server does not write empty ones. */
+static void drop_empty_collections(cJSON *meta)
+{
+    static const char *const collections[] = {"labels", "annotations", "finalizers", "ownerReferences"};
+    for (cJSON *c = meta ? meta->child : NULL, *next; c; c = next) {
+        bool named = false;
+        next = c->next;
+        for (size_t i = 0; i < sizeof collections / sizeof *collections && !c->child && (c->type & (cJSON_Object | cJSON_Array)); i++)
+            named |= !strcmp(c->string, collections[i]);
+        if (named)
+            cJSON_Delete(cJSON_DetachItemViaPointer(meta, c));
+    }
+}
+
 /* What the server keeps whatever the client sent. */
 static int keep_system_fields(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, cJSON *next, const cJSON *was, struct pt_err *err)
 {
@@ -98,12 +112,6 @@ static int keep_system_fields(struct pt_memapi *m, struct pt_mem_type *t, const 
         rc = take_member(next, was, "kind", err);
     if (meta && !m->o.managed_fields)
         cJSON_DeleteItemFromObjectCaseSensitive(meta, "managedFields");
-    static const char *const collections[] = {"labels", "annotations", "finalizers", "ownerReferences"};
-    for (size_t i = 0; i < sizeof collections / sizeof *collections && meta; i++) { /* a server does not write empty ones */
-        const cJSON *c = cJSON_GetObjectItemCaseSensitive(meta, collections[i]);
-        if (c && !c->child)
-            cJSON_DeleteItemFromObjectCaseSensitive(meta, collections[i]);
-    }
     if (rc == PT_OK && t->has_status && !req->subresource)
         rc = take_member(next, was, "status", err);
     return rc;
@@ -157,11 +165,12 @@ static int json_patched(struct pt_str text, const cJSON *was, cJSON **out, struc
 /* The body is of the object of the URL; and of some kinds a PUT must say which version it replaces. */
 static int check_identity(const struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *body, const cJSON *was, struct pt_mem_answer *a)
 {
-    const char *name = pt_obj_str(body, "metadata.name"), *rv = pt_obj_str(body, "metadata.resourceVersion");
+    const cJSON *meta = pt_obj_get(body, "metadata");
+    const char *name = pt_obj_text(meta, "name"), *rv = pt_obj_text(meta, "resourceVersion");
     bool guarded = t->res == &pt_res_leases || t->res == &pt_res_modeldeployments || t->res == &pt_res_poddisruptionbudgets;
-    if (name && *name && req->name && strcmp(name, req->name) != 0)
+    if (*name && req->name && strcmp(name, req->name) != 0)
         pt_mem_fail(a, 400, "BadRequest", "the name of the object (%s) does not match the name on the URL (%s)", name, req->name);
-    else if (guarded && req->verb == PT_VERB_UPDATE && !req->subresource && !(rv && *rv) && was->child)
+    else if (guarded && req->verb == PT_VERB_UPDATE && !req->subresource && !*rv && was->child)
         pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: metadata.resourceVersion: must be specified for an update", t->res->plural, req->name);
     return a->err.code;
 }
@@ -193,8 +202,9 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
         rc = m->o.managed_fields ? pt_mem_apply(m, t, req, next, body, a, &err) : apply(req, next, body, applied, &err);
     else if (rc == PT_OK && status)
         rc = take_member(next, body, "status", &err);
-    if (rc == PT_OK)
+    if (rc == PT_OK && (!status || m->o.managed_fields)) /* of a status nothing else was touched */
         rc = keep_system_fields(m, t, req, next, was, &err);
+    drop_empty_collections(pt_obj_mut(next, "metadata"));
     if (rc < 0)
         return a->err.code ? a->err.code : bad(a, &err);
     *out = pt_steal(next);

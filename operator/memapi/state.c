@@ -115,22 +115,17 @@ static struct pt_mem_version *version_of(const cJSON *tree, const struct pt_mem_
     pt_auto_buf b = PT_BUF_INIT(0);
     struct pt_str spec = {NULL, 0};
     (void)pt_buf_reserve(&b, 4000); /* most fit */
-    const char *ns = pt_obj_str(tree, "metadata.namespace"), *name = pt_obj_str(tree, "metadata.name"), *uid = pt_obj_str(tree, "metadata.uid");
+    const cJSON *meta = pt_obj_get(tree, "metadata"), *e;
     size_t at[6];
-    const cJSON *e;
-    at[0] = b.len, pt_buf_puts(&b, ns ? ns : ""), pt_buf_putc(&b, 0);
-    at[1] = b.len, pt_buf_puts(&b, name ? name : ""), pt_buf_putc(&b, 0);
-    at[2] = b.len, pt_buf_puts(&b, uid ? uid : ""), pt_buf_putc(&b, 0);
+    at[0] = b.len, pt_buf_puts(&b, pt_obj_text(meta, "namespace")), pt_buf_putc(&b, 0);
+    at[1] = b.len, pt_buf_puts(&b, pt_obj_text(meta, "name")), pt_buf_putc(&b, 0);
+    at[2] = b.len, pt_buf_puts(&b, pt_obj_text(meta, "uid")), pt_buf_putc(&b, 0);
     at[3] = b.len;
-    cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.labels")) if (cJSON_IsString(e)) pt_buf_puts(&b, e->string), pt_buf_putc(&b, '='),
+    cJSON_ArrayForEach(e, pt_obj_get(meta, "labels")) if (cJSON_IsString(e)) pt_buf_puts(&b, e->string), pt_buf_putc(&b, '='),
         pt_buf_puts(&b, e->valuestring), pt_buf_putc(&b, '\n');
     pt_buf_putc(&b, 0);
     at[4] = b.len;
-    cJSON_ArrayForEach(e, pt_obj_get(tree, "metadata.ownerReferences"))
-    {
-        const char *owner = pt_obj_str(e, "uid");
-        pt_buf_puts(&b, owner ? owner : ""), pt_buf_putc(&b, '\n');
-    }
+    cJSON_ArrayForEach(e, pt_obj_get(meta, "ownerReferences")) pt_buf_puts(&b, pt_obj_text(e, "uid")), pt_buf_putc(&b, '\n');
     pt_buf_putc(&b, 0);
     at[5] = b.len;
     if (print_object(tree, before, &b, &spec, err) < 0)

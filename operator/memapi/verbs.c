@@ -102,7 +102,13 @@ static int generate_name(struct pt_memapi *m, cJSON *meta, struct pt_err *err)
 static int check_type_meta(struct pt_mem_type *t, cJSON *tree, struct pt_err *err)
 {
     char version[128];
-    snprintf(version, sizeof version, "%s%s%s", t->res->group, *t->res->group ? "/" : "", t->res->version);
+    size_t n = strlen(t->res->group), m = strlen(t->res->version);
+    if (n + m + 2 > sizeof version)
+        return pt_fail(err, PT_EINVAL, "the group and version of %s are too long", t->res->plural);
+    memcpy(version, t->res->group, n);
+    version[n] = '/';
+    n += n > 0;
+    memcpy(version + n, t->res->version, m + 1);
     const char *v = pt_obj_str(tree, "apiVersion"), *k = pt_obj_str(tree, "kind");
     if ((v && strcmp(v, version) != 0) || (k && strcmp(k, t->res->kind) != 0))
         return pt_fail(err, PT_EINVAL, "the object is a %s %s, expected %s %s", v ? v : "(no apiVersion)", k ? k : "(no kind)", version,

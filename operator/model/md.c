@@ -154,13 +154,12 @@ static int read_conditions(struct pt_json *j, struct draft *d, struct pt_err *er
     return rc;
 }
 
-/* The value at j as canonical text, into b where it is not written like that. */
-static int canonical(struct pt_json *j, struct pt_buf *b, struct pt_str *out, struct pt_err *err)
+/* Turns the text of a value into canonical text, in b where it is not written like that. */
+static int canonical(struct pt_str *out, struct pt_buf *b, struct pt_err *err)
 {
     pt_auto_obj *tree = NULL;
-    int rc = pt_json_value(j, out, err);
-    if (rc < 0 || pt_obj_is_canonical(*out))
-        return rc;
+    if (pt_obj_is_canonical(*out))
+        return PT_OK;
     if (pt_obj_parse_any(*out, "ModelDeployment", &tree, err) < 0 || pt_obj_canonical(tree, b, err) < 0)
         return err->code;
     *out = (struct pt_str){b->data, b->len};
@@ -176,7 +175,7 @@ static int model_member(struct pt_json *j, const struct pt_str *key, void *arg, 
         return keep_text(j, d, &d->md.digest, err);
     if (!pt_json_key_is(key, "lastFailure") || pt_json_kind(j, err) != PT_JSON_OBJECT)
         return pt_json_skip(j, err);
-    if (canonical(j, &b, &text, err) < 0)
+    if (pt_json_value(j, &text, err) < 0 || canonical(&text, &b, err) < 0)
         return err->code;
     d->md.last_failure = pt_arena_strndup(&d->texts, text.p, text.len);
     return d->md.last_failure ? PT_OK : no_memory(err);
@@ -308,11 +307,10 @@ static int status_member(struct pt_json *j, const struct pt_str *key, void *arg,
 static int read_status(struct draft *d, struct pt_str text, struct pt_err *err)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
-    struct pt_str all = PT_STR("");
+    struct pt_str all = text;
     struct pt_json j;
     int rc = PT_OK;
-    pt_json_init(&j, text.p, text.len);
-    if (text.len && (rc = canonical(&j, &b, &all, err)) == PT_OK) {
+    if (text.len && (rc = canonical(&all, &b, err)) == PT_OK) {
         pt_json_init(&j, text.p, text.len);
         rc = each_member(&j, status_member, d, err);
     }

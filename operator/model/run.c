@@ -151,6 +151,8 @@ static void take_in(struct pt_carry_out *run, const struct kind *k, struct pt_st
     struct pt_store *s = &run->op->stores[k->store];
     struct pt_object *o;
     struct pt_err err;
+    if (pt_store_knows(s, body))
+        return;
     if (pt_store_decode(s, body, &o, &err) < 0) {
         pt_log(PT_LOG_WARN, "answer to a write not understood", "resource", k->resource->plural, "error", err.msg, NULL);
         return;

@@ -231,9 +231,14 @@ static void judge_health(struct pt_view *v, struct condition *c)
 
 static void put_name(struct pt_buf *b, const char *name)
 {
-    pt_buf_putc(b, '"');
-    pt_buf_puts(b, name);
-    pt_buf_puts(b, "\":");
+    size_t n = strlen(name);
+    char *to = pt_buf_reserve(b, n + 3);
+    if (!to)
+        return;
+    to[0] = '"';
+    memcpy(to + 1, name, n);
+    memcpy(to + 1 + n, "\":", 2);
+    b->len += n + 3;
 }
 
 static void put_text(struct pt_buf *b, const char *name, const char *value)

@@ -167,8 +167,8 @@ void check_asked(struct world *w, const struct pt_api_request *req)
 static void check_wish(struct world *w, struct wish *m)
 {
     struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
-    pt_auto_obj *md = NULL;
-    if (text.len && text.p != m->seen && pt_obj_parse(text, "stored", &md, NULL) == PT_OK) {
+    const cJSON *md = text.len && text.p != m->seen ? world_stored(w, m) : NULL;
+    if (md) {
         m->seen = text.p;
         follow_spec(m, md);
     }
@@ -256,14 +256,13 @@ static void check_scale(struct world *w, struct wish *m, const cJSON *md)
 
 static void check_one(struct world *w, struct wish *m)
 {
-    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
-    pt_auto_obj *md = NULL;
+    const cJSON *md = world_stored(w, m);
     if (!m->uid[0]) {
-        if (text.len)
+        if (md)
             world_break(w, "end: %s is still there after its deletion", m->name);
         return;
     }
-    if (pt_obj_parse(text, "stored", &md, NULL) < 0) {
+    if (!md) {
         world_break(w, "end: %s is gone", m->name);
         return;
     }

@@ -153,19 +153,17 @@ static void check_containers(struct kubelet_pod *p, const cJSON *tree)
         world_break(p->w, "pod %s: containers %s, init containers %s", p->name, first, init);
 }
 
-static struct kubelet_pod *new_pod(struct world *w, const char *name, struct pt_str object)
+static struct kubelet_pod *new_pod(struct world *w, const char *name, const cJSON *tree)
 {
     struct kubelet_pod *p = pt_calloc(1, sizeof *p);
-    pt_auto_obj *tree = NULL;
     struct pt_err err;
-    if (!p || pt_map_set(&w->pods, pt_str(name), p, NULL, &err) < 0 || pt_obj_parse(object, "pod", &tree, &err) < 0) {
+    if (!p || pt_map_set(&w->pods, pt_str(name), p, NULL, &err) < 0) {
         world_break(w, "kubelet: out of memory");
         return NULL;
     }
     p->w = w;
     snprintf(p->name, sizeof p->name, "%s", name);
-    const char *uid = pt_obj_str(tree, "metadata.uid");
-    snprintf(p->uid, sizeof p->uid, "%s", uid ? uid : "");
+    snprintf(p->uid, sizeof p->uid, "%s", pt_obj_text(tree, "metadata.uid"));
     read_config(p, tree);
     check_containers(p, tree);
     pt_timer_start(sched(p), &p->life, between(&w->rand, 1, 200), live);
@@ -192,55 +190,83 @@ static void remember(struct world *w, const struct kubelet_pod *p)
     snprintf(g->revision, sizeof g->revision, "%s", p->revision);
 }
 
+/* Whose it is: its controller. */
+static const char *controller_of(const cJSON *meta)
+{
+    const cJSON *e;
+    cJSON_ArrayForEach(e, pt_obj_get(meta, "ownerReferences")) if (pt_obj_true(e, "controller")) return pt_obj_text(e, "uid");
+    return "";
+}
+
+static const char *label_of(const cJSON *meta, const char *name)
+{
+    const char *s = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(pt_obj_get(meta, "labels"), name));
+    return s ? s : "";
+}
+
+static const cJSON *gate_of(const cJSON *tree)
+{
+    const cJSON *c;
+    cJSON_ArrayForEach(c, pt_obj_get(tree, "status.conditions")) if (!strcmp(pt_obj_text(c, "type"), PT_READINESS_GATE)) return c;
+    return NULL;
+}
+
+static void see_owner(struct world *w, struct kubelet_pod *p, const cJSON *meta)
+{
+    const char *owner = controller_of(meta);
+    if (*p->owner_uid && strcmp(p->owner_uid, owner) != 0)
+        remember(w, p); /* the operator may still count on it */
+    for (int i = 0; i < SIM_MDS && *owner && p->seen && !*p->owner_uid; i++)
+        w->wish[i].most += !strcmp(w->wish[i].uid, owner); /* taken in */
+    snprintf(p->owner_uid, sizeof p->owner_uid, "%s", owner);
+    p->stray = !*owner && !strcmp(label_of(meta, PT_LABEL_NAME), "stray");
+}
+
+static void see_gate(struct kubelet_pod *p, const cJSON *gate)
+{
+    const char *status = pt_obj_text(gate, "status");
+    p->draining = !strcmp(status, "False") && !strcmp(pt_obj_text(gate, "reason"), "PodRemoval");
+    if (p->gate == !strcmp(status, "True"))
+        return;
+    p->gate = !p->gate;
+    if ((p->container_ready && p->gate) != p->shown_ready)
+        sync_soon(p);
+}
+
+static void see_end(struct kubelet_pod *p)
+{
+    struct world *w = p->w;
+    p->terminating = true;
+    p->ready_until_ms = p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
+    pt_timer_stop(sched(p), &p->report);
+    pt_timer_start(sched(p), &p->end, between(&w->rand, 10, 3000), end_now);
+}
+
 static void observe_pod(void *arg, const char *ns, const char *name, struct pt_str object)
 {
     struct world *w = arg;
     struct kubelet_pod *p = pt_map_get(&w->pods, pt_str(name));
-    struct pt_object *o;
-    struct pt_err err;
-    (void)ns;
     if (p && p->seen == object.p) {
         p->epoch = w->epoch;
         return;
     }
-    if (!p && work_observe(w, object))
+    const cJSON *tree = pt_memapi_tree(w->api, &pt_res_pods, ns, name), *meta = pt_obj_get(tree, "metadata");
+    if (!p && work_observe(w, tree))
         return;
-    if (pt_pod_decode(object, &o, &err) < 0) {
-        world_break(w, "kubelet: pod %s: %s", name, err.msg);
-        return;
-    }
-    if (p && strcmp(p->uid, o->uid) != 0) { /* gone and made again under its name */
+    if (p && strcmp(p->uid, pt_obj_text(meta, "uid")) != 0) { /* gone and made again under its name */
         pt_map_remove(&w->pods, pt_str(name));
         free_pod(p);
         p = NULL;
     }
-    if (!p && !(p = new_pod(w, name, object))) {
-        pt_pod_free(o);
+    if (!p && !(p = new_pod(w, name, tree)))
         return;
-    }
-    struct pt_pod *pod = (struct pt_pod *)o;
     p->epoch = w->epoch;
-    if (*p->owner_uid && strcmp(p->owner_uid, o->owner_uid ? o->owner_uid : "") != 0)
-        remember(w, p); /* the operator may still count on it */
-    for (int i = 0; i < SIM_MDS && o->owner_uid && p->seen && !*p->owner_uid; i++)
-        w->wish[i].most += !strcmp(w->wish[i].uid, o->owner_uid); /* taken in */
-    snprintf(p->owner_uid, sizeof p->owner_uid, "%s", o->owner_uid ? o->owner_uid : "");
-    p->stray = !o->owner_uid && !strcmp(o->owner_name ? o->owner_name : "", "stray");
+    see_owner(w, p, meta);
     p->seen = object.p;
-    snprintf(p->revision, sizeof p->revision, "%s", pod->revision);
-    p->draining = pod->gate == PT_FALSE && !strcmp(pod->gate_reason, "PodRemoval");
-    if (p->gate != (pod->gate == PT_TRUE)) {
-        p->gate = !p->gate;
-        if ((p->container_ready && p->gate) != p->shown_ready)
-            sync_soon(p);
-    }
-    if (pod->terminating && !p->terminating) {
-        p->terminating = true;
-        p->ready_until_ms = p->ready_until_ms == INT64_MAX ? w->clock.now : p->ready_until_ms;
-        pt_timer_stop(sched(p), &p->report);
-        pt_timer_start(sched(p), &p->end, between(&w->rand, 10, 3000), end_now);
-    }
-    pt_pod_free(o);
+    snprintf(p->revision, sizeof p->revision, "%s", label_of(meta, PT_LABEL_REVISION));
+    see_gate(p, gate_of(tree));
+    if (pt_obj_get(meta, "deletionTimestamp") && !p->terminating)
+        see_end(p);
 }
 
 void kubelet_observe(struct world *w)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * soak.c: runs schedules from seeds. soak --seeds N [--start S]; soak --seed S prints the whole timeline of one; soak --scenarios [NAME] [--share N]
- * runs those with names, or every Nth schedule of them. --uses prints at last what operators have asked of the API.
+ * runs those with names, or every Nth schedule of them. --uses prints at last what operators have asked of the API, --digests one number for all that was
+ * asked and what was there in the end, of each seed: a change that should change nothing leaves them as they are.
  *
  * Without --start the seeds are fresh (from the clock), and the first one is printed, so that any run can be repeated. A schedule that breaks an
  * invariant is run again and again with one action or one kind of fault less, as long as it still breaks; what is left is printed. With SIM_LOG=1 in
@@ -28,7 +29,7 @@ static const struct {
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: soak --seeds N [--start S] | --seed S | --scenarios [NAME] [--share N] [--uses]\n");
+    fprintf(stderr, "usage: soak --seeds N [--start S] | --seed S | --scenarios [NAME] [--share N] [--uses] [--digests]\n");
     return 2;
 }
 
@@ -94,7 +95,7 @@ static int64_t run_known(void)
     return broken;
 }
 
-static int64_t run_seeds(int64_t start, int64_t seeds)
+static int64_t run_seeds(int64_t start, int64_t seeds, bool digests)
 {
     int64_t broken = 0, rss, seed = start;
     uint64_t writes = 0;
@@ -104,8 +105,10 @@ static int64_t run_seeds(int64_t start, int64_t seeds)
     pt_process_usage(&rss, &before);
     for (; seed < start + seeds && broken < 3; seed++) {
         struct world w;
-        struct sim_run run = {.seed = (uint64_t)seed};
+        struct sim_run run = {.seed = (uint64_t)seed, .digest = digests};
         bool good = world_run(&w, &run);
+        if (digests)
+            printf("%lld %016llx\n", (long long)seed, (unsigned long long)w.digest);
         writes += w.api ? pt_memapi_writes(w.api) : 0;
         world_finish(&w);
         if ((seed - start + 1) % 10000 == 0) {
@@ -136,7 +139,7 @@ static int run_one(int64_t seed)
 int main(int argc, char **argv)
 {
     int64_t seeds = 0, start = -1, one = -1, share = 1;
-    bool scenarios = false, uses = false;
+    bool scenarios = false, uses = false, digests = false;
     const char *which = NULL;
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -153,6 +156,8 @@ int main(int argc, char **argv)
             i++;
         else if (!strcmp(argv[i], "--uses"))
             uses = true;
+        else if (!strcmp(argv[i], "--digests"))
+            digests = true;
         else
             return usage();
     }
@@ -167,7 +172,7 @@ int main(int argc, char **argv)
         failed = sim_scenarios(which, (int)share, &count, &runs);
         printf("%d scenarios in %d schedules, %d broken\n", count, runs, failed);
     }
-    int64_t broken = !seeds ? 0 : run_known() + run_seeds(start >= 0 ? start : pt_clock_wall_ms() * 1000, seeds);
+    int64_t broken = !seeds ? 0 : run_known() + run_seeds(start >= 0 ? start : pt_clock_wall_ms() * 1000, seeds, digests);
     if (uses)
         world_print_uses(stdout);
     return broken + failed > 0;

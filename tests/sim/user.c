@@ -85,10 +85,9 @@ static void write_spec(struct world *w, struct wish *m, const char *what)
                                            .body = text,
                                            .grace_seconds = -1},
                    "user", false);
-    struct pt_str stored = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
-    pt_auto_obj *tree = NULL;
-    if (pt_obj_parse(stored, "stored", &tree, NULL) == PT_OK)
-        snprintf(m->uid, sizeof m->uid, "%s", pt_obj_text(tree, "metadata.uid"));
+    const cJSON *stored = world_stored(w, m);
+    if (stored)
+        snprintf(m->uid, sizeof m->uid, "%s", pt_obj_text(stored, "metadata.uid"));
     m->exists = true;
 }
 
@@ -403,9 +402,8 @@ static void storm(struct world *w, struct wish *m, int a, int b)
 static void served(struct world *w, struct wish *m, int a, int b)
 {
     (void)a, (void)b;
-    pt_auto_obj *md = NULL;
-    if (pt_obj_parse(pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name), "stored", &md, NULL) < 0 ||
-        pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", 0))
+    const cJSON *md = world_stored(w, m);
+    if (!md || pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", 0))
         world_break(w, "%s: the operator has not looked at it yet", m->name);
 }
 
@@ -448,9 +446,8 @@ static void lose_work(struct world *w, struct wish *m, int a, int b)
 /* By now the compression is in this phase (0: over, and refused); whatever it is, b pods serve. */
 static void compressed(struct world *w, struct wish *m, int a, int b)
 {
-    pt_auto_obj *md = NULL;
-    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
-    if (pt_obj_parse(text, "stored", &md, NULL) < 0)
+    const cJSON *md = world_stored(w, m);
+    if (!md)
         return;
     const char *phase = pt_obj_text(md, "status.compression.phase"), *wanted = a ? "Succeeded" : "Failed";
     if (strcmp(phase, wanted) != 0)
@@ -496,8 +493,8 @@ static const cJSON *condition_of(const cJSON *md, const char *type)
 /* What is forbidden shows in the status, by its name and reason, and that is written; b: so many pods serve all the same. */
 static void told(struct world *w, struct wish *m, int a, int b)
 {
-    pt_auto_obj *md = NULL;
-    if (pt_obj_parse(pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name), "stored", &md, NULL) < 0)
+    const cJSON *md = world_stored(w, m);
+    if (!md)
         return;
     const cJSON *stalled = condition_of(md, "Stalled");
     if (pt_obj_int(md, "status.observedGeneration", 0) != pt_obj_int(md, "metadata.generation", -1))
@@ -561,11 +558,10 @@ enum { ACTIONS = sizeof actions / sizeof *actions };
 /* Deleted in the foreground, and not gone yet: it cannot be changed to any effect. */
 static bool going(struct world *w, struct wish *m)
 {
-    pt_auto_obj *tree = NULL;
-    struct pt_str text = pt_memapi_peek(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
-    if (!text.len)
+    const cJSON *stored = world_stored(w, m);
+    if (!stored)
         m->exists = false;
-    return text.len && pt_obj_parse(text, "stored", &tree, NULL) == PT_OK && pt_obj_get(tree, "metadata.deletionTimestamp");
+    return stored && pt_obj_get(stored, "metadata.deletionTimestamp");
 }
 
 static const struct action *draw(struct world *w)

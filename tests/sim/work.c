@@ -169,11 +169,10 @@ static void begin(struct world *w, struct work_pod *p, const cJSON *tree)
     pt_timer_start(&w->clock.sched, &p->life, between(&w->rand, 1, 3000), live);
 }
 
-bool work_observe(struct world *w, struct pt_str object)
+bool work_observe(struct world *w, const cJSON *tree)
 {
-    pt_auto_obj *tree = NULL;
     struct work_pod *p = NULL, *empty = NULL;
-    if (!memmem(object.p, object.len, PT_LABEL_COMPRESSION "\"", sizeof PT_LABEL_COMPRESSION) || pt_obj_parse(object, "pod", &tree, NULL) < 0)
+    if (!*label(tree, PT_LABEL_COMPRESSION))
         return false;
     for (int i = 0; i < SIM_WORK; i++) {
         struct work_pod *at = &w->work[i];

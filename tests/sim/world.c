@@ -44,6 +44,11 @@ int64_t between(struct pt_rand *r, int64_t low, int64_t high)
     return low + pt_rand_below(r, (uint32_t)(high - low + 1));
 }
 
+const cJSON *world_stored(struct world *w, const struct wish *m)
+{
+    return pt_memapi_tree(w->api, &pt_res_modeldeployments, SIM_NS, m->name);
+}
+
 int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail)
 {
     struct pt_err err = {0};
@@ -265,10 +270,45 @@ static bool is_forbidden(const struct world *w, const struct pt_api_request *req
     return r && r->resource == req->resource && !strcmp(r->verb, verb) && !strcmp(r->subresource, req->subresource ? req->subresource : "");
 }
 
+static void digest_text(struct world *w, const char *text, size_t len)
+{
+    if (w->digest)
+        w->digest = pt_hash64(text, len, w->digest) | 1;
+}
+
+static void digest_request(struct world *w, const struct pt_api_request *req, bool watch)
+{
+    const char *const texts[] = {req->resource->plural, req->ns, req->name, req->subresource, req->resource_version, req->uid, req->field_manager};
+    int64_t numbers[] = {w->clock.now, req->verb, watch, req->timeout_ms};
+    digest_text(w, (const char *)numbers, sizeof numbers);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        digest_text(w, texts[i] ? texts[i] : "", texts[i] ? strlen(texts[i]) : 0);
+    digest_text(w, req->body.p, req->body.len);
+}
+
+static void digest_object(void *arg, const char *ns, const char *name, struct pt_str object)
+{
+    (void)ns;
+    (void)name;
+    digest_text(arg, object.p, object.len);
+}
+
+static void digest_objects(struct world *w)
+{
+    static const struct pt_resource *const all[] = {&pt_res_modeldeployments, &pt_res_pods, &pt_res_services, &pt_res_controllerrevisions,
+                                                    &pt_res_poddisruptionbudgets, &pt_res_events, &pt_res_leases};
+    uint64_t writes = pt_memapi_writes(w->api);
+    for (size_t i = 0; w->digest && i < sizeof all / sizeof *all; i++)
+        pt_memapi_each(w->api, all[i], digest_object, w);
+    digest_text(w, (const char *)&writes, sizeof writes);
+}
+
 static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
 {
     struct world *w = arg;
     static const char *const verbs[] = {"get", "list", "create", "update", "patch", "apply", "patch", "patch", "delete"};
+    if (w->digest)
+        digest_request(w, req, watch);
     if (by_operator(req))
         note_use(req, watch ? "watch" : verbs[req->verb]);
     if (by_operator(req) && w->away) {
@@ -417,7 +457,7 @@ static void on_wrote(void *arg, const struct pt_api_request *req, const char *ns
 
 static void begin(struct world *w, const struct sim_run *run)
 {
-    *w = (struct world){.seed = run->seed, .faults = true, .logging = run->logging, .omit = run->omit, .script = run->script, .image = "sidecar:sim"};
+    *w = (struct world){.seed = run->seed, .faults = true, .logging = run->logging, .digest = run->digest, .omit = run->omit, .script = run->script, .image = "sidecar:sim"};
     for (unsigned i = 0; i < SIM_PROCESSES; i++)
         w->process[i].w = w;
     for (int i = 0; i < 8; i++)
@@ -466,6 +506,7 @@ bool world_run(struct world *w, const struct sim_run *run)
         world_break(w, "%llu writes in a time in which nothing happened", (unsigned long long)(writes_of(w) - writes));
     if (reconciles_of(w) != reconciles && !w->autoscales && !w->broken)
         world_break(w, "%llu reconciles in an hour in which nothing happened", (unsigned long long)(reconciles_of(w) - reconciles));
+    digest_objects(w);
     return !w->broken;
 }
 

@@ -171,13 +171,14 @@ struct world {
     int64_t back_ms; /* it was, until */
     bool logging;
     struct pt_buf timeline;
+    uint64_t digest; /* of what was asked, when, and of what was there in the end; 0: not wanted */
     bool broken;
     char why[512];
 };
 
 struct sim_run {
     uint64_t seed;
-    bool logging;
+    bool logging, digest;
     struct sim_cut omit;
     const struct script *script; /* NULL: chance */
 };
@@ -195,6 +196,7 @@ void world_crash(struct world *w);                 /* the one that leads */
 void world_upgrade(struct world *w);               /* all operators end and others of the next release begin */
 void world_print_uses(FILE *out); /* "VERB GROUP/RESOURCE[/SUBRESOURCE]" a line: whatever operators have asked for so far */
 const char *world_right(int i); /* "patch services"; NULL: no such one */
+const cJSON *world_stored(struct world *w, const struct wish *m); /* the ModelDeployment, until the next write; NULL: it is gone */
 int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail);
 
 void kubelet_observe(struct world *w);
@@ -219,7 +221,7 @@ void load_check_end(struct world *w, const struct wish *m);
 /* work.c */
 void work_put(const struct wish *m, char *out, size_t size); /* spec.compression */
 const char *work_served(const struct wish *m, char out[72]);
-bool work_observe(struct world *w, struct pt_str object); /* false: it is no pod that compresses */
+bool work_observe(struct world *w, const cJSON *pod); /* false: it is no pod that compresses */
 void work_observed(struct world *w);
 void work_finish(struct world *w);
 void work_lose(struct world *w); /* one that runs, with its node */

@@ -12,6 +12,7 @@
 #include "base/path.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +35,34 @@ static void buf_appends_and_consumes(void **state)
         pt_buf_printf(&b, "%05d", i);
     assert_int_equal(b.len, 50000);
     assert_memory_equal(b.data + 5 * 1234, "01234", 5);
+}
+
+/* Of what is written by hand libc would write the same. */
+static void buf_formats_as_libc(void **state)
+{
+    pt_auto_buf b = PT_BUF_INIT(0);
+    char wanted[2000];
+    (void)state;
+#define CHECK(...) \
+    do { \
+        pt_buf_reset(&b); \
+        assert_true(pt_buf_printf(&b, __VA_ARGS__)); \
+        snprintf(wanted, sizeof wanted, __VA_ARGS__); \
+        assert_string_equal(pt_buf_cstr(&b), wanted); \
+    } while (0)
+    CHECK("no conversion");
+    CHECK("%s%s %c%% %d %d %u", "a", "", 'x', INT_MIN, INT_MAX, UINT_MAX);
+    CHECK("%ld %lld %lu %llu %zu", LONG_MIN, LLONG_MAX, ULONG_MAX, ULLONG_MAX, SIZE_MAX);
+    CHECK("<%.3s> <%.10s> <%.0s> <%.*s> <%.*s>", "abcdef", "abc", "abc", 2, "xyz", -1, "xyz");
+    CHECK("%s %05d %s", "then libc", 42, "from the start");
+    CHECK("%d %x %d", 1, 255u, 2);
+    CHECK("%s %.2f %-5s|", "a", 1.005, "b");
+#undef CHECK
+    pt_auto_buf small = PT_BUF_INIT(6);
+    assert_true(pt_buf_printf(&small, "%s", "abc"));
+    assert_false(pt_buf_printf(&small, "%d%s", 1, "more"));
+    assert_int_equal(small.len, 3); /* all of it, or nothing */
+    assert_fails(pt_buf_check(&small, "body", &err), PT_ELIMIT, "body");
 }
 
 static void buf_cap_sticks(void **state)
@@ -309,6 +338,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(buf_appends_and_consumes),
+        cmocka_unit_test(buf_formats_as_libc),
         cmocka_unit_test(buf_cap_sticks),
         cmocka_unit_test(buf_without_memory),
         cmocka_unit_test(buf_json_strings),

@@ -4,6 +4,8 @@
  */
 #include "unit.h"
 
+#include <time.h>
+
 static void slices(void **state)
 {
     struct pt_str rest = PT_STR("a,,b"), part;
@@ -111,6 +113,27 @@ static void times(void **state)
     assert_string_equal(text, "0001-01-01T00:00:00Z");
 }
 
+/* Each day of 400 years, and days of all others, as libc sees them. */
+static void dates_as_libc_says(void **state)
+{
+    const int64_t first = -62135596800 / 86400, last = 253402300799 / 86400;
+    (void)state;
+    for (int64_t day = first; day <= last; day += day > -26000 && day < 121000 ? 1 : 29) {
+        int64_t of_day = (day * 7919 % 86400 + 86400) % 86400, ms;
+        time_t t = (time_t)(day * 86400 + of_day);
+        struct tm tm;
+        char text[24], wanted[40];
+        gmtime_r(&t, &tm);
+        snprintf(wanted, sizeof wanted, "%04d-%02d-%02dT%02d:%02d:%02dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+        pt_format_time((int64_t)t * 1000 + 7, text);
+        if (strcmp(text, wanted) != 0)
+            fail_msg("%lld s: %s, and libc says %s", (long long)t, text, wanted);
+        assert_works(pt_parse_time(pt_str(text), &ms, &err));
+        if (ms != (int64_t)t * 1000)
+            fail_msg("%s: %lld s, and libc says %lld", text, (long long)ms / 1000, (long long)t);
+    }
+}
+
 static void dns_names(void **state)
 {
     char name[300];
@@ -193,6 +216,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices), cmocka_unit_test(whole_numbers), cmocka_unit_test(durations), cmocka_unit_test(digests), cmocka_unit_test(times),
+        cmocka_unit_test(dates_as_libc_says),
         cmocka_unit_test(dns_names), cmocka_unit_test(utf8), cmocka_unit_test(base64), cmocka_unit_test(hashes),
     };
     return cmocka_run_group_tests_name("str", tests, NULL, NULL);

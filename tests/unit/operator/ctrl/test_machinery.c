@@ -85,6 +85,9 @@ static void store_orders_by_version(void **state)
     assert_int_equal(pt_store_put(&s, thing("a", "1", 10, "o"), &err), PT_OK);
     assert_int_equal(pt_store_wrote(&s, thing("a", "1", 12, "o"), &err), PT_OK); /* ahead of the watch */
     assert_int_equal(pt_store_get(&s, "ns", "a")->rv, 12);
+    assert_false(pt_store_knows(&s, PT_STR("{\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\",\"resourceVersion\":\"11\"}}")));
+    assert_true(pt_store_knows(&s, PT_STR("{\"metadata\":{\"namespace\":\"ns\",\"name\":\"a\",\"resourceVersion\":\"10\"}}"))); /* the watch is as far */
+    assert_false(pt_store_knows(&s, PT_STR("{\"metadata\":{\"name\":\"a\"}}")));
     pt_store_put(&s, thing("a", "1", 11, "o"), &err); /* the watch, behind */
     assert_int_equal(pt_store_get(&s, "ns", "a")->rv, 12);
     pt_store_delete(&s, "ns", "a", 13);
