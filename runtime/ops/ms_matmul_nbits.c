@@ -3,8 +3,9 @@
  * ms_matmul_nbits.c: com.microsoft's MatMulNBits: A times the transpose of a matrix [N, K] of 2, 4 or 8 bits in blocks along K, each with a scale and
  * a zero point. Inputs: A, B [N, blocks, bytes of a block], scales, zero_points (packed like B, or of A's type), g_idx, bias.
  *
- * A column of B is unpacked once for all rows of A.
+ * B stays as small as it is: strips of it are unpacked and packed for the float kernel, on the stack, once for all rows of A.
  */
+#include "runtime/kernels/kernels.h"
 #include "runtime/ops/quant.h"
 
 struct params {
@@ -59,52 +60,83 @@ static int packed_at(const uint8_t *data, int64_t i, int64_t bits)
     return data[at / 8] >> (at % 8) & ((1 << bits) - 1);
 }
 
-#define STRIP 256 /* weights unpacked at a time */
+#define STRIP 256  /* of K */
+#define COLUMNS 32 /* of B: whole panels of every table of kernels */
 
-/* w[0..n) <- weights k.. of column j */
+/* n weights from element `at` of b on, as a byte each. */
+static void split(const uint8_t *b, int64_t at, int64_t n, int64_t bits, uint8_t *restrict out)
+{
+    int64_t i = 0;
+    for (const uint8_t *from = b + at / 2; bits == 4 && at % 2 == 0 && i + 1 < n; i += 2, from++) {
+        out[i] = *from & 15;
+        out[i + 1] = *from >> 4;
+    }
+    for (; i < n; i++)
+        out[i] = (uint8_t)packed_at(b, at + i, bits);
+}
+
+/* w[0..n) <- weights k.. of column j; n <= STRIP */
 static void unpack(const struct pt_op_ctx *c, const struct params *p, int64_t j, int64_t k, int64_t n, float *w)
 {
     const struct pt_tensor *zeros = pt_op_in(c, 3);
     const uint8_t *b = (const uint8_t *)c->in[1]->data + j * p->blocks * (p->block * p->bits / 8);
-    for (int64_t i = 0; i < n;) {
-        int64_t g = (k + i) / p->block, end = (g + 1) * p->block - k;
-        float scale = ((const float *)c->in[2]->data)[j * p->blocks + g], zero = (float)(1 << (p->bits - 1));
-        if (zeros && zeros->dtype == PT_UINT8)
-            zero = (float)packed_at((const uint8_t *)zeros->data + j * ((p->blocks * p->bits + 7) / 8), g, p->bits);
-        else if (zeros)
-            zero = ((const float *)zeros->data)[j * p->blocks + g];
-        for (; i < n && i < end; i++)
-            w[i] = ((float)packed_at(b, k + i, p->bits) - zero) * scale;
+    uint8_t bytes[STRIP];
+    split(b, k, n, p->bits, bytes);
+    for (int64_t i = 0, end; i < n; i = end) {
+        int64_t g = (k + i) / p->block;
+        float scale = ((const float *)c->in[2]->data)[j * p->blocks + g];
+        end = (g + 1) * p->block - k < n ? (g + 1) * p->block - k : n;
+        if (zeros && zeros->dtype != PT_UINT8) {
+            float zero = ((const float *)zeros->data)[j * p->blocks + g];
+            for (int64_t at = i; at < end; at++)
+                w[at] = ((float)bytes[at] - zero) * scale;
+            continue;
+        }
+        int zero = zeros ? packed_at((const uint8_t *)zeros->data + j * ((p->blocks * p->bits + 7) / 8), g, p->bits) : 1 << (p->bits - 1);
+        pt_kernels()->dequantise(bytes + i, false, (size_t)(end - i), scale, zero, w + i);
     }
+}
+
+/* Adds a strip of K to `n` columns from j on; the first begins them. */
+static void add_strip(const struct pt_op_ctx *c, int64_t j, int64_t n, int64_t k, int64_t depth)
+{
+    const struct params *p = c->params;
+    const struct pt_tensor *bias = pt_op_in(c, 5);
+    float w[COLUMNS * STRIP], *y = (float *)c->out[0]->data + j;
+    _Alignas(64) float packed[COLUMNS * STRIP];
+    for (int64_t i = 0; i < n; i++)
+        unpack(c, p, j + i, k, depth, w + i * depth);
+    pt_kernels()->gemm_pack((size_t)depth, (size_t)n, w, (size_t)depth, true, packed);
+    struct pt_gemm g = {.m = (size_t)p->rows,
+                        .n = (size_t)n,
+                        .k = (size_t)depth,
+                        .a = (const float *)c->in[0]->data + k,
+                        .lda = (size_t)p->k,
+                        .packed_b = packed,
+                        .c = y,
+                        .ldc = (size_t)p->n,
+                        .alpha = 1};
+    if (k == 0)
+        g.ep.bias = bias ? (const float *)bias->data + j : NULL;
+    else
+        g.ep.residual = y;
+    g.ep.residual_ld = (size_t)p->n;
+    pt_kernels()->gemm(&g, NULL, NULL);
 }
 
 static void columns(void *arg, size_t begin, size_t end)
 {
     const struct pt_op_ctx *c = arg;
     const struct params *p = c->params;
-    const struct pt_tensor *bias = pt_op_in(c, 5);
-    const float *a = c->in[0]->data;
-    float *y = c->out[0]->data, w[STRIP];
-    for (int64_t j = (int64_t)begin; j < (int64_t)end; j++) {
-        for (int64_t r = 0; r < p->rows; r++)
-            y[r * p->n + j] = bias ? ((const float *)bias->data)[j] : 0;
-        for (int64_t k = 0; k < p->k; k += STRIP) {
-            int64_t n = p->k - k < STRIP ? p->k - k : STRIP;
-            unpack(c, p, j, k, n, w);
-            for (int64_t r = 0; r < p->rows; r++) {
-                float sum[8] = {0};
-                for (int64_t i = 0; i < n; i++)
-                    sum[i % 8] += a[r * p->k + k + i] * w[i];
-                y[r * p->n + j] += ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
-            }
-        }
-    }
+    for (int64_t j = (int64_t)begin * COLUMNS; j < (int64_t)end * COLUMNS && j < p->n; j += COLUMNS)
+        for (int64_t k = 0; k < p->k; k += STRIP)
+            add_strip(c, j, p->n - j < COLUMNS ? p->n - j : COLUMNS, k, p->k - k < STRIP ? p->k - k : STRIP);
 }
 
 static int run(struct pt_op_ctx *c)
 {
     const struct params *p = c->params;
-    pt_parallel_for(c->threads, (size_t)p->n, 16, columns, c);
+    pt_parallel_for(c->threads, (size_t)(p->n + COLUMNS - 1) / COLUMNS, 1, columns, c);
     return PT_OK;
 }
 

@@ -112,7 +112,9 @@ def broadcastable(rng, shape):
 
 # --- quantised: ai.onnx ------------------------------------------------------------------------------------------------------------
 
-def matmul_shapes(rng):
+def matmul_shapes(rng, i):
+    if i % 6 == 5:  # more rows and columns than a task of the product has
+        return [*dims(rng, i // 6 % 2, 3), int(rng.integers(97, 130)), 75], [75, int(rng.integers(129, 160))]
     m, n, k = dims(rng, 3, 20)
     batch = dims(rng, int(rng.integers(0, 3)), 4)
     return batch + [m, k], (batch if rng.random() < 0.5 else []) + [k, n]
@@ -120,7 +122,7 @@ def matmul_shapes(rng):
 
 @op("MatMulInteger", 12, "", 13)
 def matmul_integer(rng, i):
-    a, b = matmul_shapes(rng)
+    a, b = matmul_shapes(rng, i)
     ta, tb = np.uint8, byte(rng)
     zb = zero(rng, tb, (b[-1],) if i % 3 == 0 and len(b) == 2 else ())
     return Case([ints(rng, a, ta), weights(rng, b, tb), maybe(rng, zero(rng, ta)), maybe(rng, zb)], const={1} if i % 2 else ())
@@ -128,7 +130,7 @@ def matmul_integer(rng, i):
 
 @op("QLinearMatMul", 12, "", 13)
 def qlinear_matmul(rng, i):
-    a, b = matmul_shapes(rng)
+    a, b = matmul_shapes(rng, i)
     ta = byte(rng)
     tb = np.int8 if ta == np.int8 else byte(rng)
     each = (b[-1],) if i % 3 == 0 and len(b) == 2 else ()
@@ -186,7 +188,7 @@ def ms_qlinear_conv(rng, i):
 
 @op("MatMulIntegerToFloat", 12)
 def matmul_integer_to_float(rng, i):
-    a, b = matmul_shapes(rng)
+    a, b = matmul_shapes(rng, i)
     b = b[-2:]
     ta, tb = byte(rng), byte(rng)
     each = (b[-1],) if i % 3 == 0 else ()
@@ -198,7 +200,7 @@ def matmul_integer_to_float(rng, i):
 
 @op("DynamicQuantizeMatMul", 12)
 def dynamic_quantize_matmul(rng, i):
-    a, b = matmul_shapes(rng)
+    a, b = matmul_shapes(rng, i)
     b, tb = b[-2:], byte(rng)
     each = (b[-1],) if i % 3 == 0 else ()
     return Case([floats(rng, a), weights(rng, b, tb), scale(rng, each), maybe(rng, zero(rng, tb, each)), maybe(rng, floats(rng, b[-1]))], const={1, 2, 3})
@@ -206,7 +208,7 @@ def dynamic_quantize_matmul(rng, i):
 
 @op("MatMulInteger16", 4)
 def matmul_integer16(rng, i):
-    a, b = matmul_shapes(rng)
+    a, b = matmul_shapes(rng, i)
     return Case([rng.integers(-2000, 2000, a).astype(np.int16), rng.integers(-2000, 2000, b).astype(np.int16)])
 
 
@@ -554,9 +556,10 @@ def rotary_embedding(rng, i):
 
 @op("MatMulNBits", 24)
 def matmul_nbits(rng, i):
-    n, rows = int(rng.integers(1, 9)), dims(rng, int(rng.integers(1, 3)), 4)
+    large = i % 4 == 3  # more columns and a longer K than are unpacked at a time
+    n, rows = int(rng.integers(33, 80) if large else rng.integers(1, 9)), dims(rng, int(rng.integers(1, 3)), 4)
     bits, block = [4, 8, 4][i % 3], int(rng.choice([16, 32, 64]))
-    k = block * int(rng.integers(1, 4)) - (block // 2 if i % 5 == 4 and bits == 4 else 0)
+    k = block * int(rng.integers(17, 20) if large else rng.integers(1, 4)) - (block // 2 if i % 5 == 4 and bits == 4 else 0)
     blocks = -(-k // block)
     zeros = [None, rng.integers(0, 256, (n, -(-blocks * bits // 8))).astype(np.uint8)][i // 3 % 2]
     b = rng.integers(0, 256, (n, blocks, block * bits // 8)).astype(np.uint8)

@@ -139,8 +139,9 @@ static void convolution_shapes(void **state)
         const size_t k = i / 4;
         const char *x = i & 1 ? "u8" : "i8", *w = i & 2 ? "u8" : "i8";
         int n = all[k].channels;
-        pt_buf_printf(&b, "opset 21\nin f f32[%s]\nconst xs f32[]:0.02\nconst ys f32[]:0.3\nconst xz %s[]:%d\nconst yz %s[]:%d\nconst shape i64[%d]:%d,%d,%s\n", all[k].image, x,
-                      i & 1 ? 120 : 3, x, i & 1 ? 130 : -2, 2 + (int)strlen(all[k].kernel) / 2 + 1, n, all[k].in_c, all[k].kernel);
+        pt_buf_printf(
+            &b, "opset 21\nin f f32[%s]\nconst xs f32[]:0.02\nconst ys f32[]:0.3\nconst xz %s[]:%d\nconst yz %s[]:%d\nconst shape i64[%d]:%d,%d,%s\n",
+            all[k].image, x, i & 1 ? 120 : 3, x, i & 1 ? 130 : -2, 2 + (int)strlen(all[k].kernel) / 2 + 1, n, all[k].in_c, all[k].kernel);
         pt_buf_puts(&b, "const flat ");
         put_values(&b, w, (int64_t)n * all[k].in_c * all[k].taps, i & 2 ? 0 : -128, 256);
         pt_buf_puts(&b, "const wz ");
@@ -150,8 +151,10 @@ static void convolution_shapes(void **state)
             pt_buf_printf(&b, "%s%g", j ? "," : "", 0.01 + 0.001 * j);
         pt_buf_puts(&b, "\nconst bias ");
         put_values(&b, "i32", n, -900, 2000);
-        pt_buf_printf(&b, "w = Reshape(flat,shape)\nx = QuantizeLinear(f,xs,xz)\ny = QLinearConv(x,xs,xz,w,ws,wz,ys,yz,bias) %s\n"
-                          "z = ConvInteger(x,w,xz,wz) %s\nout y\nout z\n", all[k].attrs, all[k].attrs);
+        pt_buf_printf(&b,
+                      "w = Reshape(flat,shape)\nx = QuantizeLinear(f,xs,xz)\ny = QLinearConv(x,xs,xz,w,ws,wz,ys,yz,bias) %s\n"
+                      "z = ConvInteger(x,w,xz,wz) %s\nout y\nout z\n",
+                      all[k].attrs, all[k].attrs);
         test_same(pt_buf_cstr(&b));
         pt_buf_finish(&b);
     }
@@ -169,25 +172,101 @@ static void max_pools(void **state)
         pt_buf_printf(&x, "%s[2,3,7,9]:", type);
         for (int i = 0; i < 2 * 3 * 7 * 9; i++)
             pt_buf_printf(&x, "%s%d", i ? "," : "", (i * 149) % 251 - (k & 1 ? 128 : 0));
-        pt_buf_printf(&model, "in x %s[2,3,7,9]\na = MaxPool(x) %s\nf = Cast(x) to=1\nm = MaxPool(f) %s\ng = Cast(a) to=1\ne = Equal(g,m)\n"
-                              "i = Cast(e) to=7\ny = ReduceMin(i) keepdims=0\nout y\n", type, windows[k / 2], windows[k / 2]);
+        pt_buf_printf(&model,
+                      "in x %s[2,3,7,9]\na = MaxPool(x) %s\nf = Cast(x) to=1\nm = MaxPool(f) %s\ng = Cast(a) to=1\ne = Equal(g,m)\n"
+                      "i = Cast(e) to=7\ny = ReduceMin(i) keepdims=0\nout y\n",
+                      type, windows[k / 2], windows[k / 2]);
         test_run(pt_buf_cstr(&model), TEXTS(pt_buf_cstr(&x)), TEXTS("i64[]:1"));
         pt_buf_finish(&model);
         pt_buf_finish(&x);
     }
 }
 
+/* --- sizes that are cut into tasks: the kernels against the reference, to the last integer --------------------------------------------------- */
+
+/* "const NAME TYPE[DIMS]:..." with bytes from the whole range of the type. */
+static void put_bytes(struct pt_buf *b, const char *name, const char *type, const char *dims, size_t count, uint32_t seed)
+{
+    pt_buf_printf(b, "const %s %s[%s]:", name, type, dims);
+    for (size_t i = 0; i < count; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        int v = (int)(seed >> 24) - (type[0] == 'i' ? 128 : 0);
+        pt_buf_printf(b, i ? ",%d" : "%d", i % 5 == 0 ? (type[0] == 'i' ? -128 : 255) : v);
+    }
+    pt_buf_putc(b, '\n');
+}
+
+static void product_of_size(size_t m, size_t n, size_t k, const char *a, const char *w)
+{
+    struct pt_buf b = PT_BUF_INIT(0);
+    char dims[48], turned[48], each[24];
+    snprintf(dims, sizeof dims, "%zu,%zu", k, n);
+    snprintf(turned, sizeof turned, "%zu,%zu", n, k);
+    snprintf(each, sizeof each, "%zu", n);
+    pt_buf_printf(&b, "opset 21\nin x %s[%zu,%zu]\nin v f32[2,%zu,%zu]\nconst s f32[]:0.01\nconst t f32[]:%g\n", a, m, k, m, k, 0.7 * (double)k);
+    put_bytes(&b, "z", a, "", 1, 3);
+    put_bytes(&b, "w", w, dims, k * n, 1);
+    put_bytes(&b, "g", w, turned, k * n, 2);
+    put_bytes(&b, "wz", w, each, n, 5);
+    pt_buf_printf(&b, "const c i32[%zu]:1234\nconst r f32[%zu]:0.5\nconst ws f32[%zu]:0.03\n", n, n, n);
+    pt_buf_puts(&b, "i = MatMulInteger(x,w,z,wz)\ny = QLinearMatMul(x,s,z,w,ws,wz,t,z)\nq = com.microsoft::QGemm(x,s,z,g,ws,wz,c,t,z) transB=1\n"
+                    "f = com.microsoft::MatMulIntegerToFloat(x,w,s,ws,z,wz,r)\nd = com.microsoft::DynamicQuantizeMatMul(v,w,ws,wz)\nd2 = "
+                    "Add(d,r)\nd3 = Relu(d2)\n"
+                    "out i\nout y\nout q\nout f\nout d3\n");
+    test_same(pt_buf_cstr(&b));
+    pt_buf_finish(&b);
+}
+
+static void products_of_sizes(void **state)
+{
+    (void)state;
+    static const size_t sizes[][3] = {{1, 1, 1}, {1, 300, 40}, {7, 33, 3}, {97, 129, 5}, {130, 257, 17}, {3, 12, 1025}, {200, 3, 700}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (int t = 0; t < 4; t++)
+            product_of_size(sizes[i][0], sizes[i][1], sizes[i][2], t & 1 ? "i8" : "u8", t & 2 ? "i8" : "u8");
+}
+
+/* Depthwise, grouped and plain convolutions and what stands between them, channels last, with a reader that wants them plain at the end. */
+static void images_of_size(int channels, const char *type, const char *attrs)
+{
+    struct pt_buf b = PT_BUF_INIT(0);
+    char one[48], full[48], each[24];
+    snprintf(one, sizeof one, "%d,1,3,3", channels);
+    snprintf(full, sizeof full, "%d,%d,1,1", channels, channels);
+    snprintf(each, sizeof each, "%d", channels);
+    pt_buf_printf(&b, "opset 13\nin x %s[2,%d,11,9]\nconst s f32[]:0.02\nconst t f32[]:0.5\nconst ws f32[%d]:0.01\nconst c i32[%d]:-321\n", type,
+                  channels, channels, channels);
+    put_bytes(&b, "z", type, "", 1, 3);
+    put_bytes(&b, "d", "i8", one, (size_t)channels * 9, 1);
+    put_bytes(&b, "w", "i8", full, channels > 100 ? 1 : (size_t)(channels * channels), 2); /* one for all: a line has a limit */
+    put_bytes(&b, "wz", "i8", each, (size_t)channels, 5);
+    pt_buf_printf(
+        &b,
+        "a = QLinearConv(x,s,z,d,ws,wz,t,z,c) group=%d pads=[1,1,1,1] %s\nb = QLinearConv(a,s,z,w,ws,wz,t,z)\n"
+        "e = com.microsoft::QLinearAdd(a,s,z,b,t,z,s,z)\nf = com.microsoft::QLinearSigmoid(e,s,z,s,z)\ng = "
+        "com.microsoft::QLinearMul(f,s,z,e,s,z,s,z)\n"
+        "h = MaxPool(g) kernel_shape=[3,2] strides=[2,1] pads=[1,1,1,0]\ni = Concat(h,h) axis=1\nj = DequantizeLinear(i,s,z)\n"
+        "k = QuantizeLinear(j,t,z)\nl = com.microsoft::QLinearGlobalAveragePool(k,s,z,s,z)\nn = Transpose(k) perm=[3,1,0,2]\nout l\nout n\nout h\n",
+        channels, attrs);
+    test_same(pt_buf_cstr(&b));
+    pt_buf_finish(&b);
+}
+
+static void images_of_sizes(void **state)
+{
+    (void)state;
+    for (int channels = 1; channels < 300; channels = channels * 2 + 1)
+        for (int form = 0; form < 4; form++)
+            images_of_size(channels, form & 1 ? "i8" : "u8", form & 2 ? "strides=[2,2]" : "dilations=[2,1]");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integer_products),
-        cmocka_unit_test(quantised_products),
-        cmocka_unit_test(convolutions),
-        cmocka_unit_test(convolution_shapes),
-        cmocka_unit_test(elementwise),
-        cmocka_unit_test(pools),
-        cmocka_unit_test(max_pools),
-        cmocka_unit_test(dynamic_lstm),
+        cmocka_unit_test(integer_products),   cmocka_unit_test(quantised_products), cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolution_shapes), cmocka_unit_test(elementwise),        cmocka_unit_test(pools),
+        cmocka_unit_test(max_pools),          cmocka_unit_test(dynamic_lstm),       cmocka_unit_test(products_of_sizes),
+        cmocka_unit_test(images_of_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
