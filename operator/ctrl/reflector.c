@@ -177,6 +177,9 @@ static bool decode(struct pt_reflector *r, struct pt_str json, struct pt_object 
 
 static int take_item(struct pt_reflector *r, struct pt_str json, struct pt_err *err)
 {
+    struct pt_obj_identity id;
+    if (pt_obj_identify(json, &id) && pt_store_confirm(r->o.store, id.ns, id.name, id.rv))
+        return PT_OK;
     if (r->count == r->room) {
         size_t room = r->room ? r->room * 2 : 64;
         struct pt_object **page = pt_reallocarray(r->page, room, sizeof *page);
@@ -291,6 +294,8 @@ static void list_done(void *arg, const struct pt_api_result *res)
 static void list(struct pt_reflector *r)
 {
     struct pt_api_request req = request(r, PT_VERB_LIST);
+    if (!r->token)
+        pt_store_list(r->o.store);
     req.limit = r->unpaged ? 0 : PAGE;
     req.continue_token = r->token;
     req.timeout_ms = 60000;
@@ -353,6 +358,7 @@ static void take_initial(struct pt_reflector *r, const struct pt_watch_event *e)
             r->o.store->type->free(r->page[i]);
             r->page[i] = r->page[--r->count];
         }
+    pt_store_doubt(r->o.store, o->ns, o->name);
     r->o.store->type->free(o);
 }
 
@@ -494,6 +500,8 @@ static void watch(struct pt_reflector *r, bool initial)
     req.resource_version = initial ? NULL : rv;
     req.initial_events = initial;
     req.timeout_ms = WATCH_MIN_MS + pt_rand_below(&r->rand, WATCH_MIN_MS);
+    if (initial)
+        pt_store_list(r->o.store);
     r->initial = initial;
     r->guard_ms = pt_now_ms(r->o.sched) + req.timeout_ms + GUARD_MS;
     struct pt_api_result res = {.retry_after_ms = -1};

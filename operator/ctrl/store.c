@@ -137,7 +137,7 @@ static int put(struct pt_store *s, struct pt_object *o, unsigned mark, struct pt
 int pt_store_put(struct pt_store *s, struct pt_object *o, struct pt_err *err)
 {
     uint64_t rv = o->rv;
-    int rc = put(s, o, s->lists, err);
+    int rc = put(s, o, 0, err);
     if (rc == PT_OK && rv > s->rv)
         s->rv = rv;
     return rc;
@@ -155,7 +155,7 @@ int pt_store_wrote(struct pt_store *s, struct pt_object *o, struct pt_err *err)
         s->type->free(o);
         return PT_OK;
     }
-    return put(s, o, s->lists, err);
+    return put(s, o, 0, err);
 }
 
 void pt_store_delete(struct pt_store *s, const char *ns, const char *name, uint64_t rv)
@@ -167,13 +167,33 @@ void pt_store_delete(struct pt_store *s, const char *ns, const char *name, uint6
         s->rv = rv;
 }
 
+void pt_store_list(struct pt_store *s)
+{
+    s->lists++;
+}
+
+bool pt_store_confirm(struct pt_store *s, const char *ns, const char *name, uint64_t rv)
+{
+    struct pt_object *o = pt_store_get(s, ns, name);
+    if (!o || o->rv != rv)
+        return false;
+    o->mark = s->lists;
+    return true;
+}
+
+void pt_store_doubt(struct pt_store *s, const char *ns, const char *name)
+{
+    struct pt_object *o = pt_store_get(s, ns, name);
+    if (o)
+        o->mark = 0;
+}
+
 int pt_store_replace(struct pt_store *s, struct pt_object **list, size_t count, uint64_t rv, struct pt_err *err)
 {
     int rc = PT_OK;
-    unsigned mark = s->lists + 1;
     for (size_t i = 0; i < count; i++) {
         if (rc == PT_OK)
-            rc = put(s, list[i], mark, err);
+            rc = put(s, list[i], s->lists, err);
         else
             s->type->free(list[i]);
     }
@@ -181,10 +201,10 @@ int pt_store_replace(struct pt_store *s, struct pt_object **list, size_t count, 
         return rc;
     struct pt_object *o;
     for (size_t i = 0; (o = pt_store_next(s, &i));)
-        if (o->mark != mark && o->rv <= rv)
+        if (o->mark != s->lists && o->rv <= rv)
             remove_object(s, o);
     if (rv > s->rv)
         s->rv = rv;
-    s->lists = mark;
+    s->synced = true;
     return PT_OK;
 }

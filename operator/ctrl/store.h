@@ -16,7 +16,7 @@ struct pt_object {
     const char *owner_uid, *owner_name; /* of the controller; an orphan has only the name of the one that its labels ask for; NULL: none */
     uint64_t rv;
     struct pt_object *next; /* the owner's next; in order of no meaning */
-    unsigned mark;          /* the store's: seen by the list of this number */
+    unsigned mark;          /* the store's: seen by the list of this number; 0: by none */
 };
 
 enum pt_change { PT_ADDED, PT_UPDATED, PT_DELETED };
@@ -36,7 +36,8 @@ struct pt_store {
     void *arg;
     struct pt_index by_name, by_owner; /* the second: of the first of each owner's */
     uint64_t rv;     /* the watch has reached this */
-    unsigned lists;  /* taken in so far */
+    unsigned lists;  /* begun so far */
+    bool synced;     /* one was taken in */
 };
 
 void pt_store_init(struct pt_store *s, const struct pt_store_type *type, void *arg);
@@ -46,7 +47,7 @@ struct pt_object *pt_store_owned(const struct pt_store *s, const char *owner_uid
 struct pt_object *pt_store_orphans(const struct pt_store *s, const char *ns, const char *owner_name); /* of that name's: without a controller */
 static inline bool pt_store_synced(const struct pt_store *s)
 {
-    return s->lists > 0;
+    return s->synced;
 }
 static inline size_t pt_store_count(const struct pt_store *s)
 {
@@ -66,7 +67,11 @@ void pt_store_delete(struct pt_store *s, const char *ns, const char *name, uint6
 bool pt_store_knows(const struct pt_store *s, struct pt_str json);
 /* The answer to a write of ours; takes o. Taken in only when the watch has not reached its version yet. */
 int pt_store_wrote(struct pt_store *s, struct pt_object *o, struct pt_err *err);
-/* A complete list of version rv; takes the objects (not the array). What is not in it was deleted, except what we wrote later. */
+/* A list is begun, and comes in pieces. What it shows in the very version that is here need only be confirmed: only what is news is kept twice for a while. */
+void pt_store_list(struct pt_store *s);
+bool pt_store_confirm(struct pt_store *s, const char *ns, const char *name, uint64_t rv); /* false: that version is not here */
+void pt_store_doubt(struct pt_store *s, const char *ns, const char *name);               /* it was confirmed, and deleted since */
+/* The list is complete, of version rv; takes the objects (not the array). What is neither in it nor confirmed was deleted, except what we wrote later. */
 int pt_store_replace(struct pt_store *s, struct pt_object **list, size_t count, uint64_t rv, struct pt_err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * workqueue.c: see workqueue.h. An item exists while its key is queued, worked on, waiting, or has failures to remember. The two
- * queues are rings of items; keys are handed out from a timer, never from inside an add.
+ * workqueue.c: see workqueue.h. An item exists while its key is queued, worked on, waiting, or has failures to remember. The
+ * queues, one for each urgency, are rings of items; keys are handed out from a timer, never from inside an add.
  */
 #include "operator/ctrl/workqueue.h"
 #include "base/log.h"
@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #define TURN_MAX 64
+#define OTHERS_TURN 8 /* so often whoever is less urgent has a turn all the same */
 #define BACKOFF_MS 5
 #define BACKOFF_MAX_MS 1000000
 
@@ -19,7 +20,8 @@ struct item {
     struct pt_timer wait;     /* a delayed add */
     struct pt_workqueue *queue;
     unsigned failures;
-    bool queued, active, dirty, low;
+    bool queued, active, dirty;
+    enum pt_urgency urgency;
     int64_t since_ms; /* queued or active since */
     char key[];
 };
@@ -27,7 +29,8 @@ struct item {
 struct pt_workqueue {
     struct pt_workqueue_options o;
     struct pt_map items;
-    struct item high, low; /* heads of the rings */
+    struct item rings[PT_URGENCY_COUNT]; /* their heads */
+    unsigned turns;
     struct pt_timer pump;
     bool running;
     unsigned active;
@@ -42,8 +45,18 @@ static const struct pt_metric_family
     f_retries = {"workqueue_retries_total", "Total number of retries handled by workqueue", PT_COUNTER, "name", NULL, 0},
     f_queue_s = {"workqueue_queue_duration_seconds", "How long an item stays in workqueue before being requested", PT_HISTOGRAM, "name", seconds, 10},
     f_work_s = {"workqueue_work_duration_seconds", "How long processing an item from workqueue takes", PT_HISTOGRAM, "name", seconds, 10},
-    f_unfinished = {"workqueue_unfinished_work_seconds", "How many seconds of work is in progress and hasn't been observed by work_duration", PT_GAUGE, "name", NULL, 0},
-    f_longest = {"workqueue_longest_running_processor_seconds", "How many seconds has the longest running processor for workqueue been running", PT_GAUGE, "name", NULL, 0};
+    f_unfinished = {"workqueue_unfinished_work_seconds",
+                    "How many seconds of work is in progress and hasn't been observed by work_duration",
+                    PT_GAUGE,
+                    "name",
+                    NULL,
+                    0},
+    f_longest = {"workqueue_longest_running_processor_seconds",
+                 "How many seconds has the longest running processor for workqueue been running",
+                 PT_GAUGE,
+                 "name",
+                 NULL,
+                 0};
 
 static void ring_init(struct item *head)
 {
@@ -84,8 +97,8 @@ int pt_workqueue_create(const struct pt_workqueue_options *o, struct pt_workqueu
     if (!q)
         return pt_fail(err, PT_ENOMEM, "create work queue %s: out of memory", o->name);
     q->o = *o;
-    ring_init(&q->high);
-    ring_init(&q->low);
+    for (int i = 0; i < PT_URGENCY_COUNT; i++)
+        ring_init(&q->rings[i]);
     if (o->metrics) {
         q->m_depth = pt_metrics_series(o->metrics, &f_depth, o->name, NULL);
         q->m_adds = pt_metrics_series(o->metrics, &f_adds, o->name, NULL);
@@ -130,12 +143,31 @@ static void observe_since(struct pt_workqueue *q, struct pt_metric *m, struct it
 
 static void pump(struct pt_workqueue *q);
 
+static bool ring_is_empty(const struct item *head)
+{
+    return head->next == head;
+}
+
+/* Something is queued. */
+static struct item *next_item(struct pt_workqueue *q)
+{
+    int i = PT_URGENCY_COUNT - 1;
+    while (ring_is_empty(&q->rings[i]))
+        i--;
+    int others = i - 1;
+    while (others > 0 && ring_is_empty(&q->rings[others]))
+        others--;
+    if (++q->turns % OTHERS_TURN == 0 && others >= 0 && !ring_is_empty(&q->rings[others]))
+        i = others;
+    return i == PT_URGENCY_EDIT && q->turns % 2 ? q->rings[i].prev : q->rings[i].next;
+}
+
 /* Most of a backlog needs nothing done and ends at once: the loop must come round in between, or news would wait for all of it. */
 static void hand_out(struct pt_timer *t)
 {
     struct pt_workqueue *q = (struct pt_workqueue *)((char *)t - offsetof(struct pt_workqueue, pump));
     for (int turn = 0; turn < TURN_MAX && q->running && q->active < q->o.workers && q->depth > 0; turn++) {
-        struct item *it = q->high.next != &q->high ? q->high.next : q->low.next;
+        struct item *it = next_item(q);
         ring_remove(it);
         set_depth(q, q->depth - 1);
         it->queued = false;
@@ -178,40 +210,40 @@ static void forget_if_idle(struct pt_workqueue *q, struct item *it)
     pt_free(it);
 }
 
-static void enqueue(struct pt_workqueue *q, struct item *it, bool low)
+static void enqueue(struct pt_workqueue *q, struct item *it, enum pt_urgency urgency)
 {
     pt_metric_add(q->m_adds, 1);
     if (it->active) {
-        it->low = it->dirty ? it->low && low : low;
+        it->urgency = it->dirty && it->urgency > urgency ? it->urgency : urgency;
         it->dirty = true;
         return;
     }
     if (it->queued) {
-        if (low || !it->low)
+        if (urgency <= it->urgency)
             return;
-        ring_remove(it); /* news for a key of the backlog: it goes ahead */
+        ring_remove(it); /* it goes ahead */
         q->depth--;
     } else {
         it->since_ms = pt_now_ms(q->o.sched);
     }
     it->queued = true;
-    it->low = low;
-    ring_push(low ? &q->low : &q->high, it);
+    it->urgency = urgency;
+    ring_push(&q->rings[urgency], it);
     set_depth(q, q->depth + 1);
     pump(q);
 }
 
-void pt_workqueue_add(struct pt_workqueue *q, const char *key, bool low)
+void pt_workqueue_add(struct pt_workqueue *q, const char *key, enum pt_urgency urgency)
 {
     struct item *it = item_of(q, key);
     if (it)
-        enqueue(q, it, low);
+        enqueue(q, it, urgency);
 }
 
 static void waited(struct pt_timer *t)
 {
     struct item *it = (struct item *)((char *)t - offsetof(struct item, wait));
-    enqueue(it->queue, it, false);
+    enqueue(it->queue, it, PT_URGENCY_NEWS);
 }
 
 static void wait_for(struct pt_workqueue *q, struct item *it, int64_t delay_ms)
@@ -249,7 +281,7 @@ void pt_workqueue_done(struct pt_workqueue *q, const char *key, enum pt_work_res
     }
     if (it->dirty) {
         it->dirty = false;
-        enqueue(q, it, it->low);
+        enqueue(q, it, it->urgency);
     }
     forget_if_idle(q, it);
     pump(q);

@@ -3,7 +3,8 @@
  * workqueue.h: keys that want a reconcile.
  *
  * A key is queued once, is never given to two workers, and is queued again if it was added while it was worked on. Failures wait 5 ms doubling
- * to 1,000 s per key. Keys of the first list and of resyncs have low priority, so that what changes now overtakes the backlog after a restart.
+ * to 1,000 s per key. What changes now overtakes the backlog of the first list, and what somebody has just asked for overtakes both; of many who ask at
+ * once, every other turn is for the newest: whoever comes while a thousand wait does not wait for a thousand.
  * One thread: the queue calls work() whenever fewer than `workers` keys are under way; the worker calls pt_workqueue_done() later.
  */
 #ifndef PT_CTRL_WORKQUEUE_H
@@ -28,8 +29,10 @@ void pt_workqueue_destroy(struct pt_workqueue *q);
 void pt_workqueue_start(struct pt_workqueue *q);
 /* No more keys are handed out. */
 void pt_workqueue_stop(struct pt_workqueue *q);
+/* Why a key is there: it was in the first list; something about it has changed; somebody has edited what is wanted. */
+enum pt_urgency { PT_URGENCY_BACKLOG, PT_URGENCY_NEWS, PT_URGENCY_EDIT, PT_URGENCY_COUNT };
 /* PT_ENOMEM is logged and the key lost only then. */
-void pt_workqueue_add(struct pt_workqueue *q, const char *key, bool low);
+void pt_workqueue_add(struct pt_workqueue *q, const char *key, enum pt_urgency urgency);
 void pt_workqueue_add_after(struct pt_workqueue *q, const char *key, int64_t delay_ms); /* an earlier wait for the key stays */
 enum pt_work_result { PT_WORK_OK, PT_WORK_FAILED };
 /* The key has been worked on: OK forgets its failures, FAILED queues it again after its backoff. requeue_ms >= 0 with OK: again after that. */

@@ -58,7 +58,7 @@ struct pt_operator {
     struct pt_metric *m_success, *m_error, *m_requeue, *m_errors, *m_seconds, *m_active, *m_reports;
 };
 
-void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, bool low);
+void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, enum pt_urgency urgency);
 /* load.c: fills in s->scaling and s->verdict; s->md, pods and times are set. */
 int pt_load_look(struct pt_operator *op, struct pt_deployment *d, struct pt_snapshot *s, struct pt_err *err);
 

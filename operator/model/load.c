@@ -168,7 +168,7 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
         pt_free(st->message);
         st->message = r->state == PT_MODEL_FAILED ? pt_strdup(r->message) : NULL;
         if (pod->o.owner_name)
-            pt_operator_enqueue(op, pod->o.ns, pod->o.owner_name, false);
+            pt_operator_enqueue(op, pod->o.ns, pod->o.owner_name, PT_URGENCY_NEWS);
     }
     return PT_OK;
 }
@@ -372,7 +372,7 @@ static void look_at_all(struct pt_timer *t)
         ns[n] = 0;
         bool news = d->verdict && judge(op, d, ns, slash + 1);
         if (news || (d->autoscale && !d->run && is_news(op, d, ns, slash + 1)))
-            pt_operator_enqueue(op, ns, slash + 1, false);
+            pt_operator_enqueue(op, ns, slash + 1, PT_URGENCY_NEWS);
     }
     if (any && !op->stopping)
         pt_timer_start(op->o.sched, t, LOOK_MS, look_at_all);

@@ -30,7 +30,7 @@ static const struct pt_metric_family
 
 /* --- news from the stores ------------------------------------------------------------------------------------------------ */
 
-void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, bool low)
+void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, enum pt_urgency urgency)
 {
     char key[KEY_MAX];
     size_t n = strlen(ns), m = strlen(name);
@@ -39,22 +39,23 @@ void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *nam
     memcpy(key, ns, n);
     key[n] = '/';
     memcpy(key + n + 1, name, m + 1);
-    pt_workqueue_add(op->queue, key, low);
+    pt_workqueue_add(op->queue, key, urgency);
 }
 
 static void md_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
 {
-    (void)change;
-    pt_operator_enqueue(arg, (is ? is : was)->ns, (is ? is : was)->name, initial);
+    bool echo = change == PT_UPDATED && ((struct pt_md *)was)->generation == ((struct pt_md *)is)->generation; /* of a status, most often */
+    pt_operator_enqueue(arg, (is ? is : was)->ns, (is ? is : was)->name, initial ? PT_URGENCY_BACKLOG : echo ? PT_URGENCY_NEWS : PT_URGENCY_EDIT);
 }
 
 static void child_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
 {
+    enum pt_urgency urgency = initial ? PT_URGENCY_BACKLOG : PT_URGENCY_NEWS;
     (void)change;
     if (was && was->owner_name)
-        pt_operator_enqueue(arg, was->ns, was->owner_name, initial);
+        pt_operator_enqueue(arg, was->ns, was->owner_name, urgency);
     if (is && is->owner_name && !(was && was->owner_name && !strcmp(was->owner_name, is->owner_name)))
-        pt_operator_enqueue(arg, is->ns, is->owner_name, initial);
+        pt_operator_enqueue(arg, is->ns, is->owner_name, urgency);
 }
 
 /* What is kept beside a pod moves to its new version; times are taken when we see the change, on the monotonic clock. */

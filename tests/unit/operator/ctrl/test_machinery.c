@@ -24,20 +24,25 @@ struct thing {
     struct pt_object o;
     char ns[16], name[32], uid[64], owner[64];
 };
-static int added, updated, deleted;
+static int added, updated, deleted, decoded;
 
 static int thing_decode(struct pt_str json, struct pt_object **out, struct pt_err *err)
 {
     cJSON *tree = NULL;
     if (pt_obj_parse(json, "thing", &tree, err) < 0)
         return PT_EPARSE;
+    decoded++;
     struct thing *t = calloc(1, sizeof *t);
     const char *owner = pt_obj_str(cJSON_GetArrayItem(pt_obj_get(tree, "metadata.ownerReferences"), 0), "uid");
     snprintf(t->ns, sizeof t->ns, "%s", pt_obj_str(tree, "metadata.namespace"));
     snprintf(t->name, sizeof t->name, "%s", pt_obj_str(tree, "metadata.name"));
     snprintf(t->uid, sizeof t->uid, "%s", pt_obj_str(tree, "metadata.uid"));
     snprintf(t->owner, sizeof t->owner, "%s", owner ? owner : "");
-    t->o = (struct pt_object){.ns = t->ns, .name = t->name, .uid = t->uid, .owner_uid = owner ? t->owner : NULL, .rv = strtoull(pt_obj_str(tree, "metadata.resourceVersion"), NULL, 10)};
+    t->o = (struct pt_object){.ns = t->ns,
+                              .name = t->name,
+                              .uid = t->uid,
+                              .owner_uid = owner ? t->owner : NULL,
+                              .rv = strtoull(pt_obj_str(tree, "metadata.resourceVersion"), NULL, 10)};
     cJSON_Delete(tree);
     *out = &t->o;
     return PT_OK;
@@ -70,7 +75,7 @@ static struct pt_object *thing(const char *name, const char *uid, uint64_t rv, c
 static int reset(void **state)
 {
     (void)state;
-    added = updated = deleted = 0;
+    added = updated = deleted = decoded = 0;
     return 0;
 }
 
@@ -130,6 +135,15 @@ static void store_replaces(void **state)
     pt_store_put(&s, thing("a", "1", 1, NULL), &err);
     pt_store_put(&s, thing("b", "2", 2, NULL), &err);
     pt_store_wrote(&s, thing("new", "5", 9, NULL), &err); /* written after the list was made */
+    pt_store_put(&s, thing("same", "6", 3, NULL), &err);
+    pt_store_put(&s, thing("went", "7", 4, NULL), &err);
+    pt_store_list(&s); /* this one fails: what it has seen counts for nothing */
+    assert_true(pt_store_confirm(&s, "ns", "a", 1));
+    pt_store_list(&s);
+    assert_true(pt_store_confirm(&s, "ns", "same", 3));
+    assert_false(pt_store_confirm(&s, "ns", "same", 4));
+    assert_true(pt_store_confirm(&s, "ns", "went", 4));
+    pt_store_doubt(&s, "ns", "went");
     struct pt_object *list[] = {thing("b", "2", 2, NULL), thing("c", "3", 5, NULL)};
     assert_int_equal(pt_store_replace(&s, list, 2, 6, &err), PT_OK);
     assert_true(pt_store_synced(&s));
@@ -137,7 +151,9 @@ static void store_replaces(void **state)
     assert_non_null(pt_store_get(&s, "ns", "b"));
     assert_non_null(pt_store_get(&s, "ns", "c"));
     assert_non_null(pt_store_get(&s, "ns", "new"));
-    assert_int_equal(deleted, 1);
+    assert_non_null(pt_store_get(&s, "ns", "same"));
+    assert_null(pt_store_get(&s, "ns", "went"));
+    assert_int_equal(deleted, 2);
     pt_store_finish(&s);
 }
 
@@ -183,17 +199,17 @@ static void queue_orders_and_dedups(void **state)
     (void)state;
     struct bench b;
     start_bench(&b, 1);
-    pt_workqueue_add(b.q, "backlog1", true);
-    pt_workqueue_add(b.q, "backlog2", true);
-    pt_workqueue_add(b.q, "a", false);
-    pt_workqueue_add(b.q, "a", false);
+    pt_workqueue_add(b.q, "backlog1", PT_URGENCY_BACKLOG);
+    pt_workqueue_add(b.q, "backlog2", PT_URGENCY_BACKLOG);
+    pt_workqueue_add(b.q, "a", PT_URGENCY_NEWS);
+    pt_workqueue_add(b.q, "a", PT_URGENCY_NEWS);
     run_to(&b, 10);
     assert_string_equal(b.log, ""); /* not started */
     pt_workqueue_start(b.q);
     run_to(&b, 20);
     assert_string_equal(b.log, "a ");
-    pt_workqueue_add(b.q, "a", false); /* dirty while worked on */
-    pt_workqueue_add(b.q, "backlog2", false); /* news overtakes the backlog */
+    pt_workqueue_add(b.q, "a", PT_URGENCY_NEWS);        /* dirty while worked on */
+    pt_workqueue_add(b.q, "backlog2", PT_URGENCY_NEWS); /* news overtakes the backlog */
     run_to(&b, 30);
     assert_string_equal(b.log, "a ");
     pt_workqueue_done(b.q, "a", PT_WORK_OK, -1);
@@ -223,7 +239,7 @@ static void do_at_once(void *arg, const char *key)
 static void news_comes(struct pt_timer *t)
 {
     struct backlog *b = (struct backlog *)((char *)t - offsetof(struct backlog, news));
-    pt_workqueue_add(b->q, "news", false);
+    pt_workqueue_add(b->q, "news", PT_URGENCY_NEWS);
 }
 /* A backlog that needs nothing done is no reason not to look at what comes in. */
 static void queue_takes_turns(void **state)
@@ -238,7 +254,7 @@ static void queue_takes_turns(void **state)
     assert_int_equal(pt_workqueue_create(&o, &b.q, &err), PT_OK);
     for (int i = 0; i < 1000; i++) {
         snprintf(key, sizeof key, "k%d", i);
-        pt_workqueue_add(b.q, key, true);
+        pt_workqueue_add(b.q, key, PT_URGENCY_BACKLOG);
     }
     pt_workqueue_start(b.q);
     pt_timer_start(&clock.sched, &b.news, 0, news_comes);
@@ -249,13 +265,39 @@ static void queue_takes_turns(void **state)
     pt_workqueue_destroy(b.q);
     pt_sched_finish(&clock.sched);
 }
+/* Of many edits every other turn is for the newest, and those who did not ask have a turn now and then. */
+static void queue_has_a_turn_for_the_newest_edit(void **state)
+{
+    (void)state;
+    struct bench b;
+    start_bench(&b, 1);
+    for (int i = 0; i < 8; i++) {
+        char key[8];
+        snprintf(key, sizeof key, "e%d", i);
+        pt_workqueue_add(b.q, "listed", PT_URGENCY_BACKLOG);
+        pt_workqueue_add(b.q, "news", PT_URGENCY_NEWS);
+        pt_workqueue_add(b.q, key, PT_URGENCY_EDIT);
+    }
+    pt_workqueue_start(b.q);
+    for (int i = 0; i < 10; i++) {
+        run_to(&b, 10 * (i + 1));
+        char *last = b.log + strlen(b.log) - 2;
+        while (last > b.log && last[-1] != ' ')
+            last--;
+        char key[16];
+        sscanf(last, "%15s", key);
+        pt_workqueue_done(b.q, key, PT_WORK_OK, -1);
+    }
+    assert_string_equal(b.log, "e7 e0 e6 e1 e5 e2 e4 news e3 listed ");
+    stop_bench(&b);
+}
 static void queue_backs_off(void **state)
 {
     (void)state;
     struct bench b;
     start_bench(&b, 4);
     pt_workqueue_start(b.q);
-    pt_workqueue_add(b.q, "k", false);
+    pt_workqueue_add(b.q, "k", PT_URGENCY_NEWS);
     int64_t waits[6], before = 0;
     for (int i = 0; i < 6; i++) {
         b.log[0] = 0;
@@ -340,11 +382,18 @@ static void start_rig(struct rig *g, unsigned history, enum pt_memapi_watchlist 
     *g = (struct rig){.synced = 0};
     pt_log_setup("test", PT_LOG_OFF, PT_LOG_TEXT);
     pt_vsched_init(&g->clock, 1700000000000);
-    struct pt_memapi_options o = {.sched = &g->clock.sched, .seed = 1, .history = history, .watchlist = mode, .hooks = {g, on_request, NULL, on_event}};
+    struct pt_memapi_options o = {
+        .sched = &g->clock.sched, .seed = 1, .history = history, .watchlist = mode, .hooks = {g, on_request, NULL, on_event}};
     assert_int_equal(pt_memapi_create(&o, &g->api, &err), PT_OK);
     pt_store_init(&g->store, &things, NULL);
-    struct pt_reflector_options r = {.api = pt_memapi_api(g->api), .sched = &g->clock.sched, .seed = 1, .resource = &pt_res_pods, .label_selector = "app=x",
-                                     .store = &g->store, .synced = on_synced, .arg = g};
+    struct pt_reflector_options r = {.api = pt_memapi_api(g->api),
+                                     .sched = &g->clock.sched,
+                                     .seed = 1,
+                                     .resource = &pt_res_pods,
+                                     .label_selector = "app=x",
+                                     .store = &g->store,
+                                     .synced = on_synced,
+                                     .arg = g};
     assert_int_equal(pt_reflector_create(&r, &g->r, &err), PT_OK);
 }
 static void stop_rig(struct rig *g)
@@ -359,6 +408,38 @@ static void advance(struct rig *g, int64_t ms)
     int64_t end = g->clock.now + ms;
     while (pt_vsched_step(&g->clock, end))
         ;
+}
+
+/* What is here in the version that a list shows is not read again. */
+static void lists_again(enum pt_memapi_watchlist mode)
+{
+    struct rig g;
+    char name[16];
+    start_rig(&g, 4096, mode);
+    for (int i = 0; i < 1100; i++) {
+        snprintf(name, sizeof name, "p%d", i);
+        put_pod(&g, name, true);
+    }
+    pt_reflector_start(g.r);
+    advance(&g, 100);
+    assert_int_equal(decoded, 1100);
+    pt_memapi_cut_watches(g.api, NULL, true);
+    remove_pod(&g, "p7");
+    put_pod(&g, "late", true);
+    advance(&g, 60000);
+    assert_int_equal(decoded, 1101);
+    assert_int_equal(pt_store_count(&g.store), 1100);
+    assert_null(pt_store_get(&g.store, "ns", "p7"));
+    assert_non_null(pt_store_get(&g.store, "ns", "late"));
+    assert_int_equal(deleted, 1);
+    stop_rig(&g);
+}
+static void reflector_lists_again(void **state)
+{
+    (void)state;
+    lists_again(PT_WATCHLIST);
+    reset(state);
+    lists_again(PT_WATCHLIST_REFUSED);
 }
 
 static void lists_and_watches(enum pt_memapi_watchlist mode)
@@ -486,7 +567,8 @@ static void events_aggregate(void **state)
     char message[32];
     start_rig(&g, 64, PT_WATCHLIST);
     assert_int_equal(pt_events_create(pt_memapi_api(g.api), &g.clock.sched, NULL, 1, "test", &e, &err), PT_OK);
-    struct pt_event ev = {.resource = &pt_res_modeldeployments, .ns = "ns", .name = "m", .uid = "uid-1", .warning = true, .reason = "Bad", .message = "it \"failed\""};
+    struct pt_event ev = {
+        .resource = &pt_res_modeldeployments, .ns = "ns", .name = "m", .uid = "uid-1", .warning = true, .reason = "Bad", .message = "it \"failed\""};
     for (int i = 0; i < 5; i++)
         pt_events_emit(e, &ev);
     advance(&g, 100);
@@ -542,10 +624,17 @@ static void events_aggregate(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(store_orders_by_version, reset), cmocka_unit_test_setup(store_knows_owners_and_uids, reset),
-        cmocka_unit_test_setup(store_replaces, reset),          cmocka_unit_test(queue_orders_and_dedups),
-        cmocka_unit_test(queue_takes_turns), cmocka_unit_test(queue_backs_off),                      cmocka_unit_test(reflector_lists_and_watches),
-        cmocka_unit_test(reflector_survives),                   cmocka_unit_test(events_aggregate),
+        cmocka_unit_test_setup(store_orders_by_version, reset),
+        cmocka_unit_test_setup(store_knows_owners_and_uids, reset),
+        cmocka_unit_test_setup(store_replaces, reset),
+        cmocka_unit_test(queue_orders_and_dedups),
+        cmocka_unit_test(queue_takes_turns),
+        cmocka_unit_test(queue_has_a_turn_for_the_newest_edit),
+        cmocka_unit_test(queue_backs_off),
+        cmocka_unit_test_setup(reflector_lists_again, reset),
+        cmocka_unit_test(reflector_lists_and_watches),
+        cmocka_unit_test(reflector_survives),
+        cmocka_unit_test(events_aggregate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
