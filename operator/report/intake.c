@@ -1,39 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * intake.c: a request waits for its TokenReview unless its token was reviewed before. Good tokens are remembered by their SHA-256 for
- * REMEMBER_MS, in a table with a bound (past it the whole table is forgotten, which costs one review per pod); tokens are never logged.
+ * intake.c: a request waits for its TokenReview unless its token was reviewed before. Good tokens are remembered for
+ * REMEMBER_MS (known.h); they are never logged.
  */
 #include "operator/report/intake.h"
 
 #include "base/log.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "net/http_server.h"
 #include "operator/ctrl/obj.h"
 #include "operator/report/ca.h"
+#include "operator/report/known.h"
 
 #include <stddef.h>
 #include <stdio.h>
 
 enum { REMEMBER_MS = 300000, MAX_REMEMBERED = 100000, MAX_REVIEWS = 1024, MAX_TOKEN = 8192 };
 
-struct known_token {
-    char pod_uid[64];
-    int64_t until_ms;
-};
-
 struct review {
     struct pt_intake *intake;
     struct review *next, **link;
     struct pt_http_request *request; /* NULL once the client is gone */
     struct pt_api_call *call;
-    uint8_t hash[32];
+    struct pt_known_id token;
 };
 
 struct pt_intake {
     struct pt_intake_options o;
     struct pt_http_server *server;
-    struct pt_map tokens; /* SHA-256 of a token -> struct known_token */
+    struct pt_known tokens;
     struct review *reviews;
     unsigned review_count;
     char *ca_cert, *ca_key, *names;
@@ -56,16 +51,19 @@ static void refuse(struct pt_intake *i, struct pt_http_request *req, const struc
     pt_http_reply_error(req, err);
 }
 
-/* The request's report, sent by the pod with this UID. */
-static void take_report(struct pt_intake *i, struct pt_http_request *req, const char *pod_uid)
+/* The request's report, sent by this pod. */
+static void take_report(struct pt_intake *i, struct pt_http_request *req, const struct pt_known_id *pod)
 {
+    struct pt_known_id told;
     struct pt_report report;
     struct pt_err err;
     int64_t next_ms = PT_REPORT_INTERVAL_MS;
     char reply[64];
     int rc = pt_report_decode(pt_http_body(req), &report, &err);
-    if (rc == PT_OK && strcmp(report.pod_uid, pod_uid) != 0)
-        rc = pt_fail(&err, PT_EDENIED, "the token belongs to the pod with uid %s, not to %s", pod_uid, report.pod_uid);
+    if (rc == PT_OK && !pt_known_id(pt_str(report.pod_uid), &told))
+        rc = pt_fail(&err, PT_ENOMEM, "out of memory");
+    if (rc == PT_OK && memcmp(&told, pod, sizeof told) != 0)
+        rc = pt_fail(&err, PT_EDENIED, "the token belongs to another pod than the one with uid %s", report.pod_uid);
     if (rc == PT_OK)
         rc = i->o.report(i->o.arg, &report, &next_ms, &err);
     if (rc < 0) {
@@ -78,30 +76,6 @@ static void take_report(struct pt_intake *i, struct pt_http_request *req, const 
 }
 
 /* --- tokens -------------------------------------------------------------------------------------------------------------- */
-
-static void forget_tokens(struct pt_intake *i)
-{
-    struct pt_str key;
-    void *value;
-    for (size_t it = 0; pt_map_next(&i->tokens, &it, &key, &value);)
-        pt_free(value);
-    pt_map_finish(&i->tokens);
-}
-
-static void remember(struct pt_intake *i, const uint8_t hash[32], const char *pod_uid)
-{
-    struct known_token *t = pt_calloc(1, sizeof *t);
-    void *old = NULL;
-    if (i->tokens.count >= MAX_REMEMBERED)
-        forget_tokens(i);
-    if (!t)
-        return; /* the next report is reviewed again */
-    snprintf(t->pod_uid, sizeof t->pod_uid, "%s", pod_uid);
-    t->until_ms = pt_now_ms(pt_loop_sched(i->o.loop)) + REMEMBER_MS;
-    if (pt_map_set(&i->tokens, (struct pt_str){(const char *)hash, 32}, t, &old, NULL) < 0)
-        pt_free(t);
-    pt_free(old);
-}
 
 static void free_review(struct review *v)
 {
@@ -132,8 +106,11 @@ static void on_reviewed(void *arg, const struct pt_api_result *r)
     struct pt_err err;
     cJSON *review = r->err.code == PT_OK ? cJSON_ParseWithLength(r->body.p, r->body.len) : NULL;
     const char *uid = reviewed_uid(review);
-    if (*uid)
-        remember(i, v->hash, uid);
+    struct pt_known_id pod = {{0}}, token = v->token;
+    int64_t now = pt_now_ms(pt_loop_sched(i->o.loop));
+    bool good = *uid && pt_known_id(pt_str(uid), &pod);
+    if (good)
+        pt_known_put(&i->tokens, &token, &pod, now + REMEMBER_MS, now);
     if (req)
         pt_http_on_close(req, NULL, NULL);
     free_review(v);
@@ -144,8 +121,11 @@ static void on_reviewed(void *arg, const struct pt_api_result *r)
     } else if (req && !*uid) {
         pt_fail(&err, PT_EUNAUTHENTICATED, "the token is not valid for audience " PT_TOKEN_AUDIENCE " or not bound to a pod");
         refuse(i, req, &err);
+    } else if (req && !good) {
+        pt_fail(&err, PT_ENOMEM, "out of memory");
+        refuse(i, req, &err);
     } else if (req) {
-        take_report(i, req, uid);
+        take_report(i, req, &pod);
     }
     cJSON_Delete(review);
 }
@@ -155,15 +135,14 @@ static void on_client_gone(void *arg)
     ((struct review *)arg)->request = NULL;
 }
 
-static int start_review(struct pt_intake *i, struct pt_http_request *req, struct pt_str token, const uint8_t hash[32], struct pt_err *err)
+static int start_review(struct pt_intake *i, struct pt_http_request *req, struct pt_str token, const struct pt_known_id *id, struct pt_err *err)
 {
     if (i->review_count >= MAX_REVIEWS)
         return pt_fail(err, PT_EBUSY, "too many reports wait for their token's review");
     struct review *v = pt_calloc(1, sizeof *v);
     if (!v)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    *v = (struct review){.intake = i, .request = req, .next = i->reviews, .link = &i->reviews};
-    memcpy(v->hash, hash, sizeof v->hash);
+    *v = (struct review){.intake = i, .request = req, .next = i->reviews, .link = &i->reviews, .token = *id};
     if (i->reviews)
         i->reviews->link = &v->next;
     i->reviews = v;
@@ -183,43 +162,36 @@ static int start_review(struct pt_intake *i, struct pt_http_request *req, struct
     return rc;
 }
 
-static int authenticate(struct pt_intake *i, struct pt_http_request *req, const struct known_token **known, struct pt_err *err)
+static int authenticate(struct pt_intake *i, struct pt_http_request *req, const struct pt_known_id **pod, struct pt_err *err)
 {
     struct pt_str token = pt_http_header(req, "Authorization");
-    uint8_t hash[32];
-    *known = NULL;
+    struct pt_known_id id;
+    *pod = NULL;
     if (!token.p || !pt_str_starts(token, PT_STR("Bearer ")) || token.len > MAX_TOKEN)
         return pt_fail(err, PT_EUNAUTHENTICATED, "a bearer token is needed");
     token = (struct pt_str){token.p + 7, token.len - 7};
-    struct pt_sha256 *sha = pt_sha256_create();
-    if (!sha)
+    if (!pt_known_id(token, &id))
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    pt_sha256_update(sha, token.p, token.len);
-    pt_sha256_finish(sha, hash);
-    const struct known_token *t = pt_map_get(&i->tokens, (struct pt_str){(const char *)hash, 32});
-    if (t && t->until_ms > pt_now_ms(pt_loop_sched(i->o.loop))) {
-        *known = t;
-        return PT_OK;
-    }
-    return start_review(i, req, token, hash, err);
+    *pod = pt_known_get(&i->tokens, &id, pt_now_ms(pt_loop_sched(i->o.loop)));
+    return *pod ? PT_OK : start_review(i, req, token, &id, err);
 }
 
 static void handle(void *arg, struct pt_http_request *req)
 {
     struct pt_intake *i = arg;
     struct pt_err err;
-    const struct known_token *known = NULL;
+    const struct pt_known_id *pod = NULL;
     int rc = PT_OK;
     if (!pt_str_eq(pt_http_path(req), PT_STR(PT_REPORT_PATH)))
         rc = pt_fail(&err, PT_ENOTFOUND, "no such path: reports go to " PT_REPORT_PATH);
     else if (!pt_str_eq(pt_http_method(req), PT_STR("POST")))
         rc = pt_fail(&err, PT_EMETHOD, "reports are sent with POST");
     else
-        rc = authenticate(i, req, &known, &err);
+        rc = authenticate(i, req, &pod, &err);
     if (rc < 0)
         refuse(i, req, &err);
-    else if (known)
-        take_report(i, req, known->pod_uid);
+    else if (pod)
+        take_report(i, req, pod);
 }
 
 /* --- the server ------------------------------------------------------------------------------------------------------------ */
@@ -242,6 +214,7 @@ int pt_intake_start(const struct pt_intake_options *o, struct pt_intake **out, s
     if (!i)
         return pt_fail(err, PT_ENOMEM, "report intake: out of memory");
     i->o = *o;
+    i->tokens.most = MAX_REMEMBERED;
     i->ca_cert = pt_strdup(o->ca_cert_pem);
     i->ca_key = pt_strdup(o->ca_key_pem);
     i->names = pt_strdup(o->names);
@@ -281,7 +254,7 @@ void pt_intake_destroy(struct pt_intake *i)
         free_review(v);
     }
     pt_http_server_destroy(i->server);
-    forget_tokens(i);
+    pt_known_finish(&i->tokens);
     pt_free(i->ca_cert);
     pt_free(i->ca_key);
     pt_free(i->names);
