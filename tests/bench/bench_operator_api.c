@@ -10,6 +10,7 @@
  *             "acted MS DONE LEFT": how long it took until the first write of a controller for it came in, and of how many others one had by then
  *   report ADDRESS   sends a report of each pod to the operator there, as many at once as it takes, then 200 a second: "reported COUNT"
  *   heartbeats       writes the status of each pod once in five minutes
+ *   expire           tells all watches that their place in the history is lost
  *   writes           "writes COUNT": of controllers, since the last time, without those of Leases
  *   quit
  *
@@ -51,7 +52,7 @@ struct api {
     char url[128];
     size_t reported, answered, beaten;
     uint64_t sequence;
-    bool beats;
+    bool beats, silent;
     double due_reports, due_beats;
     char line[256];
     size_t line_len;
@@ -162,7 +163,8 @@ static void start_backlog(struct api *a)
             world_write(&a->w, i, 2);
     a->acted_count = 0;
     a->edited_ns = 0;
-    a->edit_at = a->number / 20 + 1;
+    a->edit_at = a->number / 4 + 1;
+    a->silent = true; /* whoever measures ends the operator next */
 }
 
 /* --- what nodes and sidecars do ----------------------------------------------------------------------------------------------- */
@@ -172,8 +174,12 @@ static void send_report(struct api *a);
 static void on_reported(void *arg, const struct pt_http_response *r, const struct pt_err *err)
 {
     struct api *a = arg;
-    if (err || r->status != 200)
-        fprintf(stderr, "report: %s\n", err ? err->msg : "refused");
+    if (err || r->status != 200) {
+        if (!a->silent)
+            fprintf(stderr, "no more reports: %s\n", err ? err->msg : "one was refused");
+        a->silent = true;
+        return;
+    }
     if (++a->answered == a->w.count)
         say("reported %zu", a->answered);
     if (a->reported < a->w.count)
@@ -240,7 +246,7 @@ static void on_tick(struct pt_timer *t)
     struct api *a = (struct api *)(void *)((char *)t - offsetof(struct api, tick));
     if (a->edit_at && !a->edited_ns && a->acted_count >= a->edit_at)
         edit_the_one(a);
-    if (a->http && a->answered >= a->w.count)
+    if (a->http && !a->silent && a->answered >= a->w.count)
         for (a->due_reports += REPORTS_PER_S * TICK_MS / 1000.0; a->due_reports >= 1; a->due_reports--)
             send_report(a);
     if (a->beats)
@@ -259,6 +265,8 @@ static void obey(struct api *a, char *line)
         start_reports(a, line + 7);
     else if (!strcmp(line, "heartbeats"))
         a->beats = true;
+    else if (!strcmp(line, "expire"))
+        pt_memapi_cut_watches(a->w.api, NULL, true);
     else if (!strcmp(line, "quit"))
         pt_loop_stop(a->loop);
     else if (strcmp(line, "writes") != 0)
@@ -305,6 +313,7 @@ static void serve(struct api *a, const char *socket, const char *kubeconfig)
     if (pt_loop_create(&a->loop, &err) < 0 || pt_ca_create("bench", 1, &cert, &key, &err) < 0)
         world_fail(err.msg);
     enter_real_time(a);
+    a->writes = 0;
     if (pt_apiserver_create(&(struct pt_apiserver_options){.loop = a->loop,
                                                            .memapi = a->w.api,
                                                            .socket_path = socket,
