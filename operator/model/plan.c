@@ -116,16 +116,18 @@ bool pt_view_left_out(struct pt_view *v, enum pt_effect_kind kind, const char *n
     return false;
 }
 
-/* The first that is more than bad luck becomes what the status says. */
+/* Whatever is more than bad luck is what the status says, one of each kind: that none of ten pods may be deleted has one reason. */
 static void tell_refusals(struct pt_view *v)
 {
+    uint64_t told = 0;
     for (const struct pt_refusal *r = v->s->refusals; r && r < v->s->refusals + v->s->refusal_count; r++) {
-        if ((!r->final && r->count < 3) || !refused[r->kind].reason)
+        if ((!r->final && r->count < 3) || !refused[r->kind].reason || told >> r->kind & 1)
             continue;
+        const char *text = pt_view_text(v, "%s %s: %s", refused[r->kind].what, r->name, r->message);
         v->blocked = true;
-        v->trouble = refused[r->kind].reason;
-        v->trouble_message = pt_view_text(v, "%s %s: %s", refused[r->kind].what, r->name, r->message);
-        return;
+        v->trouble = told ? v->trouble : refused[r->kind].reason;
+        v->trouble_message = told ? pt_view_text(v, "%s; %s", v->trouble_message, text) : text;
+        told |= UINT64_C(1) << r->kind;
     }
 }
 

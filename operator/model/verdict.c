@@ -45,38 +45,62 @@ static bool outside(const struct pt_threshold *t, double value)
     return value < t->least || value > t->most; /* a NaN bounds nothing */
 }
 
+static double value_of(const struct pt_figures *f, enum pt_figure figure)
+{
+    return f->of[figure].weight > 0 ? f->of[figure].sum / f->of[figure].weight : (double)NAN;
+}
+
 /* What one look says. */
 struct look {
     const struct pt_threshold *broken, *worst; /* the first that does not hold; of those that rollback.when names */
-    double value, worst_value;
+    uint64_t out;                              /* figures of those that do not hold */
     int judged;
 };
+_Static_assert(PT_FIGURE_COUNT <= 64, "figures are bits");
 
 static struct look look_at(const struct pt_monitoring *m, const struct pt_figures *f)
 {
     struct look l = {.judged = 0};
     for (const struct pt_threshold *t = m->thresholds; t < m->thresholds + m->count; t++) {
-        double weight = f->of[t->figure].weight, value = weight > 0 ? f->of[t->figure].sum / weight : NAN;
+        double weight = f->of[t->figure].weight;
         if (weight < m->min_samples || weight <= 0)
             continue;
         l.judged++;
-        if (!outside(t, value))
+        if (!outside(t, value_of(f, t->figure)))
             continue;
-        if (!l.broken)
-            l.broken = t, l.value = value;
-        if (t->retreat && !l.worst)
-            l.worst = t, l.worst_value = value;
+        l.out |= UINT64_C(1) << t->figure;
+        l.broken = l.broken ? l.broken : t;
+        l.worst = t->retreat && !l.worst ? t : l.worst;
     }
     return l;
 }
 
-static void tell_broken(struct pt_verdict *v, const struct pt_monitoring *m, const struct pt_threshold *t, double value, const struct pt_figures *f)
+/* All figures that are outside, the one that matters most first; the reason is that one's. */
+static void tell_broken(struct pt_verdict *v, const struct pt_monitoring *m, const struct pt_threshold *first, const struct look *l, const struct pt_figures *f)
 {
-    bool low = value < t->least, labels = pt_figure_of_labels(t->figure);
-    v->reason = pt_figure_reason(t->figure);
-    snprintf(v->message, sizeof v->message, "%s is %.4g, %s %.4g is asked for; %d times in a row, last of %.0f %srows of %d %s",
-             pt_figure_text(t->figure), value, low ? "at least" : "at most", low ? t->least : t->most, m->periods, f->of[t->figure].weight,
-             labels ? "labelled " : "", f->pods, f->pods == 1 ? "pod" : "pods");
+    char end[96];
+    bool labels = pt_figure_of_labels(first->figure);
+    int tail = snprintf(end, sizeof end, "; %d times in a row, last of %.0f %srows of %d %s", m->periods, f->of[first->figure].weight, labels ? "labelled " : "",
+                        f->pods, f->pods == 1 ? "pod" : "pods");
+    size_t n = 0, room = sizeof v->message - (size_t)tail;
+    uint64_t left = l->out;
+    for (unsigned i = 0; i <= m->count; i++) {
+        const struct pt_threshold *t = i ? &m->thresholds[i - 1] : first;
+        double value = value_of(f, t->figure);
+        char text[128];
+        if (!(left >> t->figure & 1) || !outside(t, value))
+            continue;
+        left &= ~(UINT64_C(1) << t->figure);
+        int len = snprintf(text, sizeof text, "%s%s is %.4g, %s %.4g is asked for", n ? ", and " : "", pt_figure_text(t->figure), value,
+                           value < t->least ? "at least" : "at most", value < t->least ? t->least : t->most);
+        if (n + (size_t)len >= room)
+            break;
+        memcpy(v->message + n, text, (size_t)len + 1);
+        n += (size_t)len;
+    }
+    memcpy(v->message + n, end, (size_t)tail + 1);
+    v->reason = pt_figure_reason(first->figure);
+    v->told = l->out;
 }
 
 static void tell_unknown(struct pt_verdict *v, const struct pt_monitoring *m, const struct pt_figures *f)
@@ -95,16 +119,20 @@ static void decide(struct pt_verdict *v, const struct pt_monitoring *m, const st
     v->bad = l->broken ? v->bad + 1 : l->judged ? 0 : v->bad;
     v->good = l->broken ? 0 : l->judged ? v->good + 1 : v->good;
     v->worse = l->worst ? v->worse + 1 : l->judged ? 0 : v->worse;
+    v->alike = !l->judged ? v->alike : l->out == v->out ? v->alike + 1 : 1;
+    v->out = l->judged ? l->out : v->out;
+    bool others = l->out != v->told && v->alike >= m->periods; /* than those that were told */
     if (l->worst && v->worse >= m->periods && !v->retreat) {
         v->retreat = m->retreats;
         v->health = PT_HEALTH_BAD;
-        tell_broken(v, m, l->worst, l->worst_value, f);
-    } else if (l->broken && v->bad >= m->periods && v->health != PT_HEALTH_BAD) {
+        tell_broken(v, m, l->worst, l, f);
+    } else if (l->broken && v->bad >= m->periods && (v->health != PT_HEALTH_BAD || others)) {
         v->health = PT_HEALTH_BAD;
-        tell_broken(v, m, l->broken, l->value, f);
+        tell_broken(v, m, l->worst ? l->worst : l->broken, l, f);
     } else if (v->good >= m->periods && v->health != PT_HEALTH_GOOD) {
         v->health = PT_HEALTH_GOOD;
         v->retreat = false;
+        v->told = 0;
         v->reason = "WithinThresholds";
         snprintf(v->message, sizeof v->message, "%d of %u thresholds could be judged, and hold", l->judged, m->count);
     } else if (v->health == PT_HEALTH_UNKNOWN) {
@@ -127,5 +155,5 @@ bool pt_verdict_look(struct pt_verdict *v, const struct pt_monitoring *m, const 
     v->began = true;
     v->judged_ms = now_ms;
     decide(v, m, &l, f);
-    return another || was.health != v->health || was.retreat != v->retreat || strcmp(was.reason, v->reason) != 0;
+    return another || was.health != v->health || was.retreat != v->retreat || was.told != v->told || strcmp(was.reason, v->reason) != 0;
 }

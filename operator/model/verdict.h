@@ -45,10 +45,12 @@ struct pt_verdict {
     enum pt_health health;
     bool retreat; /* bad enough to go back to another revision */
     int good, bad, worse; /* periods in a row; worse: of figures that rollback.when names */
+    uint64_t out, told;   /* figures outside at the last look, a bit each; those that the message names */
+    int alike;            /* looks in a row with the same ones outside */
     bool began;
     int64_t judged_ms;
     const char *reason; /* of the condition; a literal */
-    char message[256];
+    char message[512];
 };
 /* true: something that is shown has changed. */
 bool pt_verdict_look(struct pt_verdict *v, const struct pt_monitoring *m, const char *revision, const struct pt_figures *f, int64_t now_ms);

@@ -170,6 +170,8 @@ fault_steps() {
     step "operator upgrades under load" upgrades
     step "helm upgrade with customMetrics" custom_metrics_on
     step "HorizontalPodAutoscaler: up under load, stays, down without" hpa
+    step "HorizontalPodAutoscaler by queue delay: up and down" hpa_by_queue_delay
+    step "HorizontalPodAutoscaler by latency: up and down" hpa_by_latency
     step "two replicas again" two_replicas
   fi
   step "pods deleted under load" kills

@@ -392,6 +392,76 @@ END
   mdep_is ".metadata.generation >= $before + 2"
 }
 
+# By a delay: requests wait for others to share a run with, however many pods there are. Up to the most with load, down to one when nobody waits.
+hpa_by() { # METRIC
+  patch '{"spec": {"replicas": 1, "runtime": {"batching": {"maxSize": 32, "maxDelay": "80ms"}}}}'
+  eventually 60 serving 1
+  eventually 10 answers
+  k -n $models apply -f - <<END
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: digits}
+spec:
+  scaleTargetRef: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}
+  minReplicas: 1
+  maxReplicas: 3
+  behavior: {scaleDown: {stabilizationWindowSeconds: 0}}
+  metrics:
+  - {type: Object, object: {describedObject: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}, metric: {name: $1}, target: {type: Value, value: 20m}}}
+END
+  load_starts 20
+  eventually 90 serving 3
+  k -n $models get hpa digits
+  value_of "modeldeployments.pintle.dev/digits/$1" '.items[0].value | rtrimstr("m") | tonumber > 20 and . < 1000'
+  load_ends
+  eventually 90 serving 1
+  k -n $models describe hpa digits | tail -n 12
+  value_of "modeldeployments.pintle.dev/digits/$1" '.items[0].value | rtrimstr("m") | tonumber < 20'
+  k -n $models delete hpa digits
+  patch '{"spec": {"runtime": null}}'
+  eventually 60 serving 1
+}
+hpa_by_queue_delay() { hpa_by queue_delay; }
+hpa_by_latency() { hpa_by latency; }
+
+# pintle beside kubectl, over the same API server.
+cli() { node "$binaries/pintle" "$@" --kubeconfig "$KUBECONFIG"; }
+ageless() { sed -E 's/[0-9]+[smh][0-9ms]*( *)/N /g'; }
+same() { k get -n $models "$@" | ageless >"$work/theirs"; cli get -n $models "$@" | ageless | diff "$work/theirs" -; }
+pintle_words() {
+  local what before token; before=$(mdep | jq -r .status.updateRevision)
+  for what in mdep 'mdep -o wide' 'mdep -A' pods 'pods -o wide' svc cm controllerrevisions 'mdep -o name'; do
+    # shellcheck disable=SC2086
+    eventually 5 same $what                               # an age may change its width in between
+  done
+  cli get mdep/digits -n $models -o json | jq -e '.status.readyReplicas == 1'
+  cli describe mdep/digits -n $models | grep '^Conditions:'
+  cli logs mdep/digits -n $models | grep '"state":"Ready"' >/dev/null # not -q: all of it is to be written
+  load_starts 30
+  sleep 1
+  cli top -n $models --once --json | tee "$work/top" | jq -e '.models | length == 1 and (.[0] | .name == "digits" and .requestsPerSecond > 10 and .errorsPerSecond == 0 and .p99Ms > 0 and .memoryBytes > 1e6)'
+  cli top -n $models --once | grep -E '^models +digits +Loaded +1/1'
+  cli rollout pause mdep/digits -n $models
+  cli rollout resume mdep/digits -n $models
+  cli rollout restart mdep/digits -n $models
+  eventually 10 eval '[ "$(mdep | jq -r .status.updateRevision)" != "$before" ]'
+  cli rollout status mdep/digits -n $models --timeout=60s
+  cli rollout history mdep/digits -n $models
+  cli rollout undo mdep/digits -n $models
+  eventually 60 eval '[ "$(mdep | jq -r .status.updateRevision)" = "$before" ]'
+  cli rollout status mdep/digits -n $models --timeout=60s
+  cli scale mdep/digits -n $models --replicas=2
+  eventually 60 serving 2
+  cli scale mdep/digits -n $models --replicas=1
+  eventually 60 serving 1
+  load_ends
+  # who may do nothing is told so in the server's words
+  token=$(k -n $models create token default)
+  sed "s/user: {client-certificate.*/user: {token: $token}}]/" "$KUBECONFIG" >"$work/token.conf"
+  if node "$binaries/pintle" get mdep -n $models --kubeconfig "$work/token.conf" 2>"$work/refused"; then echo "a service account without rights reads"; return 1; fi
+  grep 'Error from server (Forbidden): .*cannot list resource "modeldeployments"' "$work/refused"
+}
+
 # The page about HorizontalPodAutoscalers, typed along.
 tutorial_hpa() {
   awk '/^```sh$/ { on = 1; next } /^```$/ { on = 0 } on' docs/tutorials/hpa.md >"$work/hpa.sh"
@@ -639,6 +709,9 @@ run_steps() {
       step "helm upgrade with customMetrics: kubectl get --raw, no pod replaced, no request lost" custom_metrics
       step "custom metrics: only the API server's front proxy is answered" custom_metrics_refused
       step "tutorial: a HorizontalPodAutoscaler, up under load and down without" tutorial_hpa
+      step "a HorizontalPodAutoscaler by queue delay, up and down" hpa_by_queue_delay
+      [ -z "$only" ] || step "a HorizontalPodAutoscaler by latency, up and down" hpa_by_latency
+      step "pintle get as kubectl does; top, rollout, scale, logs of the cluster" pintle_words
       step "a model that does badly is left for the one before, once" model_health
       fault_steps
       step "back to one replica" one_replica

@@ -326,6 +326,28 @@ static void refusals(void **state)
     }
 }
 
+static void all_refusals_are_named(void **state)
+{
+    (void)state;
+    static const struct pt_refusal rows[] = {
+        {PT_EFFECT_DELETE_POD, "p7", "denied by a webhook", 1, true, NOW - 10},
+        {PT_EFFECT_PATCH_GATE, "p8", "internal error", 2, false, NOW - 10}, /* bad luck */
+        {PT_EFFECT_DELETE_POD, "p9", "denied by a webhook", 1, true, NOW - 10},
+        {PT_EFFECT_PATCH_SERVICE, "m", "forbidden", 1, true, NOW - 10},
+    };
+    static struct scene t;
+    struct pt_err err;
+    plan(&t, "nA", (struct pt_spec)ROLL(2, 1, 0));
+    pt_plan_finish(&t.plan);
+    t.s.refusals = rows;
+    t.s.refusal_count = sizeof rows / sizeof *rows;
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    pt_auto_obj *s = status_of(&t);
+    assert_string_equal(condition(s, "Stalled", "reason"), "FailedDelete");
+    assert_string_equal(condition(s, "Stalled", "message"), "deleting Pod p7: denied by a webhook; updating Service m: forbidden");
+    pt_plan_finish(&t.plan);
+}
+
 /* What the plan does to the gate of the first pod when the gate is `gate (gate_reason)` and the sidecar says `model` (-1: nothing yet). */
 static void gates(void **state)
 {
@@ -752,7 +774,7 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(rollouts),
-                                       cmocka_unit_test(statuses), cmocka_unit_test(refusals),
+                                       cmocka_unit_test(statuses), cmocka_unit_test(refusals), cmocka_unit_test(all_refusals_are_named),
                                        cmocka_unit_test(a_second_look_writes_nothing),
                                        cmocka_unit_test(progress_deadline),
                                        cmocka_unit_test(gates),

@@ -105,6 +105,29 @@ static void only_what_is_named_goes_back(void **state)
     assert_string_equal(v.reason, "QualityLow");
 }
 
+/* What is outside is named, all of it, once it has been so for as long as anything has to be. */
+static void all_are_named(void **state)
+{
+    (void)state;
+    struct pt_verdict v = {.judged_ms = 5000};
+    for (int i = 0; i < 2; i++)
+        (void)look(&v, "r1", 100, 0.95, 0.4);
+    assert_string_equal(v.message, "drifted_share is 0.4, at most 0.3 is asked for; 2 times in a row, last of 200 rows of 1 pod");
+    assert_false(look(&v, "r1", 100, 0.5, 0.5));
+    assert_false(look(&v, "r1", 100, 0.95, 0.4)); /* once is nothing */
+    assert_false(look(&v, "r1", 100, 0.5, 0.5));
+    assert_false(look(&v, "r1", 0, NAN, NAN));
+    assert_true(look(&v, "r1", 100, 0.5, 0.5));
+    assert_string_equal(v.message, "accuracy is 0.5, at least 0.9 is asked for, and drifted_share is 0.5, at most 0.3 is asked for; 2 times in a row, last of 100 "
+                                   "labelled rows of 1 pod");
+    assert_string_equal(v.reason, "QualityLow");
+    assert_false(look(&v, "r1", 100, 0.5, 0.5));
+    assert_false(look(&v, "r1", 100, 0.95, 0.4));
+    assert_true(look(&v, "r1", 100, 0.95, 0.4));
+    assert_string_equal(v.message, "drifted_share is 0.4, at most 0.3 is asked for; 2 times in a row, last of 200 rows of 1 pod");
+    assert_int_equal(v.health, PT_HEALTH_BAD);
+}
+
 static void period(void **state)
 {
     (void)state;
@@ -132,7 +155,7 @@ static void pods_add_up(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(in_a_row), cmocka_unit_test(not_enough), cmocka_unit_test(only_what_is_named_goes_back), cmocka_unit_test(period),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(in_a_row), cmocka_unit_test(not_enough), cmocka_unit_test(only_what_is_named_goes_back), cmocka_unit_test(all_are_named), cmocka_unit_test(period),
                                        cmocka_unit_test(pods_add_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
