@@ -268,15 +268,17 @@ metrics_api=/apis/custom.metrics.k8s.io/v1beta2
 value_of() { k get --raw "$metrics_api/namespaces/$models/$1" | jq -e "$2"; }
 
 # load_starts RATE: so many requests per second, each on a connection of its own, until load_ends; that fails if one of them did. A line is a request: when it
-# ended (stdbuf: at once and not with curl), what was answered, how long it took, what went wrong.
+# ended (stdbuf: at once and not with curl), what was answered, how long it took, what went wrong. The Service's name is looked up once: a lost packet of
+# the cluster's DNS, which the resolver misses after as long as a request may take, says nothing about what is tried here.
 load_starts() {
+  local address; address=$(k -n $models get service digits -o jsonpath='{.spec.clusterIP}')
   classify 1 1 >/dev/null
   cp "$work/request.json" "$work/load.json"
   touch "$work/load"
   # shellcheck disable=SC2016
   node bash -c 'while [ -e "$1/load" ]; do
-      stdbuf -oL curl -s -o /dev/null -w "%{http_code} %{time_total} %{errormsg}\n" --rate "$3/s" -m 5 -H "Connection: close" -H "Content-Type: application/json" --data-binary "@$1/load.json" "$2/infer?[1-$((2 * $3))]"
-    done' load "$work" "$endpoint" "$1" 2>&1 | while IFS= read -r line; do printf '%(%T)T %s\n' -1 "$line"; done >"$work/load.log" &
+      stdbuf -oL curl -s -o /dev/null -w "%{http_code} %{time_total} %{errormsg}\n" --resolve "$4" --rate "$3/s" -m 5 -H "Connection: close" -H "Content-Type: application/json" --data-binary "@$1/load.json" "$2/infer?[1-$((2 * $3))]"
+    done' load "$work" "$endpoint" "$1" "$(cut -d/ -f3 <<<"$endpoint"):$address" 2>&1 | while IFS= read -r line; do printf '%(%T)T %s\n' -1 "$line"; done >"$work/load.log" &
 }
 load_ends() {
   rm "$work/load"; wait
@@ -412,7 +414,7 @@ END
   load_starts 20
   eventually 90 serving 3
   k -n $models get hpa digits
-  value_of "modeldeployments.pintle.dev/digits/$1" '.items[0].value | rtrimstr("m") | tonumber > 20 and . < 1000'
+  value_of "modeldeployments.pintle.dev/digits/$1" '.items[0].value | rtrimstr("m") | tonumber | . > 20 and . < 1000'
   load_ends
   eventually 90 serving 1
   k -n $models describe hpa digits | tail -n 12
