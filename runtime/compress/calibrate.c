@@ -112,56 +112,6 @@ static double cut_both(const struct pt_observer *v, double share)
     return 0;
 }
 
-/* --- entropy ------------------------------------------------------------------------------------------------------------------- */
-
-#define FINE 2048 /* bins of |x| that are looked at */
-#define STEP 4    /* bins between two candidates */
-
-/* Divergence of p from q, n bins, of which p holds the total `mass`, with what the cut left out in the last. q: every group of p's bins has its mean
- * on those that are not empty. */
-static double divergence(const double *p, int n, double outside, int levels)
-{
-    const double little = 1e-4;
-    double mass = outside, sum = 0, q_mass = 0;
-    for (int i = 0; i < n; i++) {
-        mass += p[i];
-        q_mass += p[i];
-    }
-    if (mass <= 0 || q_mass <= 0)
-        return INFINITY;
-    for (int k = 0; k < levels; k++) {
-        int begin = (int)((int64_t)k * n / levels), end = (int)((int64_t)(k + 1) * n / levels), filled = 0;
-        double group = 0;
-        for (int i = begin; i < end; i++) {
-            group += p[i];
-            filled += p[i] > 0;
-        }
-        for (int i = begin; i < end; i++) {
-            double a = (p[i] + (i == n - 1 ? outside : 0)) / mass, b = p[i] > 0 ? group / filled / q_mass : 0;
-            if (a > 0)
-                sum += a * log(a / (b > 0 ? b : little / mass));
-        }
-    }
-    return sum;
-}
-
-static double least_divergence(const struct pt_observer *v, int levels)
-{
-    double p[FINE] = {0}, above = 0, best = INFINITY, reach = v->reach;
-    for (int k = 0; k < HALF; k++) /* zeros are exact on every grid, and would drown everything else */
-        p[k * FINE / HALF] += (double)v->bins[HALF + k] + (double)v->bins[HALF - 1 - k];
-    for (int n = FINE; n >= levels; n -= STEP) {
-        double d = divergence(p, n, above, levels);
-        if (d < best) {
-            best = d;
-            reach = v->reach * n / FINE;
-        }
-        for (int i = n - STEP; i < n; i++)
-            above += p[i];
-    }
-    return reach;
-}
-
 /* --- mean squared error -------------------------------------------------------------------------------------------------------- */
 
 /* Of the samples in the histogram on a grid of so many levels over [low, high], low <= 0 <= high, that holds 0 exactly. */
@@ -204,6 +154,77 @@ static struct pt_range least_error(const struct pt_observer *v, double low, doub
     return (struct pt_range){(float)low, (float)high};
 }
 
+/* --- entropy -------------------------------------------------------------------------------------------------------------------
+ *
+ * Kullback and Leibler's divergence between what was seen, what lies outside of a range being at its ends, and the same in as many steps as there are
+ * integers. Ranges are looked at that reach equally far from zero, as far as values were seen on that side: so a grid that has no use for negative
+ * numbers, or for few, is judged with the steps that it will have.
+ *
+ * The divergence counts how many values are cut, not how far. Where most are small and the few large ones carry the signal (the first depthwise
+ * convolutions of MobileNetV2) it would cut half of the range; so only ranges are taken that make the squared error smaller than the whole one has
+ * it, and clearly: what is cut errs in one direction, in all sums that it is part of, while roundings cancel.
+ */
+
+#define FINE 4096 /* bins that are looked at */
+#define STEP 4    /* bins between two candidates */
+#define GAIN 0.75 /* of the whole range's squared error: what a cut must not be above */
+
+/* p: the n bins of the range; below, above: what the cut left out. q: every group of p's bins has its mean on those that are not empty. */
+static double divergence(const double *p, int n, double below, double above, int levels)
+{
+    const double little = 1e-4;
+    double mass = below + above, sum = 0, q_mass = 0;
+    for (int i = 0; i < n; i++) {
+        mass += p[i];
+        q_mass += p[i];
+    }
+    if (mass <= 0 || q_mass <= 0)
+        return INFINITY;
+    for (int k = 0; k < levels; k++) {
+        int begin = (int)((int64_t)k * n / levels), end = (int)((int64_t)(k + 1) * n / levels), filled = 0;
+        double group = 0;
+        for (int i = begin; i < end; i++) {
+            group += p[i];
+            filled += p[i] > 0;
+        }
+        for (int i = begin; i < end; i++) {
+            double a = (p[i] + (i == 0 ? below : 0) + (i == n - 1 ? above : 0)) / mass, b = p[i] > 0 ? group / filled / q_mass : 0;
+            if (a > 0)
+                sum += a * log(a / (b > 0 ? b : little / mass));
+        }
+    }
+    return sum;
+}
+
+static double total(const double *p, int begin, int end)
+{
+    double sum = 0;
+    for (int i = begin; i < end; i++)
+        sum += p[i];
+    return sum;
+}
+
+static struct pt_range least_divergence(const struct pt_observer *v, double low, double high, int levels)
+{
+    double p[FINE] = {0}, best = INFINITY, per = FINE / 2 / v->reach, bound = GAIN * squared_error(v, low, high, levels);
+    struct pt_range range = {(float)low, (float)high};
+    for (int k = 0; k < BINS; k++) /* zeros are exact on every grid, and would drown everything else */
+        p[k * FINE / BINS] += (double)v->bins[k];
+    int most = (int)fmin(ceil(fmax(-low, high) * per), FINE / 2);
+    for (int k = most; k > 0; k -= STEP) {
+        double from = fmax(low, -k / per), to = fmin(high, k / per);
+        int begin = FINE / 2 + (int)floor(from * per), end = FINE / 2 + (int)ceil(to * per);
+        if (end - begin < levels)
+            break;
+        double d = divergence(p + begin, end - begin, total(p, 0, begin), total(p, end, FINE), levels);
+        if (d < best && (k == most || squared_error(v, from, to, levels) <= bound)) {
+            best = d;
+            range = (struct pt_range){(float)from, (float)to};
+        }
+    }
+    return range;
+}
+
 /* --- ranges ------------------------------------------------------------------------------------------------------------------------ */
 
 static struct pt_range within(double low, double high, const struct pt_observer *v)
@@ -228,9 +249,8 @@ struct pt_range pt_observer_range(const struct pt_observer *v, const struct pt_c
         return within(-t, t, v);
     }
     if (o->method == PT_CALIBRATE_ENTROPY) {
-        bool one_side = !symmetric && (low == 0 || high == 0);
-        double t = least_divergence(v, one_side ? levels : levels / 2);
-        return within(-t, t, v);
+        struct pt_range r = least_divergence(v, symmetric ? -most : low, symmetric ? most : high, levels);
+        return within((double)r.low, (double)r.high, v);
     }
     if (!symmetric)
         return least_error(v, low, high, levels);

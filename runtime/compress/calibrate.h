@@ -19,7 +19,8 @@ enum pt_calibration {
     PT_CALIBRATE_MINMAX,
     PT_CALIBRATE_AVERAGE,    /* moving averages of each batch's least and greatest (Jacob et al. 2018) */
     PT_CALIBRATE_PERCENTILE, /* cuts off (100 - percentile) / 2 on both sides; symmetric: 100 - percentile of |x| */
-    PT_CALIBRATE_ENTROPY,    /* least Kullback-Leibler divergence between the cut distribution and the rounded one (Migacz 2017) */
+    PT_CALIBRATE_ENTROPY,    /* least Kullback-Leibler divergence between the cut distribution and the rounded one (Migacz 2017), of
+                              ranges that clearly make the squared error smaller, or the whole one */
     PT_CALIBRATE_MSE         /* least mean squared error of the rounded values */
 };
 struct pt_calibration_options {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""quantize [--bin DIR] [--quick] [--agree-only]: quantisation beside onnxruntime.quantization, by figures of quality.
+"""quantize [--bin DIR] [--quick] [--agree-only] [--ratios MODEL,...]: quantisation beside onnxruntime.quantization, by figures of quality.
 
 Accuracy: two networks trained here by `pintle train`, one on UCI digits, one on MNIST, quantised by both with the same calibration images, judged on
 held-out ones. Signal to noise of the outputs against floats: ResNet-18 and MobileNetV2 on images with the spectrum of natural ones. ONNX Runtime runs
@@ -154,9 +154,9 @@ def natural(count, size=224):
     return np.clip(images, -2.2, 2.6).astype(np.float32)
 
 
-def ratios(pintle, folder):
+def ratios(pintle, folder, names):
     images = natural(24)
-    for name in ("resnet18", "mobilenetv2"):
+    for name in names:
         model = CACHE / name / "model.onnx"
         feeds = {first_input(model): images[16:]}
         want = by_ort(model, feeds)
@@ -211,6 +211,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin", default=ROOT / "build/release/bin")
     parser.add_argument("--quick", action="store_true", help="one network and one model")
+    parser.add_argument("--ratios", metavar="MODEL,...", help="only signal to noise, of these models of the cache; they take images of 224 x 224")
     parser.add_argument("--agree-only", action="store_true", help="only whether ONNX Runtime loads and agrees")
     args = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -218,10 +219,13 @@ def main():
     print(f"{cpu_model()}; onnxruntime {ort.__version__}")
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
+        if args.ratios:
+            ratios(pintle, folder, args.ratios.split(","))
+            return 0
         if not args.agree_only:
             accuracies(pintle, folder, args.quick)
         if not args.agree_only and not args.quick:
-            ratios(pintle, folder)
+            ratios(pintle, folder, ("resnet18", "mobilenetv2"))
         return 1 if agreement(pintle, folder, pathlib.Path(args.bin).parent / "lib" / "libpintle.so", args.quick) else 0
 
 

@@ -133,26 +133,30 @@ static void mean_squared_error(void **state)
         }
 }
 
-/* The divergence of every candidate, written from the definition on the counts of 2048 bins of |x|. */
-static double divergence_of(const double *p, int n, int levels)
+#define FINE 4096
+
+/* The divergence of bins [begin, end) from its steps, written from the definition. */
+static double divergence_of(const double *p, int begin, int end, int levels)
 {
-    static double a[2048], b[2048];
+    static double a[FINE], b[FINE];
     double mass = 0, inside = 0, sum = 0;
-    for (int i = 0; i < 2048; i++)
+    int n = end - begin;
+    for (int i = 0; i < FINE; i++) {
         mass += p[i];
-    for (int i = 0; i < n; i++) {
-        a[i] = p[i];
-        inside += p[i];
+        inside += i >= begin && i < end ? p[i] : 0;
     }
-    a[n - 1] += mass - inside;
+    for (int i = 0; i < n; i++)
+        a[i] = p[begin + i];
+    for (int i = 0; i < FINE; i++)
+        a[i < begin ? 0 : n - 1] += i < begin || i >= end ? p[i] : 0;
     for (int k = 0; k < levels; k++) {
-        double total = 0, filled = 0;
+        double all = 0, filled = 0;
         for (int i = k * n / levels; i < (k + 1) * n / levels; i++) {
-            total += p[i];
-            filled += p[i] > 0;
+            all += p[begin + i];
+            filled += p[begin + i] > 0;
         }
         for (int i = k * n / levels; i < (k + 1) * n / levels; i++)
-            b[i] = p[i] > 0 ? total / filled / inside : 1e-4 / mass;
+            b[i] = p[begin + i] > 0 ? all / filled / inside : 1e-4 / mass;
     }
     for (int i = 0; i < n; i++)
         if (a[i] > 0)
@@ -160,26 +164,45 @@ static double divergence_of(const double *p, int n, int levels)
     return sum;
 }
 
+/* Every candidate, with 4 bits, where the outliers are cut off, and with 8, where they would be more error than the steps are. */
+static void check_entropy(bool one_sided, int bits)
+{
+    static double p[FINE];
+    struct pt_calibration_options o = {.method = PT_CALIBRATE_ENTROPY};
+    make_samples(one_sided);
+    struct pt_observer v = observed(&o);
+    double low = fmin(0, (double)v.low), high = (double)v.high, best = INFINITY, per = FINE / 2 / v.reach, from = low, to = high, whole = 0;
+    memset(p, 0, sizeof p);
+    for (int i = 0; i < N; i++)
+        if (samples[i] != 0)
+            p[(int)floor((double)samples[i] * per) + FINE / 2]++;
+    for (int k = (int)ceil(fmax(-low, high) * per), most = k; k > 0; k -= 4) {
+        double l = fmax(low, -k / per), h = fmin(high, k / per);
+        int begin = FINE / 2 + (int)floor(l * per), end = FINE / 2 + (int)ceil(h * per);
+        struct pt_grid g = pt_grid_make((struct pt_range){(float)l, (float)h}, bits, true, false);
+        whole = k == most ? error_of(&g) : whole;
+        if (end - begin < 1 << bits || (k < most && error_of(&g) > 0.75 * whole))
+            continue;
+        double d = divergence_of(p, begin, end, 1 << bits);
+        if (d < best) {
+            best = d;
+            from = l;
+            to = h;
+        }
+    }
+    struct pt_range r = pt_observer_range(&v, &o, false, 1 << bits);
+    assert_true(fabs((double)r.high - to) <= 4.01 / per && fabs((double)r.low - from) <= 4.01 / per);
+    assert_true(bits == 4 ? r.high < 10 : r.high == v.high);
+    assert_true(one_sided ? r.low == 0 : r.low < 0);
+    pt_observer_finish(&v);
+}
+
 static void entropy(void **state)
 {
     (void)state;
-    static double p[2048];
-    for (int side = 0; side < 2; side++) {
-        struct pt_calibration_options o = {.method = PT_CALIBRATE_ENTROPY};
-        make_samples(side);
-        struct pt_observer v = observed(&o);
-        int levels = side ? 256 : 128, best = 2048;
-        memset(p, 0, sizeof p);
-        for (int i = 0; i < N; i++)
-            if (samples[i] != 0)
-                p[(int)fmin(2047, floor(fabs((double)samples[i]) / v.reach * 2048))]++;
-        for (int n = 2048; n >= levels; n -= 4)
-            if (divergence_of(p, n, levels) < divergence_of(p, best, levels))
-                best = n;
-        struct pt_range r = pt_observer_range(&v, &o, false, 256);
-        assert_true(fabs((double)r.high - v.reach * best / 2048) < 1e-6 * v.reach);
-        assert_true(r.high < 10 && (side ? r.low == 0 : r.low < 0)); /* the outliers are cut off */
-        pt_observer_finish(&v);
+    for (int bits = 4; bits <= 8; bits += 4) {
+        check_entropy(false, bits);
+        check_entropy(true, bits);
     }
 }
 
