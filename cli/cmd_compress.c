@@ -5,6 +5,7 @@
  */
 #include "cli/cmd_report.h"
 #include "cli/commands.h"
+#include "cli/mirror.h"
 #include "cli/recipe_work.h"
 #include "cli/remote.h"
 #include "cli/report.h"
@@ -12,6 +13,7 @@
 
 #include "base/mem.h"
 #include "base/path.h"
+#include "base/sched.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -111,41 +113,108 @@ static int write_result(const char *path, const cJSON *report, int rc, const str
 
 /* --- the run ------------------------------------------------------------------------------------------------------------- */
 
-static int publish(const struct arguments *a, const char *output, const cJSON *report, const char *work, struct pt_err *err)
+/* A run and who follows it: an operator, and a copy of the work folder in the bucket where its result goes. */
+struct follower {
+    struct pt_teller *teller;
+    struct pt_mirror *mirror;
+    const char *work;
+    struct pt_progress *progress;
+    int64_t saved_ms;
+};
+enum { SAVE_MS = 30000 /* between two copies of a checkpoint */, FIRST_SAVE_MS = 2000 };
+
+static int load_copy(void *arg, const char *folder, const char *digest, struct pt_err *err)
+{
+    return pt_mirror_load(((struct follower *)arg)->mirror, folder, digest, err);
+}
+
+/* A run goes on when a copy fails: it may still come to its end. */
+static int save_copy(void *arg, const char *folder, const char *name, struct pt_err *err)
+{
+    struct follower *f = arg;
+    int rc = pt_mirror_save(f->mirror, folder, name, err);
+    f->saved_ms = pt_clock_mono_ns() / 1000000;
+    if (rc < 0)
+        pt_progress_say(f->progress, "warning: %s was not copied: %s", name, err->msg);
+    return PT_OK;
+}
+
+static void tell(void *arg, const struct pt_progress_now *now)
+{
+    struct follower *f = arg;
+    char name[64];
+    struct pt_err err;
+    if (f->teller)
+        pt_teller_tell(f->teller, now);
+    if (!f->mirror || !now->epochs || pt_clock_mono_ns() / 1000000 - f->saved_ms < SAVE_MS)
+        return;
+    snprintf(name, sizeof name, "%lld-%s.checkpoint", (long long)now->number, now->stage);
+    (void)save_copy(f, f->work, name, &err);
+}
+
+static int begin_follower(struct follower *f, const struct arguments *a, const char *work, struct pt_err *err)
+{
+    const char *name = strrchr(work, '/');
+    *f = (struct follower){.work = work, .saved_ms = pt_clock_mono_ns() / 1000000 - SAVE_MS + FIRST_SAVE_MS};
+    if (a->publish_credentials && setenv(PT_ENV_CREDENTIALS_DIR, a->publish_credentials, 1) != 0) /* the model has been fetched */
+        return pt_fail(err, PT_ENOMEM, "out of memory");
+    if (a->operator_ && pt_teller_create(a->operator_, &f->teller, err) < 0)
+        return err->code;
+    if (!a->publish || strncmp(a->publish, "s3://", 5) != 0)
+        return PT_OK;
+    pt_auto_free char *prefix = pt_asprintf("%s/%s", a->publish, name ? name + 1 : work);
+    return prefix ? pt_mirror_create(prefix, a->cache ? a->cache : work, &f->mirror, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+}
+
+static void discard(const char *work, struct pt_mirror *mirror)
+{
+    struct pt_err err;
+    pt_recipe_discard(work);
+    if (mirror && pt_mirror_remove(mirror, &err) < 0)
+        fprintf(stderr, "warning: what is left of the run in the bucket was not removed: %s\n", err.msg);
+}
+
+static int publish(const struct arguments *a, const char *output, const cJSON *report, struct pt_err *err)
 {
     const cJSON *digest = cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(report, "output"), "digest");
-    if (a->publish_credentials && setenv(PT_ENV_CREDENTIALS_DIR, a->publish_credentials, 1) != 0)
-        return pt_fail(err, PT_ENOMEM, "out of memory");
     int rc = cJSON_IsString(digest) ? pt_remote_publish(output, digest->valuestring, a->publish, err)
                                     : pt_fail(err, PT_EINTERNAL, "the report names no output");
-    if (rc == PT_OK) {
+    if (rc == PT_OK)
         unlink(output); /* a move has done that */
-        pt_recipe_discard(work);
-    }
+    return rc;
+}
+
+static int run_followed(struct pt_recipe *r, const struct arguments *a, struct follower *f, cJSON **report, struct pt_err *err)
+{
+    const struct pt_recipe_copy copy = {load_copy, save_copy, f};
+    struct pt_progress p;
+    pt_progress_init(&p, (enum pt_progress_kind)a->progress, stderr);
+    p.tell = tell;
+    p.tell_arg = f;
+    f->progress = &p;
+    int rc = pt_recipe_run(r, &(struct pt_recipe_run){.work = f->work, .copy = f->mirror ? &copy : NULL, .progress = &p, .keep = a->publish != NULL},
+                           report, err);
+    pt_progress_finish(&p);
+    if (rc == PT_OK && a->publish)
+        rc = publish(a, r->settings.output, *report, err);
+    if ((rc == PT_OK || rc == PT_EPRECONDITION) && a->publish) /* nobody comes back for what a gate refused: another recipe has another folder */
+        discard(f->work, f->mirror);
     return rc;
 }
 
 static int run(struct pt_recipe *r, const struct arguments *a, cJSON **report, struct pt_err *err)
 {
-    struct pt_teller *teller = NULL;
     pt_auto_free char *work = a->work ? pt_strdup(a->work) : pt_asprintf("%s.work", r->settings.output);
-    struct pt_progress p;
+    struct follower f = {.work = work};
     struct pt_err second;
     if (!work)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    pt_progress_init(&p, (enum pt_progress_kind)a->progress, stderr);
     pt_progress_catch_signals();
-    if (a->operator_ && pt_teller_create(a->operator_, &teller, err) < 0)
-        return err->code;
-    p.tell = teller ? pt_teller_tell : NULL;
-    p.tell_arg = teller;
-    int rc = pt_recipe_run(r, &(struct pt_recipe_run){.work = work, .progress = &p, .keep = a->publish != NULL}, report, err);
-    pt_progress_finish(&p);
-    pt_teller_destroy(teller);
-    if (rc == PT_OK && a->publish)
-        rc = publish(a, r->settings.output, *report, work, err);
-    if (rc == PT_EPRECONDITION && a->publish) /* nobody comes back for it: another recipe has another folder */
-        pt_recipe_discard(work);
+    int rc = begin_follower(&f, a, work, err);
+    if (rc == PT_OK)
+        rc = run_followed(r, a, &f, report, err);
+    pt_teller_destroy(f.teller);
+    pt_mirror_destroy(f.mirror);
     if (rc == PT_OK || rc == PT_EPRECONDITION) { /* a gate that does not hold is reported like one that does */
         int written = pt_cmd_write_reports(&r->report, a->curves, *report, &second);
         if (rc == PT_OK && (rc = written) < 0)

@@ -56,9 +56,16 @@ int pt_recipe_add(struct pt_recipe *r, const struct pt_stage *stage, bool train,
 /* Whether what is needed is there and goes together. */
 int pt_recipe_check(const struct pt_recipe *r, struct pt_err *err);
 
+/* A second place for what is finished in the work folder (mirror.h). Names are of files in it. */
+struct pt_recipe_copy {
+    int (*load)(void *arg, const char *folder, const char *digest, struct pt_err *err); /* an earlier run's, with this digest, into the folder */
+    int (*save)(void *arg, const char *folder, const char *name, struct pt_err *err);   /* as it is now, or no more */
+    void *arg;
+};
 struct pt_recipe_run {
     const char *work;       /* folder; NULL: nothing is kept, a run that is cut off begins anew */
     const char *checkpoint; /* without a work folder: of the only stage, or NULL */
+    const struct pt_recipe_copy *copy; /* with a work folder; NULL: there is none */
     struct pt_progress *progress;
     bool keep; /* the work folder also after success: pt_recipe_discard() removes it when the output is safe */
 };

@@ -255,7 +255,7 @@ int pt_recipe_run(const struct pt_recipe *r, const struct pt_recipe_run *how, cJ
     struct runner n = {.r = r, .how = how, .report = cJSON_CreateObject()};
     int rc = n.report ? pt_recipe_check(r, err) : no_memory(err);
     if (rc == PT_OK)
-        rc = pt_recipe_work_open(&n.work, r, how->work, err);
+        rc = pt_recipe_work_open(&n.work, r, how->work, how->copy, err);
     if (rc == PT_OK)
         rc = run(&n, err);
     pt_recipe_work_close(&n.work, r, rc == PT_OK && !how->keep);

@@ -155,10 +155,10 @@ static int take_folder(struct pt_recipe_work *w, const char *kept, struct pt_err
     return mkdtemp(w->folder) ? PT_OK : pt_fail(err, pt_err_from_errno(errno), "%s: %s", w->folder, strerror(errno));
 }
 
-int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, const char *kept, struct pt_err *err)
+int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, const char *kept, const struct pt_recipe_copy *copy, struct pt_err *err)
 {
     pt_auto_buf old = PT_BUF_INIT(4096);
-    *w = (struct pt_recipe_work){0};
+    *w = (struct pt_recipe_work){.copy = kept ? copy : NULL};
     int rc = digest_of(w, r, err);
     if (rc == PT_OK && (rc = take_folder(w, kept, err)) < 0)
         pt_free(pt_steal(w->folder));
@@ -170,7 +170,8 @@ int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, con
     if (pt_buf_read_file(&old, path, NULL) == PT_OK && strcmp(pt_buf_cstr(&old), w->digest) == 0)
         return PT_OK;
     empty(w->folder);
-    return pt_path_write_atomic(path, w->digest, strlen(w->digest), 0644, err);
+    rc = w->copy ? w->copy->load(w->copy->arg, w->folder, w->digest, err) : PT_OK;
+    return rc < 0 ? rc : pt_path_write_atomic(path, w->digest, strlen(w->digest), 0644, err);
 }
 
 void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, bool remove)
@@ -207,5 +208,10 @@ int pt_recipe_work_finish_stage(const struct pt_recipe_work *w, const struct pt_
     cJSON_free(text);
     if (rc == PT_OK)
         unlink(checkpoint);
+    static const char *const endings[] = {"onnx", "json", "checkpoint"}; /* the model before what makes the stage a finished one */
+    for (size_t i = 0; rc == PT_OK && w->copy && i < sizeof endings / sizeof *endings; i++) {
+        pt_auto_free char *file = pt_recipe_work_path(w, r, stage, endings[i]);
+        rc = file ? w->copy->save(w->copy->arg, w->folder, strrchr(file, '/') + 1, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    }
     return rc;
 }

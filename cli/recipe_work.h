@@ -12,10 +12,11 @@
 struct pt_recipe_work {
     char *folder; /* made for this run and removed with it, where nothing shall be kept */
     bool temporary;
+    const struct pt_recipe_copy *copy; /* NULL: none */
     char digest[72], model_digest[72]; /* of everything; of the model that came in */
 };
 /* Digests all files that the recipe reads; an old folder of something else is emptied. kept: NULL for a temporary one. */
-int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, const char *kept, struct pt_err *err);
+int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, const char *kept, const struct pt_recipe_copy *copy, struct pt_err *err);
 /* remove: with what a run puts there. */
 void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, bool remove);
 /* "FOLDER/2-prune.onnx"; NULL: out of memory. pt_free() it. */

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/path.h"
+#include "cli/bucket.h"
 #include "cli/recipe_work.h"
 #include "sidecar/locator.h"
 #include "sidecar/source.h"
@@ -96,81 +97,13 @@ int pt_remote_fetch(const char *uri, const char *digest, const char *cache, char
 
 /* --- publishing ---------------------------------------------------------------------------------------------------------- */
 
-struct put {
-    struct pt_loop *loop;
-    struct pt_http_client *client;
-    struct pt_locator *locator;
-    struct pt_http_call *call;
-    const char *uri;
-    struct pt_str body;
-    int rc;
-    struct pt_err *err;
-};
-
-static void end_put(struct put *p, int rc)
+static int put(const char *file, const char *uri, struct pt_err *err)
 {
-    p->rc = rc;
-    pt_loop_stop(p->loop);
-}
-
-static void answered(void *arg, const struct pt_http_response *r, const struct pt_err *err)
-{
-    struct put *p = arg;
-    char why[320] = "";
-    p->call = NULL;
-    if (err) {
-        end_put(p, pt_fail(p->err, err->code, "PUT %s: %s", p->uri, err->msg));
-    } else if (r->status >= 200 && r->status < 300) {
-        end_put(p, PT_OK);
-    } else if (pt_locator_again(p->locator, r)) {
-        pt_locator_start(p->locator);
-    } else {
-        pt_refusal_text(r->body, why, sizeof why);
-        end_put(p, pt_fail(p->err, r->status == 403 ? PT_EDENIED : PT_EUNAVAILABLE, "PUT %s: the server answered %d%s%s", p->uri, r->status,
-                           *why ? ": " : "", why));
-    }
-}
-
-static void located(void *arg, const struct pt_location *where, const struct pt_err *err)
-{
-    struct put *p = arg;
-    if (err) {
-        end_put(p, pt_fail(p->err, err->code, "%s", err->msg));
-        return;
-    }
-    struct pt_http_call_options o = {.method = "PUT",
-                                     .url = where->url,
-                                     .headers = where->headers,
-                                     .header_count = where->header_count,
-                                     .body = p->body,
-                                     .on_done = answered,
-                                     .arg = p};
-    if (pt_http_call_start(p->client, &o, &p->call, p->err) < 0)
-        end_put(p, p->err->code);
-}
-
-static int put(const char *file, const char *hex, const char *uri, struct pt_err *err)
-{
-    pt_auto_buf body = PT_BUF_INIT(0);
-    struct put p = {.uri = uri, .err = err};
-    int rc = pt_buf_read_file(&body, file, err);
-    p.body = (struct pt_str){body.data, body.len};
+    struct pt_bucket *bucket = NULL;
+    int rc = pt_bucket_create(&bucket, err);
     if (rc == PT_OK)
-        rc = pt_loop_create(&p.loop, err);
-    if (rc == PT_OK)
-        rc = pt_http_client_create(p.loop, &(struct pt_http_client_options){.max_idle = 1}, &p.client, err);
-    struct pt_locator_options lo = {.loop = p.loop, .client = p.client, .uri = uri, .payload = hex, .done = located, .arg = &p};
-    if (rc == PT_OK)
-        rc = pt_locator_create(&lo, &p.locator, err);
-    if (rc == PT_OK) {
-        pt_locator_start(p.locator);
-        pt_loop_run(p.loop);
-        rc = p.rc;
-    }
-    pt_locator_destroy(p.locator);
-    pt_http_client_destroy(p.client);
-    if (p.loop)
-        pt_loop_destroy(p.loop);
+        rc = pt_bucket_put_file(bucket, uri, file, err);
+    pt_bucket_destroy(bucket);
     return rc;
 }
 
@@ -201,5 +134,5 @@ int pt_remote_publish(const char *file, const char *digest, const char *folder, 
     if (IS_FILE(folder))
         return move(file, hex, folder + sizeof file_scheme - 1, err);
     pt_auto_free char *uri = pt_asprintf("%s/sha256-%s.onnx", folder, hex);
-    return uri ? put(file, hex, uri, err) : pt_fail(err, PT_ENOMEM, "out of memory");
+    return uri ? put(file, uri, err) : pt_fail(err, PT_ENOMEM, "out of memory");
 }

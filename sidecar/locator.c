@@ -221,7 +221,7 @@ int pt_locator_create(const struct pt_locator_options *o, struct pt_locator **ou
         l->payload = pt_strdup(o->payload);
     l->uri = pt_strdup(o->uri);
     int rc = l->uri && (l->payload || !o->payload) ? find_scheme(l, err) : pt_fail(err, PT_ENOMEM, "out of memory");
-    if (rc == PT_OK && l->payload && l->scheme != &pt_scheme_s3)
+    if (rc == PT_OK && (l->payload || o->method) && l->scheme != &pt_scheme_s3)
         rc = pt_fail(err, PT_EUNSUPPORTED, "%.200s: a model can be put to s3:// only", l->uri);
     if (rc < 0) {
         pt_locator_destroy(l);

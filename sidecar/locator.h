@@ -29,6 +29,7 @@ struct pt_locator_options {
     struct pt_http_client *client; /* outlives the locator */
     const char *uri;               /* copied */
     const char *payload;           /* copied; NULL: to get the bytes; else to PUT those with this SHA-256 in hex there: s3:// only */
+    const char *method, *query;    /* of s3:// (sigv4.h), as long as the locator; NULL: as the payload says, and none */
     /* Exactly once per pt_locator_start(), never from inside it; where lives until the next start. */
     void (*done)(void *arg, const struct pt_location *where, const struct pt_err *err);
     void *arg;

@@ -89,7 +89,8 @@ static void found(struct pt_locator *l, const struct keys *k)
     pt_auto_buf authorization = PT_BUF_INIT(0);
     if (!place(l, &origin, &path))
         return;
-    const char *url = pt_locator_printf(l, "%s%s", origin, path);
+    const char *query = l->o.query;
+    const char *url = pt_locator_printf(l, "%s%s%s%s", origin, path, query ? "?" : "", query ? query : "");
     if (!url)
         return;
     if (!*k->access) {
@@ -103,7 +104,9 @@ static void found(struct pt_locator *l, const struct keys *k)
                          .region = pt_str(region_of(l)),
                          .service = PT_STR("s3"),
                          .host = u.authority,
-                         .path = u.target,
+                         .path = {u.target.p, u.target.len - (query ? strlen(query) + 1 : 0)},
+                         .method = l->o.method,
+                         .query = query,
                          .payload = l->payload,
                          .wall_ms = pt_wall_ms(pt_loop_sched(l->o.loop))};
     if (rc == PT_OK)

@@ -72,7 +72,8 @@ int pt_sigv4_sign(const struct pt_sigv4 *s, char date[20], struct pt_buf *author
     strftime(date, 20, "%Y%m%dT%H%M%SZ", &tm);
     snprintf(day, sizeof day, "%.8s", date);
 
-    pt_buf_printf(&canonical, "%s\n" PT_STR_FMT "\n\n", s->payload ? "PUT" : "GET", PT_STR_ARG(s->path));
+    pt_buf_printf(&canonical, "%s\n" PT_STR_FMT "\n%s\n", s->method ? s->method : s->payload ? "PUT" : "GET", PT_STR_ARG(s->path),
+                  s->query ? s->query : "");
     put_headers(&canonical, s, date, true);
     pt_buf_putc(&canonical, '\n');
     put_headers(&canonical, s, date, false);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * sigv4.h: AWS Signature Version 4 (docs.aws.amazon.com, "Signing AWS API requests") of a GET without a body or of a PUT of a whole one, as S3 and
- * what speaks its protocol want it. Pure.
+ * sigv4.h: AWS Signature Version 4 (docs.aws.amazon.com, "Signing AWS API requests") as S3 and what speaks its protocol want it: of a request
+ * with a whole body or none. Pure.
  */
 #ifndef PT_SIDECAR_SIGV4_H
 #define PT_SIDECAR_SIGV4_H
@@ -13,7 +13,9 @@ struct pt_sigv4 {
     struct pt_str region, service;
     struct pt_str host; /* the Host header as it is sent */
     struct pt_str path; /* as in the request line: percent-encoded */
-    const char *payload; /* NULL: GET; else PUT: SHA-256 of the body in hex */
+    const char *method;  /* NULL: GET without a payload, PUT with one */
+    const char *query;   /* percent-encoded, its members in order; NULL: none */
+    const char *payload; /* SHA-256 of the body in hex; NULL: there is none */
     int64_t wall_ms;
 };
 /* The values of x-amz-date ("20261126T070000Z") and Authorization; the request also carries x-amz-content-sha256: the payload, or PT_SIGV4_EMPTY, and, with a token,
