@@ -101,6 +101,15 @@ static int bind_pod(struct pt_agent *a, cJSON *object, struct pt_err *err)
     return pt_memapi_do(a->o.memapi, &req, NULL, err) < 300 ? PT_OK : err->code;
 }
 
+/* The same file is for clusters, so this is no reason to refuse it, but it is said. */
+static void tell_unused_image(const cJSON *object)
+{
+    const char *image = pt_obj_text(object, "spec.containers.0.image");
+    if (*image && strcmp(image, PT_SIDECAR_IMAGE) != 0)
+        pt_log(PT_LOG_WARN, "the image is not used: without a cluster pods run the pintle-sidecar of this machine", "pod",
+               pt_obj_text(object, "metadata.name"), "image", image, NULL);
+}
+
 static void add_pod(struct pt_agent *a, cJSON *object)
 {
     char address[16];
@@ -112,6 +121,7 @@ static void add_pod(struct pt_agent *a, cJSON *object)
     }
     a->pods = grown;
     next_address(a, address);
+    tell_unused_image(object);
     if (bind_pod(a, object, &err) < 0) {
         pt_log(PT_LOG_ERROR, "pod cannot be bound", "error", err.msg, NULL);
         cJSON_Delete(object);

@@ -76,12 +76,13 @@ static struct look look_at(const struct pt_monitoring *m, const struct pt_figure
 }
 
 /* All figures that are outside, the one that matters most first; the reason is that one's. */
-static void tell_broken(struct pt_verdict *v, const struct pt_monitoring *m, const struct pt_threshold *first, const struct look *l, const struct pt_figures *f)
+static void tell_broken(struct pt_verdict *v, const struct pt_monitoring *m, const struct pt_threshold *first, const struct look *l,
+                        const struct pt_figures *f)
 {
     char end[96];
     bool labels = pt_figure_of_labels(first->figure);
-    int tail = snprintf(end, sizeof end, "; %d times in a row, last of %.0f %srows of %d %s", m->periods, f->of[first->figure].weight, labels ? "labelled " : "",
-                        f->pods, f->pods == 1 ? "pod" : "pods");
+    int tail = snprintf(end, sizeof end, "; %d times in a row, last of %.0f %srows of %d %s", m->periods, f->of[first->figure].weight,
+                        labels ? "labelled " : "", f->pods, f->pods == 1 ? "pod" : "pods");
     size_t n = 0, room = sizeof v->message - (size_t)tail;
     uint64_t left = l->out;
     for (unsigned i = 0; i <= m->count; i++) {

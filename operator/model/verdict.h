@@ -2,8 +2,8 @@
  *
  * verdict.h: whether a monitored model does well: what its pods report against the thresholds of spec.monitoring. No clock of its own.
  *
- * It is looked once in each period. A figure counts only with enough samples behind it, and the verdict changes only after so many periods in a row said
- * the same: one bad hour of a small sample is no reason to change what serves. Without figures the verdict stays what it was.
+ * It is looked once in each period. A figure counts only with enough samples behind it, and the verdict changes only after so many periods in a row
+ * said the same: one bad hour of a small sample is no reason to change what serves. Without figures the verdict stays what it was.
  */
 #ifndef PT_MODEL_VERDICT_H
 #define PT_MODEL_VERDICT_H
@@ -43,7 +43,7 @@ enum pt_health { PT_HEALTH_UNKNOWN, PT_HEALTH_GOOD, PT_HEALTH_BAD };
 struct pt_verdict {
     char revision[64]; /* that it is about */
     enum pt_health health;
-    bool retreat; /* bad enough to go back to another revision */
+    bool retreat;         /* bad enough to go back to another revision */
     int good, bad, worse; /* periods in a row; worse: of figures that rollback.when names */
     uint64_t out, told;   /* figures outside at the last look, a bit each; those that the message names */
     int alike;            /* looks in a row with the same ones outside */

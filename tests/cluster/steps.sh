@@ -464,6 +464,34 @@ pintle_words() {
   grep 'Error from server (Forbidden): .*cannot list resource "modeldeployments"' "$work/refused"
 }
 
+# The client of the operator, in pintle top: its token is replaced in its file and the one before is revoked; nothing of what it asks fails.
+tokens_rotate() {
+  local s old n
+  k -n $models create serviceaccount reader
+  k create clusterrolebinding pintle-test-reader --clusterrole=cluster-admin --serviceaccount=$models:reader
+  for s in a b; do k -n $models create secret generic reader-$s; done
+  mint() { k -n $models create token reader --bound-object-kind Secret --bound-object-name "reader-$1" >"$work/token.new"; mv "$work/token.new" "$work/token"; }
+  refused() { ! k --kubeconfig "$work/bare.conf" --token="$1" get pods -A; }
+  said_more() { [ "$(wc -l <"$work/top.log")" -gt "$1" ]; }
+  mint a; old=$(cat "$work/token")
+  sed "s,user: {client-certificate.*,user: {tokenFile: $work/token}}]," "$KUBECONFIG" >"$work/reader.conf"
+  sed "s,user: {client-certificate.*,user: {}}]," "$KUBECONFIG" >"$work/bare.conf"
+  # shellcheck disable=SC2016
+  node bash -c 'echo $$ >"$1/top.pid"; exec timeout 120 "$2" top --json --interval 500ms --kubeconfig "$1/reader.conf"' top "$work" "$binaries/pintle" \
+    >"$work/top.log" 2>"$work/top.err" &
+  eventually 20 said_more 2
+  mint b
+  k -n $models delete secret reader-a
+  eventually 40 refused "$old"                              # the API server remembers for some seconds whom it let in
+  n=$(wc -l <"$work/top.log")
+  eventually 20 said_more $((n + 6))
+  node kill "$(cat "$work/top.pid")"; wait || true
+  cat "$work/top.err"
+  [ ! -s "$work/top.err" ]
+  k delete clusterrolebinding pintle-test-reader
+  k -n $models delete serviceaccount/reader secret/reader-b
+}
+
 # The page about HorizontalPodAutoscalers, typed along.
 tutorial_hpa() {
   awk '/^```sh$/ { on = 1; next } /^```$/ { on = 0 } on' docs/tutorials/hpa.md >"$work/hpa.sh"
@@ -473,8 +501,9 @@ tutorial_hpa() {
   node timeout 240 env -C "$work/tutorial" bash -eux "$work/hpa.sh"
 }
 
-delete_digits() {
-  k -n $models delete mdep digits --timeout 60s
+delete_digits() { # in the foreground: it goes after its pods; apply_to_ready does it in the background
+  k -n $models delete mdep digits --cascade=foreground --timeout 60s
+  [ -z "$(k -n $models get pods -l pintle.dev/model-deployment=digits -o name)" ]
   eventually 90 none_left
 }
 none_left() { [ -z "$(k -n $models get pods,services,controllerrevisions,endpointslices -o name)" ]; }
@@ -714,6 +743,7 @@ run_steps() {
       step "a HorizontalPodAutoscaler by queue delay, up and down" hpa_by_queue_delay
       [ -z "$only" ] || step "a HorizontalPodAutoscaler by latency, up and down" hpa_by_latency
       step "pintle get as kubectl does; top, rollout, scale, logs of the cluster" pintle_words
+      step "a token is replaced and the one before revoked: no call fails" tokens_rotate
       step "a model that does badly is left for the one before, once" model_health
       fault_steps
       step "back to one replica" one_replica
