@@ -5,12 +5,14 @@
  * written, quantised again or as int32. Exact: the same as the reference, whatever the instruction set. Images are read in the layout they have, and
  * bytes are written channels last.
  *
- * A depthwise convolution is one group as far as the image goes, with a kernel of its own; its tasks are bands of pixels times slabs of channels.
+ * Large 3 x 3 ones with stride 1 are transformed (lower_int_winograd.c), with the same result. A depthwise convolution is one group as far as the
+ * image goes, with a kernel of its own; its tasks are bands of pixels times slabs of channels.
  *
  * Left to the reference: weights that are not known, more than two spatial axes, groups of few channels that are not depthwise, windows that wander
  * far outside their image.
  */
 #include "runtime/compile/lower.h"
+#include "runtime/compile/lower_int_winograd.h"
 
 #include "runtime/ops/conv_integer.h"
 #include "runtime/ops/table.h"
@@ -30,6 +32,7 @@ struct int_step {
     bool quantises, depthwise;
     int64_t slabs; /* of channels, depthwise; else the groups */
     size_t image_bytes, scale_bytes, slot_bytes, slots;
+    struct pt_int_wino wino; /* if it has tiles */
 };
 
 /* --- the image --------------------------------------------------------------------------------------------------------------------------- */
@@ -161,6 +164,20 @@ static void int_task(const struct int_job *j, size_t task, char *work)
     pt_kernels()->transpose(count, n, (const float *)(const void *)acc, n, (float *)j->c->out[0]->data + at, (size_t)s->y_channel);
 }
 
+static void put_wino(const void *arg, size_t channel, size_t n, size_t first, size_t count, const int32_t *acc)
+{
+    put_quantised(arg, (int64_t)channel, n, first, count, acc, NULL); /* channels last */
+}
+
+static void wino_slots(void *arg, size_t begin, size_t end)
+{
+    struct int_job *j = arg;
+    const struct int_step *s = j->s;
+    for (size_t slot = begin; slot < end; slot++)
+        for (size_t t; (t = __atomic_fetch_add(&j->next, 1, __ATOMIC_RELAXED)) < s->wino.blocks;)
+            pt_int_wino_block(&s->wino, j->wide, s->packed, t, j->slots + slot * s->slot_bytes, put_wino, j);
+}
+
 static void int_slots(void *arg, size_t begin, size_t end)
 {
     struct int_job *j = arg;
@@ -191,7 +208,7 @@ static int int_run(struct pt_op_ctx *c)
         j.x = (const uint8_t *)x->data + j.image * s->x_image;
         j.next = 0;
         pt_parallel_for(c->threads, (size_t)s->height, 4, widen_rows, &j);
-        pt_parallel_for(c->threads, s->slots, 1, int_slots, &j);
+        pt_parallel_for(c->threads, s->slots, 1, s->wino.tiles ? wino_slots : int_slots, &j);
     }
     return PT_OK;
 }
@@ -229,6 +246,15 @@ static int fill_int(void *arg, void *out, struct pt_err *err)
         j->k->int_depthwise_pack(taps, s->s.n, wide, out);
         return PT_OK;
     }
+    if (s->wino.tiles) {
+        pt_auto_free int16_t *work = pt_calloc(s->wino.n * s->wino.channels, sizeof *work);
+        if (!work)
+            return pt_fail(err, PT_ENOMEM, "out of memory packing weights");
+        for (int64_t o = 0; o < (int64_t)s->s.n; o++)
+            widen_filter(j, o, wide + (size_t)o * k);
+        pt_int_wino_pack(&s->wino, j->k, wide, work, out);
+        return PT_OK;
+    }
     for (int64_t g = 0; g < s->groups; g++) {
         for (int64_t o = 0; o < (int64_t)s->s.n; o++)
             widen_filter(j, g * (int64_t)s->s.n + o, wide + (size_t)o * k);
@@ -244,7 +270,7 @@ static bool is_known(const struct pt_slot *s)
 
 static uint64_t pack_key(const struct int_step *s, const struct pt_slot *zero)
 {
-    uint64_t key[4] = {(uint64_t)s->channels, (uint64_t)s->groups, 1, s->depthwise};
+    uint64_t key[4] = {(uint64_t)s->channels, (uint64_t)s->groups, 1, s->depthwise ? 1 : s->wino.tiles ? 2 : 0};
     if (zero)
         key[2] = pt_hash64(zero->t.data, zero->t.size_bytes, 3);
     return pt_hash64(key, sizeof key, 4) | 1;
@@ -264,8 +290,9 @@ static bool set_image(struct int_step *s, const struct pt_window *w)
     s->in_w = w->in[v];
     s->top = flat ? 0 : w->pad[0];
     s->left = w->pad[v];
-    s->height = (out_h - 1) * stride_h + (kernel_h - 1) * dilation_h + 1;
-    s->width = (w->out[v] - 1) * w->stride[v] + (w->kernel[v] - 1) * w->dilation[v] + 1;
+    int64_t more = s->wino.tiles ? 1 : 0; /* to whole tiles */
+    s->height = (out_h + (out_h & more) - 1) * stride_h + (kernel_h - 1) * dilation_h + 1;
+    s->width = (w->out[v] + (w->out[v] & more) - 1) * w->stride[v] + (w->kernel[v] - 1) * w->dilation[v] + 1;
     s->height = s->height > s->top + s->in_h ? s->height : s->top + s->in_h;
     s->width = s->width > s->left + s->in_w ? s->width : s->left + s->in_w;
     if (__builtin_mul_overflow(s->width, s->groups * s->channels, &row) || __builtin_mul_overflow(row, s->height, &all) || all > MOST_PADDED)
@@ -280,6 +307,7 @@ static bool set_image(struct int_step *s, const struct pt_window *w)
     s->s.tap_col = (size_t)(w->dilation[v] * pixel);
     s->s.tap_row = (size_t)(dilation_h * row);
     s->image_bytes = ((size_t)all * sizeof(int16_t) + 63) / 64 * 64;
+    s->wino.row = (size_t)row;
     return true;
 }
 
@@ -316,7 +344,20 @@ static enum pt_layout set_layouts(struct pt_lower *l, struct int_step *s, const 
     return PT_LAYOUT_CHANNELS_LAST;
 }
 
-static bool set_step(struct pt_lower *l, struct int_step *s, const struct pt_tensor *x, const struct pt_tensor *w)
+static void set_wino(struct pt_lower *l, struct int_step *s, const struct pt_tensor *w, const struct pt_slot *w_zero)
+{
+    const struct pt_window *win = &((const struct pt_int_conv_params *)l->item->params)->conv.w;
+    bool centred = w->dtype == PT_INT8;
+    for (int i = 0; i < 2; i++)
+        if (win->axes != 2 || win->kernel[i] != 3 || win->stride[i] != 1 || win->dilation[i] != 1)
+            return;
+    for (int64_t i = 0; w_zero && i < pt_tensor_count(&w_zero->t); i++)
+        centred = centred && pt_quant_zero(&w_zero->t, i) == 0;
+    if (s->quantises && !s->depthwise && s->groups == 1 && s->in_c == s->channels)
+        pt_int_wino_init(&s->wino, l->k, s->s.channels, s->s.n, (size_t)win->out[0], (size_t)win->out[1], centred ? 128 : 255, s->slots);
+}
+
+static bool set_step(struct pt_lower *l, struct int_step *s, const struct pt_tensor *x, const struct pt_tensor *w, const struct pt_slot *w_zero)
 {
     const struct pt_int_conv_params *p = l->item->params;
     *s = (struct int_step){.images = x->dims[0],
@@ -332,14 +373,15 @@ static bool set_step(struct pt_lower *l, struct int_step *s, const struct pt_ten
     if (s->groups > 1 && w->dims[1] == 1 && w->dims[0] == s->groups)
         set_depthwise(s);
     s->s.channels = (size_t)s->channels;
+    s->slots = (size_t)(l->o->threads > 0 ? l->o->threads : 1);
+    set_wino(l, s, w, w_zero);
     if (p->conv.w.axes > 2 || (s->groups > 1 && s->s.n < FEW_CHANNELS) || !set_image(s, &p->conv.w))
         return false;
     s->x_image = pt_tensor_count(x) / s->images;
     s->y_image = s->pixels * w->dims[0];
-    size_t threads = (size_t)(l->o->threads > 0 ? l->o->threads : 1), taps = s->s.kernel_h * s->s.kernel_w;
+    size_t taps = s->s.kernel_h * s->s.kernel_w;
     size_t band = PT_INT_BAND * (s->depthwise && s->s.n > SLAB ? SLAB : s->s.n);
-    s->slots = threads;
-    s->slot_bytes = (band * (sizeof(int32_t) + 1) + 63) / 64 * 64;
+    s->slot_bytes = s->wino.tiles ? pt_int_wino_work_bytes(&s->wino) : (band * (sizeof(int32_t) + 1) + 63) / 64 * 64;
     s->scale_bytes = s->quantises ? ((size_t)w->dims[0] * sizeof(float) + 63) / 64 * 64 : 0;
     s->group_bytes = s->depthwise ? l->k->int_depthwise_pack_size(taps, PT_INT_LANES) : l->k->int_pack_size(taps * s->s.channels, s->s.n);
     return true;
@@ -359,10 +401,12 @@ int pt_lower_int_conv(struct pt_lower *l)
     size_t bytes;
     if (!s || !in)
         return PT_ENOMEM;
-    if (!set_step(l, s, &x->t, &w->t))
+    if (!set_step(l, s, &x->t, &w->t, w_zero))
         return 0;
     const struct int_pack_job job = {l->k, s, w->t, w_zero ? w_zero->t : (struct pt_tensor){0}};
-    bytes = s->depthwise ? l->k->int_depthwise_pack_size(s->s.kernel_h * s->s.kernel_w, s->s.n) : (size_t)s->groups * s->group_bytes;
+    bytes = s->wino.tiles  ? pt_int_wino_pack_size(&s->wino)
+            : s->depthwise ? l->k->int_depthwise_pack_size(s->s.kernel_h * s->s.kernel_w, s->s.n)
+                           : (size_t)s->groups * s->group_bytes;
     s->packed = pt_lower_pack_later(l, w, pack_key(s, w_zero), bytes, fill_int, &job, sizeof job);
     if (!s->packed)
         return PT_ENOMEM;

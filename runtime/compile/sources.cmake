@@ -15,6 +15,7 @@ set(PT_COMPILE_SOURCES
   compile/lower_half.c
   compile/lower_int.c
   compile/lower_int_matmul.c
+  compile/lower_int_winograd.c
   compile/lower_rmsnorm.c
   compile/lower_view.c
   compile/match.c

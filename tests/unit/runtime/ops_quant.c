@@ -260,13 +260,59 @@ static void images_of_sizes(void **state)
             images_of_size(channels, form & 1 ? "i8" : "u8", form & 2 ? "strides=[2,2]" : "dilations=[2,1]");
 }
 
+/* 3 x 3 with many channels, which is transformed: odd and even sizes, weights with and without zero points. */
+static void transformed(int channels, int n, int height, int width, const char *type, bool zero)
+{
+    struct pt_buf b = PT_BUF_INIT(0);
+    char dims[48], each[24];
+    snprintf(dims, sizeof dims, "%d,%d,3,3", n, channels);
+    snprintf(each, sizeof each, "%d", n);
+    pt_buf_printf(
+        &b, "opset 13\nin x u8[2,%d,%d,%d]\nconst s f32[]:0.01\nconst t f32[]:0.3\nconst z u8[]:101\nconst ws f32[%d]:0.03\nconst c i32[%d]:-321\n",
+        channels, height, width, n, n);
+    put_bytes(&b, "w", type, dims, (size_t)(n * channels * 9), 2);
+    if (zero)
+        put_bytes(&b, "wz", type, each, (size_t)n, 5);
+    else
+        pt_buf_printf(&b, "const wz %s[]:0\n", type);
+    pt_buf_puts(&b, "y = QLinearConv(x,s,z,w,ws,wz,t,z,c) pads=[1,1,1,1]\nu = QLinearConv(x,s,z,w,ws,wz,t,z) pads=[0,2,1,0]\nout y\nout u\n");
+    test_same(pt_buf_cstr(&b));
+    pt_buf_finish(&b);
+}
+
+/* Sums of the largest products there are: to where a fourfold sum still fits, and past it. */
+static void transformed_extremes(int channels, const char *weight)
+{
+    struct pt_buf b = PT_BUF_INIT(0);
+    pt_buf_printf(
+        &b,
+        "opset 13\nin v f32[1,%d,8,7]\nconst s f32[]:0.000000001\nconst z u8[]:0\nconst w %.2s[32,%d,3,3]:%s\nconst wz %.2s[]:0\nconst one f32[]:1\n"
+        "const t f32[]:2500000\nconst h u8[]:128\na = Abs(v)\nx = QuantizeLinear(a,s,z)\ny = QLinearConv(x,one,z,w,one,wz,t,h) pads=[1,1,1,1]\nout "
+        "y\n",
+        channels, weight, channels, weight + 3, weight);
+    test_same(pt_buf_cstr(&b));
+    pt_buf_finish(&b);
+}
+
+static void transformed_of_sizes(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 8; form++)
+        transformed(form & 1 ? 32 : 40, form & 1 ? 40 : 32, 8 + form % 3, 11 - form / 3, form & 2 ? "i8" : "u8", form & 4);
+    static const int channels[] = {912, 920, 1824, 1832};
+    for (int i = 0; i < 4; i++) {
+        transformed_extremes(channels[i], "u8 255");
+        transformed_extremes(channels[i], "i8 -128");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(integer_products),   cmocka_unit_test(quantised_products), cmocka_unit_test(convolutions),
-        cmocka_unit_test(convolution_shapes), cmocka_unit_test(elementwise),        cmocka_unit_test(pools),
-        cmocka_unit_test(max_pools),          cmocka_unit_test(dynamic_lstm),       cmocka_unit_test(products_of_sizes),
-        cmocka_unit_test(images_of_sizes),
+        cmocka_unit_test(integer_products),   cmocka_unit_test(quantised_products),   cmocka_unit_test(convolutions),
+        cmocka_unit_test(convolution_shapes), cmocka_unit_test(elementwise),          cmocka_unit_test(pools),
+        cmocka_unit_test(max_pools),          cmocka_unit_test(dynamic_lstm),         cmocka_unit_test(products_of_sizes),
+        cmocka_unit_test(images_of_sizes),    cmocka_unit_test(transformed_of_sizes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
