@@ -10,6 +10,7 @@
 #include "base/contract.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "sidecar/cache.h"
 #include "sidecar/scan.h"
 #include "sidecar/server.h"
 
@@ -62,7 +63,9 @@ static const char help[] =
     "      --drain-timeout-ms MS  longest time from SIGTERM to the end (default 30000)\n"
     "      --check                say what is wrong with the options, or with the configurations in the folder, and exit without serving\n"
     "      --cache DIR            where downloaded models are kept (default $XDG_CACHE_HOME/pintle or ~/.cache/pintle)\n"
-    "      --cache-max-bytes N    of all models there: unused ones go, the one used longest ago first (default 0: no limit)\n";
+    "      --cache-max-bytes N    of all models there: unused ones go, the one used longest ago first (default 0: no limit)\n"
+    "      --prepared-bytes N     of weights made ready for this CPU, kept there for the next start (default 2147483648; 0: none are)\n"
+    "      --idle-ms MS           a model that nobody asked for so long gives memory back (default 60000; 0: never)\n";
 
 /* The options that are members of the configuration. */
 static const struct {
@@ -102,6 +105,8 @@ static const struct {
     {"auth-tokens", PT_CONFIG_SERVING_AUTH, "tokenFile"},
     {"cache", PT_CONFIG_CACHE, "path"},
     {"cache-max-bytes", PT_CONFIG_CACHE, "maxBytes"},
+    {"prepared-bytes", PT_CONFIG_CACHE, "preparedBytes"},
+    {"idle-ms", PT_CONFIG_RUNTIME, "idleMs"},
     {"drain-timeout-ms", PT_CONFIG_DRAIN, "timeoutMs"},
 };
 enum { ROWS = sizeof rows / sizeof *rows };
@@ -119,7 +124,8 @@ static int parse(int argc, char **argv, struct arguments *a)
                                               {"check", PT_CMD_FLAG, offsetof(struct arguments, check), .help = NULL},
                                               {"config", PT_CMD_TEXT, offsetof(struct arguments, config), .help = NULL}};
     for (size_t i = 0; i < ROWS; i++)
-        options[3 + i] = (struct pt_cmd_option){rows[i].option, PT_CMD_TEXT, offsetof(struct arguments, values) + i * sizeof *a->values, .help = NULL};
+        options[3 + i] =
+            (struct pt_cmd_option){rows[i].option, PT_CMD_TEXT, offsetof(struct arguments, values) + i * sizeof *a->values, .help = NULL};
     int status = pt_cmd_options(argc, argv, options, ROWS + 3, a);
     if (status)
         return status;
@@ -183,14 +189,6 @@ static int set_model(struct pt_config *c, const char *model, struct pt_err *err)
     return rc < 0 ? pt_wrap(err, "model name") : PT_OK;
 }
 
-static char *default_cache(void)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (cache && *cache)
-        return pt_asprintf("%s/pintle", cache);
-    return home && *home ? pt_asprintf("%s/.cache/pintle", home) : pt_strdup(PT_PATH_CACHE);
-}
-
 /* Every model of the folder whose configuration cannot be used, or that has no version; 0, or the exit status of the last. */
 static int check_folder(const struct pt_config *c)
 {
@@ -220,7 +218,7 @@ static int check_folder(const struct pt_config *c)
 static int serve(const struct arguments *a, struct pt_config *c)
 {
     struct pt_err err;
-    pt_auto_free char *cache = default_cache();
+    pt_auto_free char *cache = pt_default_cache();
     int rc = cache ? set_model(c, a->model, &err) : pt_fail(&err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK)
         rc = pt_config_check(c, "serve", &err);

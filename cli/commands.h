@@ -25,6 +25,7 @@
     X(evaluate, "say how right a model is and what it costs")                                                                                        \
     X(compress, "run a recipe: prune, distill, quantize, judge, report")                                                                             \
     X(profile, "make the reference that monitoring compares with")                                                                                   \
+    X(pack, "make weights ready for this CPU ahead of time, for quick starts")                                                                        \
     X(serve, "serve a model over HTTP")                                                                                                              \
     X(up, "run ModelDeployments on this machine, without a cluster")                                                                                 \
     X(get, "list objects of a running `pintle up`")                                                                                                  \

@@ -13,7 +13,7 @@ target_compile_options(pintle_build INTERFACE
   $<$<AND:$<C_COMPILER_ID:GNU>,$<NOT:$<BOOL:$<TARGET_PROPERTY:PINTLE_UNIT_TEST>>>>:-Wnull-dereference>
   $<$<BOOL:${PINTLE_WERROR}>:-Werror>
   $<$<CONFIG:Release,RelWithDebInfo>:-D_FORTIFY_SOURCE=2>)
-target_link_options(pintle_build INTERFACE -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections)
+target_link_options(pintle_build INTERFACE -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections -Wl,--build-id=sha1)
 target_compile_options(pintle_build INTERFACE -ffunction-sections -fdata-sections)
 if(PINTLE_SANITIZE)
   target_compile_options(pintle_build INTERFACE -fsanitize=${PINTLE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

@@ -5,6 +5,7 @@
 #include "sidecar/cache.h"
 
 #include "base/buf.h"
+#include "base/contract.h"
 #include "base/mem.h"
 #include "base/path.h"
 
@@ -16,6 +17,14 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+char *pt_default_cache(void)
+{
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (cache && *cache)
+        return pt_asprintf("%s/pintle", cache);
+    return home && *home ? pt_asprintf("%s/.cache/pintle", home) : pt_strdup(PT_PATH_CACHE);
+}
 
 static void name_of(const char *dir, const char *uri, const char *ending, char path[PATH_MAX])
 {
@@ -88,7 +97,7 @@ static bool ends_with(const char *s, const char *ending)
 static int add_entry(struct listing *l, const char *dir, const char *name, const char *but, struct pt_err *err)
 {
     struct stat st;
-    if (strncmp(name, "sha256-", 7) != 0 && !ends_with(name, ".part"))
+    if (strncmp(name, "sha256-", 7) != 0 && !ends_with(name, ".part") && !strstr(name, ".weights"))
         return PT_OK;
     struct entry e = {.path = pt_asprintf("%s/%s", dir, name)}, *more;
     if (!e.path)
@@ -140,20 +149,20 @@ static bool evict(const char *path)
     return gone;
 }
 
-int pt_cache_make_room(const char *dir, int64_t limit, int64_t need, const char *but, struct pt_err *err)
+int pt_cache_make_room(const char *dir, int64_t limit, const char *setting, int64_t need, const char *but, struct pt_err *err)
 {
     struct listing l = {0};
     if (!limit)
         return PT_OK;
     if (need > limit)
-        return pt_fail(err, PT_ELIMIT, "the model has %lld bytes, the cache takes %lld (cache.maxBytes)", (long long)need, (long long)limit);
+        return pt_fail(err, PT_ELIMIT, "the model has %lld bytes, the cache takes %lld (%s)", (long long)need, (long long)limit, setting);
     int rc = list(dir, but, &l, err);
     for (size_t i = 0; rc == PT_OK && i < l.count && l.total > limit - need; i++)
         if (evict(l.entries[i].path))
             l.total -= l.entries[i].bytes;
     if (rc == PT_OK && l.total > limit - need)
-        rc = pt_fail(err, PT_ELIMIT, "the model has %lld bytes, models in use have %lld, the cache takes %lld (cache.maxBytes)", (long long)need,
-                     (long long)l.total, (long long)limit);
+        rc = pt_fail(err, PT_ELIMIT, "the model has %lld bytes, models in use have %lld, the cache takes %lld (%s)", (long long)need,
+                     (long long)l.total, (long long)limit, setting);
     for (size_t i = 0; i < l.count; i++)
         pt_free(l.entries[i].path);
     pt_free(l.entries);

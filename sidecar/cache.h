@@ -22,8 +22,12 @@
 int pt_cache_open_part(const char *dir, const char *uri, char path[PATH_MAX], int64_t *size, struct pt_err *err);
 /* A model, locked for use: its descriptor, or PT_ENOTFOUND. */
 int pt_cache_open(const char *path);
-/* Removes what nobody uses until `need` more bytes fit under the limit (0: none). PT_ELIMIT says what is in the way. Files of the path `but` stay. */
-int pt_cache_make_room(const char *dir, int64_t limit, int64_t need, const char *but, struct pt_err *err);
+/* Removes what nobody uses until `need` more bytes fit under the limit (0: none). PT_ELIMIT says what is in the way. Files of the path `but` stay.
+ * setting: where the limit comes from. */
+int pt_cache_make_room(const char *dir, int64_t limit, const char *setting, int64_t need, const char *but, struct pt_err *err);
+
+/* The user's, for pt_free(): $XDG_CACHE_HOME/pintle or ~/.cache/pintle. NULL: out of memory. */
+char *pt_default_cache(void);
 
 struct pt_cache_ref {
     uint8_t digest[32];

@@ -45,6 +45,7 @@ struct pt_config {
         int64_t queue;           /* requests that may wait beyond those, */
         int64_t max_wait_ms;     /* as far as they can be expected to begin within this; 0: all of them */
         int64_t priority_levels; /* 0: requests have no priorities; else 1 is the highest */
+        int64_t idle_ms;         /* a model that nobody asked for so long gives memory back; 0: never */
     } runtime;
     struct {
         int64_t max_size;                /* rows of one run; 1: requests are not joined */
@@ -66,6 +67,7 @@ struct pt_config {
         char *path;        /* of downloaded models; NULL: the program's own place */
         int64_t max_bytes; /* of all in it; 0: no limit */
         int64_t wait_ms;   /* for another process that downloads the same */
+        int64_t prepared_bytes; /* of weights made ready, in a folder of their own (keep.h); 0: none are kept */
     } cache;
     struct {
         int64_t timeout_ms; /* SIGTERM to exit at the latest */

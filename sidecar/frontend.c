@@ -202,6 +202,7 @@ static int run_model(struct pt_call *c, struct pt_loaded_slot *slot, const struc
 {
     int64_t begin_ns = pt_clock_mono_ns();
     int rc = PT_OK;
+    atomic_fetch_add_explicit(&c->loaded->runs, 1, memory_order_relaxed);
     for (size_t k = 0; rc == PT_OK && k < c->loaded->info.input_count; k++)
         rc = pt_run_set_input(slot->run, k, &inputs[k], &c->err);
     if (rc == PT_OK)

@@ -122,7 +122,12 @@ enum { PROGRAMS = 8, MOST_PROGRAMS = 64 };
 int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struct pt_err *err)
 {
     int64_t programs = PROGRAMS + (o->max_batch > 1 ? o->max_batch : 0);
-    struct pt_session_options so = {.threads = o->threads, .max_programs = (int)(programs < MOST_PROGRAMS ? programs : MOST_PROGRAMS)};
+    struct pt_session_options so = {.size = sizeof so,
+                                    .threads = o->threads,
+                                    .max_programs = (int)(programs < MOST_PROGRAMS ? programs : MOST_PROGRAMS),
+                                    .prepared = o->prepared,
+                                    .prepared_name = o->prepared_name,
+                                    .adopt = l->copied};
     int rc = pt_session_open_memory(l->data, l->len, &so, &l->session, err);
     if (rc < 0 || (rc = pt_session_unneeded(l->session, give_back, NULL, err)) < 0)
         return rc;
@@ -154,9 +159,16 @@ int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struc
 int pt_loaded_warm(struct pt_loaded *l, const char *shapes, struct pt_err *err)
 {
     int rc = pt_warmup_run(&l->info, l->slots[0].run, shapes, err);
-    if (rc == PT_OK && !l->copied) /* most weights are packed by now; what is read all the same comes back from the page cache */
-        madvise(l->data, l->len, MADV_DONTNEED);
+    if (rc == PT_OK)
+        pt_loaded_rest(l);
     return rc;
+}
+
+void pt_loaded_rest(struct pt_loaded *l)
+{
+    if (!l->copied) /* most weights are packed; what is read all the same comes back from the page cache */
+        madvise(l->data, l->len, MADV_DONTNEED);
+    pt_session_rest(l->session);
 }
 
 void pt_loaded_close(struct pt_loaded *l)

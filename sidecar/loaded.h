@@ -35,6 +35,7 @@ struct pt_loaded {
     struct pt_pad *pads;                 /* info's */
     struct pt_loaded_slot *slots;
     int slot_count;
+    atomic_uint_fast64_t runs; /* executions so far: whoever looks twice knows whether the model is idle */
     atomic_bool ragged; /* an output did not have as many rows as the inputs: requests are not joined any more */
 };
 
@@ -49,12 +50,15 @@ struct pt_loaded_options {
     int64_t max_batch;   /* rows of one run; more than 1: PT_EINVAL if the model's requests cannot be joined, */
     bool batch_optional; /* unless this is set: then they run alone */
     const char *padding; /* "ids=0, mask=0" (padding.h); NULL: none */
+    const char *prepared, *prepared_name; /* as the runtime's options: where weights made ready are kept; NULL: nowhere */
 };
 /* Session and slots. */
 int pt_loaded_open(struct pt_loaded *l, const struct pt_loaded_options *o, struct pt_err *err);
 /* Runs the model once (warmup.h; shapes may be NULL). So the first requests find compiled programs and packed weights. The other slots get their
  * memory when they are first needed: most servers never have that many requests at once. */
 int pt_loaded_warm(struct pt_loaded *l, const char *shapes, struct pt_err *err);
+/* Gives memory back that is read again, out of files, by the next run. */
+void pt_loaded_rest(struct pt_loaded *l);
 void pt_loaded_close(struct pt_loaded *l); /* zeroed memory is fine */
 
 #endif

@@ -7,6 +7,7 @@
 #include "sidecar/servable.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -110,6 +111,7 @@ static int verify(struct pt_servable *s, struct pt_err *err)
         memcpy(s->loaded.digest, s->digest, sizeof s->digest);
     else if (needs_digest(s) && (rc = pt_loaded_hash(&s->loaded, &s->stop, err)) < 0)
         return rc;
+    pt_keep_name(s->fd, s->hashed ? s->digest : NULL, s->keep_name);
     if (!s->o.config->model.has_digest || memcmp(want, s->loaded.digest, 32) == 0)
         return PT_OK;
     pt_format_digest(want, want_text);
@@ -120,9 +122,15 @@ static int verify(struct pt_servable *s, struct pt_err *err)
 static int load(struct pt_servable *s, struct pt_err *err)
 {
     const struct pt_config *c = s->o.config;
-    struct pt_loaded_options o = {
-        .name = c->model.name, .version = c->model.version, .threads = s->o.threads, .slots = s->o.slots, .max_batch = c->batching.max_size,
-                                  .batch_optional = c->batching.optional, .padding = c->batching.padding};
+    struct pt_loaded_options o = {.name = c->model.name,
+                                  .version = c->model.version,
+                                  .threads = s->o.threads,
+                                  .slots = s->o.slots,
+                                  .max_batch = c->batching.max_size,
+                                  .batch_optional = c->batching.optional,
+                                  .padding = c->batching.padding,
+                                  .prepared = s->keep_folder,
+                                  .prepared_name = s->keep_name};
     return pt_loaded_open(&s->loaded, &o, err);
 }
 
@@ -130,6 +138,94 @@ static int warm(struct pt_servable *s, struct pt_err *err)
 {
     return pt_loaded_warm(&s->loaded, s->o.config->model.warmup, err);
 }
+
+/* --- beside serving ----------------------------------------------------------------------------------------------------------------- */
+
+static void log_kept(const struct pt_servable *s, enum pt_log_level level, const char *what, const char *key, const char *value)
+{
+    pt_log(level, what, "model", s->o.config->model.name, "version", s->o.config->model.version, key, value, NULL);
+}
+
+/* What cannot be kept is a line of the log, and made again by the next start. */
+static void keep_weights(struct pt_servable *s)
+{
+    struct pt_prepared_info before = {.size = sizeof before};
+    struct pt_err err;
+    if (s->not_kept || pt_session_prepared(s->loaded.session, &before, &err) < 0)
+        return;
+    if (before.note[0] && !s->told)
+        log_kept(s, PT_LOG_WARN, "prepared weights not used", "error", before.note);
+    s->told = true;
+    if (pt_keep_save(s->loaded.session, s->keep_folder, s->o.config->cache.prepared_bytes, &err) < 0) {
+        s->not_kept = true;
+        log_kept(s, PT_LOG_WARN, "prepared weights not kept", "error", err.msg);
+    } else if (before.path && before.made_bytes) {
+        log_kept(s, PT_LOG_INFO, "prepared weights kept", "file", before.path);
+    }
+}
+
+/* What was made since, for other shapes of inputs, is kept first. */
+static void rest(struct pt_servable *s)
+{
+    if (s->keep_folder)
+        keep_weights(s);
+    pt_loaded_rest(&s->loaded);
+}
+
+static void run_after(struct pt_work *w)
+{
+    rest((struct pt_servable *)((char *)w - offsetof(struct pt_servable, after)));
+}
+
+static void end_after(struct pt_work *w)
+{
+    struct pt_servable *s = (struct pt_servable *)((char *)w - offsetof(struct pt_servable, after));
+    s->keeping = false;
+    if (s->state == PT_MODEL_DRAINING)
+        s->o.changed(s->o.arg);
+}
+
+/* Best effort, one at a time. */
+static void start_rest(struct pt_servable *s)
+{
+    struct pt_err err;
+    if (s->keeping)
+        return;
+    s->after = (struct pt_work){.run = run_after, .done = end_after};
+    s->keeping = pt_loop_work(s->o.loop, &s->after, &err) == PT_OK;
+}
+
+static void watch_idle(struct pt_servable *s);
+
+static void look_idle(struct pt_timer *t)
+{
+    struct pt_servable *s = (struct pt_servable *)((char *)t - offsetof(struct pt_servable, idle));
+    uint64_t runs = atomic_load(&s->loaded.runs);
+    bool idle = runs == s->runs_seen;
+    if (idle && !s->rested)
+        start_rest(s);
+    s->rested = idle;
+    s->runs_seen = runs;
+    watch_idle(s);
+}
+
+static void watch_idle(struct pt_servable *s)
+{
+    if (s->state == PT_MODEL_READY && s->o.config->runtime.idle_ms)
+        pt_timer_start(clock_of(s), &s->idle, s->o.config->runtime.idle_ms, look_idle);
+}
+
+static void serve(struct pt_servable *s)
+{
+    set_state(s, PT_MODEL_READY, PT_REASON_NONE, NULL);
+    s->runs_seen = atomic_load(&s->loaded.runs);
+    s->rested = true; /* behind the warm-up */
+    if (s->keep_folder)
+        start_rest(s);
+    watch_idle(s);
+}
+
+/* --- the steps' order ----------------------------------------------------------------------------------------------------------------- */
 
 static const struct step {
     enum pt_model_state state;
@@ -190,7 +286,7 @@ static void end_step(struct pt_work *w)
     } else {
         s->failures = 0;
         s->load_ms = pt_now_ms(clock_of(s)) - s->loading_since_ms;
-        set_state(s, PT_MODEL_READY, PT_REASON_NONE, NULL);
+        serve(s);
     }
 }
 
@@ -251,6 +347,7 @@ int pt_servable_start(struct pt_servable *s, const struct pt_servable_options *o
     *s = (struct pt_servable){.o = *o, .state = PT_MODEL_DOWNLOADING, .reason = PT_REASON_NONE, .fd = -1, .load_ms = -1, .bytes_total = -1};
     pt_rand_init(&s->jitter, (uint64_t)pt_clock_mono_ns() ^ (uint64_t)getpid() << 32);
     const struct pt_config *c = o->config;
+    s->keep_folder = c->cache.prepared_bytes ? pt_keep_folder(c->cache.path ? c->cache.path : o->cache_dir) : NULL;
     struct pt_source_options so = {.loop = o->loop,
                                    .uri = c->model.uri,
                                    .digest = c->model.has_digest ? c->model.digest : NULL,
@@ -262,8 +359,11 @@ int pt_servable_start(struct pt_servable *s, const struct pt_servable_options *o
                                    .done = on_fetched,
                                    .arg = s};
     int rc = pt_source_create(&so, &s->source, err);
-    if (rc < 0)
+    if (rc < 0) {
+        pt_free(s->keep_folder);
+        s->keep_folder = NULL;
         return pt_wrap(err, "model %s", c->model.name);
+    }
     fetch(s);
     return PT_OK;
 }
@@ -279,6 +379,7 @@ void pt_servable_drain(struct pt_servable *s)
         return;
     atomic_store(&s->stop, true);
     pt_timer_stop(clock_of(s), &s->timer);
+    pt_timer_stop(clock_of(s), &s->idle);
     pt_source_destroy(s->source);
     s->source = NULL;
     set_state(s, PT_MODEL_DRAINING, PT_REASON_NONE, NULL);
@@ -286,7 +387,7 @@ void pt_servable_drain(struct pt_servable *s)
 
 bool pt_servable_busy(const struct pt_servable *s)
 {
-    return s->working;
+    return s->working || s->keeping;
 }
 
 void pt_servable_finish(struct pt_servable *s)
@@ -294,9 +395,11 @@ void pt_servable_finish(struct pt_servable *s)
     if (!s->o.loop)
         return;
     pt_timer_stop(clock_of(s), &s->timer);
+    pt_timer_stop(clock_of(s), &s->idle);
     pt_source_destroy(s->source);
     if (s->fd >= 0)
         close(s->fd);
     pt_loaded_close(&s->loaded);
+    pt_free(s->keep_folder);
     *s = (struct pt_servable){0};
 }

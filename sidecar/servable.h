@@ -10,6 +10,7 @@
 #include "base/contract.h"
 #include "base/rand.h"
 #include "sidecar/config.h"
+#include "sidecar/keep.h"
 #include "sidecar/loaded.h"
 #include "sidecar/source.h"
 
@@ -40,6 +41,13 @@ struct pt_servable {
     int fd;      /* between fetching and mapping, and, of the cache, as long as it is used; -1 */
     bool cached; /* fd is of the cache */
     bool hashed, working;
+    bool keeping;             /* `after` is under way */
+    bool told, not_kept;      /* the log has what was wrong with the file that was there; weights cannot be kept */
+    char *keep_folder, keep_name[PT_KEEP_NAME]; /* keep.h; NULL: none are kept */
+    struct pt_work after;     /* what a model that serves does besides: weights are kept, memory is given back */
+    struct pt_timer idle;
+    uint64_t runs_seen;       /* when the timer was started */
+    bool rested;              /* and has not run since */
     char path[512];
     struct pt_timer timer;
     struct pt_work work;

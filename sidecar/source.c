@@ -147,7 +147,7 @@ static int no_space(struct pt_source *s, struct pt_err *err)
 /* A full disk is found before the download rather than at its end. */
 static int reserve(struct pt_source *s, struct pt_err *err)
 {
-    if (s->total > 0 && pt_cache_make_room(s->dir, s->o.cache_limit, s->total, s->part, err) < 0)
+    if (s->total > 0 && pt_cache_make_room(s->dir, s->o.cache_limit, "cache.maxBytes", s->total, s->part, err) < 0)
         return pt_wrap(err, "GET %s", s->shown);
     if (s->total > 0 && fallocate(s->fd, FALLOC_FL_KEEP_SIZE, 0, s->total) != 0 && errno == ENOSPC)
         return no_space(s, err);
@@ -327,7 +327,7 @@ static int on_data(void *arg, const void *p, size_t len)
 static void run_publish(struct pt_work *w)
 {
     struct pt_source *s = of_work(w);
-    if (s->total < 0 && pt_cache_make_room(s->dir, s->o.cache_limit, s->done, s->part, &s->err) < 0) {
+    if (s->total < 0 && pt_cache_make_room(s->dir, s->o.cache_limit, "cache.maxBytes", s->done, s->part, &s->err) < 0) {
         (void)unlink(s->part);
         return;
     }

@@ -109,12 +109,35 @@ static int align_inputs(struct pt_op_ctx *c, struct pt_tensor *copies, const str
     return PT_OK;
 }
 
+static uint64_t origin_of(const struct pt_op_ctx *c, const struct pt_consts *consts)
+{
+    uint64_t h = pt_hash64(c->node->op_type.p, c->node->op_type.len, 0);
+    for (int i = 0; i < c->in_count; i++)
+        h = pt_consts_origin(consts, h, c->in[i] ? c->in[i]->data : NULL);
+    return h;
+}
+
+/* A single result may be there already: *ready. */
+static int alloc_outputs(struct pt_op_ctx *c, struct pt_consts *consts, bool *ready)
+{
+    bool single = c->out_count == 1 && c->out[0] && c->out[0]->dtype < PT_DTYPE_COUNT && c->out[0]->dtype != PT_STRING;
+    uint64_t origin = single && consts->prepared ? origin_of(c, consts) : 0;
+    *ready = false;
+    for (int i = 0; i < c->out_count; i++) {
+        struct pt_tensor *t = c->out[i];
+        if (t && !(t->data = pt_consts_make(consts, t->size_bytes, origin, single ? ready : NULL, c->err)))
+            return pt_wrap(c->err, "%s", pt_node_text(c->node).s);
+    }
+    return PT_OK;
+}
+
 static int run_aligned(struct pt_op_ctx *c, struct pt_consts *consts, struct pt_tensor *copies, const struct pt_tensor **in)
 {
-    int rc = align_inputs(c, copies, in);
-    for (int i = 0; rc == PT_OK && i < c->out_count; i++)
-        if (c->out[i] && !(c->out[i]->data = pt_consts_alloc(consts, c->out[i]->size_bytes, c->err)))
-            rc = pt_wrap(c->err, "%s", pt_node_text(c->node).s);
+    bool ready;
+    int rc = alloc_outputs(c, consts, &ready);
+    if (rc < 0 || ready)
+        return rc;
+    rc = align_inputs(c, copies, in);
     pt_auto_free void *scratch = rc == PT_OK && c->scratch_bytes ? pt_alloc_aligned(c->scratch_bytes) : NULL;
     if (rc == PT_OK && c->scratch_bytes && !scratch)
         rc = pt_op_fail(c, PT_ENOMEM, "out of memory");
@@ -127,6 +150,8 @@ static int run_aligned(struct pt_op_ctx *c, struct pt_consts *consts, struct pt_
         c->in = given;
         c->scratch = NULL;
     }
+    if (rc == PT_OK && c->out_count == 1 && c->out[0])
+        pt_consts_made(consts, c->out[0]->data);
     for (int i = 0; i < c->in_count; i++)
         pt_free(copies[i].data);
     return rc;

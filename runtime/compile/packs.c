@@ -6,6 +6,7 @@
  */
 #include "runtime/compile/program.h"
 #include "runtime/exec/threads.h"
+#include "runtime/graph/prepared.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@ struct pack {
     size_t bytes;
     void *data;
     bool filled;
+    bool prepared; /* the memory is theirs (prepared.h) */
 };
 
 struct job {
@@ -24,6 +26,7 @@ struct job {
 };
 
 struct pt_packs {
+    struct pt_prepared *prepared; /* where packs are looked for first, or NULL */
     struct pack *items;
     size_t count, room;
     struct job *jobs;
@@ -35,10 +38,26 @@ struct pt_packs *pt_packs_create(void)
     return pt_calloc(1, sizeof(struct pt_packs));
 }
 
+void pt_packs_keep_in(struct pt_packs *p, struct pt_prepared *prepared)
+{
+    p->prepared = prepared;
+}
+
 static void drop_jobs(struct pt_packs *p)
 {
     while (p->job_count)
         pt_free(p->jobs[--p->job_count].arg);
+}
+
+static void free_data(const struct pack *pack)
+{
+    if (!pack->prepared)
+        pt_free(pack->data);
+}
+
+static void drop_last(struct pt_packs *p)
+{
+    free_data(&p->items[--p->count]);
 }
 
 void pt_packs_destroy(struct pt_packs *p)
@@ -46,8 +65,8 @@ void pt_packs_destroy(struct pt_packs *p)
     if (!p)
         return;
     drop_jobs(p);
-    for (size_t i = 0; i < p->count; i++)
-        pt_free(p->items[i].data);
+    while (p->count)
+        drop_last(p);
     pt_free(p->items);
     pt_free(p->jobs);
     pt_free(p);
@@ -68,6 +87,26 @@ static int grow(void *list, size_t count, size_t *room, size_t size, struct pt_e
     return PT_OK;
 }
 
+/* Memory for a new pack; *filled: it is there already. */
+static int alloc(struct pt_packs *p, struct pack *pack, struct pt_err *err)
+{
+    uint64_t source;
+    if (p->prepared && pack->bytes >= PT_PREPARED_WORTH && pt_prepared_source(p->prepared, pack->key.data, &source)) {
+        pack->prepared = true;
+        pack->data = pt_prepared_get(p->prepared, source, pack->key.kind + 1, pack->bytes, &pack->filled, err); /* 0 is a constant itself */
+        return pack->data ? PT_OK : err->code;
+    }
+    pack->data = pt_alloc_aligned(pack->bytes ? pack->bytes : 1);
+    return pack->data ? PT_OK : pt_fail(err, PT_ENOMEM, "out of memory for packed weights (%zu bytes)", pack->bytes);
+}
+
+static void set_filled(struct pt_packs *p, struct pack *pack)
+{
+    if (pack->prepared && !pack->filled)
+        pt_prepared_filled(p->prepared, pack->data);
+    pack->filled = true;
+}
+
 /* The pack of that key, perhaps a new one that is not filled; NULL on failure. */
 static struct pack *find(struct pt_packs *p, struct pt_pack_key key, size_t bytes, bool *is_new, struct pt_err *err)
 {
@@ -77,19 +116,12 @@ static struct pack *find(struct pt_packs *p, struct pt_pack_key key, size_t byte
             return &p->items[i];
     if (grow(&p->items, p->count, &p->room, sizeof *p->items, err) < 0)
         return NULL;
-    void *data = pt_alloc_aligned(bytes ? bytes : 1);
-    if (!data) {
-        pt_fail(err, PT_ENOMEM, "out of memory for packed weights (%zu bytes)", bytes);
+    struct pack pack = {.key = key, .bytes = bytes};
+    if (alloc(p, &pack, err) < 0)
         return NULL;
-    }
-    *is_new = true;
-    p->items[p->count] = (struct pack){key, bytes, data, false};
+    *is_new = !pack.filled;
+    p->items[p->count] = pack;
     return &p->items[p->count++];
-}
-
-static void drop_last(struct pt_packs *p)
-{
-    pt_free(p->items[--p->count].data);
 }
 
 void *pt_packs_get(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, void *arg, struct pt_err *err)
@@ -102,7 +134,7 @@ void *pt_packs_get(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_
         drop_last(p);
         return NULL;
     }
-    pack->filled = true;
+    set_filled(p, pack);
     return pack->data;
 }
 
@@ -167,7 +199,7 @@ int pt_packs_fill(struct pt_packs *p, struct pt_threads *pool, struct pt_err *er
     }
     drop_jobs(p);
     for (size_t i = 0; i < p->count; i++)
-        p->items[i].filled = true;
+        set_filled(p, &p->items[i]);
     return PT_OK;
 }
 
@@ -179,6 +211,6 @@ void pt_packs_forget(struct pt_packs *p)
         if (p->items[i].filled)
             p->items[kept++] = p->items[i];
         else
-            pt_free(p->items[i].data);
+            free_data(&p->items[i]);
     p->count = kept;
 }

@@ -154,6 +154,8 @@ struct pt_pack_key {
 typedef int (*pt_pack_fn)(void *arg, void *out, struct pt_err *err);
 struct pt_packs *pt_packs_create(void);
 void pt_packs_destroy(struct pt_packs *p);
+/* Packs that are made out of the model's weights are looked for there first, and kept there. */
+void pt_packs_keep_in(struct pt_packs *p, struct pt_prepared *prepared);
 /* The packed bytes for key; fill is called once to make them. NULL on failure. Not thread-safe: compilation is serialised. */
 void *pt_packs_get(struct pt_packs *p, struct pt_pack_key key, size_t bytes, pt_pack_fn fill, void *arg, struct pt_err *err);
 /* The same, but fill is called by pt_packs_fill, with a copy of arg and perhaps on another thread: until then the bytes are not to be read. */

@@ -134,17 +134,24 @@ static bool is_layer(const struct pt_rewriter *r, int node, struct layer *l)
     return l->out > 0 && l->in > 0 && (!l->b || (l->b->dtype == PT_FLOAT && l->b->rank == 1 && l->b->dims[0] == l->out));
 }
 
-/* New weights and bias for the layer, copied from the old ones. */
-static int copy_layer(struct pt_rewriter *r, const struct layer *l, float **w, float **b)
+/* New weights and bias for the layer: the weights scaled by the factors of their channels, the bias a copy, or zeros. */
+static int scale_layer(struct pt_rewriter *r, const struct layer *l, const double *factor, int64_t channels,
+                       int64_t (*channel)(const struct layer *, int64_t, int64_t), float **b)
 {
-    struct pt_tensor *tw = pt_graph_new_tensor(r->g, PT_FLOAT, l->w->rank, l->w->dims, r->err);
+    bool ready;
+    struct pt_consts *consts = &r->g->consts;
+    uint64_t origin = pt_consts_origin(consts, pt_hash_words(factor, (size_t)channels * sizeof *factor), l->w->data);
+    struct pt_tensor *tw = pt_graph_make_tensor(r->g, PT_FLOAT, l->w->rank, l->w->dims, origin, &ready, r->err);
     struct pt_tensor *tb = tw ? pt_graph_new_tensor(r->g, PT_FLOAT, 1, &l->out, r->err) : NULL;
     int vw = tb ? pt_add_constant(r, tw) : r->err->code, vb = vw < 0 ? vw : pt_add_constant(r, tb);
     if (vb < 0)
         return vb;
-    *w = tw->data;
+    if (!ready) {
+        memcpy(tw->data, l->w->data, l->w->size_bytes); /* a view of the file: perhaps not aligned */
+        scale_weights(l, tw->data, factor, channel);
+        pt_consts_made(consts, tw->data);
+    }
     *b = tb->data;
-    memcpy(*w, l->w->data, l->w->size_bytes); /* a view of the file: perhaps not aligned */
     for (int64_t i = 0; i < l->out; i++)
         (*b)[i] = l->b ? (float)pt_elem_f64(l->b, i) : 0;
     pt_set_input(r, l->node, 1, vw);
@@ -154,11 +161,10 @@ static int copy_layer(struct pt_rewriter *r, const struct layer *l, float **w, f
 
 static int fold_after(struct pt_rewriter *r, const struct layer *l, int node, const struct affine *a)
 {
-    float *w, *b;
-    int rc = copy_layer(r, l, &w, &b);
+    float *b;
+    int rc = scale_layer(r, l, a->factor, l->out, channel_out, &b);
     if (rc < 0)
         return rc;
-    scale_weights(l, w, a->factor, channel_out);
     for (int64_t i = 0; i < l->out; i++)
         b[i] = (float)((l->b ? pt_elem_f64(l->b, i) : 0) * a->factor[i] + a->shift[i]);
     pt_take_output(r, l->node, node);
@@ -201,20 +207,19 @@ static bool shifts(const struct layer *l, const struct affine *a)
 
 static int fold_before(struct pt_rewriter *r, const struct layer *l, const struct pt_node *bn, const struct affine *a)
 {
-    float *w, *b, *at;
-    int rc = copy_layer(r, l, &w, &b);
+    float *b;
+    int64_t at = 0;
+    int rc = scale_layer(r, l, a->factor, l->in * l->groups, channel_in, &b);
     if (rc < 0)
         return rc;
-    at = w;
     for (int64_t row = 0; row < l->out; row++) {
         const double *shift = a->shift + channel_in(l, row, 0);
         double sum = (double)b[row];
         for (int64_t col = 0; col < l->in; col++)
             for (int64_t i = 0; i < l->pixels; i++)
-                sum += (double)*at++ * shift[col];
+                sum += pt_elem_f64(l->w, at++) * shift[col];
         b[row] = (float)sum;
     }
-    scale_weights(l, w, a->factor, channel_in);
     pt_set_input(r, l->node, 0, bn->inputs[0]);
     return PT_OK;
 }

@@ -131,10 +131,15 @@ static int turn_constant(const struct pair *p, int value)
         dims[i] = i < p->rank - t->rank ? 1 : t->dims[i - (p->rank - t->rank)];
     for (int i = 0; i < p->rank; i++)
         turned[i] = dims[p->undo[i]];
-    struct pt_tensor *copy = pt_graph_new_tensor(p->r->g, t->dtype, p->rank, turned, p->r->err);
+    bool ready;
+    struct pt_consts *consts = &p->r->g->consts;
+    struct pt_tensor *copy = pt_graph_make_tensor(p->r->g, t->dtype, p->rank, turned, pt_consts_origin(consts, 1, t->data), &ready, p->r->err);
     if (!copy)
         return p->r->err->code;
-    permute(t, dims, p->undo, copy);
+    if (!ready) {
+        permute(t, dims, p->undo, copy);
+        pt_consts_made(consts, copy->data);
+    }
     return pt_add_constant(p->r, copy);
 }
 

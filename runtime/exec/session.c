@@ -5,6 +5,7 @@
 #include "runtime/exec/session.h"
 
 #include "runtime/compile/rewrite.h"
+#include "runtime/graph/prepared.h"
 #include "runtime/train/gradient.h"
 
 static int prepare(struct pt_session *s, const void *model, size_t len, const struct pt_session_options *o, struct pt_err *err)
@@ -14,6 +15,8 @@ static int prepare(struct pt_session *s, const void *model, size_t len, const st
     s->model = model;
     s->model_len = len;
     int rc = pt_graph_init(&s->graph, &src, err);
+    if (rc == PT_OK && o && o->prepared)
+        rc = pt_session_open_prepared(s, o, err);
     if (rc == PT_OK)
         rc = pt_graph_expand_gradients(&s->graph, err);
     if (rc == PT_OK)
@@ -24,6 +27,8 @@ static int prepare(struct pt_session *s, const void *model, size_t len, const st
         rc = pt_graph_rewrite(&s->graph, s->off, err);
     if (rc == PT_OK)
         rc = pt_meta_read(&s->graph.model, &s->graph.arena, &s->meta, err);
+    if (rc == PT_OK && s->prepared && o->adopt)
+        rc = pt_session_adopt(s, err);
     return rc < 0 ? rc : pt_session_init_units(s, err);
 }
 
@@ -106,6 +111,7 @@ void pt_session_close(struct pt_session *s)
     pt_session_finish_units(s);
     pt_packs_destroy(s->packs);
     pt_graph_finish(&s->graph);
+    pt_prepared_destroy(s->prepared);
     pt_map_file_close(&s->file);
     pt_free(s->folder);
     if (s->owns_threads)

@@ -32,6 +32,8 @@ struct pt_session {
     uint64_t max_arena_bytes;
     pthread_mutex_t lock;
     struct pt_packs *packs;
+    struct pt_prepared *prepared; /* or NULL */
+    char prepared_note[504];      /* why there is none although it was asked for */
     struct pt_unit *units; /* by the graph's index: the model's graph first, then bodies */
     int unit_count, max_programs;
     uint64_t clock;
@@ -43,6 +45,10 @@ int pt_session_get(struct pt_session *s, const struct pt_graph *g, struct pt_pro
 void pt_session_put(struct pt_session *s, struct pt_program *p);
 /* Makes terminated texts of what the model says of itself. */
 int pt_meta_read(const struct pt_onnx_model *m, struct pt_arena *mem, struct pt_model_meta *out, struct pt_err *err);
+/* Where the graph's constants and packed weights are kept (option `prepared`). Behind pt_graph_init. */
+int pt_session_open_prepared(struct pt_session *s, const struct pt_session_options *o, struct pt_err *err);
+/* With the option `adopt`: what of the model's bytes is read from now on. */
+int pt_session_adopt(struct pt_session *s, struct pt_err *err);
 int pt_session_init_units(struct pt_session *s, struct pt_err *err);
 void pt_session_finish_units(struct pt_session *s);
 

@@ -5,6 +5,7 @@
  * is small.
  */
 #include "runtime/exec/session.h"
+#include "runtime/graph/prepared.h"
 
 #include <stdlib.h>
 
@@ -58,7 +59,8 @@ static bool is_read(const struct places *p, const struct pt_tensor *t)
     return low < p->count && (uintptr_t)p->list[low] < end;
 }
 
-int pt_session_unneeded(const struct pt_session *s, void (*fn)(void *arg, const void *begin, size_t len), void *arg, struct pt_err *err)
+/* Calls fn for each large initializer in the model's bytes that something reads, or that nothing does. */
+static int each(const struct pt_session *s, bool read, void (*fn)(void *arg, const void *begin, size_t len), void *arg, struct pt_err *err)
 {
     const struct pt_onnx_graph *g = &s->graph.model.graph;
     struct places p = {0};
@@ -73,8 +75,34 @@ int pt_session_unneeded(const struct pt_session *s, void (*fn)(void *arg, const 
         const struct pt_tensor *t = &g->initializers[i].t;
         uintptr_t at = (uintptr_t)t->data, model = (uintptr_t)s->model;
         bool inside = at >= model && at - model < s->model_len && t->size_bytes <= s->model_len - (at - model);
-        if (t->dtype != PT_STRING && t->size_bytes >= WORTH && inside && !is_read(&p, t))
+        if (t->dtype != PT_STRING && t->size_bytes >= WORTH && inside && is_read(&p, t) == read)
             fn(arg, t->data, t->size_bytes);
     }
     return PT_OK;
+}
+
+int pt_session_unneeded(const struct pt_session *s, void (*fn)(void *arg, const void *begin, size_t len), void *arg, struct pt_err *err)
+{
+    return each(s, false, fn, arg, err);
+}
+
+struct adopting {
+    struct pt_prepared *prepared;
+    struct pt_err err;
+};
+
+static void adopt(void *arg, const void *begin, size_t len)
+{
+    struct adopting *a = arg;
+    if (!a->err.code)
+        pt_prepared_adopt(a->prepared, (void *)(uintptr_t)begin, len, &a->err);
+}
+
+int pt_session_adopt(struct pt_session *s, struct pt_err *err)
+{
+    struct adopting a = {s->prepared, {0}};
+    int rc = each(s, true, adopt, &a, err);
+    if (rc == PT_OK && a.err.code)
+        *err = a.err;
+    return rc < 0 ? rc : a.err.code;
 }

@@ -57,7 +57,8 @@ int pt_graph_add_node(struct pt_graph *g, struct pt_err *err)
     return g->node_count++;
 }
 
-struct pt_tensor *pt_graph_new_tensor(struct pt_graph *g, enum pt_dtype dtype, int rank, const int64_t *dims, struct pt_err *err)
+struct pt_tensor *pt_graph_make_tensor(struct pt_graph *g, enum pt_dtype dtype, int rank, const int64_t *dims, uint64_t origin, bool *ready,
+                                       struct pt_err *err)
 {
     struct pt_tensor *t = pt_graph_alloc(g, sizeof *t, err);
     size_t bytes;
@@ -70,8 +71,13 @@ struct pt_tensor *pt_graph_new_tensor(struct pt_graph *g, enum pt_dtype dtype, i
     *t = (struct pt_tensor){.dtype = dtype, .rank = rank, .size_bytes = bytes};
     if (rank)
         memcpy(t->dims, dims, (size_t)rank * sizeof *dims);
-    t->data = pt_consts_alloc(&g->consts, bytes, err);
+    t->data = pt_consts_make(&g->consts, bytes, origin, ready, err);
     return t->data ? t : NULL;
+}
+
+struct pt_tensor *pt_graph_new_tensor(struct pt_graph *g, enum pt_dtype dtype, int rank, const int64_t *dims, struct pt_err *err)
+{
+    return pt_graph_make_tensor(g, dtype, rank, dims, 0, NULL, err);
 }
 
 void pt_graph_finish(struct pt_graph *g)

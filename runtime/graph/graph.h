@@ -50,6 +50,7 @@ struct pt_consts {
     pthread_mutex_t lock;
     struct pt_const_block *blocks;
     uint64_t bytes, cap_bytes;
+    struct pt_prepared *prepared; /* what large constants may be found in, and are told to; or NULL (prepared.h) */
 };
 
 struct pt_graph {
@@ -96,10 +97,19 @@ int pt_graph_check_supported(const struct pt_graph *g, struct pt_err *err);
 int pt_graph_add_value(struct pt_graph *g, struct pt_err *err); /* id or negative code */
 /* A constant tensor with its own memory (data to be filled by the caller). */
 struct pt_tensor *pt_graph_new_tensor(struct pt_graph *g, enum pt_dtype dtype, int rank, const int64_t *dims, struct pt_err *err);
+/* The same for what is made of constants (origin: pt_consts_origin): *ready, and it is there already, for reading only; else it is to be filled and
+ * told to pt_consts_made. */
+struct pt_tensor *pt_graph_make_tensor(struct pt_graph *g, enum pt_dtype dtype, int rank, const int64_t *dims, uint64_t origin, bool *ready,
+                                       struct pt_err *err);
 void *pt_graph_alloc(struct pt_graph *g, size_t bytes, struct pt_err *err); /* from the arena, zeroed */
 
 /* 64-byte aligned memory that lives as long as the owner; PT_ELIMIT over the cap. Thread-safe. */
 void *pt_consts_alloc(struct pt_consts *c, size_t bytes, struct pt_err *err);
+/* The same for a constant that rewrites make, always the same ones in the same order. ready: NULL, or it is asked for and may be there. */
+void *pt_consts_make(struct pt_consts *c, size_t bytes, uint64_t origin, bool *ready, struct pt_err *err);
+void pt_consts_made(struct pt_consts *c, void *data);
+/* A hash of what a constant is made of: h, and the weights that lie there. */
+uint64_t pt_consts_origin(const struct pt_consts *c, uint64_t h, const void *data);
 void pt_consts_init(struct pt_consts *c, uint64_t cap_bytes);
 void pt_consts_finish(struct pt_consts *c);
 

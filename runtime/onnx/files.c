@@ -104,6 +104,14 @@ int pt_onnx_files_get(struct pt_onnx_files *f, struct pt_str location, int64_t o
     return check_sum(file, sha1, err);
 }
 
+int pt_onnx_files_each(const struct pt_onnx_files *f, int (*fn)(void *arg, const void *data, size_t len), void *arg)
+{
+    int rc = 0;
+    for (const struct pt_onnx_file *file = f->list; file && !rc; file = file->next)
+        rc = fn(arg, file->map.data, file->map.len);
+    return rc;
+}
+
 void pt_onnx_files_close(struct pt_onnx_files *f)
 {
     for (struct pt_onnx_file *file = f->list, *next; file; file = next) {

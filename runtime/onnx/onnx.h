@@ -128,6 +128,8 @@ struct pt_onnx_files {
 /* [offset, offset + len) of the file `location`, len -1: to its end. sha1: 40 hexadecimal digits of the whole file, or empty. */
 int pt_onnx_files_get(struct pt_onnx_files *f, struct pt_str location, int64_t offset, int64_t len, struct pt_str sha1, struct pt_str *out,
                       struct pt_err *err);
+/* Each file that is open, the latest first; fn's result ends it if it is not 0. */
+int pt_onnx_files_each(const struct pt_onnx_files *f, int (*fn)(void *arg, const void *data, size_t len), void *arg);
 void pt_onnx_files_close(struct pt_onnx_files *f);
 /* SHA-1 (FIPS 180-4), 20 bytes. */
 void pt_sha1(const void *data, size_t len, uint8_t out[20]);

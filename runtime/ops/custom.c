@@ -16,6 +16,11 @@ struct custom {
 static _Atomic(struct custom *) list;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
+bool pt_custom_any(void)
+{
+    return atomic_load(&list) != NULL;
+}
+
 /* --- calls ------------------------------------------------------------------------------------------------------------------------------ */
 
 static const struct custom *custom_of(const struct pt_node *n)

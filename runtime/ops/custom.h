@@ -10,4 +10,6 @@
 /* The registered row in force at that version, or NULL; *since as in pt_op_find. */
 const struct pt_op *pt_custom_find(struct pt_str domain, struct pt_str type, int64_t version, int *since);
 
+bool pt_custom_any(void); /* is any registered? */
+
 #endif

@@ -109,13 +109,18 @@ def lay_out(folder, models, path="model.onnx", noop=True):
     return folder
 
 
+def cache_folder(tmp):
+    """Of Pintle, which keeps prepared weights there; none but the bench's own."""
+    return tmp / "cache"
+
+
 def pintle(bin_dir, tmp, models, log, *options, name="pintle"):
     http, metrics = free_ports(2)
     folder = lay_out(tmp / name, models, "1/model.onnx")
     folder.mkdir(exist_ok=True)
     command = [program(bin_dir, "pintle"), "serve", folder, "--model-control", "none", "--port", str(http),
                "--metrics-port", str(metrics), *options]
-    return Server(name, command, http, http, models, log)
+    return Server(name, command, http, http, models, log, {"XDG_CACHE_HOME": str(cache_folder(tmp))})
 
 
 # Shapes as Triton's configuration has them, without the row dimension where it joins rows.

@@ -121,6 +121,13 @@ struct pt_session_options {
     const char *const *overridable;
     /* Not in the first version: */
     const char *disable;        /* names of rewrites to leave out, "gelu,pad"; NULL: none. pintle-run(1) lists them; so does the error for an unknown one */
+    /* Folder of files with weights made ready by earlier sessions (pt_session_save); NULL: none. Which file is this model's is told by a hash of all of its
+     * bytes. It is fast and not proof against forgery: where models of several parties share the folder, give each a name besides. */
+    const char *prepared;
+    const char *prepared_name;  /* mixed into that hash: a digest, or what the file system says of the file; NULL: nothing */
+    /* With pt_session_open_memory: the model lies in anonymous pages of the caller's, which nobody writes to any more: the session may map pages of that
+     * file over those that have the same bytes. */
+    bool adopt;
 };
 /* Maps the file (weights are not copied) and prepares it. opts may be NULL. The file must not change while the session lives. */
 PT_API int pt_session_open(const char *path, const struct pt_session_options *opts, struct pt_session **out, struct pt_err *err);
@@ -154,6 +161,21 @@ struct pt_model_meta {
 /* Calls fn for each range of the model's bytes that no execution will read: weights out of which others were made when the session was opened. Whoever
  * owns the bytes may give their memory back. */
 PT_API int pt_session_unneeded(const struct pt_session *s, void (*fn)(void *arg, const void *begin, size_t len), void *arg, struct pt_err *err);
+/* Weights made ready: normalisations folded in, packed for the CPU. */
+struct pt_prepared_info {
+    size_t size;
+    const char *path;            /* of the file; NULL: the session has none. Owned by the session */
+    uint64_t found_bytes;        /* taken from the file that was there */
+    uint64_t made_bytes;         /* made by this session, and not saved yet */
+    uint64_t file_bytes;         /* about what the file has when it is saved */
+    char note[504];              /* why a file that was there, or any, was not used; "" */
+};
+PT_API int pt_session_prepared(const struct pt_session *s, struct pt_prepared_info *out, struct pt_err *err);
+/* Writes that file, if there is anything new since it was read: what executions so far asked for. It takes the place of an older one at once, whatever
+ * else reads or writes it; afterwards its pages are the memory of those weights. May take as long as the disk does; executions go on. */
+PT_API int pt_session_save(struct pt_session *s, struct pt_err *err);
+/* Gives back the memory of weights that lie in files: executions read them again, from the page cache in general. */
+PT_API void pt_session_rest(struct pt_session *s);
 PT_API const struct pt_model_meta *pt_session_meta(const struct pt_session *s); /* owned by the session */
 
 /* --- run --------------------------------------------------------------------------------------------------------------- */

@@ -46,6 +46,7 @@ static struct fixture *set_up(const char *uri)
     assert_int_equal(pt_loop_create(&f->loop, NULL), PT_OK);
     assert_int_equal(pt_threads_create(1, &f->threads, NULL), PT_OK);
     assert_int_equal(pt_config_init(&f->config, NULL), PT_OK);
+    assert_int_equal(pt_config_set(&f->config, PT_CONFIG_CACHE, "preparedBytes", "0", NULL), PT_OK);
     assert_int_equal(pt_config_set(&f->config, PT_CONFIG_MODEL, "name", "digits", NULL), PT_OK);
     assert_int_equal(pt_config_set(&f->config, PT_CONFIG_MODEL, "uri", uri ? uri : f->file, NULL), PT_OK);
     return f;
@@ -197,6 +198,45 @@ static void drains_in_every_state(void **state)
     }
 }
 
+static void wait_until_idle(struct fixture *f)
+{
+    f->stop_at = IN(PT_MODEL_DRAINING);
+    if (pt_servable_busy(&f->servable))
+        pt_loop_run(f->loop);
+    assert_false(pt_servable_busy(&f->servable));
+}
+
+/* Behind Ready weights are kept for the next start; a drain waits for that, and goes on serving meanwhile. */
+static void keeps_weights(void **state)
+{
+    (void)state;
+    uint64_t found[2];
+    char folder[96], first[64];
+    for (int i = 0; i < 2; i++) {
+        struct fixture *f = set_up("file://" DIGITS);
+        rmdir(f->dir);
+        strcpy(i ? f->dir : first, i ? first : f->dir);
+        snprintf(folder, sizeof folder, "%s/prepared", f->dir);
+        assert_int_equal(pt_config_set(&f->config, PT_CONFIG_CACHE, "preparedBytes", "1000000", NULL), PT_OK);
+        assert_int_equal(start(f, NULL), PT_OK);
+        until(f, PT_MODEL_READY);
+        pt_servable_drain(&f->servable);
+        wait_until_idle(f);
+        assert_non_null(pt_servable_serving(&f->servable));
+        struct pt_prepared_info info = {.size = sizeof info};
+        assert_int_equal(pt_session_prepared(f->servable.loaded.session, &info, NULL), PT_OK);
+        assert_int_equal(info.made_bytes, 0);
+        found[i] = info.found_bytes;
+        assert_int_equal(access(info.path, R_OK), 0);
+        if (i)
+            unlink(info.path);
+        if (i)
+            rmdir(folder);
+        tear_down(f);
+    }
+    assert_true(found[0] == 0 && found[1] > 1024);
+}
+
 /* Whatever allocation fails, it ends Ready or Failed with words. */
 static void out_of_memory(void **state)
 {
@@ -232,6 +272,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(becomes_ready),         cmocka_unit_test(knows_the_digest_for_reports),
                                        cmocka_unit_test(tries_again),           cmocka_unit_test(names_what_is_wrong),
-                                       cmocka_unit_test(drains_in_every_state), cmocka_unit_test(out_of_memory)};
+                                       cmocka_unit_test(drains_in_every_state), cmocka_unit_test(keeps_weights),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

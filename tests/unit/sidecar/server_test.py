@@ -22,6 +22,7 @@ import time
 import traceback
 
 PINTLE, SIDECAR, MODEL = (pathlib.Path(a).resolve() for a in sys.argv[1:4])
+CACHE = tempfile.TemporaryDirectory()  # of `pintle serve`, where a case has none of its own
 DIGEST = "sha256:" + hashlib.sha256(MODEL.read_bytes()).hexdigest()
 ROWS = [list(map(int, r)) for r in csv.reader(open(MODEL.parent / "heldout.csv"))]
 
@@ -31,7 +32,7 @@ class Server:
 
     def __init__(self, argv, env=None):
         self.log = tempfile.NamedTemporaryFile("a")
-        self.process = subprocess.Popen(list(map(str, argv)), stderr=self.log, stdout=self.log, env={**os.environ, **(env or {})})
+        self.process = subprocess.Popen(list(map(str, argv)), stderr=self.log, stdout=self.log, env={**os.environ, "XDG_CACHE_HOME": CACHE.name, **(env or {})})
         self.port = self.metrics_port = None
 
     def lines(self):
