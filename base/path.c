@@ -137,8 +137,22 @@ static void sync_parent(const char *path)
     }
 }
 
+/* A device, a pipe: /dev/stdout, or one that must not become a file because somebody wrote to it. */
+static int write_special(const char *path, const void *data, size_t len, struct pt_err *err)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+    bool good = fd >= 0 && write_all(fd, data, len);
+    int saved = errno;
+    if (fd >= 0)
+        close(fd);
+    return good ? PT_OK : pt_fail(err, pt_err_from_errno(saved), "write %s: %s", path, strerror(saved));
+}
+
 int pt_path_write_atomic(const char *path, const void *data, size_t len, unsigned mode, struct pt_err *err)
 {
+    struct stat st;
+    if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+        return write_special(path, data, len, err);
     pt_auto_free char *temporary = pt_asprintf("%s.XXXXXX", path);
     if (!temporary)
         return pt_fail(err, PT_ENOMEM, "write %s: out of memory", path);

@@ -294,7 +294,7 @@ static int read_recipe(struct pt_recipe *r, const char *file, struct arguments *
     if (rc == PT_OK)
         rc = pt_recipe_parse(r, (struct pt_str){text.data, text.len}, file, err);
     if (rc == PT_OK)
-        rc = pt_recipe_resolve(r, err);
+        rc = pt_recipe_resolve(r, file, err);
     if (rc < 0)
         return rc;
     r->settings.model = a->model ? a->model : r->settings.model;

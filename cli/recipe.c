@@ -9,6 +9,8 @@
 #include "operator/ctrl/manifest.h"
 
 #include <limits.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #define AT(member) offsetof(struct pt_recipe_settings, member)
 const struct pt_cmd_option pt_recipe_rows[] = {
@@ -144,27 +146,59 @@ int pt_recipe_check(const struct pt_recipe *r, struct pt_err *err)
     return PT_OK;
 }
 
-static int resolve(struct pt_recipe *r, const char **path, struct pt_err *err)
+/* What a text is that may be a path. */
+enum place { PLACE_FILE, PLACE_SHARE /* or a number */, PLACE_NAME /* or that of an array */ };
+
+static bool is_share(const char *text)
 {
-    char real[PATH_MAX];
-    if (!*path || **path != '/')
+    char *end;
+    (void)strtod(text, &end);
+    return end != text && !*end;
+}
+
+/* folder: the recipe's, "" where it is the current one. */
+static int resolve(struct pt_recipe *r, const char *folder, enum place kind, const char **path, struct pt_err *err)
+{
+    char real[PATH_MAX], beside[PATH_MAX];
+    if (!*path || strstr(*path, "://") || (kind == PLACE_SHARE && is_share(*path)))
         return PT_OK;
-    int rc = pt_path_resolve(*path, real, sizeof real, err);
+    bool relative = **path != '/' && *folder;
+    if (relative && snprintf(beside, sizeof beside, "%s/%s", folder, *path) >= (int)sizeof beside)
+        return pt_fail(err, PT_ELIMIT, "path %s is too long beside %s", *path, folder);
+    if (relative && kind == PLACE_NAME && access(beside, F_OK) != 0)
+        return PT_OK;
+    int rc = pt_path_resolve(relative ? beside : *path, real, sizeof real, err);
     const char *copy = rc == PT_OK ? pt_arena_strndup(&r->arena, real, strlen(real)) : NULL;
     if (copy)
         *path = copy;
     return rc < 0 || copy ? rc : pt_fail(err, PT_ENOMEM, "out of memory");
 }
 
-int pt_recipe_resolve(struct pt_recipe *r, struct pt_err *err)
+static int resolve_data(struct pt_recipe *r, const char *folder, struct pt_err *err)
 {
-    int rc = resolve(r, &r->gate.reference, err);
-    for (size_t i = 0; rc == PT_OK && i < pt_data_row_count; i++)
-        if (pt_data_rows[i].type == PT_CMD_TEXT)
-            rc = resolve(r, (const char **)((char *)&r->data + pt_data_rows[i].offset), err);
+    int rc = PT_OK;
+    for (size_t i = 0; rc == PT_OK && i < pt_data_row_count; i++) {
+        const struct pt_cmd_option *row = &pt_data_rows[i];
+        if (row->type != PT_CMD_TEXT || !row->value || strncmp(row->value, "FILE", 4) != 0)
+            continue;
+        enum place kind = strstr(row->value, "SHARE") ? PLACE_SHARE : strstr(row->value, "NAME") ? PLACE_NAME : PLACE_FILE;
+        rc = resolve(r, folder, kind, (const char **)((char *)&r->data + row->offset), err);
+    }
+    return rc;
+}
+
+int pt_recipe_resolve(struct pt_recipe *r, const char *file, struct pt_err *err)
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(file, '/'),
+               **paths[] = {&r->settings.model, &r->settings.output, &r->gate.reference, &r->report.json, &r->report.html};
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - file) + (slash == file) : 0, file);
+    int rc = resolve_data(r, folder, err);
+    for (size_t i = 0; rc == PT_OK && i < sizeof paths / sizeof *paths; i++)
+        rc = resolve(r, folder, PLACE_FILE, paths[i], err);
     for (size_t i = 0; rc == PT_OK && i < r->stage_count; i++)
         if (r->stages[i].train)
-            rc = resolve(r, &r->stages[i].train->teacher, err);
+            rc = resolve(r, folder, PLACE_FILE, &r->stages[i].train->teacher, err);
     return rc;
 }
 

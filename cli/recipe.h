@@ -49,8 +49,9 @@ struct pt_recipe {
  * pt_recipe_check(): options of a command line may still come. */
 int pt_recipe_parse(struct pt_recipe *r, struct pt_str text, const char *what, struct pt_err *err);
 void pt_recipe_finish(struct pt_recipe *r);
-/* Under `pintle up` a pod is a plain process: absolute paths of data and models are looked up among its mounts (base/path.h). */
-int pt_recipe_resolve(struct pt_recipe *r, struct pt_err *err);
+/* Relative paths are beside the recipe's file. Absolute ones are looked up among a pod's mounts: under `pintle up` that is a plain process
+ * (base/path.h). */
+int pt_recipe_resolve(struct pt_recipe *r, const char *file, struct pt_err *err);
 /* Room for one more stage at the end. */
 int pt_recipe_add(struct pt_recipe *r, const struct pt_stage *stage, bool train, struct pt_stage_call **out, struct pt_err *err);
 /* Whether what is needed is there and goes together. */

@@ -9,7 +9,10 @@
 #include "base/sched.h"
 #include "cli/recipe_work.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <math.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct runner {
@@ -250,10 +253,37 @@ static int run(struct runner *n, struct pt_err *err)
     return rc < 0 ? rc : judge_and_publish(n, err);
 }
 
+/* Can it be written there? Asked before hours of work, not after them. */
+static int check_place(const char *what, const char *path, bool device, struct pt_err *err)
+{
+    struct stat st;
+    char folder[PATH_MAX];
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!path)
+        return PT_OK;
+    bool there = stat(path, &st) == 0;
+    if (there && !S_ISREG(st.st_mode) && (S_ISDIR(st.st_mode) || !device))
+        return pt_fail(err, PT_EINVAL, "%s: %s is %s", what, path, S_ISDIR(st.st_mode) ? "a folder" : "no regular file");
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + (slash == path) : 1, slash ? path : ".");
+    if ((!there || S_ISREG(st.st_mode)) && access(folder, W_OK | X_OK) != 0)
+        return pt_fail(err, pt_err_from_errno(errno), "%s: nothing can be written in %s: %s", what, folder, strerror(errno));
+    return PT_OK;
+}
+
+static int check_places(const struct pt_recipe *r, struct pt_err *err)
+{
+    int rc = check_place("output", r->settings.output, false, err);
+    if (rc == PT_OK)
+        rc = check_place("report", r->report.json, true, err);
+    return rc < 0 ? rc : check_place("report", r->report.html, true, err);
+}
+
 int pt_recipe_run(const struct pt_recipe *r, const struct pt_recipe_run *how, cJSON **report, struct pt_err *err)
 {
-    struct runner n = {.r = r, .how = how, .report = cJSON_CreateObject()};
+    struct runner n = {.r = r, .how = how, .work = {.lock = -1}, .report = cJSON_CreateObject()};
     int rc = n.report ? pt_recipe_check(r, err) : no_memory(err);
+    if (rc == PT_OK && !how->keep) /* else it is made in the work folder's parent, which that makes */
+        rc = check_places(r, err);
     if (rc == PT_OK)
         rc = pt_recipe_work_open(&n.work, r, how->work, how->copy, err);
     if (rc == PT_OK)

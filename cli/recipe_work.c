@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -155,14 +156,23 @@ static int take_folder(struct pt_recipe_work *w, const char *kept, struct pt_err
     return mkdtemp(w->folder) ? PT_OK : pt_fail(err, pt_err_from_errno(errno), "%s: %s", w->folder, strerror(errno));
 }
 
+/* Where a file system knows no locks there are none. It goes with the process. */
+static int lock_folder(struct pt_recipe_work *w, struct pt_err *err)
+{
+    w->lock = open(w->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (w->lock >= 0 && flock(w->lock, LOCK_EX | LOCK_NB) < 0 && errno == EWOULDBLOCK)
+        return pt_fail(err, PT_ECONFLICT, "another run is at work in %s", w->folder);
+    return PT_OK;
+}
+
 int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, const char *kept, const struct pt_recipe_copy *copy, struct pt_err *err)
 {
     pt_auto_buf old = PT_BUF_INIT(4096);
-    *w = (struct pt_recipe_work){.copy = kept ? copy : NULL};
+    *w = (struct pt_recipe_work){.copy = kept ? copy : NULL, .lock = -1};
     int rc = digest_of(w, r, err);
     if (rc == PT_OK && (rc = take_folder(w, kept, err)) < 0)
         pt_free(pt_steal(w->folder));
-    if (rc < 0)
+    if (rc < 0 || (rc = lock_folder(w, err)) < 0)
         return rc;
     pt_auto_free char *path = pt_asprintf("%s/digest", w->folder);
     if (!path)
@@ -181,8 +191,10 @@ void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, b
         empty(w->folder);
         rmdir(w->folder);
     }
+    if (w->folder && w->lock >= 0)
+        close(w->lock);
     pt_free(w->folder);
-    *w = (struct pt_recipe_work){0};
+    *w = (struct pt_recipe_work){.lock = -1};
 }
 
 void pt_recipe_discard(const char *work)

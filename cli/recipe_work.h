@@ -12,10 +12,11 @@
 struct pt_recipe_work {
     char *folder; /* made for this run and removed with it, where nothing shall be kept */
     bool temporary;
+    int lock; /* on the folder: two runs in one would write over each other; -1: none */
     const struct pt_recipe_copy *copy; /* NULL: none */
     char digest[72], model_digest[72]; /* of everything; of the model that came in */
 };
-/* Digests all files that the recipe reads; an old folder of something else is emptied. kept: NULL for a temporary one. */
+/* Digests all files that the recipe reads; an old folder of something else is emptied. PT_ECONFLICT: another run is at work in it. kept: NULL for a temporary one. */
 int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, const char *kept, const struct pt_recipe_copy *copy, struct pt_err *err);
 /* remove: with what a run puts there. */
 void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, bool remove);

@@ -185,6 +185,13 @@ static void path_writes_atomically(void **state)
     assert_string_equal(pt_buf_cstr(&b), "second");
     assert_true(stat(temp_path("out"), &st) == 0 && (st.st_mode & 0777) == 0640);
     assert_fails(pt_path_write_atomic(temp_path("none/out"), "x", 1, 0644, &err), PT_ENOTFOUND, "none/out");
+    char back[4] = "";
+    assert_int_equal(mkfifo(temp_path("fifo"), 0600), 0);
+    int fifo = open(temp_path("fifo"), O_RDWR | O_CLOEXEC);
+    assert_works(pt_path_write_atomic(temp_path("fifo"), "abc", 3, 0644, &err)); /* what is no file does not become one */
+    assert_int_equal(read(fifo, back, 3), 3);
+    assert_string_equal(back, "abc");
+    close(fifo);
     assert_int_equal(mkdir(temp_path("dir"), 0755), 0);
     assert_fails(pt_path_write_atomic(temp_path("dir"), "x", 1, 0644, &err), PT_EIO, "Is a directory");
     pt_mem_fail_at(1, 0);

@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sysexits.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Three classes of points in the plane, rings around the middle, so that no line parts them. */
@@ -313,6 +315,27 @@ static void messages(void **state)
     }
 }
 
+/* Where files are, and whether they can be there, before the work begins. */
+static void places(void **state)
+{
+    static const char recipe[] = "model: ../small.onnx\noutput: made.onnx\nstages: [{prune: {amount: 0.5}}]\nlatencySeconds: 0\n";
+    (void)state;
+    assert_int_equal(mkdir(temp_path("sub"), 0700), 0);
+    temp_write("sub/r.yaml", recipe, sizeof recipe - 1);
+    assert_int_equal(pintle("compress @/sub/r.yaml --progress none"), 0);
+    assert_int_equal(access(temp_path("sub/made.onnx"), R_OK), 0);
+    fails("prune @/small.onnx --amount 0.5 --latency-seconds 0 -o @/sub", EX_DATAERR, "sub is a folder");
+    fails("prune @/small.onnx --amount 0.5 --latency-seconds 0 -o @/none/x.onnx", EX_NOINPUT, "nothing can be written in");
+    fails("prune @/small.onnx --amount 0.5 --latency-seconds 0 -o @/x.onnx --report @/none/x.json", EX_NOINPUT, "report: nothing can be written in");
+    assert_int_equal(mkdir(temp_path("sub/made.onnx.work"), 0700), 0);
+    int other = open(temp_path("sub/made.onnx.work"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(other, LOCK_EX | LOCK_NB), 0);
+    assert_int_not_equal(pintle("compress @/sub/r.yaml --progress none"), 0);
+    assert_non_null(strstr(pt_buf_cstr(&errors), "another run is at work in"));
+    close(other);
+    assert_int_equal(pintle("compress @/sub/r.yaml --progress none"), 0);
+}
+
 static void usage_errors(void **state)
 {
     (void)state;
@@ -349,6 +372,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(trained),  cmocka_unit_test(curves),      cmocka_unit_test(recipe),
                                        cmocka_unit_test(gate),     cmocka_unit_test(killed), cmocka_unit_test(published),     cmocka_unit_test(interrupted),
-                                       cmocka_unit_test(messages), cmocka_unit_test(usage_errors)};
+                                       cmocka_unit_test(messages), cmocka_unit_test(places), cmocka_unit_test(usage_errors)};
     return cmocka_run_group_tests(tests, prepare, finish);
 }
