@@ -105,6 +105,17 @@ def closed_loop(server, request, form, connections, seconds, folder):
     return {**seen, "rate": n / seen["seconds"], "cpu_us": 1e6 * (server.cpu_seconds() - before) / n}
 
 
+def paced(server, request, form, rate, seconds, connections=10):
+    """HTTP/1.1 requests at that rate by h2load, and what they cost the server."""
+    before = server.cpu_seconds()
+    headers = [a for k, v in request.headers(form).items() for a in ("-H", f"{k}: {v}")]
+    done = subprocess.run(["h2load", "--h1", "-t1", f"-c{connections}", f"--rps={rate // connections}", f"-D{seconds}", "-d", request.files[form], *headers,
+                           f"http://127.0.0.1:{server.http}{request.path}"], stdout=subprocess.PIPE, check=True, text=True)
+    cpu = server.cpu_seconds() - before
+    n = int(re.search(r"status codes: (\d+) 2xx", done.stdout).group(1))
+    return {"requests": n, "rate": n / seconds, "cpu_us": 1e6 * cpu / max(n, 1)}
+
+
 async def one_of_many(server, message, results):
     """A client that asks once, on a connection of its own."""
     start = time.monotonic()
