@@ -242,7 +242,8 @@ static int failed(struct pt_http_msg *m, llhttp_errno_t e)
 {
     if (m->fail_code)
         return m->fail_code;
-    if (e == HPE_PAUSED_H2_UPGRADE || e == HPE_INVALID_VERSION)
+    const bool known = m->parser.http_major == 1 && m->parser.http_minor <= 1; /* then its line ends badly */
+    if (e == HPE_PAUSED_H2_UPGRADE || (e == HPE_INVALID_VERSION && !known))
         return pt_http_msg_fail(m, PT_EUNSUPPORTED, 505, "HTTP version not supported");
     const char *reason = llhttp_get_error_reason(&m->parser);
     return pt_http_msg_fail(m, PT_EPARSE, 400, reason && *reason ? reason : "malformed message");

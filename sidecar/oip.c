@@ -181,10 +181,7 @@ static int read_shape(struct input *in, struct pt_json *j, struct pt_err *err)
     while (rc >= 0 && (rc = pt_json_element(j, err)) == 1) {
         if (in->rank == PT_MAX_RANK)
             return pt_fail(err, PT_EINVAL, "more than %d dimensions", PT_MAX_RANK);
-        int64_t *dim = &in->dims[in->rank++];
-        rc = pt_json_i64(j, dim, err);
-        if (rc >= 0 && *dim < 0)
-            return pt_fail(err, PT_EINVAL, "dimension %lld is negative", (long long)*dim);
+        rc = pt_json_i64(j, &in->dims[in->rank++], err);
     }
     return rc;
 }

@@ -132,7 +132,9 @@ int pt_request_set_shape(struct pt_request *q, size_t i, const struct pt_datatyp
     if (rank > PT_MAX_RANK || (v->rank >= 0 && v->rank != rank))
         return wrong_shape(v, dims, rank < PT_MAX_RANK ? rank : PT_MAX_RANK, err);
     for (int k = 0; k < rank; k++)
-        if (dims[k] < 0 || (v->rank >= 0 && v->dims[k] >= 0 && v->dims[k] != dims[k]))
+        if (dims[k] < 0)
+            return pt_fail(err, PT_EINVAL, "input \"%s\": shape: dimension %lld is negative", v->name, (long long)dims[k]);
+        else if (v->rank >= 0 && v->dims[k] >= 0 && v->dims[k] != dims[k])
             return wrong_shape(v, dims, rank, err);
     t->dtype = v->dtype;
     t->rank = rank;
