@@ -176,7 +176,7 @@ int pt_edit_open_memory(struct pt_edit *e, const void *model, size_t len, struct
 int pt_edit_copy(const struct pt_edit *e, struct pt_edit *out, struct pt_err *err)
 {
     struct pt_buf b = {0};
-    *out = (struct pt_edit){0};
+    *out = (struct pt_edit){.run_ms = e->run_ms, .run_bytes = e->run_bytes};
     pt_arena_init(&out->arena, 0);
     int rc = pt_onnx_write(&e->model, &b, err);
     char *bytes = rc < 0 ? NULL : pt_arena_strndup(&out->arena, b.data, b.len);

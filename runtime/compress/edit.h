@@ -36,6 +36,8 @@ struct pt_edit {
     bool indexed;
     size_t node_room, initializer_room;
     unsigned made; /* names made */
+    /* of a run of the model while it is looked at (tap.h): how long it may take, 0: five minutes; how much memory, 0: the session's limit */
+    uint64_t run_ms, run_bytes;
 };
 
 /* *e is the caller's memory; finish it also after a failure. err is not NULL, here and below. */

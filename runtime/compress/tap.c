@@ -10,6 +10,7 @@ struct pt_tap {
     struct pt_session *session;
     struct pt_run *run;
     size_t *at; /* which output of the session each name is */
+    uint64_t deadline_ms;
 };
 
 /* The model with names as outputs behind its own; those that are outputs already are found there. */
@@ -41,11 +42,12 @@ static int with_outputs(struct pt_edit *e, const struct pt_str *names, size_t co
 
 int pt_tap_open(struct pt_edit *e, const struct pt_str *names, size_t count, struct pt_threads *threads, struct pt_tap **out, struct pt_err *err)
 {
-    struct pt_session_options o = {.size = sizeof o, .threads = threads};
+    struct pt_session_options o = {.size = sizeof o, .threads = threads, .max_arena_bytes = e->run_bytes};
     struct pt_tap *t = pt_calloc(1, sizeof *t);
     *out = NULL;
     if (!t)
         return pt_fail(err, PT_ENOMEM, "out of memory for taps of the model");
+    t->deadline_ms = e->run_ms > 0 ? e->run_ms : DEADLINE_MS;
     int rc = with_outputs(e, names, count, t, err);
     if (rc == PT_OK)
         rc = pt_session_open_memory(t->model.data, t->model.len, &o, &t->session, err);
@@ -77,7 +79,7 @@ int pt_tap_run(struct pt_tap *t, const struct pt_tensor *inputs, size_t count, s
     int rc = PT_OK;
     for (size_t i = 0; rc == PT_OK && i < count; i++)
         rc = pt_run_set_input(t->run, i, &inputs[i], err);
-    const struct pt_run_options o = {.size = sizeof o, .deadline_ms = DEADLINE_MS};
+    const struct pt_run_options o = {.size = sizeof o, .deadline_ms = t->deadline_ms};
     return rc < 0 ? rc : pt_run_execute_with(t->run, &o, err);
 }
 

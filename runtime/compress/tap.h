@@ -13,7 +13,7 @@ struct pt_tap;
 /* threads may be NULL: one made for it. A name that is no value of the model is PT_ENOTFOUND. */
 int pt_tap_open(struct pt_edit *e, const struct pt_str *names, size_t count, struct pt_threads *threads, struct pt_tap **out, struct pt_err *err);
 void pt_tap_close(struct pt_tap *t);
-/* Inputs of the model in their order. PT_ETIMEDOUT after five minutes. */
+/* Inputs of the model in their order. PT_ETIMEDOUT after the time that the edit allows. */
 int pt_tap_run(struct pt_tap *t, const struct pt_tensor *inputs, size_t count, struct pt_err *err);
 /* Valid until the next run. */
 const struct pt_tensor *pt_tap_output(const struct pt_tap *t, size_t i); /* output i of the model */
