@@ -396,7 +396,8 @@ static struct pt_version *least_used(const struct pt_repository *r)
     struct pt_version *best = NULL;
     for (const struct pt_model *m = r->models; m; m = m->next)
         for (struct pt_version *v = m->versions; v; v = v->next)
-            if (pt_version_serves(v) && v->servable.state == PT_MODEL_READY && v->calls == 0 && (!best || v->used_ms < best->used_ms))
+            if (pt_version_serves(v) && v->servable.state == PT_MODEL_READY && v->calls == 0 && !pt_servable_busy(&v->servable) &&
+                (!best || v->used_ms < best->used_ms))
                 best = v;
     return best;
 }

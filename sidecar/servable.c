@@ -181,8 +181,7 @@ static void end_after(struct pt_work *w)
 {
     struct pt_servable *s = (struct pt_servable *)((char *)w - offsetof(struct pt_servable, after));
     s->keeping = false;
-    if (s->state == PT_MODEL_DRAINING)
-        s->o.changed(s->o.arg);
+    s->o.changed(s->o.arg); /* it may be unloaded now */
 }
 
 /* Best effort, one at a time. */
@@ -211,18 +210,19 @@ static void look_idle(struct pt_timer *t)
 
 static void watch_idle(struct pt_servable *s)
 {
-    if (s->state == PT_MODEL_READY && s->o.config->runtime.idle_ms)
+    if (s->o.config->runtime.idle_ms)
         pt_timer_start(clock_of(s), &s->idle, s->o.config->runtime.idle_ms, look_idle);
 }
 
+/* Whoever is told of it may drain the model at once. */
 static void serve(struct pt_servable *s)
 {
-    set_state(s, PT_MODEL_READY, PT_REASON_NONE, NULL);
     s->runs_seen = atomic_load(&s->loaded.runs);
     s->rested = true; /* behind the warm-up */
     if (s->keep_folder)
         start_rest(s);
     watch_idle(s);
+    set_state(s, PT_MODEL_READY, PT_REASON_NONE, NULL);
 }
 
 /* --- the steps' order ----------------------------------------------------------------------------------------------------------------- */
