@@ -82,13 +82,13 @@ upgrades() { under_load "operator upgrades that replaced no pod" "$(some 20)" on
 
 # --- what a cluster denies ------------------------------------------------------------------------------------------
 
-# namespace NAME COUNT: with the model and so many ModelDeployments of it, m1, m2 ...
+# namespace NAME COUNT: with the model and so many ModelDeployments of it, m1, m2 ... They ask for little: 200 of them are to find room on a small node.
 namespace() {
   local i
   k create namespace "$1"
   k label namespace "$1" pod-security.kubernetes.io/enforce=restricted
   k -n $models get configmap digits-model -o json | jq 'del(.metadata.uid, .metadata.resourceVersion, .metadata.namespace, .metadata.annotations)' | k -n "$1" create -f -
-  mdep | jq 'del(.status, .spec.disruption) | .metadata |= {name, labels} | .spec.replicas = 1 | .spec.drain = {timeout: "4s"} | .spec.template.metadata = null' >"$work/model.json"
+  mdep | jq 'del(.status, .spec.disruption) | .metadata |= {name, labels} | .spec.replicas = 1 | .spec.resources.requests = {cpu: "2m", memory: "16Mi"} | .spec.drain = {timeout: "4s"} | .spec.template.metadata = null' >"$work/model.json"
   for ((i = 1; i <= $2; i++)); do jq -c ".metadata.name = \"m$i\"" "$work/model.json"; done >"$work/models.json"
   [ "$2" = 0 ] || k -n "$1" create -f "$work/models.json" >/dev/null
 }
