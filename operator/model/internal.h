@@ -23,7 +23,7 @@ struct pt_deployment {
     int64_t progress_ms;
     int64_t status_ms;                /* the last write of the status; -1: none */
     int64_t taken_ms[PT_NAMED_COUNT]; /* the name of our Service, of our budget was found taken then; -1: not */
-    bool revision_taken;
+    bool revision_taken, inherited; /* inherited: whoever led before us left it under way */
     char *trouble; /* why pods could not be made last; NULL: they could */
     struct pt_refusal *refusals;
     size_t refusal_count;
@@ -50,6 +50,7 @@ struct pt_operator {
     struct pt_map deployments; /* key -> pt_deployment */
     unsigned synced;
     bool stopping, leading, loads_asked;
+    int64_t led_ms; /* leads since */
     struct pt_timer stop_timer, load_timer;
     int64_t stop_by_ms;
     void (*stopped)(void *arg);

@@ -140,8 +140,17 @@ static void free_deployment(struct pt_operator *op, struct pt_deployment *d)
     pt_free(d);
 }
 
-static struct pt_deployment *deployment_of(struct pt_operator *op, const char *key, const char *uid)
+/* What whoever led before us asked for last may still be carried out, and may be what is no longer wanted: until then no pod that serves is taken out where a
+ * change was under way, or two could go where one may. A request is given up after 30 s, and a write that is later than this is none that we know of. */
+#define LATE_MS 40000
+static bool is_under_way(const struct pt_md *md)
 {
+    return md->observed_generation && (md->observed_generation != md->generation || md->conds[PT_COND_RECONCILING].truth != PT_FALSE);
+}
+
+static struct pt_deployment *deployment_of(struct pt_operator *op, const char *key, const struct pt_md *md)
+{
+    const char *uid = md->o.uid;
     struct pt_deployment *d = pt_map_get(&op->deployments, pt_str(key));
     if (d && !strcmp(d->uid, uid))
         return d;
@@ -153,6 +162,7 @@ static struct pt_deployment *deployment_of(struct pt_operator *op, const char *k
         return NULL;
     }
     snprintf(d->uid, sizeof d->uid, "%s", uid);
+    d->inherited = is_under_way(md);
     d->progress_ms = pt_now_ms(op->o.sched);
     d->status_ms = -1;
     for (int i = 0; i < PT_NAMED_COUNT; i++)
@@ -194,6 +204,7 @@ static int make_plan(struct pt_operator *op, struct pt_deployment *d, const stru
         .trouble_message = d->trouble,
         .settings = {op->image, op->url, op->ca, op->o.drain_settle_ms},
         .proxies_ms = proxies_follow_ms(op),
+        .alone_ms = d->inherited ? op->led_ms + LATE_MS : 0,
         .progress = d->progress,
         .progress_ms = d->progress_ms,
         .status_ms = d->status_ms,
@@ -280,7 +291,7 @@ static void reconcile(void *arg, const char *key)
         pt_operator_ran(op, key, false, -1, now);
         return;
     }
-    struct pt_deployment *d = deployment_of(op, key, md->o.uid);
+    struct pt_deployment *d = deployment_of(op, key, md);
     int rc = PT_ENOMEM;
     if (!d) {
         pt_fail(&err, PT_ENOMEM, "out of memory");
@@ -335,6 +346,7 @@ static void store_synced(void *arg)
 void pt_operator_lead(struct pt_operator *op)
 {
     op->leading = true;
+    op->led_ms = pt_now_ms(op->o.sched);
     begin_work(op);
 }
 
@@ -387,6 +399,7 @@ int pt_operator_create(const struct pt_operator_options *o, struct pt_operator *
         return pt_fail(err, PT_ENOMEM, "create operator: out of memory");
     op->o = *o;
     op->leading = !o->standby;
+    op->led_ms = pt_now_ms(o->sched);
     op->o.workers = o->workers ? o->workers : 16;
     op->o.drain_settle_ms = o->drain_settle_ms ? o->drain_settle_ms : DRAIN_SETTLE_MS;
     pt_rand_init(&op->rand, o->seed);

@@ -274,7 +274,9 @@ static struct pt_effect *patch_gate(struct pt_view *v, const struct pt_pod *pod,
 /* When the answer is lost the pod is on its way out all the same (removing_ms), and asked again: the patch may still come, and then it must not meet other plans. */
 void pt_view_take_out(struct pt_view *v, const struct pt_pod *pod)
 {
-    if (pod->gate == PT_TRUE && pod->ready) {
+    if (pod->gate == PT_TRUE && pod->ready && v->s->now_ms < v->s->alone_ms) {
+        pt_view_look_again(v, v->s->alone_ms - v->s->now_ms);
+    } else if (pod->gate == PT_TRUE && pod->ready) {
         patch_gate(v, pod, false, PT_GATE_REMOVAL, "Pintle takes this pod out of service before it is deleted")->removal = true;
         pt_view_look_again(v, DOOMED_MS);
     } else {

@@ -57,6 +57,7 @@ struct pt_snapshot {
         bool taken;                 /* creating it failed: someone else's has the name */
     } named[PT_NAMED_COUNT];
     const struct pt_work_pod *work_pods; /* those that compress; linked as well */
+    int64_t alone_ms;              /* what others asked for before us may be carried out until this, monotonic */
     int64_t proxies_ms;            /* they may not have followed the slices again before this, monotonic: the API server was away */
     const struct pt_slice *slices; /* of our Service; linked as well */
     bool revision_taken; /* the same of the revision */

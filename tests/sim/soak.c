@@ -24,6 +24,7 @@ static const struct {
     {1795690100515879, "nobody led for a minute, and a user's annotation made an old status look new: a fault of the check"},
     {201816, "an adoption that arrived after its owner was gone was collected by nobody"},
     {201350, "the same of a Service: the name stayed taken"},
+    {100070575, "a removal that its operator had died over arrived late, after an undo: the next operator had taken out another pod"},
     {5000858, "replicas asked for on top of a version that a user had just changed, which the server refuses: a fault of the check"},
 };
 
