@@ -84,6 +84,9 @@ static const struct scenario {
     {"autoscaling, with crashes and another leader", SEEDS, 20, {{.elected = true, .error = 0.05}, AUTOSCALE "crash; load a 25; wait 90; crash; load a 3; wait 100; crash; wait 60; "}},
     {"autoscaling by delays", SEEDS, 15, {{.delay = 0.1}, "create a 1; autoscale a 2 7; load a 30; wait 100; load a 6; wait 200; model a 2; wait 60; autoscale a 3 6; load a 40; wait 100; load a 1; wait 300; "}},
     {"autoscaling, a user and a rollout", SEEDS, 20, {{.delay = 0.2}, "create a 2; autoscale a 0 6; load a 12; wait 40; scale a 6; model a 2; wait 5; load a 20; scale a 1; wait 40; scale a 0; wait 20; scale a 3; wait 60; fix a; wait 30; "}},
+    {"a user stops what is being scaled", SEEDS, 20,
+     {{.delay = 0.9}, "create a 2; autoscale a 0 7; load a 8; wait 90; load a 28; wait 3; scale a 0; wait 30; scale a 2; wait 60; load a 8; wait 60; load a 28; wait 4; scale a 0; wait 30; scale a 1; "
+                      "wait 60; load a 27; wait 2; scale a 0; wait 30; scale a 2; wait 60; load a 5; wait 60; load a 28; wait 5; scale a 0; wait 30; scale a 3; wait 60; "}},
     {"a model that does badly is left once", SEEDS, 20,
      {{.error = 0}, "create a 2 1; monitor a; wait 150; quality 2 60; model a 2; wait 200; is a 1; wait 60; model a 2; wait 300; is a 2; quality 3 97; model a 3; wait 200; is a 3; quality 3 50; wait 200; is a 3; "}},
     {"two bad models do not take turns", SEEDS, 20,

@@ -63,6 +63,34 @@ int world_do(struct world *w, struct pt_api_request req, const char *who, bool m
 
 static void start_process(struct process *p);
 
+static bool is_write(const struct pt_api_request *req)
+{
+    return req->verb != PT_VERB_GET && req->verb != PT_VERB_LIST;
+}
+
+/* Only who leads writes, and only while its Lease is good. */
+static int process_starts(struct pt_api *api, const struct pt_api_request *req, pt_api_done_fn done, void *arg, struct pt_api_call **out, struct pt_err *err)
+{
+    struct process *p = (struct process *)api;
+    bool leads = p->leads && (!p->lease || pt_lease_healthy(p->lease, 0));
+    if (is_write(req) && req->resource != &pt_res_leases && !leads)
+        world_break(p->w, "operator %d writes %s/%s and does not lead", (int)(p - p->w->process), req->resource->plural, req->name ? req->name : "");
+    return pt_api_start(pt_memapi_api(p->w->api), req, done, arg, out, err);
+}
+
+static int process_watches(struct pt_api *api, const struct pt_api_request *req, pt_watch_event_fn event, pt_api_done_fn done, void *arg, struct pt_api_call **out,
+                           struct pt_err *err)
+{
+    return pt_api_watch(pt_memapi_api(((struct process *)api)->w->api), req, event, done, arg, out, err);
+}
+
+static void process_cancels(struct pt_api *api, struct pt_api_call *call)
+{
+    pt_api_cancel(pt_memapi_api(((struct process *)api)->w->api), call);
+}
+
+static const struct pt_api_ops process_ops = {process_starts, process_watches, process_cancels};
+
 static void restart_now(struct pt_timer *t)
 {
     start_process((struct process *)((char *)t - offsetof(struct process, restart)));
@@ -116,7 +144,7 @@ static int start_lease(struct process *p, struct pt_err *err)
 {
     char identity[16];
     snprintf(identity, sizeof identity, "life-%u", p->w->lives);
-    struct pt_lease_options o = {.api = pt_memapi_api(p->w->api), .sched = &p->w->clock.sched, .seed = p->w->seed + p->w->lives, .ns = SIM_NS, .name = PT_LEASE,
+    struct pt_lease_options o = {.api = &p->api, .sched = &p->w->clock.sched, .seed = p->w->seed + p->w->lives, .ns = SIM_NS, .name = PT_LEASE,
                                  .identity = identity, .duration_ms = 60000, .renew_ms = 40000, .retry_ms = 8000, .leads = on_leads, .lost = on_lost, .arg = p};
     int rc = pt_lease_create(&o, &p->lease, err);
     if (rc == PT_OK)
@@ -127,7 +155,7 @@ static int start_lease(struct process *p, struct pt_err *err)
 static void start_process(struct process *p)
 {
     struct world *w = p->w;
-    struct pt_operator_options o = {.api = pt_memapi_api(w->api), .sched = &w->clock.sched, .seed = w->seed * 1000 + ++w->lives, .sidecar_image = w->image,
+    struct pt_operator_options o = {.api = &p->api, .sched = &w->clock.sched, .seed = w->seed * 1000 + ++w->lives, .sidecar_image = w->image,
                                     .report_url = "https://operator:8443/v1/report", .standby = w->p.elected, .may_write = may_write, .may_write_arg = p};
     struct pt_err err;
     int rc = pt_operator_create(&o, &p->op, &err);
@@ -191,11 +219,6 @@ void world_upgrade(struct world *w)
 static bool by_operator(const struct pt_api_request *req)
 {
     return !req->field_manager || !strcmp(req->field_manager, PT_MANAGER);
-}
-
-static bool is_write(const struct pt_api_request *req)
-{
-    return req->verb != PT_VERB_GET && req->verb != PT_VERB_LIST;
 }
 
 static void an_error(struct world *w, const struct pt_api_request *req, struct pt_memapi_fault *f)
@@ -328,8 +351,6 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
         f->delay_ms = chance(&w->luck, 0.02) && !watch ? between(&w->luck, 31000, 40000) : between(&w->luck, 1, 3000);
     if (w->faults && chance(&w->luck, w->p.delay))
         f->reply_delay_ms = between(&w->luck, 1, 3000);
-    if (f->delay_ms > 30000 && req->verb == PT_VERB_CREATE && w->slack_until_ms < w->clock.now + f->delay_ms + w->p.stale_ms)
-        w->slack_until_ms = w->clock.now + f->delay_ms + w->p.stale_ms;
     if (is_write(req) && req->resource == &pt_res_leases)
         return;
     if (is_write(req) && req->resource != &pt_res_events && by_operator(req)) {
@@ -459,7 +480,7 @@ static void begin(struct world *w, const struct sim_run *run)
 {
     *w = (struct world){.seed = run->seed, .faults = true, .logging = run->logging, .digest = run->digest, .omit = run->omit, .script = run->script, .image = "sidecar:sim"};
     for (unsigned i = 0; i < SIM_PROCESSES; i++)
-        w->process[i].w = w;
+        w->process[i] = (struct process){.api = {&process_ops}, .w = w};
     for (int i = 0; i < 8; i++)
         w->accuracy[i] = 95;
     pt_rand_init(&w->rand, run->seed * 2);

@@ -118,6 +118,7 @@ struct sim_cut {
 
 /* An operator process. */
 struct process {
+    struct pt_api api; /* first: memapi's, and it is known who asks */
     struct world *w;
     struct pt_operator *op;
     struct pt_lease *lease;
