@@ -78,6 +78,11 @@ static void reply_status(struct pt_http_request *req, const struct pt_err *err)
 
 /* --- memapi ------------------------------------------------------------------------------------------------------------------ */
 
+static void on_caught_up(void *arg)
+{
+    pt_memapi_http_pause(((struct exchange *)arg)->memapi, false);
+}
+
 static void on_reply(void *arg, int status, const char *content_type, struct pt_str piece, bool more)
 {
     struct exchange *x = arg;
@@ -88,13 +93,16 @@ static void on_reply(void *arg, int status, const char *content_type, struct pt_
         pt_http_reply(req, status, content_type, NULL, 0, piece);
         return;
     }
-    if (!x->streaming)
+    if (!x->streaming) {
         pt_http_begin(req, status, content_type);
+        pt_http_on_drain(req, on_caught_up, x);
+    }
     x->streaming = true;
-    if (piece.len)
-        pt_http_chunk(req, piece);
+    if (piece.len && pt_http_chunk(req, piece) == PT_EAGAIN && more)
+        pt_memapi_http_pause(x->memapi, true);
     if (!more) {
         pt_http_on_close(req, NULL, NULL);
+        pt_http_on_drain(req, NULL, NULL);
         end_exchange(x);
         pt_http_end(req);
     }

@@ -37,6 +37,12 @@ static void free_call(struct pt_api_call *c)
     pt_free(c);
 }
 
+void pt_mem_call_pause(struct pt_api_call *c, bool pause)
+{
+    if (c->watch)
+        pt_mem_watch_pause(c->watch, pause);
+}
+
 static void settle(struct pt_api_call *c)
 {
     if (c->executed && c->heard && !c->watch)

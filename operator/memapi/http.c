@@ -156,6 +156,12 @@ void pt_memapi_http_cancel(struct pt_memapi_exchange *x)
         finish(x);
 }
 
+void pt_memapi_http_pause(struct pt_memapi_exchange *x, bool pause)
+{
+    if (x->call)
+        pt_mem_call_pause(x->call, pause);
+}
+
 /* The object in the form that was asked for, in x->line; false: as it is. */
 static bool reform(struct pt_memapi_exchange *x, struct pt_str object)
 {

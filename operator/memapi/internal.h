@@ -168,6 +168,8 @@ struct pt_mem_watch;
 int pt_mem_watch_start(struct pt_memapi *m, const struct pt_api_request *req, struct pt_api_call *call, pt_watch_event_fn event, void *arg,
                        void (*ended)(struct pt_api_call *call, const struct pt_api_result *res), struct pt_mem_watch **out, struct pt_err *err);
 void pt_mem_watch_stop(struct pt_mem_watch *w);
+void pt_mem_watch_pause(struct pt_mem_watch *w, bool pause);
+void pt_mem_call_pause(struct pt_api_call *c, bool pause); /* calls.c: of its watch, if it has one */
 void pt_mem_watch_wake(struct pt_mem_type *t); /* something was committed */
 
 /* gc.c */

@@ -91,6 +91,8 @@ typedef void (*pt_memapi_reply_fn)(void *arg, int status, const char *content_ty
 struct pt_memapi_exchange;
 int pt_memapi_http(struct pt_memapi *m, const struct pt_memapi_http *req, pt_memapi_reply_fn reply, void *arg, struct pt_memapi_exchange **out,
                    struct pt_err *err);
+/* A watch whose client reads slowly waits; what happens meanwhile comes when it goes on. Also from inside reply. */
+void pt_memapi_http_pause(struct pt_memapi_exchange *x, bool pause);
 void pt_memapi_http_cancel(struct pt_memapi_exchange *x); /* after its connection went away; NULL is fine */
 
 #endif

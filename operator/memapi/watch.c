@@ -25,6 +25,7 @@ struct pt_mem_watch {
     struct pt_timer deliver, tick;
     int64_t ends_ms;     /* -1: cut */
     bool busy, dead;     /* in event(); stopped from in there */
+    bool paused;
 };
 
 static void tick(struct pt_timer *t);
@@ -118,7 +119,7 @@ static bool send_change(struct pt_mem_watch *w, const struct pt_mem_change *c)
 
 static void schedule(struct pt_mem_watch *w)
 {
-    if (pt_timer_running(&w->deliver))
+    if (pt_timer_running(&w->deliver) || w->paused)
         return;
     bool change = w->initial_at == w->initial_count && !w->behind && !w->initial_rv;
     if (change && w->cursor >= w->t->head)
@@ -162,6 +163,13 @@ static void deliver(struct pt_timer *t)
         alive = send_change(w, &w->t->ring[w->cursor++ % w->m->o.history]);
     }
     if (alive)
+        schedule(w);
+}
+
+void pt_mem_watch_pause(struct pt_mem_watch *w, bool pause)
+{
+    w->paused = pause;
+    if (!pause)
         schedule(w);
 }
 
