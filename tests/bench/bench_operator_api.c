@@ -25,6 +25,7 @@
 #include "operator/report/ca.h"
 #include "tests/bench/operator_world.h"
 
+#include <fcntl.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -368,6 +369,8 @@ int main(int argc, char **argv)
         int status;
         if (waitpid(child, &status, 0) < 0 || status != 0)
             world_fail("a server ended before its time");
+        if (fcntl(0, F_SETFL, fcntl(0, F_GETFL) & ~O_NONBLOCK) < 0) /* the child's loop did not block on what is stdin here too */
+            world_fail("stdin");
     }
     world_destroy(&a.w);
     free(a.acted);
