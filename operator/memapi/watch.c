@@ -28,6 +28,8 @@ struct pt_mem_watch {
     bool paused;
 };
 
+#define BURST 64
+
 static void tick(struct pt_timer *t);
 static void deliver(struct pt_timer *t);
 
@@ -136,18 +138,18 @@ static void schedule(struct pt_mem_watch *w)
     pt_timer_start(w->m->o.sched, &w->deliver, delay, deliver);
 }
 
-static void deliver(struct pt_timer *t)
+/* The next event. false: the watch is gone. */
+static bool deliver_one(struct pt_mem_watch *w)
 {
-    struct pt_mem_watch *w = (struct pt_mem_watch *)((char *)t - offsetof(struct pt_mem_watch, deliver));
     if (w->ends_ms < 0) {
         end(w, PT_EIO, "watch: the connection was cut");
-        return;
+        return false;
     }
     uint64_t oldest = w->t->head > w->m->o.history ? w->t->head - w->m->o.history : 0;
     if (w->behind || w->cursor < oldest) {
         if (send_status(w, 410, "Expired", "too old resource version"))
             end(w, PT_OK, "");
-        return;
+        return false;
     }
     bool alive;
     if (w->initial_at < w->initial_count) {
@@ -162,8 +164,25 @@ static void deliver(struct pt_timer *t)
         w->drawn = false;
         alive = send_change(w, &w->t->ring[w->cursor++ % w->m->o.history]);
     }
-    if (alive)
-        schedule(w);
+    return alive;
+}
+
+static bool has_more(const struct pt_mem_watch *w)
+{
+    return !w->paused && (w->initial_at < w->initial_count || w->initial_rv || w->cursor < w->t->head);
+}
+
+/* Where nobody delays events one by one, several in a turn: who watches must not fall behind those who write. */
+static void deliver(struct pt_timer *t)
+{
+    struct pt_mem_watch *w = (struct pt_mem_watch *)((char *)t - offsetof(struct pt_mem_watch, deliver));
+    for (int left = w->m->o.hooks.event ? 1 : BURST; left > 0; left--) {
+        if (!deliver_one(w))
+            return;
+        if (!has_more(w))
+            break;
+    }
+    schedule(w);
 }
 
 void pt_mem_watch_pause(struct pt_mem_watch *w, bool pause)

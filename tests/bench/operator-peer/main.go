@@ -34,8 +34,9 @@ import (
 )
 
 const (
-	workers   = 16
-	managedBy = "app.kubernetes.io/managed-by"
+	workers      = 16
+	managedBy    = "app.kubernetes.io/managed-by"
+	operatorName = "pintle-operator" // whose objects these are
 )
 
 func must(err error, what string) {
@@ -52,7 +53,7 @@ func newManager(healthAddress, namespace string) manager.Manager {
 	config := ctrl.GetConfigOrDie()
 	config.QPS = -1                         // the server's own limits hold, as for Pintle
 	config.ContentType = "application/json" // what the server in this bench speaks
-	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{managedBy: "pintle"})}
+	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{managedBy: operatorName})}
 	mgr, err := ctrl.NewManager(config, manager.Options{
 		Scheme:                        scheme,
 		LeaderElection:                true,

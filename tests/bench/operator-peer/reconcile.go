@@ -35,11 +35,19 @@ type revisionData struct {
 }
 
 func ourLabels(md *ModelDeployment) map[string]string {
-	return map[string]string{managedBy: "pintle", "app.kubernetes.io/instance": md.Name, nameLabel: md.Name}
+	return map[string]string{managedBy: operatorName, "app.kubernetes.io/instance": md.Name, nameLabel: md.Name}
 }
 
 func (r *reconciler) owned(ctx context.Context, md *ModelDeployment, list client.ObjectList) error {
 	return r.List(ctx, list, client.InNamespace(md.Namespace), client.MatchingFields{controllerField: string(md.UID)})
+}
+
+// What is written out and what is left to its default is the same.
+func defaulted(p PodShape) PodShape {
+	if p.Model.Version == "" {
+		p.Model.Version = "1"
+	}
+	return p
 }
 
 // The revision of what the spec says now; made where there is none.
@@ -52,7 +60,7 @@ func (r *reconciler) revision(ctx context.Context, md *ModelDeployment) (string,
 	for i := range list.Items {
 		var data revisionData
 		last = max(last, list.Items[i].Revision)
-		if json.Unmarshal(list.Items[i].Data.Raw, &data) == nil && equality.Semantic.DeepEqual(data.Spec, md.Spec.PodShape) {
+		if json.Unmarshal(list.Items[i].Data.Raw, &data) == nil && equality.Semantic.DeepEqual(defaulted(data.Spec), defaulted(md.Spec.PodShape)) {
 			return list.Items[i].Name, nil
 		}
 	}
