@@ -259,6 +259,16 @@ static bool forget_refusals(struct pt_operator *op, struct pt_deployment *d, con
     return kept < before;
 }
 
+/* What is left out for a while is looked at again when that is over: it may be wanted no longer, and then nothing else would make it forgotten. */
+static void await_refusals(struct pt_operator *op, const struct pt_deployment *d, struct pt_plan *plan)
+{
+    for (size_t i = 0; i < d->refusal_count; i++) {
+        int64_t left = d->refusals[i].since_ms + PT_REFUSED_MS - pt_now_ms(op->o.sched);
+        if (d->refusals[i].final && left > 0 && (plan->requeue_ms < 0 || left < plan->requeue_ms))
+            plan->requeue_ms = left;
+    }
+}
+
 /* Names whose pod has turned up meanwhile. */
 static void forget_reserved(struct pt_operator *op, struct pt_deployment *d, const char *ns)
 {
@@ -306,6 +316,7 @@ static void reconcile(void *arg, const char *key)
             rc = make_plan(op, d, md, &plan, &err);
         }
         d->revision_taken = false;
+        await_refusals(op, d, &plan);
     }
     if (rc < 0) {
         pt_log(PT_LOG_ERROR, "reconcile failed", "deployment", key, "error", err.msg, NULL);

@@ -25,6 +25,7 @@ static const struct {
     {201816, "an adoption that arrived after its owner was gone was collected by nobody"},
     {201350, "the same of a Service: the name stayed taken"},
     {100070575, "a removal that its operator had died over arrived late, after an undo: the next operator had taken out another pod"},
+    {100074815, "a revision that was refused and was no longer wanted then stayed in the condition Stalled"},
     {5000858, "replicas asked for on top of a version that a user had just changed, which the server refuses: a fault of the check"},
 };
 
