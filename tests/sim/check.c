@@ -55,7 +55,7 @@ static void check_bounds(struct world *w, struct wish *m)
         struct kubelet_pod *p = v;
         if (strcmp(p->owner_uid, m->uid) != 0)
             continue;
-        pods += live(p);
+        pods += live(p) && !p->revenant;
         available += recently_ready(w, p);
         if (p->draining && !p->drain_seen) {
             p->drain_seen = true;

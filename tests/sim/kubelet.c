@@ -161,6 +161,9 @@ static struct kubelet_pod *new_pod(struct world *w, const char *name, const cJSO
         world_break(w, "kubelet: out of memory");
         return NULL;
     }
+    p->revenant = pt_map_get(&w->names, pt_str(name)) != NULL;
+    if (pt_map_set(&w->names, pt_str(name), w, NULL, &err) < 0)
+        world_break(w, "kubelet: out of memory");
     p->w = w;
     snprintf(p->name, sizeof p->name, "%s", name);
     snprintf(p->uid, sizeof p->uid, "%s", pt_obj_text(tree, "metadata.uid"));
@@ -291,6 +294,7 @@ void kubelet_finish(struct world *w)
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
         free_pod(v);
     pt_map_finish(&w->pods);
+    pt_map_finish(&w->names);
     work_finish(w);
 }
 

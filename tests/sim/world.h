@@ -42,6 +42,7 @@ struct kubelet_pod {
     int64_t started_ms, ready_until_ms; /* last moment at which it was ready; INT64_MAX while it is */
     char digest[72];
     bool stray; /* nobody's any more: its label was changed */
+    bool revenant; /* of a create that was given up and arrived after the next try's pod had come and gone: nobody can know of it */
     int64_t told_ms, load_ms, ready_from_ms; /* last report that was taken; the counters are as of; ready since */
     double requests, counts[8];
 };
@@ -152,6 +153,7 @@ struct world {
     struct pt_timer crash, user;
     int actions_left;
     struct pt_map pods; /* name -> kubelet_pod */
+    struct pt_map names; /* of all pods that ever were */
     unsigned epoch;
     struct ghost ghosts[SIM_GHOSTS];
     unsigned ghost_count;
