@@ -62,6 +62,8 @@ static const struct scenario {
      {{.error = 0}, "create a 1 0; wait 40; model a 1; wait 40; model a 2; wait 40; forbid a 11; model a 3; wait 40; own a 1; wait 60; told a 1; forbid; wait 300; "}},
     {"T18 a spec that flaps", SEEDS, 40, {{.delay = 0.2}, "create a 4; wait 40; model a 2; wait 2; model a 1; wait 3; percent a 50 25; model a 2; wait 1; model a 1; wait 2; percent a 0 50; model a 2; wait 5; model a 1; wait 4; model a 2; wait 90; "}},
     {"T19 pause, scale, undo", SEEDS, 40, {{.delay = 0.2}, "create a 3; wait 40; model a 2; wait 3; pause a; scale a 5; wait 30; killpod; scale a 2; wait 30; undo a; wait 3; resume a; wait 60; pause a; model a 3; wait 40; undo a; wait 10; resume a; wait 60; "}},
+    {"T19 a rollout that is paused stands still", SEEDS, 10,
+     {{.error = 0}, "create a 4 1; wait 60; model a 2; wait 3; pause a; wait 120; held a; scale a 6; wait 60; held a; killpod; wait 60; held a; scale a 3; wait 60; held a; resume a; wait 90; "}},
     {"T19 two writers of replicas", SEEDS, 20, {{.delay = 0.2}, "create a 2; wait 20; scale a 5; wait 1; scale a 1; wait 2; scale a 5; wait 1; scale a 1; model a 2; scale a 4; wait 2; scale a 3; wait 60; "}},
     {"T20 nothing is written when nothing happens", SEEDS, 10, {{.error = 0}, "create a 3; create b 1 2; wait 100; own a 1; budget b 1; wait 100; "}},
     {"T21 whatever happens, it ends and stays", CHANCE, 60, {{.error = 0}, NULL}},

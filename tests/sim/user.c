@@ -407,6 +407,15 @@ static void served(struct world *w, struct wish *m, int a, int b)
         world_break(w, "%s: the operator has not looked at it yet", m->name);
 }
 
+/* Paused in the middle of a rollout, which has not gone on to its end since. */
+static void held(struct world *w, struct wish *m, int a, int b)
+{
+    (void)a, (void)b;
+    const cJSON *md = world_stored(w, m);
+    if (!strcmp(pt_obj_text(md, "status.currentRevision"), pt_obj_text(md, "status.updateRevision")))
+        world_break(w, "%s: the rollout went on while it was paused", m->name);
+}
+
 static void monitor(struct world *w, struct wish *m, int a, int b)
 {
     (void)b;
@@ -546,7 +555,7 @@ static const struct action {
     {"relabel", 1, false, relabel},       {"cut", 1, false, cut},              {"service", 1, true, steal_service}, {"stranger", 0, true, foreign_service},
     {"crash", 0, false, crash},           {"upgrade", 1, false, upgrade},      {"jump", 1, false, jump},          {"deny", 0, false, deny},
     {"autoscale", 0, true, autoscale},    {"fix", 0, true, fix},               {"load", 0, true, set_load},
-    {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served},       {"field", 0, true, field},
+    {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served}, {"held", 0, true, held},       {"field", 0, true, field},
     {"monitor", 0, true, monitor},        {"quality", 0, false, quality},      {"is", 0, true, is_version},
     {"compress", 0, true, compress},      {"outcome", 0, false, outcome},    {"losework", 0, false, lose_work}, {"compressed", 0, true, compressed},
     {"outage", 0, false, outage},         {"forbid", 0, false, forbid},         {"told", 0, true, told},
