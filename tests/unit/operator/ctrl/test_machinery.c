@@ -272,7 +272,7 @@ static void queue_has_a_turn_for_the_newest_edit(void **state)
     struct bench b;
     start_bench(&b, 1);
     for (int i = 0; i < 8; i++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof key, "e%d", i);
         pt_workqueue_add(b.q, "listed", PT_URGENCY_BACKLOG);
         pt_workqueue_add(b.q, "news", PT_URGENCY_NEWS);
