@@ -146,7 +146,7 @@ static bool has_free_dims(const struct pt_graph *g)
 /* What comes out hangs on values, or on whether a free dim is 1: choices that agree prove nothing. */
 static bool counts(const struct pt_rewriter *r, const struct pt_node *n)
 {
-    if (n->op == &pt_op_squeeze && pt_node_in(n, 1) < 0 && !pt_node_attr(n, "axes")) {
+    if (n->op == &pt_op_squeeze && pt_node_in(n, 1) < 0 && (n->version >= 13 || !pt_node_attr(n, "axes"))) {
         struct pt_type x = pt_type_of(r, n->inputs[0]);
         bool fixed = x.rank >= 0;
         for (int i = 0; i < x.rank; i++)
