@@ -6,7 +6,6 @@
  *   floor    a pod that serves is taken out only when replicas - maxUnavailable others are available
  *   truth    Ready=True for the current generation only when that many pods of the newest revision are ready
  *   leader   only the operator that leads writes, while its Lease is good (world.c)
- *   paused   no pod of another revision than the newest and the current one is made while the rollout is paused
  *   shape    each pod's containers are what the template says (kubelet.c)
  *   load     what autoscaling may do (load.c)
  *   end      when faults have stopped everything becomes as wished, or says why not; then nothing is written for an hour
