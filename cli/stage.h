@@ -18,7 +18,7 @@
 
 /* --- the options of training ---------------------------------------------------------------------------------------------------------- */
 struct pt_train_settings {
-    int64_t epochs, batch_size, every, warmup_steps, patience, checkpoint_steps;
+    int64_t epochs, batch_size, every, warmup_steps, patience, checkpoint_steps, shift;
     double rate, momentum, weight_decay, l1, group_lasso, clip_norm, label_smoothing, gamma, floor, power, dropout;
     int optimizer, schedule;
     bool nesterov, frozen_batchnorm, reset;

@@ -64,6 +64,7 @@ struct pt_train_options {
     float dropout; /* of the inputs of `dropout_at`, each a value of the model */
     const struct pt_str *dropout_at;
     size_t dropout_count;
+    int64_t shift; /* images are moved by up to so many pixels each time they are seen (train/augment.h) */
     bool frozen_batchnorm;       /* BatchNormalization keeps its mean and variance; else those of the batch are used and the running ones follow */
     const struct pt_str *frozen; /* initializers that are not trained */
     size_t frozen_count;

@@ -3,12 +3,13 @@
  * trainer.c: the loop. All that a training is between two steps - weights, the optimizer's state, running statistics, masks, counters - are arrays
  * known from the start: `parts`. A checkpoint is those arrays, and so is the best state that early stopping goes back to.
  *
- * The order of samples follows from the seed and the epoch, dropout from the seed and the step. So there is no generator to save.
+ * The order of samples follows from the seed and the epoch, dropout and shifts from the seed and the step. So there is no generator to save.
  */
 #include "runtime/train/train.h"
 
 #include "base/rand.h"
 #include "runtime/compress/tap.h"
+#include "runtime/train/augment.h"
 #include "runtime/train/checkpoint.h"
 #include "runtime/train/evaluate.h"
 #include "runtime/train/graph.h"
@@ -91,7 +92,7 @@ static int check_options(const struct trainer *t)
         return pt_fail(t->err, PT_EINVAL, "distillation: temperature %g must be above 0, hardness %g from 0 to 1, the hidden weight %g not negative",
                        (double)d->temperature, (double)d->hardness, (double)d->hidden_weight);
     int rc = unlabelled(t) ? PT_OK : pt_labels_check(t->data, o->loss, 0, "training data", t->err);
-    if (rc < 0 || (rc = pt_schedule_check(&o->schedule, t->err)) < 0)
+    if (rc < 0 || (rc = pt_shift_check(t->data, o->shift, t->err)) < 0 || (rc = pt_schedule_check(&o->schedule, t->err)) < 0)
         return rc;
     return pt_optimizer_check(&o->optimizer, t->err);
 }
@@ -310,6 +311,7 @@ static uint64_t fingerprint(const struct trainer *t)
                                t->classes,
                                (int64_t)o->mask_count,
                                (int64_t)o->dropout_count,
+                               o->shift,
                                o->frozen_batchnorm,
                                p->nesterov,
                                d->teacher != NULL,
@@ -509,7 +511,8 @@ static int step(struct trainer *t)
         t->inputs[i].dims[0] = n;
         t->inputs[i].size_bytes = t->data->inputs[i].size_bytes / (size_t)t->data->count * (size_t)n;
         pt_data_gather(&t->data->inputs[i], at, n, &t->inputs[i]);
-        rc = pt_run_set_input(t->run, i, &t->inputs[i], t->err);
+        if ((rc = pt_shift_images(&t->inputs[i], t->o->shift, t->o->seed, t->c.step, t->err)) == PT_OK)
+            rc = pt_run_set_input(t->run, i, &t->inputs[i], t->err);
     }
     if (rc < 0 || (rc = set_targets(t, at, n, &entropy)) < 0 || (rc = set_hidden(t, scales)) < 0 || (rc = set_dropout(t, n)) < 0)
         return rc;

@@ -5,6 +5,7 @@
 #include "tests/unit/runtime/model.h"
 
 #include "base/rand.h"
+#include "runtime/train/augment.h"
 #include "runtime/train/evaluate.h"
 #include "runtime/train/train.h"
 
@@ -628,6 +629,64 @@ static void refuses_schedules(void **state)
     assert_int_equal(pt_schedule_check(&(struct pt_schedule){0}, &err), PT_OK);
 }
 
+/* An image moved so: pixel (y, x) is the nearest one there is to (y - down, x - right). */
+static bool is_moved(const float *a, const float *b, int down, int right)
+{
+    for (int c = 0; c < 2; c++)
+        for (int y = 0; y < 4; y++)
+            for (int x = 0; x < 5; x++) {
+                int v = y - down < 0 ? 0 : y - down > 3 ? 3 : y - down, u = x - right < 0 ? 0 : x - right > 4 ? 4 : x - right;
+                if (b[c * 20 + y * 5 + x] != a[c * 20 + v * 5 + u])
+                    return false;
+            }
+    return true;
+}
+
+/* Over many steps every move of every image is seen, and nothing else; a step is the same whenever it comes. */
+static void shifts_images(void **state)
+{
+    float was[3 * 40], now[3 * 40], again[3 * 40];
+    struct pt_tensor t = {.dtype = PT_FLOAT, .rank = 4, .dims = {3, 2, 4, 5}, .data = now, .size_bytes = sizeof now}, u = t;
+    struct pt_err err = {0};
+    int seen[3][5][5] = {0};
+    (void)state;
+    u.data = again;
+    for (int i = 0; i < 3 * 40; i++)
+        was[i] = (float)i;
+    for (int step = 0; step < 400; step++) {
+        memcpy(now, was, sizeof now);
+        memcpy(again, was, sizeof again);
+        assert_int_equal(pt_shift_images(&t, 2, 7, step, &err), PT_OK);
+        assert_int_equal(pt_shift_images(&u, 2, 7, step, &err), PT_OK);
+        assert_memory_equal(now, again, sizeof now);
+        for (int i = 0; i < 3; i++) {
+            int ways = 0;
+            for (int k = 0; k < 25; k++)
+                if (is_moved(was + 40 * i, now + 40 * i, k / 5 - 2, k % 5 - 2)) {
+                    seen[i][k / 5][k % 5]++;
+                    ways++;
+                }
+            assert_int_equal(ways, 1);
+        }
+    }
+    for (int i = 0; i < 3 * 25; i++)
+        assert_true(seen[i / 25][i / 5 % 5][i % 5] > 0);
+}
+
+static void refuses_shifts(void **state)
+{
+    const struct pt_tensor image = {.dtype = PT_FLOAT, .rank = 4, .dims = {3, 1, 8, 6}};
+    const struct pt_data images = {.inputs = &image, .input_count = 1, .count = 3};
+    struct pt_err err = {0};
+    (void)state;
+    assert_int_equal(pt_shift_check(&images, 5, &err), PT_OK);
+    assert_int_equal(pt_shift_check(&images, 6, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "shift 6: images of 8 x 6 are not larger");
+    assert_int_equal(pt_shift_check(&data, 0, &err), PT_OK);
+    assert_int_equal(pt_shift_check(&data, 1, &err), PT_EINVAL);
+    assert_string_equal(err.msg, "shift 1: no input holds images, of four axes");
+}
+
 int main(void)
 {
     make_data();
@@ -636,6 +695,6 @@ int main(void)
                                        cmocka_unit_test(unties_copies), cmocka_unit_test(threads_do_not_matter), cmocka_unit_test(resumes),
                                        cmocka_unit_test(keeps_masks),   cmocka_unit_test(regularises),           cmocka_unit_test(distils),
                                        cmocka_unit_test(fits_numbers),  cmocka_unit_test(stops_early),           cmocka_unit_test(refuses),
-                                       cmocka_unit_test(schedules)};
+                                       cmocka_unit_test(schedules),     cmocka_unit_test(shifts_images),         cmocka_unit_test(refuses_shifts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
