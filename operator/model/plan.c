@@ -98,6 +98,7 @@ static const struct {
     [PT_EFFECT_PATCH_SERVICE] = {"FailedUpdate", "updating Service"},
     [PT_EFFECT_PATCH_BUDGET] = {"FailedUpdate", "updating PodDisruptionBudget"},
     [PT_EFFECT_DELETE_BUDGET] = {"FailedDelete", "deleting PodDisruptionBudget"},
+    [PT_EFFECT_FIND_POD] = {"FailedRead", "reading Pod"},
     [PT_EFFECT_PATCH_GATE] = {"FailedUpdate", "writing the readiness gate of Pod"},
     [PT_EFFECT_DELETE_POD] = {"FailedDelete", "deleting Pod"},
     [PT_EFFECT_DELETE_WORK] = {"FailedDelete", "deleting Pod"},
@@ -199,17 +200,18 @@ static void add(struct pt_view *v, struct pt_pod_list *list, const struct pt_pod
         pt_view_look_again(v, (int64_t)v->s->md->spec.min_ready_s * 1000 - (v->s->now_ms - pod->state.ready_since_ms));
 }
 
-/* Creates that may still arrive; those of one revision, or of all (NULL). */
+/* Creates that may have arrived or still arrive; those of one revision, or of all (NULL). */
 int pt_view_landing(struct pt_view *v, const char *revision)
 {
     int n = 0;
     for (size_t i = 0; i < v->s->reserved_count; i++) {
         const struct pt_reserved *r = &v->s->reserved[i];
         int64_t left = r->since_ms + PT_LANDING_MS - v->s->now_ms;
-        if (left <= 0 || (revision && strcmp(r->revision, revision) != 0))
+        if (r->missing || (revision && strcmp(r->revision, revision) != 0))
             continue;
         n++;
-        pt_view_look_again(v, left);
+        if (left > 0)
+            pt_view_look_again(v, left);
     }
     return n;
 }
@@ -326,6 +328,24 @@ static void follow_leaving(struct pt_view *v)
             delete_pod(v, pod);
         else
             pt_view_look_again(v, due - v->s->now_ms);
+    }
+}
+
+static bool is_planned(const struct pt_view *v, enum pt_effect_kind kind, const char *name)
+{
+    for (size_t i = 0; i < v->plan->count; i++)
+        if (v->plan->effects[i].kind == kind && !strcmp(v->plan->effects[i].name, name))
+            return true;
+    return false;
+}
+
+/* What is asked for again under its name is answered by that. */
+static void find_landed(struct pt_view *v)
+{
+    for (size_t i = 0; i < v->s->reserved_count && v->rc == PT_OK; i++) {
+        const struct pt_reserved *r = &v->s->reserved[i];
+        if (!r->missing && r->since_ms + PT_LANDING_MS <= v->s->now_ms && !is_planned(v, PT_EFFECT_CREATE_POD, r->name))
+            pt_view_effect(v, PT_EFFECT_FIND_POD)->name = r->name;
     }
 }
 
@@ -456,6 +476,7 @@ int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err
         pt_plan_named(&v);
         follow_leaving(&v);
         pt_plan_rollout(&v);
+        find_landed(&v);
         for (int i = 0; i < v.fresh.count; i++)
             follow_report(&v, v.fresh.pod[i]);
         for (int i = 0; i < v.old.count; i++)

@@ -15,12 +15,14 @@ struct pt_progress {
     int updated, ready, available, old;
 };
 
-/* A create whose answer was lost: the pod may exist, or come yet. Its name is used again, so that it never exists twice, and until
- * PT_LANDING_MS later it takes up room. */
+/* A create whose answer was lost: the pod may exist, or come yet. Its name is used again, so that it never exists twice, and it takes up room
+ * until it is known to be missing: PT_LANDING_MS later the create can no longer arrive, and then the server is asked. The watch alone does not
+ * tell: it may lag by any time. */
 #define PT_LANDING_MS 30000
 struct pt_reserved {
     char name[80], revision[64];
     int64_t since_ms;
+    bool missing;
 };
 
 /* What the autoscaler makes of the load. */
@@ -94,6 +96,7 @@ enum pt_effect_kind {
     PT_EFFECT_PATCH_BUDGET,
     PT_EFFECT_DELETE_BUDGET,
     PT_EFFECT_CREATE_POD,
+    PT_EFFECT_FIND_POD, /* has the create whose answer was lost arrived? */
     PT_EFFECT_PATCH_GATE,
     PT_EFFECT_DELETE_POD,
     PT_EFFECT_CREATE_WORK,

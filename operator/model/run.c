@@ -4,7 +4,7 @@
  *
  * In order, several at once; a new revision is waited for before anything else, and pods are created in batches of 1, 2, 4, ... so that a quota or a
  * webhook that refuses them costs one call. Answers to writes go into the stores at once (read-your-writes). A create whose answer is lost
- * keeps its pod name reserved, so that the next try meets the first one instead of doubling it.
+ * keeps its pod name reserved, so that the next try meets the first one instead of doubling it; where there is no next try it is looked for.
  */
 #include "base/log.h"
 #include "operator/ctrl/obj.h"
@@ -19,7 +19,7 @@ struct op {
     struct op *prev, *next;
     const struct pt_effect *effect;
     struct pt_api_call *call;
-    enum step { ACTING, READING, ASKING } step; /* READING: the object whose name was taken; ASKING: is the owner alive? */
+    enum step { ACTING, READING, ASKING } step; /* READING: the object whose name was taken, or may be; ASKING: is the owner alive? */
 };
 
 struct pt_carry_out {
@@ -58,6 +58,7 @@ static const struct kind {
     [PT_EFFECT_PATCH_BUDGET] = {&pt_res_poddisruptionbudgets, PT_STORE_BUDGET, PT_VERB_MERGE_PATCH, NULL, false},
     [PT_EFFECT_DELETE_BUDGET] = {&pt_res_poddisruptionbudgets, PT_STORE_BUDGET, PT_VERB_DELETE, NULL, false},
     [PT_EFFECT_CREATE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_CREATE, NULL, false},
+    [PT_EFFECT_FIND_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_GET, NULL, false},
     [PT_EFFECT_PATCH_GATE] = {&pt_res_pods, PT_STORE_POD, PT_VERB_STRATEGIC, "status", false},
     [PT_EFFECT_DELETE_POD] = {&pt_res_pods, PT_STORE_POD, PT_VERB_DELETE, NULL, false},
     [PT_EFFECT_CREATE_WORK] = {&pt_res_pods, PT_STORE_WORK, PT_VERB_CREATE, NULL, false},
@@ -137,10 +138,20 @@ static void reserve_name(struct pt_carry_out *run, const struct pt_effect *e)
     if (!more)
         return;
     d->reserved = more;
-    snprintf(more[d->reserved_count].name, sizeof more->name, "%s", e->name);
-    more[d->reserved_count].since_ms = pt_now_ms(run->op->o.sched);
-    snprintf(more[d->reserved_count].revision, sizeof more->revision, "%s", e->revision);
-    d->reserved_count++;
+    struct pt_reserved *r = &more[d->reserved_count++];
+    *r = (struct pt_reserved){.since_ms = pt_now_ms(run->op->o.sched)};
+    snprintf(r->name, sizeof r->name, "%s", e->name);
+    snprintf(r->revision, sizeof r->revision, "%s", e->revision);
+}
+
+/* It takes up no room any more; the name stays the first to be used again. */
+static void note_missing(struct pt_carry_out *run, const char *name)
+{
+    for (size_t i = 0; i < run->d->reserved_count; i++)
+        if (!strcmp(run->d->reserved[i].name, name)) {
+            run->d->reserved[i].missing = true;
+            run->requeue_ms = 1;
+        }
 }
 
 /* --- answers ------------------------------------------------------------------------------------------------------------- */
@@ -296,6 +307,8 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
         if (code != PT_ENOTFOUND)
             fail(run, e, &res->err);
         break;
+    case PT_EFFECT_FIND_POD: /* it only reads */
+        break;
     case PT_EFFECT_DELETE_REVISION:
     case PT_EFFECT_DELETE_BUDGET:
     case PT_EFFECT_PATCH_STATUS:
@@ -318,12 +331,20 @@ static void refused(struct pt_carry_out *run, const struct pt_effect *e, const s
     }
 }
 
-/* The object that has the name we wanted: ours after all, our predecessor's that is on its way out, or a stranger's. */
+/* The object that has the name we wanted: ours after all, our predecessor's that is on its way out, or a stranger's. Looked for, there may be none. */
 static void found(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
 {
     const struct kind *k = &kinds[e->kind];
     struct pt_object *o = NULL;
     struct pt_err err;
+    bool find = e->kind == PT_EFFECT_FIND_POD;
+    if (find && res->err.code == PT_ENOTFOUND) {
+        forget_refusal(run->d, e);
+        note_missing(run, e->name);
+        return;
+    }
+    if (find && res->err.code != PT_OK)
+        note_refusal(run, e, res);
     if (res->err.code != PT_OK || pt_store_decode(&run->op->stores[k->store], res->body, &o, &err) < 0) {
         fail(run, e, res->err.code != PT_OK ? &res->err : &err);
         return;
@@ -331,7 +352,7 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
     bool ours = o->owner_uid && !strcmp(o->owner_uid, run->uid);
     bool before = o->owner_uid && !ours && !strcmp(o->owner_name, run->name);
     run->op->stores[k->store].type->free(o);
-    if (e->kind == PT_EFFECT_CREATE_POD)
+    if (e->kind == PT_EFFECT_CREATE_POD || find)
         release_name(run->d, e->name);
     if (ours) {
         forget_refusal(run->d, e);
@@ -339,6 +360,8 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
         run->created |= e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_WORK;
         return;
     }
+    if (find)
+        return;
     pt_fail(&err, PT_EEXIST, "%s %s exists and is not ours%s", k->resource->kind, e->name, before ? " yet: it belongs to a deleted namesake" : "");
     if (!before && (e->kind == PT_EFFECT_CREATE_SERVICE || e->kind == PT_EFFECT_CREATE_BUDGET)) {
         bool service = e->kind == PT_EFFECT_CREATE_SERVICE;
@@ -499,7 +522,7 @@ static void pump(struct pt_carry_out *run)
         if (!may_start(run, e))
             break;
         run->next++;
-        start(run, e, kinds[e->kind].asks ? ASKING : ACTING);
+        start(run, e, kinds[e->kind].asks ? ASKING : kinds[e->kind].verb == PT_VERB_GET ? READING : ACTING);
     }
     run->pumping = false;
     if (run->in_flight == 0 && run->next >= run->plan.count)

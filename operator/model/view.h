@@ -56,7 +56,7 @@ void pt_view_look_again(struct pt_view *v, int64_t after_ms);
 struct pt_str pt_view_keep(struct pt_view *v, struct pt_buf *b); /* as part of the plan */
 int pt_view_amount(struct pt_amount a, int of, bool up);
 const struct pt_revision *pt_view_revision(const struct pt_view *v, const char *name); /* or NULL */
-/* Creates that may still arrive; those of one revision, or of all (NULL). */
+/* Creates that may have arrived or still arrive; those of one revision, or of all (NULL). */
 int pt_view_landing(struct pt_view *v, const char *revision);
 /* Out of service, and then deleted. */
 void pt_view_take_out(struct pt_view *v, const struct pt_pod *pod);

@@ -421,9 +421,22 @@ static void names_of_lost_creates(void **state)
     assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
     assert_null(effect(&t, PT_EFFECT_CREATE_POD)); /* it may still come: there is no room */
     pt_plan_finish(&t.plan);
+    assert_null(effect(&t, PT_EFFECT_FIND_POD));
     t.s.now_ms += PT_LANDING_MS;
     assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_null(effect(&t, PT_EFFECT_CREATE_POD)); /* it may have come, and the watch lag behind */
+    assert_string_equal(effect(&t, PT_EFFECT_FIND_POD)->name, "m-lost-1");
+    pt_plan_finish(&t.plan);
+    lost.missing = true;
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
     assert_non_null(effect(&t, PT_EFFECT_CREATE_POD));
+    assert_null(effect(&t, PT_EFFECT_FIND_POD));
+    pt_plan_finish(&t.plan);
+    snprintf(lost.revision, sizeof lost.revision, "%s", t.update);
+    lost.missing = false;
+    assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+    assert_string_equal(effect(&t, PT_EFFECT_CREATE_POD)->name, "m-lost-1"); /* wanted: asking for it again tells as well */
+    assert_null(effect(&t, PT_EFFECT_FIND_POD));
     pt_plan_finish(&t.plan);
 }
 
