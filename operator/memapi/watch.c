@@ -23,8 +23,8 @@ struct pt_mem_watch {
     bool behind;         /* asked for a version that the history no longer reaches */
     bool drawn;          /* the hook was asked for the change at cursor */
     struct pt_timer deliver, tick;
-    int64_t ends_ms;     /* -1: cut */
-    bool busy, dead;     /* in event(); stopped from in there */
+    int64_t ends_ms; /* -1: cut */
+    bool busy, dead; /* in event(); stopped from in there */
     bool paused;
 };
 
@@ -100,8 +100,8 @@ static bool send_bookmark(struct pt_mem_watch *w, uint64_t rv, const char *annot
 {
     char text[512];
     const struct pt_resource *r = w->t->res;
-    int n = snprintf(text, sizeof text, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"%llu\"%s}}", r->kind, r->group,
-                     *r->group ? "/" : "", r->version, (unsigned long long)rv, annotations);
+    int n = snprintf(text, sizeof text, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"%llu\"%s}}", r->kind,
+                     r->group, *r->group ? "/" : "", r->version, (unsigned long long)rv, annotations);
     return emit(w, PT_WATCH_BOOKMARK, (struct pt_str){text, (size_t)n});
 }
 
@@ -167,21 +167,19 @@ static bool deliver_one(struct pt_mem_watch *w)
     return alive;
 }
 
-static bool has_more(const struct pt_mem_watch *w)
+/* What the timer was started for may have been delivered since, in the turn that a write was answered in. */
+static bool is_due(const struct pt_mem_watch *w)
 {
-    return !w->paused && (w->initial_at < w->initial_count || w->initial_rv || w->cursor < w->t->head);
+    return w->ends_ms < 0 || w->behind || (!w->paused && (w->initial_at < w->initial_count || w->initial_rv || w->cursor < w->t->head));
 }
 
 /* Where nobody delays events one by one, several in a turn: who watches must not fall behind those who write. */
 static void deliver(struct pt_timer *t)
 {
     struct pt_mem_watch *w = (struct pt_mem_watch *)((char *)t - offsetof(struct pt_mem_watch, deliver));
-    for (int left = w->m->o.hooks.event ? 1 : BURST; left > 0; left--) {
+    for (int left = w->m->o.hooks.event ? 1 : BURST; left > 0 && is_due(w); left--)
         if (!deliver_one(w))
             return;
-        if (!has_more(w))
-            break;
-    }
     schedule(w);
 }
 

@@ -272,8 +272,13 @@ static void lists(void **state)
     static const struct {
         const char *labels, *fields;
         int count;
-    } cases[] = {{"parity=odd", NULL, 3}, {"parity!=odd", NULL, 5}, {"parity", NULL, 7}, {"!parity", NULL, 1}, {"parity==even,parity!=odd", NULL, 4},
-                 {NULL, "metadata.name=c2", 1}, {NULL, "metadata.name!=c2", 7}};
+    } cases[] = {{"parity=odd", NULL, 3},
+                 {"parity!=odd", NULL, 5},
+                 {"parity", NULL, 7},
+                 {"!parity", NULL, 1},
+                 {"parity==even,parity!=odd", NULL, 4},
+                 {NULL, "metadata.name=c2", 1},
+                 {NULL, "metadata.name!=c2", 7}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         req = (struct pt_api_request){
             .verb = PT_VERB_LIST, .resource = &pt_res_configmaps, .label_selector = cases[i].labels, .field_selector = cases[i].fields};
@@ -369,6 +374,41 @@ static void watches(void **state)
     pt_api_cancel(pt_memapi_api(g->m), old_call);
     advance(g, 1000);
     assert_int_equal(old.done + old.events[PT_WATCH_ADDED], 0);
+}
+
+/* Whoever hears of a change writes the next one at once, from inside the event: each is heard once. */
+struct echo {
+    struct rig *g;
+    int heard;
+};
+static void write_again(void *arg, const struct pt_watch_event *e)
+{
+    struct echo *c = arg;
+    struct pt_err err = {0};
+    pt_auto_buf answer = {0};
+    if (e->type != PT_WATCH_MODIFIED)
+        return;
+    if (++c->heard >= 200)
+        return;
+    pt_auto_free char *body = pt_asprintf("{\"data\":{\"n\":\"%d\"}}", c->heard);
+    struct pt_api_request req = {
+        .verb = PT_VERB_MERGE_PATCH, .resource = &pt_res_configmaps, .ns = "ns", .name = "a", .body = pt_str(body), .grace_seconds = -1};
+    assert_int_equal(pt_memapi_do(c->g->m, &req, &answer, &err), 200);
+}
+static void writing_while_told(void **state)
+{
+    struct rig *g = *state;
+    struct echo c = {.g = g};
+    struct pt_api_call *call_;
+    struct pt_err err;
+    struct pt_api_request req = {.verb = PT_VERB_LIST, .resource = &pt_res_configmaps, .ns = "ns", .resource_version = "0", .timeout_ms = 120000};
+    create(g, &pt_res_configmaps, "{\"metadata\":{\"name\":\"a\"}}");
+    assert_int_equal(pt_api_watch(pt_memapi_api(g->m), &req, write_again, NULL, &c, &call_, &err), PT_OK);
+    advance(g, 1);
+    write_to(g, PT_VERB_MERGE_PATCH, &pt_res_configmaps, "a", NULL, "{\"data\":{\"n\":\"0\"}}");
+    advance(g, 10);
+    assert_int_equal(c.heard, 200);
+    pt_api_cancel(pt_memapi_api(g->m), call_);
 }
 
 static void lose(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
@@ -615,6 +655,7 @@ int main(void)
                                        CASE(owners),
                                        CASE(lists),
                                        CASE(watches),
+                                       CASE(writing_while_told),
                                        CASE(tokens),
                                        CASE(over_http),
                                        cmocka_unit_test(ownership),
