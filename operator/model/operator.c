@@ -77,6 +77,7 @@ static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_
         st->ready_since_ms = !is->ready ? -1 : st->ready_since_ms >= 0 ? st->ready_since_ms : now - before;
         st->drained_ms = !draining || is->ready ? -1 : st->drained_ms >= 0 ? st->drained_ms : now;
         st->removing_ms = draining || (was && was->o.rv != is->o.rv) ? -1 : st->removing_ms; /* it has come, or cannot any more: it was for another version */
+        st->doomed_ms = was && was->o.rv != is->o.rv && pt_pod_may_serve(was) ? -1 : st->doomed_ms; /* the same */
         st->drain_since_ms = !draining ? -1 : st->drain_since_ms >= 0 ? st->drain_since_ms : now;
     }
     child_changed(arg, change, was_object, is_object, initial);

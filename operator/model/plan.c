@@ -4,7 +4,7 @@
  * which pods there shall be, owned.c about revisions, Service and budget, status.c what is said about it.
  *
  * A pod that serves leaves in two steps: its gate is turned off, and when its node has seen that, no EndpointSlice has it any more and proxies have had
- * time to follow, it is deleted.
+ * time to follow, it is deleted. One that does not serve is deleted at once, as the version of it that was looked at: it may have become ready since.
  */
 #include "operator/model/view.h"
 #include "base/num.h"
@@ -186,6 +186,11 @@ static bool draining(const struct pt_pod *pod)
     return pod->gate == PT_FALSE && !strcmp(pod->gate_reason, PT_GATE_REMOVAL);
 }
 
+bool pt_pod_may_serve(const struct pt_pod *pod)
+{
+    return !draining(pod) && pod->phase != PT_PHASE_ENDED;
+}
+
 static bool leaving(const struct pt_pod *pod)
 {
     return pod->terminating || pod->state.doomed_ms >= 0 || pod->state.removing_ms >= 0 || draining(pod) || pod->phase == PT_PHASE_ENDED;
@@ -247,6 +252,7 @@ static void delete_pod(struct pt_view *v, const struct pt_pod *pod)
     struct pt_effect *e = pt_view_effect(v, PT_EFFECT_DELETE_POD);
     e->name = pod->o.name;
     e->uid = pod->o.uid;
+    e->rv = pt_pod_may_serve(pod) ? pod->o.rv : 0;
     e->reason = "SuccessfulDelete";
     e->message = pt_view_text(v, "Deleted pod: %s", pod->o.name);
     pt_view_look_again(v, DOOMED_MS);

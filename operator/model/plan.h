@@ -123,6 +123,9 @@ struct pt_plan {
     bool progressed;
 };
 
+/* It serves, or may come to: neither out of service for good nor ended. Its deletion holds only for the version that was looked at. */
+bool pt_pod_may_serve(const struct pt_pod *pod);
+
 /* Effects come in the order in which they must be started: revision, service, pods, status, cleaning up. pt_plan_finish() in any case. */
 int pt_plan_make(const struct pt_snapshot *s, struct pt_plan *out, struct pt_err *err);
 void pt_plan_finish(struct pt_plan *p);

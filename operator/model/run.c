@@ -7,6 +7,7 @@
  * keeps its pod name reserved, so that the next try meets the first one instead of doubling it; where there is no next try it is looked for.
  */
 #include "base/log.h"
+#include "base/num.h"
 #include "operator/ctrl/obj.h"
 #include "operator/model/internal.h"
 
@@ -425,9 +426,10 @@ static void answered(void *arg, const struct pt_api_result *res)
 
 /* --- starting ------------------------------------------------------------------------------------------------------------ */
 
-static struct pt_api_request request_of(const struct pt_carry_out *run, const struct pt_effect *e, enum step step)
+static struct pt_api_request request_of(const struct pt_carry_out *run, const struct pt_effect *e, enum step step, char rv[PT_NUM_MAX + 1])
 {
     const struct kind *k = &kinds[e->kind];
+    rv[pt_num_put_u64(rv, e->rv)] = 0;
     if (step == ASKING)
         return (struct pt_api_request){
             .verb = PT_VERB_GET, .resource = &pt_res_modeldeployments, .ns = run->ns, .name = run->name, .grace_seconds = -1};
@@ -440,19 +442,21 @@ static struct pt_api_request request_of(const struct pt_carry_out *run, const st
                                    .subresource = k->subresource,
                                    .body = e->body,
                                    .uid = k->verb == PT_VERB_DELETE ? e->uid : NULL,
+                                   .resource_version = k->verb == PT_VERB_DELETE && e->rv ? rv : NULL,
                                    .grace_seconds = -1,
                                    .strict = e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_WORK}; /* a slip in the user's template must show */
 }
 
 static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step step)
 {
-    struct pt_api_request req = request_of(run, e, step);
+    char rv[PT_NUM_MAX + 1];
+    struct pt_api_request req = request_of(run, e, step, rv);
     struct pt_err err;
     struct op *o = pt_calloc(1, sizeof *o);
     struct pt_pod *pod = e->kind == PT_EFFECT_DELETE_POD || e->removal ? pod_of(run, e) : NULL;
     if (pod && e->removal)
         pod->state.removing_ms = pt_now_ms(run->op->o.sched);
-    else if (pod)
+    else if (pod && (!e->rv || e->rv == pod->o.rv)) /* else it is refused */
         pod->state.doomed_ms = pt_now_ms(run->op->o.sched);
     if (o) {
         *o = (struct op){.run = run, .effect = e, .step = step};

@@ -4,6 +4,7 @@
  *
  *   most     never more live pods than replicas + maxSurge (of the loosest wish not yet fulfilled)
  *   floor    a pod that serves is taken out only when replicas - maxUnavailable others are available
+ *   first    a pod is deleted by the operator only when it does not serve, whatever the operator knows of it
  *   truth    Ready=True for the current generation only when that many pods of the newest revision are ready
  *   leader   only the operator that leads writes, while its Lease is good (world.c)
  *   shape    each pod's containers are what the template says (kubelet.c)
@@ -154,12 +155,18 @@ static void check_truth(struct world *w, struct wish *m, const cJSON *md, struct
     m->floor = m->recreate || m->replicas < unavailable ? 0 : m->replicas - unavailable;
 }
 
-/* What serves is asked to stop serving before it is deleted. */
+/* Asked for it may be, by what the operator knows; the server must refuse it. */
+void check_wrote(struct world *w, const struct pt_api_request *req)
+{
+    const struct kubelet_pod *p = req->verb == PT_VERB_DELETE && req->resource == &pt_res_pods ? pt_map_get(&w->pods, pt_str(req->name)) : NULL;
+    if (p && !strcmp(req->field_manager, PT_MANAGER) && p->shown_ready && !p->draining && !p->terminating)
+        world_break(w, "pod %s is deleted while it serves", p->name);
+}
+
+/* Proxies that have missed an outage of the API server must have time to follow. */
 void check_asked(struct world *w, const struct pt_api_request *req)
 {
     const struct kubelet_pod *p = req->verb == PT_VERB_DELETE && req->resource == &pt_res_pods ? pt_map_get(&w->pods, pt_str(req->name)) : NULL;
-    if (p && req->uid && !strcmp(p->uid, req->uid) && p->shown_ready && !p->draining && w->clock.now - p->ready_from_ms > w->p.stale_ms)
-        world_break(w, "pod %s is deleted while it serves", p->name);
     if (p && req->uid && !strcmp(p->uid, req->uid) && p->draining && w->back_ms && w->clock.now - w->back_ms < PROXIES_MS)
         world_break(w, "pod %s is deleted %lld ms after the API server came back: proxies may still send it requests", p->name, (long long)(w->clock.now - w->back_ms));
 }

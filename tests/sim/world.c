@@ -472,6 +472,7 @@ static void on_wrote(void *arg, const struct pt_api_request *req, const char *ns
     (void)ns;
     (void)name;
     ((struct world *)arg)->lease_writes += req->resource == &pt_res_leases;
+    check_wrote(arg, req);
     load_wrote(arg, req);
     watch_wrote(arg, req);
 }

@@ -235,6 +235,7 @@ void user_settle(struct world *w); /* the last word: good specs, or a bad one th
 
 void wish_widen(struct wish *m); /* the bounds, for what is wished now */
 void check_asked(struct world *w, const struct pt_api_request *req); /* by the operator */
+void check_wrote(struct world *w, const struct pt_api_request *req); /* it was carried out */
 void check_now(struct world *w);
 void check_end(struct world *w); /* after faults have stopped and time has passed */
 

@@ -200,9 +200,9 @@ static void test_verbs_on_the_wire(void **state)
     assert_string_equal(f->seen, "PATCH /api/v1/namespaces/n/services/s?fieldManager=pintle-operator&force=true|application/apply-patch+yaml|Bearer secret-token|{\"a\":1}");
     assert_int_equal(f->done, 1);
     f->done = 0;
-    start(&(struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = "n", .name = "p", .uid = "u-1", .grace_seconds = -1});
+    start(&(struct pt_api_request){.verb = PT_VERB_DELETE, .resource = &pt_res_pods, .ns = "n", .name = "p", .uid = "u-1", .resource_version = "77", .grace_seconds = -1});
     assert_string_equal(f->seen, "DELETE /api/v1/namespaces/n/pods/p?|application/json|Bearer secret-token|{\"apiVersion\":\"v1\",\"kind\":\"DeleteOptions\","
-                                 "\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"u-1\"}}");
+                                 "\"propagationPolicy\":\"Background\",\"preconditions\":{\"uid\":\"u-1\",\"resourceVersion\":\"77\"}}");
     assert_int_equal(f->code, PT_OK);
 }
 

@@ -656,6 +656,28 @@ static void lost_removals(void **state)
     pt_plan_finish(&t.plan);
 }
 
+/* It may be ready by the time its deletion arrives, unless it is out of service for good. */
+static void deletes_what_was_looked_at(void **state)
+{
+    (void)state;
+    static struct scene t;
+    static const struct {
+        const char *pod;
+        uint64_t rv;
+    } rows[] = {{"nW", 77}, {"nF", 77}, {"nD", 0}, {"nE", 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        plan(&t, rows[i].pod, (struct pt_spec)ROLL(0, 1, 0));
+        t.pods[0].o.rv = 77;
+        t.s.now_ms += 1600; /* who drains is done */
+        again(&t);
+        const struct pt_effect *e = effect(&t, PT_EFFECT_DELETE_POD);
+        assert_non_null(e);
+        assert_string_equal(e->uid, t.pods[0].o.uid);
+        assert_int_equal(e->rv, rows[i].rv);
+        pt_plan_finish(&t.plan);
+    }
+}
+
 static void drains(void **state)
 {
     (void)state;
@@ -798,6 +820,7 @@ int main(void)
                                        cmocka_unit_test(budgets),
                                        cmocka_unit_test(victims),
                                        cmocka_unit_test(drains),
+                                       cmocka_unit_test(deletes_what_was_looked_at),
                                        cmocka_unit_test(slices_name_who_gets_traffic),
                                        cmocka_unit_test(drains_until_no_slice_has_it),
                                        cmocka_unit_test(lost_removals),
