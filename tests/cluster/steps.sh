@@ -100,7 +100,7 @@ columns() {
   head -n 1 "$work/table" | grep -E '^NAME +DESIRED +READY +UPDATED +MODEL +REVISION +AGE *$'
   tail -n 1 "$work/table" | grep -E '^digits +1 +1 +1 +Loaded +digits-[a-z0-9]+ +[0-9]+'
   k -n $models get mdep -o wide | tee "$work/table"
-  head -n 1 "$work/table" | grep -E ' URI +ENDPOINT +REASON *$'
+  head -n 1 "$work/table" | grep -E ' URI +ENDPOINT +COMPRESSION +REASON *$'
 }
 
 predictions() {
