@@ -128,12 +128,12 @@ static int load_copy(void *arg, const char *folder, const char *digest, struct p
     return pt_mirror_load(((struct follower *)arg)->mirror, folder, digest, err);
 }
 
-/* A run goes on when a copy fails: it may still come to its end. */
+/* A run goes on when a copy fails: it may still come to its end. Behind what a stage leaves the next one's first checkpoint is copied soon. */
 static int save_copy(void *arg, const char *folder, const char *name, struct pt_err *err)
 {
     struct follower *f = arg;
     int rc = pt_mirror_save(f->mirror, folder, name, err);
-    f->saved_ms = pt_clock_mono_ns() / 1000000;
+    f->saved_ms = pt_clock_mono_ns() / 1000000 - SAVE_MS + FIRST_SAVE_MS;
     if (rc < 0)
         pt_progress_say(f->progress, "warning: %s was not copied: %s", name, err->msg);
     return PT_OK;
@@ -150,6 +150,7 @@ static void tell(void *arg, const struct pt_progress_now *now)
         return;
     snprintf(name, sizeof name, "%lld-%s.checkpoint", (long long)now->number, now->stage);
     (void)save_copy(f, f->work, name, &err);
+    f->saved_ms = pt_clock_mono_ns() / 1000000;
 }
 
 static int begin_follower(struct follower *f, const struct arguments *a, const char *work, struct pt_err *err)
