@@ -118,7 +118,8 @@ static bool append_format(struct pt_buf *b, const char *fmt, va_list *ap)
             return false;
         }
     }
-    return pt_buf_puts(b, fmt) || true;
+    pt_buf_puts(b, fmt);
+    return true;
 }
 
 bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)

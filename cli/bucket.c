@@ -42,18 +42,6 @@ struct ask {
     struct pt_err err;
 };
 
-static int sha256_hex(struct pt_str s, char out[72], struct pt_err *err)
-{
-    uint8_t bytes[32];
-    struct pt_sha256 *h = pt_sha256_create();
-    if (!h)
-        return pt_fail(err, PT_ENOMEM, "out of memory");
-    pt_sha256_update(h, s.p, s.len);
-    pt_sha256_finish(h, bytes);
-    pt_format_digest(bytes, out);
-    return PT_OK;
-}
-
 /* --- one request --------------------------------------------------------------------------------------------------------- */
 
 static void answered(void *arg, const struct pt_http_response *r, const struct pt_err *err)
@@ -116,13 +104,13 @@ static bool passes(int status)
 static int ask(struct pt_bucket *b, const struct request *q, struct pt_buf *body, char *etag, struct pt_err *err)
 {
     struct ask a = {.b = b, .q = q, .body = body};
-    char digest[72];
-    if (q->has_body && sha256_hex(q->body, digest, err) < 0)
+    char digest[65];
+    if (q->has_body && pt_sigv4_digest(q->body, digest, err) < 0)
         return err->code;
     struct pt_locator_options lo = {.loop = b->loop,
                                     .client = b->client,
                                     .uri = q->uri,
-                                    .payload = q->has_body ? digest + sizeof "sha256:" - 1 : NULL,
+                                    .payload = q->has_body ? digest : NULL,
                                     .method = q->method,
                                     .query = q->query,
                                     .done = located,
@@ -204,7 +192,7 @@ static int put_parts(struct pt_bucket *b, const char *uri, int fd, const char *f
 {
     int64_t part = PART_BYTES > (size + MOST_PARTS - 1) / MOST_PARTS ? PART_BYTES : (size + MOST_PARTS - 1) / MOST_PARTS;
     pt_auto_buf bytes = PT_BUF_INIT(0), list = PT_BUF_INIT(0);
-    char query[1100], etag[128];
+    char query[1100], etag[128] = "";
     int rc = PT_OK, number = 1;
     pt_buf_puts(&list, "<CompleteMultipartUpload>");
     for (int64_t at = 0; rc == PT_OK && at < size; at += part, number++) {

@@ -460,3 +460,11 @@ const struct pt_rest_route pt_oip_routes[] = {
     {"POST", "/v2/models/{model}/versions/{version}/generate_stream", no_generate},
 };
 const size_t pt_oip_route_count = sizeof pt_oip_routes / sizeof pt_oip_routes[0];
+
+bool pt_oip_infers(struct pt_str path, struct pt_rest_params *p)
+{
+    for (size_t i = 0; i < pt_oip_route_count; i++)
+        if (pt_oip_routes[i].handle == post_infer && pt_rest_match(pt_oip_routes[i].path, path, p))
+            return true;
+    return false;
+}

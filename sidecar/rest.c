@@ -187,7 +187,7 @@ bool pt_rest_decode(struct pt_str s, char *out, size_t size)
     return n > 0;
 }
 
-static bool match(const char *pattern, struct pt_str path, struct pt_rest_params *p)
+bool pt_rest_match(const char *pattern, struct pt_str path, struct pt_rest_params *p)
 {
     struct pt_str want = pt_str(pattern), want_part, part;
     p->model[0] = p->version[0] = 0;
@@ -220,8 +220,7 @@ bool pt_rest_full(struct pt_rest *r, const struct pt_http_request *req)
     if (!length.p || pt_parse_i64(length, LARGE_BODY, INT64_MAX, "Content-Length", &bytes, NULL) < 0 ||
         !pt_str_eq(pt_http_method(req), PT_STR("POST")))
         return false;
-    if (!match("/v2/models/{model}/infer", path, &p) && !match("/v2/models/{model}/versions/{version}/infer", path, &p) &&
-        !pt_tfs_infers(path, &p, &label))
+    if (!pt_oip_infers(path, &p) && !pt_tfs_infers(path, &p, &label))
         return false;
     struct pt_model_ref ref = {.name = pt_str(p.model), .version = pt_str(p.version), .label = label};
     return pt_frontend_full(r->frontend, &ref);
@@ -249,7 +248,7 @@ static bool serve(struct pt_rest *r, struct pt_http_request *req, const struct p
     if (pt_str_eq(method, PT_STR("HEAD")))
         method = PT_STR("GET"); /* the server leaves the body out */
     for (const struct pt_rest_route *route = routes; route < routes + count; route++) {
-        if (!match(route->path, path, &p))
+        if (!pt_rest_match(route->path, path, &p))
             continue;
         if (!pt_str_eq(method, pt_str(route->method))) {
             *allow = route->method;

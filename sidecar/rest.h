@@ -37,7 +37,10 @@ void pt_rest_handle(void *rest, struct pt_http_request *req);
 
 /* Is it an inference with a large body, of a model whose queue is full? Asked before the body is read. */
 bool pt_rest_full(struct pt_rest *r, const struct pt_http_request *req);
-/* Is the path one of TensorFlow Serving's for inference, and of which model? */
+/* Does the path fit the pattern of a route, and with what in its places? */
+bool pt_rest_match(const char *pattern, struct pt_str path, struct pt_rest_params *p);
+/* Is the path one for inference, and of which model? */
+bool pt_oip_infers(struct pt_str path, struct pt_rest_params *p);
 bool pt_tfs_infers(struct pt_str path, struct pt_rest_params *p, bool *label);
 
 /* %41 -> A. False when it does not fit or is malformed. */

@@ -15,7 +15,7 @@ static void hex(const uint8_t h[32], char out[65])
         snprintf(out + 2 * i, 3, "%02x", h[i]);
 }
 
-static int hash(struct pt_str s, char out[65], struct pt_err *err)
+int pt_sigv4_digest(struct pt_str s, char out[65], struct pt_err *err)
 {
     uint8_t digest[32];
     struct pt_sha256 *h = pt_sha256_create();
@@ -79,7 +79,7 @@ int pt_sigv4_sign(const struct pt_sigv4 *s, char date[20], struct pt_buf *author
     put_headers(&canonical, s, date, false);
     pt_buf_cat(&canonical, "\n", s->payload ? s->payload : PT_SIGV4_EMPTY, NULL);
     int rc = pt_buf_check(&canonical, "signature", err);
-    if (rc < 0 || (rc = hash((struct pt_str){canonical.data, canonical.len}, request, err)) < 0)
+    if (rc < 0 || (rc = pt_sigv4_digest((struct pt_str){canonical.data, canonical.len}, request, err)) < 0)
         return rc;
     pt_buf_printf(&to_sign, "AWS4-HMAC-SHA256\n%s\n%s/" PT_STR_FMT "/" PT_STR_FMT "/aws4_request\n%s", date, day, PT_STR_ARG(s->region),
                   PT_STR_ARG(s->service), request);

@@ -23,6 +23,9 @@ struct pt_sigv4 {
 #define PT_SIGV4_EMPTY "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 int pt_sigv4_sign(const struct pt_sigv4 *s, char date[20], struct pt_buf *authorization, struct pt_err *err);
 
+/* SHA-256 of s in hex, as the payload has it. */
+int pt_sigv4_digest(struct pt_str s, char out[65], struct pt_err *err);
+
 /* Appends s with everything but unreserved characters and, where `slash`, '/' percent-encoded. */
 void pt_percent_encode(struct pt_buf *b, struct pt_str s, bool slash);
 
