@@ -24,6 +24,7 @@ struct pt_deployment {
     int64_t status_ms;                /* the last write of the status; -1: none */
     int64_t taken_ms[PT_NAMED_COUNT]; /* the name of our Service, of our budget was found taken then; -1: not */
     bool revision_taken, inherited; /* inherited: whoever led before us left it under way */
+    bool bereaved; /* something of its was deleted, and not by us: perhaps because it is gone itself, which our copy does not know yet */
     char *trouble; /* why pods could not be made last; NULL: they could */
     struct pt_refusal *refusals;
     size_t refusal_count;

@@ -48,6 +48,16 @@ static void md_changed(void *arg, enum pt_change change, struct pt_object *was, 
     pt_operator_enqueue(arg, (is ? is : was)->ns, (is ? is : was)->name, initial ? PT_URGENCY_BACKLOG : echo ? PT_URGENCY_NEWS : PT_URGENCY_EDIT);
 }
 
+/* The garbage collector deletes what a deleted owner had. While our copy is behind, what we made anew for it would be deleted again, and so on. */
+static void note_loss(struct pt_operator *op, const struct pt_object *was)
+{
+    char key[KEY_MAX];
+    snprintf(key, sizeof key, "%s/%s", was->ns, was->owner_name);
+    struct pt_deployment *d = was->owner_uid ? pt_map_get(&op->deployments, pt_str(key)) : NULL;
+    if (d && !strcmp(d->uid, was->owner_uid))
+        d->bereaved = true;
+}
+
 static void child_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
 {
     enum pt_urgency urgency = initial ? PT_URGENCY_BACKLOG : PT_URGENCY_NEWS;
@@ -56,6 +66,13 @@ static void child_changed(void *arg, enum pt_change change, struct pt_object *wa
         pt_operator_enqueue(arg, was->ns, was->owner_name, urgency);
     if (is && is->owner_name && !(was && was->owner_name && !strcmp(was->owner_name, is->owner_name)))
         pt_operator_enqueue(arg, is->ns, is->owner_name, urgency);
+}
+
+static void owned_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
+{
+    if (change == PT_DELETED)
+        note_loss(arg, was);
+    child_changed(arg, change, was, is, initial);
 }
 
 /* What is kept beside a pod moves to its new version; times are taken when we see the change, on the monotonic clock. */
@@ -79,6 +96,8 @@ static void pod_changed(void *arg, enum pt_change change, struct pt_object *was_
         st->removing_ms = draining || (was && was->o.rv != is->o.rv) ? -1 : st->removing_ms; /* it has come, or cannot any more: it was for another version */
         st->doomed_ms = was && was->o.rv != is->o.rv && pt_pod_may_serve(was) ? -1 : st->doomed_ms; /* the same */
         st->drain_since_ms = !draining ? -1 : st->drain_since_ms >= 0 ? st->drain_since_ms : now;
+    } else if (was->state.doomed_ms < 0) {
+        note_loss(op, was_object);
     }
     child_changed(arg, change, was_object, is_object, initial);
 }
@@ -109,7 +128,7 @@ static void work_changed(void *arg, enum pt_change change, struct pt_object *was
         is->sequence = was->sequence;
         is->started_ms = was->started_ms;
     }
-    child_changed(arg, change, was_object, is_object, initial);
+    owned_changed(arg, change, was_object, is_object, initial);
 }
 
 static const struct {
@@ -119,10 +138,10 @@ static const struct {
 } kinds[PT_STORE_COUNT] = {
     [PT_STORE_MD] = {{"modeldeployments", pt_md_decode, pt_md_decode_after, pt_md_free, md_changed}, &pt_res_modeldeployments, NULL},
     [PT_STORE_POD] = {{"pods", pt_pod_decode, NULL, pt_pod_free, pod_changed}, &pt_res_pods, PT_MANAGER},
-    [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, NULL, pt_packed_free, child_changed}, &pt_res_controllerrevisions, PT_MANAGER},
-    [PT_STORE_SERVICE] = {{"services", pt_service_decode, NULL, pt_packed_free, child_changed}, &pt_res_services, PT_MANAGER},
+    [PT_STORE_REVISION] = {{"controllerrevisions", pt_revision_decode, NULL, pt_packed_free, owned_changed}, &pt_res_controllerrevisions, PT_MANAGER},
+    [PT_STORE_SERVICE] = {{"services", pt_service_decode, NULL, pt_packed_free, owned_changed}, &pt_res_services, PT_MANAGER},
     [PT_STORE_SLICE] = {{"endpointslices", pt_slice_decode, NULL, pt_packed_free, slice_changed}, &pt_res_endpointslices, PT_MANAGER},
-    [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, NULL, pt_packed_free, child_changed}, &pt_res_poddisruptionbudgets, PT_MANAGER},
+    [PT_STORE_BUDGET] = {{"poddisruptionbudgets", pt_budget_decode, NULL, pt_packed_free, owned_changed}, &pt_res_poddisruptionbudgets, PT_MANAGER},
     [PT_STORE_WORK] = {{"compressions", pt_work_decode, NULL, pt_packed_free, work_changed}, &pt_res_pods, PT_COMPRESSOR},
 };
 

@@ -32,6 +32,7 @@ struct pt_carry_out {
     struct op *ops;
     unsigned in_flight, creating, batch, batch_left;
     bool revision_pending, failed, no_pods, created, pumping; /* no_pods: one was refused, or the revision is not there */
+    bool goes_on; /* the answer that is being looked at led to another request for the same effect */
     int64_t requeue_ms, started_ms;
 };
 
@@ -373,13 +374,15 @@ static void found(struct pt_carry_out *run, const struct pt_effect *e, const str
     fail(run, e, &err);
 }
 
-/* The owner as it is now: only a living one takes in orphans. */
+/* The owner as it is now: only a living one takes in orphans, or gets anew what was deleted. Our copy follows. */
 static void owner_told(struct pt_carry_out *run, const struct pt_effect *e, const struct pt_api_result *res)
 {
     struct pt_object *o = NULL;
     struct pt_err err;
-    if (res->err.code == PT_ENOTFOUND)
+    if (res->err.code == PT_ENOTFOUND) {
+        run->next = run->plan.count;
         return;
+    }
     if (res->err.code != PT_OK)
         note_refusal(run, e, res);
     if (res->err.code != PT_OK || pt_store_decode(&run->op->stores[PT_STORE_MD], res->body, &o, &err) < 0) {
@@ -388,8 +391,21 @@ static void owner_told(struct pt_carry_out *run, const struct pt_effect *e, cons
     }
     bool alive = !strcmp(o->uid, run->uid) && !((struct pt_md *)o)->deleting;
     run->op->stores[PT_STORE_MD].type->free(o);
-    if (alive)
-        start(run, e, ACTING);
+    if (!alive) {
+        run->next = run->plan.count;
+        return;
+    }
+    run->d->bereaved = false;
+    start(run, e, ACTING);
+}
+
+/* Of those whose number counts while they are under way. */
+static void count(struct pt_carry_out *run, const struct pt_effect *e, bool begins)
+{
+    if (e->kind == PT_EFFECT_CREATE_POD)
+        run->creating += begins ? 1 : -1;
+    if (e->kind == PT_EFFECT_CREATE_REVISION)
+        run->revision_pending = begins;
 }
 
 static void answered(void *arg, const struct pt_api_result *res)
@@ -408,6 +424,7 @@ static void answered(void *arg, const struct pt_api_result *res)
     pt_free(o);
     run->in_flight--;
     run->pumping = true; /* what is started from here must not end the run */
+    run->goes_on = false;
     if (step == ASKING)
         owner_told(run, e, res);
     else if (reading)
@@ -417,10 +434,8 @@ static void answered(void *arg, const struct pt_api_result *res)
     else
         refused(run, e, res);
     run->pumping = false;
-    if (e->kind == PT_EFFECT_CREATE_POD && (reading || res->err.code != PT_EEXIST))
-        run->creating--;
-    if (e->kind == PT_EFFECT_CREATE_REVISION && (reading || res->err.code != PT_EEXIST))
-        run->revision_pending = false;
+    if (!run->goes_on)
+        count(run, e, false);
     pump(run);
 }
 
@@ -466,10 +481,7 @@ static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step
                 o->next->prev = o;
             run->ops = o;
             run->in_flight++;
-            if (step == ACTING) {
-                run->creating += e->kind == PT_EFFECT_CREATE_POD;
-                run->revision_pending |= e->kind == PT_EFFECT_CREATE_REVISION;
-            }
+            run->goes_on = true;
             return;
         }
         pt_free(o);
@@ -512,6 +524,12 @@ static void end(struct pt_carry_out *run)
     pt_operator_ran(op, key, failed, requeue, started);
 }
 
+static enum step first_step(const struct pt_carry_out *run, const struct pt_effect *e)
+{
+    const struct kind *k = &kinds[e->kind];
+    return k->asks || (run->d->bereaved && k->verb == PT_VERB_CREATE) ? ASKING : k->verb == PT_VERB_GET ? READING : ACTING;
+}
+
 static void pump(struct pt_carry_out *run)
 {
     if (run->pumping)
@@ -526,7 +544,10 @@ static void pump(struct pt_carry_out *run)
         if (!may_start(run, e))
             break;
         run->next++;
-        start(run, e, kinds[e->kind].asks ? ASKING : kinds[e->kind].verb == PT_VERB_GET ? READING : ACTING);
+        run->goes_on = false;
+        start(run, e, first_step(run, e));
+        if (run->goes_on)
+            count(run, e, true);
     }
     run->pumping = false;
     if (run->in_flight == 0 && run->next >= run->plan.count)

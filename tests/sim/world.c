@@ -438,9 +438,16 @@ static uint64_t reconciles_of(struct world *w)
     return stats.reconciles;
 }
 
+#define INSTANT_MAX 20000 /* turns in which time stands still: somebody answers somebody for ever */
+
 static void run_until(struct world *w, int64_t end_ms)
 {
+    int64_t at = -1, turns = 0;
     while (!w->broken && pt_vsched_step(&w->clock, end_ms)) {
+        turns = w->clock.now == at ? turns + 1 : 0;
+        at = w->clock.now;
+        if (turns > INSTANT_MAX)
+            world_break(w, "a loop: %d turns and %llu writes so far, and time stands still", INSTANT_MAX, (unsigned long long)writes_of(w));
         uint64_t writes = writes_of(w);
         if (writes == w->seen_writes)
             continue;
