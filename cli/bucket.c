@@ -170,22 +170,30 @@ static int read_part(int fd, const char *file, int64_t at, int64_t len, struct p
     return PT_OK;
 }
 
-/* id: as part of a query. */
-static int begin_parts(struct pt_bucket *b, const char *uri, char id[1024], struct pt_err *err)
+int pt_bucket_read_upload(struct pt_str answer, char id[1024], struct pt_err *err)
 {
     static const char open[] = "<UploadId>";
-    pt_auto_buf body = PT_BUF_INIT(1 << 20), encoded = PT_BUF_INIT(1000);
-    int rc = ask(b, &(struct request){.method = "POST", .uri = uri, .query = "uploads="}, &body, NULL, err);
-    if (rc < 0)
-        return rc;
-    const char *from = strstr(pt_buf_cstr(&body), open), *to = from ? strchr(from + sizeof open - 1, '<') : NULL;
-    if (!to)
-        return pt_fail(err, PT_EUNAVAILABLE, "POST %s: the answer has no UploadId", uri);
-    from += sizeof open - 1;
+    pt_auto_buf encoded = PT_BUF_INIT(1000);
+    const char *at = answer.len ? memmem(answer.p, answer.len, open, sizeof open - 1) : NULL, *from = at ? at + sizeof open - 1 : NULL;
+    const char *to = from ? memchr(from, '<', (size_t)(answer.p + answer.len - from)) : NULL;
+    if (!to || to == from)
+        return pt_fail(err, PT_EUNAVAILABLE, "the answer has no UploadId");
     pt_percent_encode(&encoded, (struct pt_str){from, (size_t)(to - from)}, true);
-    if ((rc = pt_buf_check(&encoded, "UploadId", err)) == PT_OK)
+    int rc = pt_buf_check(&encoded, "UploadId", err);
+    if (rc == PT_OK)
         snprintf(id, 1024, "%s", pt_buf_cstr(&encoded));
     return rc;
+}
+
+static int begin_parts(struct pt_bucket *b, const char *uri, char id[1024], struct pt_err *err)
+{
+    pt_auto_buf body = PT_BUF_INIT(1 << 20);
+    int rc = ask(b, &(struct request){.method = "POST", .uri = uri, .query = "uploads="}, &body, NULL, err);
+    if (rc == PT_OK)
+        rc = pt_buf_check(&body, "answer", err);
+    if (rc == PT_OK)
+        rc = pt_bucket_read_upload((struct pt_str){body.data, body.len}, id, err);
+    return rc < 0 ? pt_wrap(err, "POST %s", uri) : PT_OK;
 }
 
 static int put_parts(struct pt_bucket *b, const char *uri, int fd, const char *file, int64_t size, const char *id, struct pt_err *err)

@@ -19,4 +19,7 @@ int pt_bucket_put(struct pt_bucket *b, const char *uri, struct pt_str text, stru
 int pt_bucket_get(struct pt_bucket *b, const char *uri, struct pt_buf *out, struct pt_err *err);
 int pt_bucket_remove(struct pt_bucket *b, const char *uri, struct pt_err *err); /* also what is not there */
 
+/* What the answer to "begin an upload in parts" calls the upload, percent-encoded as part of a query. PT_EUNAVAILABLE: it has no such name. */
+int pt_bucket_read_upload(struct pt_str answer, char id[1024], struct pt_err *err);
+
 #endif

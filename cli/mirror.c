@@ -13,16 +13,13 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { MOST_FILES = 256, MAX_INDEX = 64 << 10 };
+enum { MAX_INDEX = 64 << 10 };
 
-struct entry {
-    char digest[72], name[64]; /* "sha256:HEX" */
-};
 struct pt_mirror {
     struct pt_bucket *bucket;
     char *prefix, *cache;
     char digest[72]; /* of the recipe and its files */
-    struct entry entries[MOST_FILES];
+    struct pt_mirror_entry entries[PT_MIRROR_FILES];
     size_t count;
 };
 
@@ -61,25 +58,25 @@ static int remove_object(struct pt_mirror *m, const char *digest, struct pt_err 
 /* A name of a file of a run, and nothing that leads elsewhere. */
 static bool is_name(struct pt_str name)
 {
-    return name.len > 0 && name.len < sizeof((struct entry){0}).name && name.p[0] >= '1' && name.p[0] <= '9' && !memchr(name.p, '/', name.len);
+    return name.len > 0 && name.len < sizeof((struct pt_mirror_entry){0}).name && name.p[0] >= '1' && name.p[0] <= '9' &&
+           !memchr(name.p, '/', name.len);
 }
 
-/* The lines behind the first, as entries; a line that makes no sense ends them. */
-static void read_index(struct pt_mirror *m, struct pt_str rest)
+size_t pt_mirror_read_index(struct pt_str lines, struct pt_mirror_entry out[PT_MIRROR_FILES])
 {
     struct pt_str line, digest;
     uint8_t bytes[32];
-    while (m->count < MOST_FILES && pt_str_split(&rest, '\n', &line)) {
-        struct entry *e = &m->entries[m->count];
+    size_t count = 0;
+    for (; count < PT_MIRROR_FILES && pt_str_split(&lines, '\n', &line); count++) {
         if (!pt_str_split(&line, ' ', &digest) || pt_parse_digest(digest, "index", bytes, NULL) < 0 || !is_name(line))
-            return;
-        pt_format_digest(bytes, e->digest);
-        snprintf(e->name, sizeof e->name, PT_STR_FMT, PT_STR_ARG(line));
-        m->count++;
+            break;
+        pt_format_digest(bytes, out[count].digest);
+        snprintf(out[count].name, sizeof out[count].name, PT_STR_FMT, PT_STR_ARG(line));
     }
+    return count;
 }
 
-static int bring(struct pt_mirror *m, const struct entry *e, const char *folder, struct pt_err *err)
+static int bring(struct pt_mirror *m, const struct pt_mirror_entry *e, const char *folder, struct pt_err *err)
 {
     pt_auto_free char *uri = object_uri(m, e->digest), *to = pt_asprintf("%s/%s", folder, e->name), *file = NULL;
     pt_auto_buf bytes = PT_BUF_INIT(0);
@@ -104,7 +101,7 @@ int pt_mirror_load(struct pt_mirror *m, const char *folder, const char *digest, 
         return pt_wrap(err, "what is left of an earlier run");
     rest = (struct pt_str){text.data, text.len};
     bool ours = pt_str_split(&rest, '\n', &first) && pt_str_eq(first, pt_str(digest));
-    read_index(m, rest);
+    m->count = pt_mirror_read_index(rest, m->entries);
     if (!ours && text.len) /* of another recipe, or other data */
         return pt_mirror_remove(m, err);
     for (size_t i = 0; rc == PT_OK && i < m->count; i++)
@@ -114,7 +111,7 @@ int pt_mirror_load(struct pt_mirror *m, const char *folder, const char *digest, 
 
 /* --- save ---------------------------------------------------------------------------------------------------------------- */
 
-static struct entry *find(struct pt_mirror *m, const char *name)
+static struct pt_mirror_entry *find(struct pt_mirror *m, const char *name)
 {
     for (size_t i = 0; i < m->count; i++)
         if (!strcmp(m->entries[i].name, name))
@@ -123,14 +120,14 @@ static struct entry *find(struct pt_mirror *m, const char *name)
 }
 
 /* In the order in which it came: a model before what is said of it. */
-static int enter(struct pt_mirror *m, struct entry *old, const struct entry *is, struct pt_err *err)
+static int enter(struct pt_mirror *m, struct pt_mirror_entry *old, const struct pt_mirror_entry *is, struct pt_err *err)
 {
     if (old && *is->digest)
         *old = *is;
     else if (old)
         memmove(old, old + 1, (size_t)(&m->entries[--m->count] - old) * sizeof *old);
-    else if (m->count == MOST_FILES)
-        return pt_fail(err, PT_ELIMIT, "more than %d files of a run", MOST_FILES);
+    else if (m->count == PT_MIRROR_FILES)
+        return pt_fail(err, PT_ELIMIT, "more than %d files of a run", PT_MIRROR_FILES);
     else
         m->entries[m->count++] = *is;
     return PT_OK;
@@ -138,7 +135,7 @@ static int enter(struct pt_mirror *m, struct entry *old, const struct entry *is,
 
 int pt_mirror_save(struct pt_mirror *m, const char *folder, const char *name, struct pt_err *err)
 {
-    struct entry is = {.digest = ""}, *old = find(m, name), was = old ? *old : is;
+    struct pt_mirror_entry is = {.digest = ""}, *old = find(m, name), was = old ? *old : is;
     pt_auto_free char *file = pt_asprintf("%s/%s", folder, name);
     if (!file || !is_name(pt_str(name)))
         return file ? pt_fail(err, PT_EINVAL, "%s: is no file of a run", name) : no_memory(err);
@@ -161,7 +158,7 @@ int pt_mirror_remove(struct pt_mirror *m, struct pt_err *err)
 {
     int rc = PT_OK;
     while (rc == PT_OK && m->count > 0) {
-        struct entry e = m->entries[--m->count];
+        struct pt_mirror_entry e = m->entries[--m->count];
         rc = remove_object(m, e.digest, err);
     }
     pt_auto_free char *uri = object_uri(m, NULL);

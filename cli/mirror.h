@@ -10,7 +10,7 @@
 #ifndef PT_CLI_MIRROR_H
 #define PT_CLI_MIRROR_H
 
-#include "base/err.h"
+#include "base/str.h"
 #include "cli/progress.h"
 
 struct pt_mirror;
@@ -23,5 +23,12 @@ int pt_mirror_load(struct pt_mirror *m, const char *folder, const char *digest, 
 int pt_mirror_save(struct pt_mirror *m, const char *folder, const char *name, struct pt_err *err);
 /* All of it. */
 int pt_mirror_remove(struct pt_mirror *m, struct pt_err *err);
+
+enum { PT_MIRROR_FILES = 256 };
+struct pt_mirror_entry {
+    char digest[72], name[64]; /* "sha256:HEX"; a file of the folder, nothing that leads elsewhere */
+};
+/* The lines of an index behind the first; one that makes no sense ends them. How many there are. */
+size_t pt_mirror_read_index(struct pt_str lines, struct pt_mirror_entry out[PT_MIRROR_FILES]);
 
 #endif

@@ -57,8 +57,7 @@ static void failed(struct pt_sender *s, const char *why)
     schedule(s, ms * 4 / 5 + pt_rand_below(&s->jitter, (uint32_t)(ms * 2 / 5)));
 }
 
-/* {"reportAfterMs": N}; what cannot be read leaves the interval as it was. */
-static void read_reply(struct pt_sender *s, struct pt_str body)
+void pt_sender_read_reply(struct pt_str body, int64_t *interval_ms)
 {
     struct pt_json j;
     struct pt_str key;
@@ -71,7 +70,7 @@ static void read_reply(struct pt_sender *s, struct pt_str body)
         if ((interval ? pt_json_i64(&j, &ms, NULL) : pt_json_skip(&j, NULL)) < 0)
             return;
         if (interval && ms >= MIN_INTERVAL_MS && ms <= MAX_INTERVAL_MS)
-            s->interval_ms = ms;
+            *interval_ms = ms;
     }
 }
 
@@ -93,7 +92,7 @@ static void on_reported(void *arg, const struct pt_http_response *response, cons
         pt_log(PT_LOG_INFO, "reports reach the operator again", NULL);
     s->failing = false;
     s->failures = 0;
-    read_reply(s, response->body);
+    pt_sender_read_reply(response->body, &s->interval_ms);
     schedule(s, s->due ? 0 : s->interval_ms);
 }
 

@@ -22,6 +22,8 @@ struct pt_sender_options {
 int pt_sender_create(const struct pt_sender_options *o, struct pt_sender **out, struct pt_err *err);
 /* There are news: as soon as the report under way, if any, is done. */
 void pt_sender_now(struct pt_sender *s);
+/* What an answer says of the next report: {"reportAfterMs": N}. Nothing that can be used leaves the interval as it was. */
+void pt_sender_read_reply(struct pt_str body, int64_t *interval_ms);
 bool pt_sender_idle(const struct pt_sender *s); /* no report is under way or due at once */
 void pt_sender_destroy(struct pt_sender *s);
 

@@ -86,16 +86,20 @@ static void free_review(struct review *v)
     pt_free(v);
 }
 
-/* The UID of the pod that an accepted review names, or "". */
-static const char *reviewed_uid(const cJSON *review)
+void pt_intake_read_review(struct pt_str text, char uid[64])
 {
+    pt_auto_obj *review = cJSON_ParseWithLength(text.p ? text.p : "", text.len);
     const cJSON *status = pt_obj_get(review, "status"), *audience, *extra = pt_obj_get(status, "user.extra");
     bool ours = false;
-    cJSON_ArrayForEach(audience, pt_obj_get(status, "audiences")) ours |= cJSON_IsString(audience) && strcmp(audience->valuestring, PT_TOKEN_AUDIENCE) == 0;
+    *uid = 0;
+    cJSON_ArrayForEach(audience, pt_obj_get(status, "audiences")) ours |=
+        cJSON_IsString(audience) && strcmp(audience->valuestring, PT_TOKEN_AUDIENCE) == 0;
     if (!ours || !cJSON_IsTrue(pt_obj_get(status, "authenticated")))
-        return "";
+        return;
     /* the member's name has dots */
-    return pt_obj_text(cJSON_GetObjectItemCaseSensitive(extra, "authentication.kubernetes.io/pod-uid"), "0");
+    const char *told = pt_obj_text(cJSON_GetObjectItemCaseSensitive(extra, "authentication.kubernetes.io/pod-uid"), "0");
+    if (strlen(told) < 64)
+        snprintf(uid, 64, "%s", told);
 }
 
 static void on_reviewed(void *arg, const struct pt_api_result *r)
@@ -104,8 +108,9 @@ static void on_reviewed(void *arg, const struct pt_api_result *r)
     struct pt_intake *i = v->intake;
     struct pt_http_request *req = v->request;
     struct pt_err err;
-    cJSON *review = r->err.code == PT_OK ? cJSON_ParseWithLength(r->body.p, r->body.len) : NULL;
-    const char *uid = reviewed_uid(review);
+    char uid[64] = "";
+    if (r->err.code == PT_OK)
+        pt_intake_read_review(r->body, uid);
     struct pt_known_id pod = {{0}}, token = v->token;
     int64_t now = pt_now_ms(pt_loop_sched(i->o.loop));
     bool good = *uid && pt_known_id(pt_str(uid), &pod);
@@ -127,7 +132,6 @@ static void on_reviewed(void *arg, const struct pt_api_result *r)
     } else if (req) {
         take_report(i, req, &pod);
     }
-    cJSON_Delete(review);
 }
 
 static void on_client_gone(void *arg)
@@ -148,7 +152,8 @@ static int start_review(struct pt_intake *i, struct pt_http_request *req, struct
     i->reviews = v;
     i->review_count++;
     pt_auto_buf body = PT_BUF_INIT(2 * MAX_TOKEN);
-    pt_buf_puts(&body, "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":{\"audiences\":[\"" PT_TOKEN_AUDIENCE "\"],\"token\":");
+    pt_buf_puts(&body, "{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenReview\",\"spec\":{\"audiences\":[\"" PT_TOKEN_AUDIENCE
+                       "\"],\"token\":");
     pt_buf_json_string(&body, token);
     pt_buf_puts(&body, "}}");
     int rc = pt_buf_check(&body, "token review", err);
@@ -200,8 +205,14 @@ static int start_listening(struct pt_intake *i, struct pt_err *err)
 {
     struct pt_tls *tls = NULL;
     int rc = pt_ca_serve(i->ca_cert, i->ca_key, i->names, i->o.cert_s, NULL, &tls, err);
-    struct pt_http_server_options o = {.address = i->o.address, .tls = tls, .max_header_bytes = 32 << 10, .max_body_bytes = PT_REPORT_MAX_BYTES,
-                                       .max_connections = 65536, .idle_timeout_ms = 600000, .handler = handle, .arg = i};
+    struct pt_http_server_options o = {.address = i->o.address,
+                                       .tls = tls,
+                                       .max_header_bytes = 32 << 10,
+                                       .max_body_bytes = PT_REPORT_MAX_BYTES,
+                                       .max_connections = 65536,
+                                       .idle_timeout_ms = 600000,
+                                       .handler = handle,
+                                       .arg = i};
     if (rc == PT_OK)
         rc = pt_http_server_start(i->o.loop, &o, &i->server, err);
     pt_tls_destroy(tls);

@@ -33,4 +33,7 @@ int pt_intake_renew(struct pt_intake *i, const char *ca_cert_pem, const char *ca
 int pt_intake_port(const struct pt_intake *i);
 void pt_intake_destroy(struct pt_intake *i);
 
+/* The UID of the pod whose token an answered TokenReview (JSON) accepts, "" where it accepts none, or none of a pod. */
+void pt_intake_read_review(struct pt_str review, char uid[64]);
+
 #endif
