@@ -366,8 +366,10 @@ custom_metrics_refused() {
   if k --as nobody get --raw "$metrics_api/namespaces/$models/pods/*/requests_per_second"; then echo "anybody may read metrics"; return 1; fi
 }
 
-hpa() {
-  local before; before=$(mdep | jq .metadata.generation)
+metric_of_all() { # METRIC TARGET: of all pods together
+  echo "{type: Object, object: {describedObject: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}, metric: {name: $1}, target: $2}}"
+}
+scaler() { # MOST METRIC...
   k -n $models apply -f - <<END
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -375,12 +377,16 @@ metadata: {name: digits}
 spec:
   scaleTargetRef: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}
   minReplicas: 1
-  maxReplicas: 4
+  maxReplicas: $1
   behavior: {scaleDown: {stabilizationWindowSeconds: 0}}
-  metrics:
-  - {type: Pods, pods: {metric: {name: requests_per_second}, target: {type: AverageValue, averageValue: "20"}}}
-  - {type: Object, object: {describedObject: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}, metric: {name: inference_concurrency}, target: {type: AverageValue, averageValue: "8"}}}
+  metrics: [$(shift; IFS=,; echo "$*")]
 END
+}
+
+hpa() {
+  local before; before=$(mdep | jq .metadata.generation)
+  scaler 4 '{type: Pods, pods: {metric: {name: requests_per_second}, target: {type: AverageValue, averageValue: "20"}}}' \
+    "$(metric_of_all inference_concurrency '{type: AverageValue, averageValue: "8"}')"
   load_starts 60
   eventually 90 serving 3
   k -n $models get hpa digits
@@ -399,18 +405,7 @@ hpa_by() { # METRIC
   patch '{"spec": {"replicas": 1, "runtime": {"batching": {"maxSize": 32, "maxDelay": "80ms"}}}}'
   eventually 60 serving 1
   eventually 10 answers
-  k -n $models apply -f - <<END
-apiVersion: autoscaling/v2
-kind: HorizontalPodAutoscaler
-metadata: {name: digits}
-spec:
-  scaleTargetRef: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}
-  minReplicas: 1
-  maxReplicas: 3
-  behavior: {scaleDown: {stabilizationWindowSeconds: 0}}
-  metrics:
-  - {type: Object, object: {describedObject: {apiVersion: pintle.dev/v1alpha1, kind: ModelDeployment, name: digits}, metric: {name: $1}, target: {type: Value, value: 20m}}}
-END
+  scaler 3 "$(metric_of_all "$1" '{type: Value, value: 20m}')"
   load_starts 20
   eventually 90 serving 3
   k -n $models get hpa digits
