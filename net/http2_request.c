@@ -277,6 +277,11 @@ static void pause_body(struct pt_http_request *r, bool pause)
     pt_h2_flush(s->h2);
 }
 
+static void retire(struct pt_http_request *r)
+{
+    pt_h2_retire(pt_h2_stream_of(r)->h2->conn);
+}
+
 static void discourage(struct pt_http_request *r, int retry_after_s)
 {
     struct pt_h2_stream *s = pt_h2_stream_of(r);
@@ -305,4 +310,5 @@ const struct pt_http_request_ops pt_h2_ops = {.method = method,
                                               .end = end,
                                               .read_body = read_body,
                                               .pause_body = pause_body,
-                                              .discourage = discourage};
+                                              .discourage = discourage,
+                                              .retire = retire};

@@ -38,6 +38,7 @@ struct pt_http_request_ops {
     void (*read_body)(struct pt_http_request *r, const struct pt_http_body_ops *ops, void *arg); /* NULL: bodies are always collected */
     void (*pause_body)(struct pt_http_request *r, bool pause);
     void (*discourage)(struct pt_http_request *r, int retry_after_s);
+    void (*retire)(struct pt_http_request *r);
 };
 extern const struct pt_http_request_ops pt_http1_ops;
 

@@ -267,6 +267,11 @@ static void discourage(struct pt_http_request *r, int retry_after_s)
     pt_conn_discourage(pt_conn_of(r), retry_after_s);
 }
 
+static void retire(struct pt_http_request *r)
+{
+    pt_conn_of(r)->close_after = true;
+}
+
 const struct pt_http_request_ops pt_http1_ops = {.method = method,
                                                  .target = target,
                                                  .headers = headers_of,
@@ -276,4 +281,5 @@ const struct pt_http_request_ops pt_http1_ops = {.method = method,
                                                  .begin = begin,
                                                  .chunk = chunk,
                                                  .end = end,
-                                                 .discourage = discourage};
+                                                 .discourage = discourage,
+                                                 .retire = retire};

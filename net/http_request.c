@@ -281,6 +281,11 @@ void pt_http_discourage(struct pt_http_request *r, int retry_after_s)
     r->ops->discourage(r, retry_after_s);
 }
 
+void pt_http_retire(struct pt_http_request *r)
+{
+    r->ops->retire(r);
+}
+
 void pt_http_pause_body(struct pt_http_request *r, bool pause)
 {
     r->ops->pause_body(r, pause);

@@ -101,6 +101,8 @@ bool pt_http_peer_name(const struct pt_http_request *r, char *out, size_t size);
  * that and is refused again, it is not read from for 50 ms, then 100, up to 1 s, so that who is refused costs those who are served little. Of HTTP/2,
  * which may carry many clients of a proxy, only the refusals come so much later: how many streams there may be bounds the rest. */
 void pt_http_discourage(struct pt_http_request *r, int retry_after_s);
+/* Before the reply: it is the connection's last. For what its client had better ask elsewhere. */
+void pt_http_retire(struct pt_http_request *r);
 /* Headers may be NULL; Content-Length, Date, Connection are added. Body is copied unless empty. */
 void pt_http_reply(struct pt_http_request *r, int status, const char *content_type, const struct pt_http_header *headers, size_t header_count, struct pt_str body);
 /* The same, taking the buffer's memory (body is empty afterwards): no copy for large tensors. */

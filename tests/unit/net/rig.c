@@ -131,6 +131,9 @@ static void handle(void *arg, struct pt_http_request *req)
     } else if (pt_str_eq(path, PT_STR("/busy"))) {
         pt_http_discourage(req, (int)param(req, "s"));
         pt_http_reply(req, 429, NULL, NULL, 0, (struct pt_str){0});
+    } else if (pt_str_eq(path, PT_STR("/elsewhere"))) {
+        pt_http_retire(req);
+        pt_http_reply(req, 503, NULL, NULL, 0, (struct pt_str){0});
     } else if (pt_str_eq(path, PT_STR("/error"))) {
         struct pt_err e;
         pt_fail(&e, PT_EBUSY, "queue \"x\" is full");

@@ -363,6 +363,22 @@ static void who_is_not_admitted_need_not_send_a_body(void **state)
     disconnect();
 }
 
+/* The answer comes, and the connection is no longer one for new streams. */
+static void a_client_is_sent_elsewhere(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    connect_client();
+    struct answer *a = ask("GET", "/elsewhere", none);
+    finish(a);
+    assert_int_equal(a->status, 503);
+    while (!client.goaway)
+        assert_true(turn());
+    while (turn())
+        ;
+    disconnect();
+}
+
 static void old_connections_are_sent_away(void **state)
 {
     (void)state;
@@ -433,6 +449,7 @@ int main(void)
         CASE(a_drain_answers_what_is_under_way),
         CASE(who_asks_again_too_early_waits),
         CASE(who_is_not_admitted_need_not_send_a_body),
+        CASE(a_client_is_sent_elsewhere),
         CASE(old_connections_are_sent_away),
         CASE(broken_frames_end_the_connection),
     };

@@ -101,6 +101,20 @@ static void replies_say_close_while_accepting_goes_on(void **state)
     close(fd);
 }
 
+static void a_client_is_sent_elsewhere(void **state)
+{
+    (void)state;
+    rig_start(&rig);
+    int fd = dial(&rig), other = dial(&rig);
+    assert_int_equal(ask(other, GET("/hello")), 200);
+    assert_int_equal(ask(fd, GET("/elsewhere")), 503);
+    assert_true(head_has("\r\nConnection: close\r\n"));
+    assert_true(at_end(fd));
+    assert_int_equal(ask(other, GET("/hello")), 200); /* only that one */
+    close(fd);
+    close(other);
+}
+
 /* --- unix sockets and addresses ------------------------------------------------------------------------------------------------------------- */
 static char socket_path[100], socket_address[110];
 
@@ -295,6 +309,7 @@ int main(void)
         CASE(a_drain_ends_at_its_limit),
         CASE(a_drain_without_connections_is_done_at_once),
         CASE(replies_say_close_while_accepting_goes_on),
+        CASE(a_client_is_sent_elsewhere),
         CASE(who_asks_again_too_early_waits),
         CASE(pipelined_requests_wait_and_are_all_answered),
         CASE(who_comes_back_in_time_does_not_wait),
