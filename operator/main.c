@@ -3,8 +3,12 @@
  * main.c: pintle-operator: the controller against a real API server. One loop thread.
  *
  * Start: credentials -> health server -> CA Secret -> report intake -> controller, which watches -> with --leader-elect a Lease -> it works. Who loses
- * the Lease ends at once. Stop (SIGTERM, SIGINT): the controller takes no new work, finishes what is under way, the Lease is given back, then the
- * process ends; a second signal ends it at once.
+ * the Lease stands by from that moment, with its stores and its process, and may lead again. client-go's controllers end instead, as they cannot take
+ * back what their goroutines are about to write. Here one thread holds all of it: calls are cancelled, connections cut with what waits in them to be
+ * sent, and each write is bound to the version or uid of what it was decided upon, should it have left a moment before. The Lease is renewed over a
+ * client of its own, which no limit of requests, no long answer and no cut concerns.
+ * Stop (SIGTERM, SIGINT): the controller takes no new work, finishes what is under way, the Lease is given back, then the process ends; a second signal
+ * ends it at once.
  */
 #include "base/contract.h"
 #include "base/log.h"
@@ -35,7 +39,7 @@ struct program {
     struct options o;
     struct pt_loop *loop;
     struct pt_metrics *metrics;
-    struct pt_kube_client *kube;
+    struct pt_kube_client *kube, *lease_kube; /* the second: with --leader-elect */
     struct pt_http_server *health;
     struct pt_ca *ca;
     struct pt_intake *intake;
@@ -248,13 +252,15 @@ static void on_leads(void *arg)
         pt_role_set(p->role, true);
 }
 
-/* Nothing more may be written, not even what is under way. */
+/* Nothing more may be written, not even what is under way. The cut comes first: what is cancelled must not be flushed on the way out. */
 static void on_lost(void *arg, const char *why)
 {
     struct program *p = arg;
-    pt_log(PT_LOG_ERROR, "leadership lost, ending", "reason", why, NULL);
-    p->exit_code = EXIT_FAILURE;
-    pt_loop_stop(p->loop);
+    pt_log(PT_LOG_WARN, "leadership lost, standing by", "reason", why, NULL);
+    pt_kube_client_cut(p->kube);
+    pt_operator_stand_by(p->operator_);
+    if (p->role)
+        pt_role_set(p->role, false);
 }
 
 static bool may_write(void *arg)
@@ -270,7 +276,7 @@ static int elect(struct program *p, struct pt_err *err)
     gethostname(host, sizeof host - 1);
     uint64_t seed = (uint64_t)pt_clock_mono_ns() ^ (uint64_t)pt_clock_wall_ms() << 20 ^ (uint64_t)getpid();
     snprintf(identity, sizeof identity, "%s_%016llx", host, (unsigned long long)seed);
-    struct pt_lease_options lease = {.api = pt_kube_client_api(p->kube), .sched = pt_loop_sched(p->loop), .metrics = p->metrics, .seed = seed, .ns = p->ns,
+    struct pt_lease_options lease = {.api = pt_kube_client_api(p->lease_kube), .sched = pt_loop_sched(p->loop), .metrics = p->metrics, .seed = seed, .ns = p->ns,
                                      .name = PT_LEASE, .identity = identity, .leads = on_leads, .lost = on_lost, .arg = p};
     struct pt_role_options role = {.api = lease.api, .sched = lease.sched, .ns = p->ns, .pod = pod, .label = PT_LABEL_ROLE};
     int rc = pt_lease_create(&lease, &p->lease, err);
@@ -375,20 +381,22 @@ static void on_signal(void *arg, int signum)
     pt_operator_stop(p->operator_, on_stopped, p);
 }
 
-static int load_config(struct program *p, struct pt_kube_config *config, struct pt_err *err)
+static int connect_to(struct program *p, struct pt_kube_client **out, struct pt_err *err)
 {
+    struct pt_kube_config config = {0};
     const char *listed = getenv("KUBERNETES_SERVICE_HOST") ? NULL : getenv("KUBECONFIG"), *path = p->o.kubeconfig ? p->o.kubeconfig : listed && *listed ? listed : NULL;
-    int rc = path ? pt_kube_config_load(path, p->o.context, config, err) : pt_kube_config_in_cluster(config, err);
+    int rc = path ? pt_kube_config_load(path, p->o.context, &config, err) : pt_kube_config_in_cluster(&config, err);
     if (rc < 0)
         return rc;
     const char *env = getenv("POD_NAMESPACE");
-    snprintf(p->ns, sizeof p->ns, "%s", p->o.ns ? p->o.ns : env && *env ? env : config->ns);
-    return PT_OK;
+    snprintf(p->ns, sizeof p->ns, "%s", p->o.ns ? p->o.ns : env && *env ? env : config.ns);
+    rc = pt_kube_client_create(p->loop, &config, p->metrics, out, err);
+    pt_kube_config_finish(&config);
+    return rc;
 }
 
 static int start(struct program *p, struct pt_err *err)
 {
-    struct pt_kube_config config = {0};
     int64_t qps = 0, burst = 30;
     int rc = p->o.qps ? pt_parse_i64(pt_str(p->o.qps), 0, 100000, "--kube-api-qps", &qps, err) : PT_OK;
     if (rc == PT_OK && p->o.burst)
@@ -400,15 +408,15 @@ static int start(struct program *p, struct pt_err *err)
     if (rc == PT_OK && ((p->o.ca_lifetime && p->ca_ms < 1000) || (p->o.cert_lifetime && p->cert_ms < 1000)))
         rc = pt_fail(err, PT_EINVAL, "a lifetime is a second or more");
     if (rc == PT_OK)
-        rc = load_config(p, &config, err);
-    if (rc == PT_OK)
         rc = pt_loop_create(&p->loop, err);
     if (rc == PT_OK && !(p->metrics = pt_metrics_create()))
         rc = pt_fail(err, PT_ENOMEM, "out of memory");
     if (rc == PT_OK) {
         pt_metrics_add_process(p->metrics);
-        rc = pt_kube_client_create(p->loop, &config, p->metrics, &p->kube, err);
+        rc = connect_to(p, &p->kube, err);
     }
+    if (rc == PT_OK && p->o.leader_elect)
+        rc = connect_to(p, &p->lease_kube, err);
     if (rc == PT_OK)
         pt_kube_client_limit(p->kube, (double)qps, (double)burst);
     struct pt_http_server_options health = {.address = p->o.health_address, .max_body_bytes = 4096, .max_connections = 64, .handler = handle_health, .arg = p};
@@ -422,7 +430,6 @@ static int start(struct program *p, struct pt_err *err)
                                .deadline_ms = CA_DEADLINE_MS, .works = works, .fn = on_ca, .arg = p};
     if (rc == PT_OK)
         rc = pt_ca_start(&ca, &p->ca, err);
-    pt_kube_config_finish(&config);
     return rc;
 }
 
@@ -435,6 +442,7 @@ static void finish(struct program *p)
     pt_ca_destroy(p->ca);
     pt_intake_destroy(p->intake);
     pt_http_server_destroy(p->health);
+    pt_kube_client_destroy(p->lease_kube);
     pt_kube_client_destroy(p->kube);
     pt_metrics_destroy(p->metrics);
     if (p->loop)

@@ -95,15 +95,20 @@ static void drop_first(struct pt_events *e)
     pt_free(p);
 }
 
+void pt_events_drop(struct pt_events *e)
+{
+    if (e->call)
+        pt_api_cancel(e->api, pt_steal(e->call));
+    pt_timer_stop(e->sched, &e->retry);
+    while (e->first)
+        drop_first(e);
+}
+
 void pt_events_destroy(struct pt_events *e)
 {
     if (!e)
         return;
-    if (e->call)
-        pt_api_cancel(e->api, e->call);
-    pt_timer_stop(e->sched, &e->retry);
-    while (e->first)
-        drop_first(e);
+    pt_events_drop(e);
     void *v;
     for (size_t i = 0; pt_map_next(&e->table, &i, NULL, &v);)
         pt_free(v);

@@ -25,6 +25,8 @@ struct pt_event {
 int pt_events_create(struct pt_api *api, struct pt_sched *sched, struct pt_metrics *metrics, uint64_t seed, const char *component,
                      struct pt_events **out, struct pt_err *err);
 void pt_events_destroy(struct pt_events *e);
+/* What has not been written by now is not to be; a write under way may still arrive. */
+void pt_events_drop(struct pt_events *e);
 void pt_events_emit(struct pt_events *e, const struct pt_event *ev);
 
 #endif

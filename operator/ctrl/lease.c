@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * lease.c: see lease.h. One attempt is one or two calls: a leader patches what it wrote last (the fast path); otherwise the Lease is read and, when it
- * is free, created or patched with the version that was read as precondition. Attempts come retry_ms apart, with jitter for who waits.
+ * is free, created or patched with the version that was read as precondition. Attempts come retry_ms apart, with jitter for who waits. Whoever has
+ * lost it waits like everybody else; it may find its own name in it still, and then takes it again.
  */
 #include "operator/ctrl/lease.h"
 #include "operator/ctrl/obj.h"
@@ -129,24 +130,20 @@ static void failed(struct pt_lease *l, const struct pt_err *err)
     pt_timer_start(l->o.sched, &l->timer, (int64_t)wait, try_again);
 }
 
-static void too_late(struct pt_timer *t)
-{
-    struct pt_lease *l = of_deadline(t);
-    l->over = true;
-    pt_metric_set(l->m_leader, 0);
-    pt_timer_stop(l->o.sched, &l->timer);
-    if (l->call)
-        pt_api_cancel(l->o.api, pt_steal(l->call));
-    l->o.lost(l->o.arg, "the lease could not be renewed in time");
-}
-
 static void lose(struct pt_lease *l, const char *why)
 {
-    l->over = true;
+    l->leading = false;
     pt_metric_set(l->m_leader, 0);
-    pt_timer_stop(l->o.sched, &l->timer);
     pt_timer_stop(l->o.sched, &l->deadline);
+    if (l->call)
+        pt_api_cancel(l->o.api, pt_steal(l->call));
+    failed(l, NULL);
     l->o.lost(l->o.arg, why);
+}
+
+static void too_late(struct pt_timer *t)
+{
+    lose(of_deadline(t), "the lease could not be renewed in time");
 }
 
 static void taken(struct pt_lease *l)
@@ -227,7 +224,8 @@ static void wrote(void *arg, const struct pt_api_result *res)
     l->call = NULL;
     if (err.code == PT_OK && note(l, res->body, &err) == PT_OK) {
         taken(l);
-    } else if (l->leading && err.code == PT_ECONFLICT && !l->slow) { /* written by another, or by us and the answer was lost */
+    } else if (l->leading && !l->slow && (err.code == PT_ECONFLICT || err.code == PT_ENOTFOUND)) {
+        /* written by another, or by us and the answer was lost; or deleted */
         pt_metric_add(l->m_slow, 1);
         read_lease(l);
     } else {

@@ -113,10 +113,8 @@ int pt_workqueue_create(const struct pt_workqueue_options *o, struct pt_workqueu
     return PT_OK;
 }
 
-void pt_workqueue_destroy(struct pt_workqueue *q)
+static void forget_all(struct pt_workqueue *q)
 {
-    if (!q)
-        return;
     void *v;
     for (size_t i = 0; pt_map_next(&q->items, &i, NULL, &v);) {
         struct item *it = v;
@@ -125,6 +123,13 @@ void pt_workqueue_destroy(struct pt_workqueue *q)
     }
     pt_map_finish(&q->items);
     pt_timer_stop(q->o.sched, &q->pump);
+}
+
+void pt_workqueue_destroy(struct pt_workqueue *q)
+{
+    if (!q)
+        return;
+    forget_all(q);
     pt_free(q);
 }
 
@@ -296,6 +301,16 @@ void pt_workqueue_start(struct pt_workqueue *q)
 void pt_workqueue_stop(struct pt_workqueue *q)
 {
     q->running = false;
+}
+
+void pt_workqueue_reset(struct pt_workqueue *q)
+{
+    pt_workqueue_stop(q);
+    forget_all(q);
+    for (int i = 0; i < PT_URGENCY_COUNT; i++)
+        ring_init(&q->rings[i]);
+    q->active = 0;
+    set_depth(q, 0);
 }
 
 unsigned pt_workqueue_active(const struct pt_workqueue *q)

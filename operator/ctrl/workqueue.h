@@ -29,6 +29,8 @@ void pt_workqueue_destroy(struct pt_workqueue *q);
 void pt_workqueue_start(struct pt_workqueue *q);
 /* No more keys are handed out. */
 void pt_workqueue_stop(struct pt_workqueue *q);
+/* The same, and all keys are forgotten, those under way too: as if it had just been created. Not from inside work(). */
+void pt_workqueue_reset(struct pt_workqueue *q);
 /* Why a key is there: it was in the first list; something about it has changed; somebody has edited what is wanted. */
 enum pt_urgency { PT_URGENCY_BACKLOG, PT_URGENCY_NEWS, PT_URGENCY_EDIT, PT_URGENCY_COUNT };
 /* PT_ENOMEM is logged and the key lost only then. */

@@ -65,10 +65,12 @@ static void handle(void *arg, struct pt_http_request *req)
         status = pt_hpa_status(403, "Forbidden", "only the API server's aggregation layer may ask", &out);
     else if (!pt_str_eq(pt_http_method(req), PT_STR("GET")))
         status = pt_hpa_status(405, "MethodNotAllowed", "metrics are read with GET", &out);
-    else if (!h->o.works(h->o.arg))
-        status = pt_hpa_status(503, "ServiceUnavailable", "this operator stands by or has just started", &out);
-    else
+    else if (h->o.works(h->o.arg))
         status = pt_hpa_answer(&r, h->o.loads, h->o.arg, pt_wall_ms(pt_loop_sched(h->o.loop)), &out);
+    else
+        status = pt_hpa_status(503, "ServiceUnavailable", "this operator stands by or has just started", &out);
+    if (status == 503) /* another may lead by now: the Service knows */
+        pt_http_retire(req);
     pt_http_reply_buf(req, status, "application/json", NULL, 0, &out);
 }
 

@@ -302,8 +302,16 @@ static void probed(void *arg, const struct pt_api_result *r)
     if (r->http > 0) /* whatever it says: somebody is there */
         return;
     pt_log(PT_LOG_WARN, "the API server gives no sign of life, connections cut", "error", r->err.msg, NULL);
+    pt_kube_client_cut(c);
+}
+
+/* libcurl sees the end of each and fails what is on it. To be connected to nowhere drops what waits to be sent, unlike an end of the ordinary kind. */
+void pt_kube_client_cut(struct pt_kube_client *c)
+{
+    struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
     for (struct socket_watch *w = c->sockets; w; w = w->next)
-        shutdown(w->fd, SHUT_RDWR); /* libcurl sees the end of each and fails what is on it */
+        if (connect(w->fd, &nowhere, sizeof nowhere) != 0)
+            shutdown(w->fd, SHUT_RDWR);
 }
 
 static void start_probe(struct pt_kube_client *c)

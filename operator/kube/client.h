@@ -22,6 +22,9 @@ struct pt_api *pt_kube_client_api(struct pt_kube_client *c);
 void pt_kube_client_limit(struct pt_kube_client *c, double qps, double burst);
 /* Reads credentials from files again now; it happens by itself once a minute and after a 401. */
 void pt_kube_client_refresh(struct pt_kube_client *c);
+/* Cuts every connection, and what has not left by now never leaves: neither what we hold nor what the kernel does. Calls under way fail; cancel first those
+ * that are not to be tried again. */
+void pt_kube_client_cut(struct pt_kube_client *c);
 /* How long a connection with watches may be silent before it is asked for a sign of life, and how long that may take; 0: 30 s, 15 s. */
 void pt_kube_client_watchdog(struct pt_kube_client *c, int64_t idle_ms, int64_t answer_ms);
 

@@ -8,6 +8,7 @@
 #include "base/map.h"
 #include "base/rand.h"
 #include "operator/ctrl/events.h"
+#include "operator/ctrl/fence.h"
 #include "operator/ctrl/reflector.h"
 #include "operator/ctrl/workqueue.h"
 #include "operator/model/operator.h"
@@ -42,6 +43,7 @@ enum pt_kind_index { PT_STORE_MD, PT_STORE_POD, PT_STORE_REVISION, PT_STORE_SERV
 
 struct pt_operator {
     struct pt_operator_options o;
+    struct pt_fence fence; /* what is written goes through it */
     char *ns, *image, *url, *ca;
     struct pt_rand rand;
     struct pt_store stores[PT_STORE_COUNT];

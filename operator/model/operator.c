@@ -34,7 +34,7 @@ void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *nam
 {
     char key[KEY_MAX];
     size_t n = strlen(ns), m = strlen(name);
-    if (n + m + 2 > sizeof key) /* no server has such names */
+    if (!op->leading || n + m + 2 > sizeof key) /* who begins to lead looks at all of them; no server has such names */
         return;
     memcpy(key, ns, n);
     key[n] = '/';
@@ -309,7 +309,7 @@ static void reconcile(void *arg, const char *key)
     int64_t now = pt_now_ms(op->o.sched);
     snprintf(ns, sizeof ns, "%.*s", (int)(slash - key), key);
     const struct pt_md *md = (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], ns, slash + 1);
-    if (op->o.may_write && !op->o.may_write(op->o.may_write_arg)) { /* perhaps another leads already: see what comes of it */
+    if (!pt_fence_open(&op->fence)) { /* perhaps another leads already: see what comes of it */
         pt_operator_ran(op, key, false, MAY_NOT_MS, now);
         return;
     }
@@ -376,9 +376,37 @@ static void store_synced(void *arg)
 
 void pt_operator_lead(struct pt_operator *op)
 {
+    const struct pt_object *md;
     op->leading = true;
     op->led_ms = pt_now_ms(op->o.sched);
+    for (size_t i = 0; (md = pt_store_next(&op->stores[PT_STORE_MD], &i));)
+        pt_operator_enqueue(op, md->ns, md->name, PT_URGENCY_BACKLOG);
     begin_work(op);
+}
+
+static void forget_deployments(struct pt_operator *op)
+{
+    void *d;
+    for (size_t i = 0; pt_map_next(&op->deployments, &i, NULL, &d);)
+        free_deployment(op, d);
+    pt_map_finish(&op->deployments);
+}
+
+/* What was asked for and not answered may still come, as of any leader that is gone: whoever leads next, we perhaps, takes that into account (inherited). */
+void pt_operator_stand_by(struct pt_operator *op)
+{
+    struct pt_object *pod;
+    op->leading = false;
+    pt_timer_stop(op->o.sched, &op->load_timer);
+    forget_deployments(op);
+    pt_events_drop(op->events);
+    pt_workqueue_reset(op->queue);
+    pt_metric_set(op->m_active, 0);
+    for (size_t i = 0; (pod = pt_store_next(&op->stores[PT_STORE_POD], &i));) {
+        struct pt_pod_state *st = &((struct pt_pod *)pod)->state;
+        st->removing_ms = st->doomed_ms = -1;
+        st->start_counted = false;
+    }
 }
 
 bool pt_operator_synced(const struct pt_operator *op)
@@ -411,7 +439,7 @@ static int make_parts(struct pt_operator *op, struct pt_err *err)
     struct pt_workqueue_options q = {.name = "modeldeployment", .sched = o->sched, .metrics = o->metrics, .workers = o->workers, .work = reconcile, .arg = op};
     int rc = pt_workqueue_create(&q, &op->queue, err);
     if (rc == PT_OK)
-        rc = pt_events_create(o->api, o->sched, o->metrics, o->seed + 1, PT_MANAGER, &op->events, err);
+        rc = pt_events_create(&op->fence.api, o->sched, o->metrics, o->seed + 1, PT_MANAGER, &op->events, err);
     for (int i = 0; i < PT_STORE_COUNT && rc == PT_OK; i++) {
         char selector[128];
         snprintf(selector, sizeof selector, PT_LABEL_MANAGED_BY "=%s", kinds[i].manager ? kinds[i].manager : "");
@@ -429,6 +457,7 @@ int pt_operator_create(const struct pt_operator_options *o, struct pt_operator *
     if (!op)
         return pt_fail(err, PT_ENOMEM, "create operator: out of memory");
     op->o = *o;
+    pt_fence_init(&op->fence, o->api, o->may_write, o->may_write_arg);
     op->leading = !o->standby;
     op->led_ms = pt_now_ms(o->sched);
     op->o.workers = o->workers ? o->workers : 16;
@@ -490,14 +519,11 @@ void pt_operator_destroy(struct pt_operator *op)
 {
     if (!op)
         return;
-    void *d;
     pt_timer_stop(op->o.sched, &op->stop_timer);
     pt_timer_stop(op->o.sched, &op->load_timer);
     for (int i = 0; i < PT_STORE_COUNT; i++)
         pt_reflector_destroy(op->reflectors[i]);
-    for (size_t i = 0; pt_map_next(&op->deployments, &i, NULL, &d);)
-        free_deployment(op, d);
-    pt_map_finish(&op->deployments);
+    forget_deployments(op);
     pt_events_destroy(op->events);
     pt_workqueue_destroy(op->queue);
     for (int i = 0; i < PT_STORE_COUNT; i++)

@@ -26,7 +26,7 @@ struct pt_operator_options {
     int64_t drain_settle_ms;     /* how long proxies may need to follow an EndpointSlice; 0 = 1,000 */
     unsigned workers;            /* reconciles under way at once; 0 = 16 */
     bool standby;                /* watches, and does nothing until pt_operator_lead() */
-    bool (*may_write)(void *arg); /* asked before each reconcile; NULL: always */
+    bool (*may_write)(void *arg); /* asked before each reconcile and each write; NULL: always */
     void *may_write_arg;
 };
 /* Strings are copied. */
@@ -34,6 +34,9 @@ int pt_operator_create(const struct pt_operator_options *o, struct pt_operator *
 int pt_operator_set_ca(struct pt_operator *op, const char *report_ca_pem, struct pt_err *err); /* of pods made from now on */
 void pt_operator_start(struct pt_operator *op);
 void pt_operator_lead(struct pt_operator *op); /* a standby begins to work */
+/* At once: no write is begun any more, those under way are cancelled (they may have happened or not), and all that was remembered of them is forgotten.
+ * The stores go on following the server, so that it can lead again. */
+void pt_operator_stand_by(struct pt_operator *op);
 /* Takes no new work; done(arg) when what is under way has ended, at the latest after 30 s. */
 void pt_operator_stop(struct pt_operator *op, void (*done)(void *arg), void *arg);
 /* At once: calls under way are cancelled (a write may have happened or not), no callback comes afterwards. */

@@ -87,7 +87,7 @@ void pt_carry_out_cancel(struct pt_carry_out *run)
     while (run->ops) {
         struct op *o = run->ops;
         run->ops = o->next;
-        pt_api_cancel(run->op->o.api, o->call);
+        pt_api_cancel(&run->op->fence.api, o->call);
         pt_free(o);
     }
     free_run(run);
@@ -475,7 +475,7 @@ static void start(struct pt_carry_out *run, const struct pt_effect *e, enum step
         pod->state.doomed_ms = pt_now_ms(run->op->o.sched);
     if (o) {
         *o = (struct op){.run = run, .effect = e, .step = step};
-        if (pt_api_start(run->op->o.api, &req, answered, o, &o->call, &err) == PT_OK) {
+        if (pt_api_start(&run->op->fence.api, &req, answered, o, &o->call, &err) == PT_OK) {
             o->next = run->ops;
             if (o->next)
                 o->next->prev = o;

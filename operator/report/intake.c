@@ -48,6 +48,8 @@ static void count(struct pt_intake *i, int status)
 static void refuse(struct pt_intake *i, struct pt_http_request *req, const struct pt_err *err)
 {
     count(i, pt_err_http(err->code));
+    if (err->code == PT_EUNAVAILABLE) /* another may lead by now: the next report is to ask the Service anew */
+        pt_http_retire(req);
     pt_http_reply_error(req, err);
 }
 

@@ -40,6 +40,13 @@ static const struct scenario {
     {"T11 conflicts", SEEDS, 40, {{.error = 0.3, .http = 409}, BASE "undo a; wait 30; "}},
     {"T11 the Service's name is a stranger's", SEEDS, 5, {{.error = 0}, "create a 1; wait 30; service a; stranger a; wait 60; service a; wait 60; "}},
     {"T12 leaders change", SEEDS, 30, {{.elected = true, .error = 0.05}, BASE "crash; wait 5; model a 1; wait 100; crash; wait 100; crash; scale a 4; wait 100; "}},
+    {"T12 the Lease is lost in the middle of work, twice, and taken back", SEEDS, 40,
+     {{.elected = true, .delay = 0.2},
+      "create a 3 1; wait 60; starve; wait 30; model a 2; wait 3; scale a 4; wait 70; rolling a 0 1; model a 1; wait 2; starve 0; starve; wait 31; scale a 5; model a 3; wait 70; starve 0; "
+      "bad a 2; wait 30; model a 1; wait 90; lost 2; "}},
+    {"T12 the Lease is lost for a moment by whoever takes it again", SEEDS, 20,
+     {{.elected = true, .pod_lag_ms = 3000},
+      "create a 4 1; wait 60; model a 2; starve; wait 32; scale a 6; wait 9; starve 0; wait 40; lost 1; scale a 2; starve; wait 34; model a 1; wait 7; starve 0; wait 90; lost 2; "}},
     {"T13 the clock jumps", SEEDS, 20, {{.delay = 0.1}, "create a 3; wait 20; jump a 60; model a 2; wait 5; jump a -60; wait 5; jump a -60; scale a 4; wait 60; jump a 60; "}},
     {"T14 401 for a while: tokens and certificates change", SEEDS, 30, {{.error = 0.3, .http = 401, .cut = 0.05}, BASE}},
     {"T15 deletions of all kinds", SEEDS, 40,

@@ -333,6 +333,21 @@ static void upgrade(struct world *w, struct wish *m, int a, int b)
     world_upgrade(w);
 }
 
+/* Whoever leads cannot renew its Lease; 0: it can again. */
+static void starve(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    world_starve(w, a != 0);
+}
+
+/* By now the Lease was lost so many times, and no process has ended over it: somebody leads. */
+static void lost(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    if ((int)w->losses != a || w->lives != SIM_PROCESSES || !world_leader(w))
+        world_break(w, "the Lease was lost %u times by %u processes%s", w->losses, w->lives, world_leader(w) ? "" : ", and nobody leads");
+}
+
 static void jump(struct world *w, struct wish *m, int a, int b)
 {
     (void)m, (void)b;
@@ -558,6 +573,7 @@ static const struct action {
     {"mute", 0, false, mute},             {"storm", 0, false, storm},          {"served", 0, true, served}, {"held", 0, true, held},       {"field", 0, true, field},
     {"monitor", 0, true, monitor},        {"quality", 0, false, quality},      {"is", 0, true, is_version},
     {"compress", 0, true, compress},      {"outcome", 0, false, outcome},    {"losework", 0, false, lose_work}, {"compressed", 0, true, compressed},
+    {"starve", 0, false, starve},         {"lost", 0, false, lost},
     {"outage", 0, false, outage},         {"forbid", 0, false, forbid},         {"told", 0, true, told},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };

@@ -68,13 +68,15 @@ static bool is_write(const struct pt_api_request *req)
     return req->verb != PT_VERB_GET && req->verb != PT_VERB_LIST;
 }
 
-/* Only who leads writes, and only while its Lease is good. */
+/* Only who leads writes, and only while its Lease was renewed in time. */
 static int process_starts(struct pt_api *api, const struct pt_api_request *req, pt_api_done_fn done, void *arg, struct pt_api_call **out, struct pt_err *err)
 {
     struct process *p = (struct process *)api;
-    bool leads = p->leads && (!p->lease || pt_lease_healthy(p->lease, 0));
+    bool leads = p->leads && (!p->lease || pt_lease_valid(p->lease));
     if (is_write(req) && req->resource != &pt_res_leases && !leads)
         world_break(p->w, "operator %d writes %s/%s and does not lead", (int)(p - p->w->process), req->resource->plural, req->name ? req->name : "");
+    if (p->starved && req->resource == &pt_res_leases)
+        return pt_fail(err, PT_EUNAVAILABLE, "starved");
     return pt_api_start(pt_memapi_api(p->w->api), req, done, arg, out, err);
 }
 
@@ -102,7 +104,7 @@ static void end_process(struct process *p)
     pt_lease_destroy(pt_steal(p->lease));
     pt_operator_destroy(pt_steal(p->op));
     pt_timer_stop(&w->clock.sched, &p->restart);
-    p->leads = false;
+    p->leads = p->starved = false;
 }
 
 static void slack(struct world *w)
@@ -118,20 +120,15 @@ static void on_leads(void *arg)
     pt_operator_lead(p->op);
 }
 
-static void die_later(struct pt_timer *t)
-{
-    struct process *p = (struct process *)((char *)t - offsetof(struct process, restart));
-    end_process(p);
-    pt_timer_start(&p->w->clock.sched, &p->restart, between(&p->w->luck, 0, 5000), restart_now);
-}
-
-/* It may write nothing from now on; it ends on the next turn. */
+/* It may write nothing from now on, and goes on watching. */
 static void on_lost(void *arg, const char *why)
 {
     struct process *p = arg;
     world_log(p->w, "operator %d: %s", (int)(p - p->w->process), why);
     slack(p->w);
-    pt_timer_start(&p->w->clock.sched, &p->restart, 0, die_later);
+    p->leads = false;
+    p->w->losses++;
+    pt_operator_stand_by(p->op);
 }
 
 static bool may_write(void *arg)
@@ -201,6 +198,26 @@ static void crash_now(struct pt_timer *t)
 void world_crash(struct world *w)
 {
     pt_timer_start(&w->clock.sched, &w->crash, 0, crash_now);
+}
+
+void world_starve(struct world *w, bool starves)
+{
+    for (unsigned i = 0; i < SIM_PROCESSES; i++) {
+        struct process *p = &w->process[i];
+        if (p->starved != starves && (!starves || p->leads))
+            world_log(w, "operator %u: %s", i, starves ? "cannot renew its Lease" : "reaches the Lease again");
+        p->starved = starves && (p->starved || p->leads);
+    }
+}
+
+/* Long enough to lose it, most times; sometimes as long as the other needs to take it. */
+static void starve_now(struct pt_timer *t)
+{
+    struct world *w = (struct world *)((char *)t - offsetof(struct world, starve));
+    bool starves = w->faults && !w->process[0].starved && !w->process[1].starved;
+    world_starve(w, starves);
+    if (w->faults)
+        pt_timer_start(&w->clock.sched, t, starves ? between(&w->hunger, 20000, 120000) : between(&w->hunger, 10000, 200000), starve_now);
 }
 
 void world_upgrade(struct world *w)
@@ -515,6 +532,10 @@ bool world_run(struct world *w, const struct sim_run *run)
     }
     for (unsigned i = 0; i < processes(w); i++)
         start_process(&w->process[i]);
+    if (w->p.elected && !run->script) {
+        pt_rand_init(&w->hunger, run->seed);
+        pt_timer_start(&w->clock.sched, &w->starve, between(&w->hunger, 10000, 200000), starve_now);
+    }
     user_start(w);
     while (!w->broken && (w->actions_left > 0 || w->clock.now == 0))
         run_until(w, w->clock.now + MINUTE_MS);
@@ -522,6 +543,7 @@ bool world_run(struct world *w, const struct sim_run *run)
     w->faults = w->p.denied = false;
     w->p.forbidden = 0;
     w->away = false;
+    world_starve(w, false);
     w->p.crash_at = 0;
     w->calm_ms = w->clock.now;
     world_log(w, "faults stop");
@@ -546,6 +568,7 @@ void world_finish(struct world *w)
     kubelet_finish(w);
     pt_timer_stop(&w->clock.sched, &w->crash);
     pt_timer_stop(&w->clock.sched, &w->user);
+    pt_timer_stop(&w->clock.sched, &w->starve);
     pt_memapi_destroy(w->api);
     pt_buf_finish(&w->timeline);
     pt_sched_finish(&w->clock.sched);

@@ -123,7 +123,7 @@ struct process {
     struct world *w;
     struct pt_operator *op;
     struct pt_lease *lease;
-    bool leads;
+    bool leads, starved; /* starved: what it asks about the Lease finds no answer */
     struct pt_timer restart;
 };
 #define SIM_PROCESSES 2
@@ -150,7 +150,9 @@ struct world {
     struct profile p;
     bool faults;
     int64_t op_writes;
-    struct pt_timer crash, user;
+    struct pt_timer crash, user, starve;
+    struct pt_rand hunger; /* when leaders starve, where they are elected */
+    unsigned losses;       /* of the Lease */
     int actions_left;
     struct pt_map pods; /* name -> kubelet_pod */
     struct pt_map names; /* of all pods that ever were */
@@ -196,6 +198,7 @@ int64_t between(struct pt_rand *r, int64_t low, int64_t high);
 /* A request of someone else than the operator; it must succeed unless `may_fail`. Returns the HTTP status. */
 struct pt_operator *world_leader(struct world *w); /* NULL: nobody leads */
 void world_crash(struct world *w);                 /* the one that leads */
+void world_starve(struct world *w, bool starves);  /* the one that leads cannot renew its Lease; false: whoever could not can again */
 void world_upgrade(struct world *w);               /* all operators end and others of the next release begin */
 void world_print_uses(FILE *out); /* "VERB GROUP/RESOURCE[/SUBRESOURCE]" a line: whatever operators have asked for so far */
 const char *world_right(int i); /* "patch services"; NULL: no such one */

@@ -142,6 +142,7 @@ static void a_released_lease_is_taken_at_once(void **state)
     pt_lease_destroy(b.lease);
 }
 
+/* It stops, stands by as anybody does, and leads again: here by finding its own name in the Lease, which nobody else wanted. */
 static void a_leader_that_cannot_renew_stops(void **state)
 {
     (void)state;
@@ -156,7 +157,46 @@ static void a_leader_that_cannot_renew_stops(void **state)
     assert_false(pt_lease_valid(a.lease));
     run(60000);
     assert_int_equal(a.lost, 1);
+    assert_true(pt_lease_healthy(a.lease, 0)); /* there is nothing to restart it for */
+    down = false;
+    run(5000);
+    assert_int_equal(a.leads, 2);
+    assert_true(pt_lease_valid(a.lease));
+    run(60000);
+    pt_auto_obj *o = stored();
+    assert_int_equal(pt_obj_int(o, "spec.leaseTransitions", -1), 0);
+    down = true;
+    run(12000);
+    assert_int_equal(a.lost, 2);
+    assert_false(pt_lease_valid(a.lease));
     pt_lease_destroy(a.lease);
+}
+
+/* Who has lost it to another waits until that one is gone, and does not hold on to what it has lost. */
+static void a_lost_lease_changes_hands_and_comes_back(void **state)
+{
+    (void)state;
+    struct candidate a, b;
+    candidate(&a, "a_1", 1);
+    run(1000);
+    pt_lease_destroy(a.lease);
+    candidate(&b, "b_2", 2);
+    run(30000);
+    assert_int_equal(b.leads, 1);
+    candidate(&a, "a_1", 1);
+    run(5000);
+    down = true;
+    run(20000);
+    assert_int_equal(b.lost, 1);
+    pt_lease_release(b.lease, released, &b);
+    run(100);
+    assert_int_equal(b.released, 1); /* it has nothing to give back */
+    down = false;
+    run(20000);
+    assert_int_equal(a.leads, 1);
+    assert_int_equal(b.leads, 1);
+    pt_lease_destroy(a.lease);
+    pt_lease_destroy(b.lease);
 }
 
 /* Stopped for 20 s in the middle of its work: before any timer runs it knows that it must not write. */
@@ -172,7 +212,8 @@ static void a_sleeper_knows(void **state)
     assert_false(pt_lease_healthy(a.lease, 1000));
     candidate(&b, "b_2", 2);
     run(40000);
-    assert_int_equal(a.lost + b.leads, a.lost ? 2 : 0); /* either it renewed in time for the other to see it, or it has lost */
+    assert_int_equal(a.leads + b.leads, 1 + a.lost); /* either it renewed in time for the other to see it, or it has lost, and one of them has taken it */
+    assert_int_equal(pt_lease_valid(a.lease) + pt_lease_valid(b.lease), 1);
     pt_lease_destroy(a.lease);
     pt_lease_destroy(b.lease);
 }
@@ -189,6 +230,17 @@ static void taken_by_force(void **state)
     assert_int_equal(pt_memapi_do(api, &steal, NULL, NULL), 200);
     run(3000);
     assert_int_equal(a.lost, 1);
+    assert_false(pt_lease_valid(a.lease));
+    run(9000);
+    assert_int_equal(a.leads, 1); /* another's record is respected for as long as it says */
+    run(14000);
+    assert_int_equal(a.leads, 2);
+    struct pt_api_request erase = {.verb = PT_VERB_DELETE, .resource = &pt_res_leases, .ns = "pintle-system", .name = "pintle-operator", .grace_seconds = -1};
+    assert_int_equal(pt_memapi_do(api, &erase, NULL, NULL), 200);
+    run(3000);
+    assert_int_equal(a.lost, 2);
+    run(5000);
+    assert_int_equal(a.leads, 3);
     pt_lease_destroy(a.lease);
 }
 
@@ -279,6 +331,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_leads_and_renews, setup, teardown),
         cmocka_unit_test_setup_teardown(a_released_lease_is_taken_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(a_leader_that_cannot_renew_stops, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_lost_lease_changes_hands_and_comes_back, setup, teardown),
         cmocka_unit_test_setup_teardown(a_sleeper_knows, setup, teardown),
         cmocka_unit_test_setup_teardown(taken_by_force, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_times_of_others_do_not_matter, setup, teardown),

@@ -291,6 +291,31 @@ static void queue_has_a_turn_for_the_newest_edit(void **state)
     assert_string_equal(b.log, "e7 e0 e6 e1 e5 e2 e4 news e3 listed ");
     stop_bench(&b);
 }
+/* As if it had just been made, whatever was under way, waited, or had failed. */
+static void queue_is_reset(void **state)
+{
+    (void)state;
+    struct bench b;
+    start_bench(&b, 2);
+    pt_workqueue_start(b.q);
+    pt_workqueue_add(b.q, "active", PT_URGENCY_NEWS);
+    pt_workqueue_add(b.q, "failed", PT_URGENCY_NEWS);
+    run_to(&b, 10);
+    pt_workqueue_done(b.q, "failed", PT_WORK_FAILED, -1);
+    pt_workqueue_add_after(b.q, "late", 5);
+    pt_workqueue_add(b.q, "active", PT_URGENCY_EDIT); /* dirty */
+    pt_workqueue_reset(b.q);
+    assert_int_equal(pt_workqueue_active(b.q) + pt_workqueue_depth(b.q), 0);
+    pt_workqueue_done(b.q, "active", PT_WORK_OK, 1); /* nobody knows of it */
+    pt_workqueue_add(b.q, "new", PT_URGENCY_NEWS);
+    run_to(&b, 10000);
+    assert_string_equal(b.log, "active failed ");
+    pt_workqueue_start(b.q);
+    run_to(&b, 20000);
+    assert_string_equal(b.log, "active failed new ");
+    stop_bench(&b);
+}
+
 static void queue_backs_off(void **state)
 {
     (void)state;
@@ -630,6 +655,7 @@ int main(void)
         cmocka_unit_test(queue_orders_and_dedups),
         cmocka_unit_test(queue_takes_turns),
         cmocka_unit_test(queue_has_a_turn_for_the_newest_edit),
+        cmocka_unit_test(queue_is_reset),
         cmocka_unit_test(queue_backs_off),
         cmocka_unit_test_setup(reflector_lists_again, reset),
         cmocka_unit_test(reflector_lists_and_watches),

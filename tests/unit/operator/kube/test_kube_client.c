@@ -9,12 +9,14 @@
 #include "operator/kube/exec.h"
 #include "operator/kube/limiter.h"
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -485,6 +487,67 @@ static void test_watchdog(void **state)
     assert_true(f->code == PT_EIO || f->code == PT_EUNAVAILABLE);
 }
 
+static void count_bytes(int fd, size_t *all)
+{
+    char piece[4096];
+    for (ssize_t n; (n = recv(fd, piece, sizeof piece, 0)) > 0;)
+        *all += (size_t)n;
+}
+
+/* A server that reads nothing: most of a large request waits in the kernel. Once cut, it never comes, though the server reads again. */
+static void test_what_is_cut_never_arrives(void **state)
+{
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof here;
+    int small = 4096, peer = -1, listener = socket(AF_INET, SOCK_STREAM, 0);
+    size_t all = 0, size = 1 << 20;
+    struct pt_err err;
+    (void)state;
+    setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    assert_int_equal(bind(listener, (struct sockaddr *)&here, sizeof here), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    getsockname(listener, (struct sockaddr *)&here, &len);
+    struct pt_kube_config config = {.server = pt_asprintf("http://127.0.0.1:%d", ntohs(here.sin_port))};
+    use(&config);
+    pt_auto_buf body = PT_BUF_INIT(0);
+    while (body.len < size)
+        pt_buf_puts(&body, "{}");
+    struct pt_api_request req = {.verb = PT_VERB_CREATE, .resource = &pt_res_pods, .ns = "n", .body = {body.data, body.len}};
+    assert_int_equal(pt_api_start(f->api, &req, on_done, NULL, &f->call, &err), PT_OK);
+    pt_timer_start(pt_loop_sched(f->loop), &f->deadline, 200, give_up);
+    pt_loop_run(f->loop);
+    peer = accept(listener, NULL, NULL);
+    assert_true(peer >= 0);
+    pt_kube_client_cut(f->client);
+    pt_api_cancel(f->api, f->call);
+    count_bytes(peer, &all); /* to the end, which the cut has made */
+    assert_true(all > 0 && all < 32768);
+    assert_int_equal(f->done, 0);
+    close(peer);
+    close(listener);
+}
+
+/* Of what goes on, a call fails and the next one finds another connection. */
+static void test_a_cut_is_no_end(void **state)
+{
+    struct pt_err err;
+    (void)state;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    f->hold = true;
+    f->done = 0;
+    assert_int_equal(pt_api_start(f->api, &get_pod, on_done, NULL, &f->call, &err), PT_OK);
+    pt_timer_start(pt_loop_sched(f->loop), &f->deadline, 100, give_up);
+    pt_loop_run(f->loop);
+    assert_int_equal(f->done, 0);
+    f->hold = false;
+    pt_kube_client_cut(f->client);
+    run();
+    assert_int_equal(f->done, 1);
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+}
+
 static char *text_of(struct pt_buf *b)
 {
     return pt_strdup(pt_buf_cstr(b));
@@ -561,7 +624,9 @@ int main(void)
         CASE(test_verbs_on_the_wire),       CASE(test_failures_carry_the_status), CASE(test_deadline),      CASE(test_nobody_listens),         CASE(test_watch_lines_are_cut_anywhere),
         CASE(test_watch_with_garbage_ends), CASE(test_watch_refused),             CASE(test_cancel_inside_an_event), CASE(test_destroy_cancels),
         CASE(test_tries_again_when_told),   CASE(test_impersonates),              CASE(test_rotated_token),   CASE(test_plugin),                 CASE(test_plugin_expires),
-        CASE(test_plugin_fails),            CASE(test_limit),                     CASE(test_watchdog),        CASE(test_tls_server_name_and_new_authority),
+        CASE(test_plugin_fails),            CASE(test_limit),                     CASE(test_watchdog),
+        CASE(test_what_is_cut_never_arrives),
+        CASE(test_a_cut_is_no_end),        CASE(test_tls_server_name_and_new_authority),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
