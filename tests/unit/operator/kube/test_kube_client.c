@@ -36,7 +36,7 @@ struct fixture {
     const char *retry_after;
     const char *token;               /* 401 for any other */
     int requests, probes;
-    char impersonated[64];
+    char impersonated[64], peer[64];
     struct pt_http_request *streaming;
     char seen[4096];                 /* what the server saw of the last request */
     /* what the client told */
@@ -87,6 +87,7 @@ static void handle(void *arg, struct pt_http_request *req)
     snprintf(f->seen, sizeof f->seen, PT_STR_FMT " " PT_STR_FMT "?" PT_STR_FMT "|" PT_STR_FMT "|" PT_STR_FMT "|" PT_STR_FMT, PT_STR_ARG(m), PT_STR_ARG(p), PT_STR_ARG(q),
              PT_STR_ARG(c), PT_STR_ARG(a), PT_STR_ARG(b));
     f->requests++;
+    pt_http_peer(req, f->peer);
     struct pt_str who = pt_http_header(req, "Impersonate-User"), group = pt_http_header(req, "Impersonate-Group");
     snprintf(f->impersonated, sizeof f->impersonated, PT_STR_FMT "/" PT_STR_FMT, PT_STR_ARG(who), PT_STR_ARG(group));
     if (pt_str_eq(p, PT_STR("/livez"))) {
@@ -553,6 +554,12 @@ static char *text_of(struct pt_buf *b)
     return pt_strdup(pt_buf_cstr(b));
 }
 
+/* With it the server knows whom it speaks to. */
+static void ended(void *arg, struct pt_http_request *req, const struct pt_http_end *end)
+{
+    (void)arg, (void)req, (void)end;
+}
+
 static void serve_tls(const struct pt_buf *ca_cert, const struct pt_buf *ca_key, const char *names, struct pt_tls **tls)
 {
     struct pt_err err;
@@ -560,7 +567,7 @@ static void serve_tls(const struct pt_buf *ca_cert, const struct pt_buf *ca_key,
     assert_int_equal(pt_ca_issue(ca_cert->data, ca_key->data, names, 1, &cert, &key, &err), PT_OK);
     assert_int_equal(pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), tls, &err), PT_OK);
     pt_http_server_destroy(f->server);
-    struct pt_http_server_options o = {.address = "127.0.0.1:0", .tls = *tls, .handler = handle};
+    struct pt_http_server_options o = {.address = "127.0.0.1:0", .tls = *tls, .handler = handle, .ended = ended};
     assert_int_equal(pt_http_server_start(f->loop, &o, &f->server, &err), PT_OK);
 }
 
@@ -600,6 +607,37 @@ static void test_tls_server_name_and_new_authority(void **state)
     pt_tls_destroy(tls);
 }
 
+/* A server that says nothing any more: what is asked next goes over another connection (libcurl sees to that), or a Lease would be lost over a dead one. */
+static void test_a_dead_connection_is_left(void **state)
+{
+    struct pt_err err;
+    struct pt_tls *tls;
+    struct pt_api_request req = get_pod;
+    char first[64];
+    pt_auto_buf ca = PT_BUF_INIT(0), key = PT_BUF_INIT(0);
+    (void)state;
+    assert_int_equal(pt_ca_create("one", 1, &ca, &key, &err), PT_OK);
+    pt_buf_cstr(&ca), pt_buf_cstr(&key);
+    serve_tls(&ca, &key, "127.0.0.1", &tls);
+    struct pt_kube_config config = {.server = pt_asprintf("https://127.0.0.1:%d", pt_http_server_port(f->server)), .ca_pem = text_of(&ca)};
+    use(&config);
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    snprintf(first, sizeof first, "%s", f->peer);
+    start(&get_pod);
+    assert_string_equal(f->peer, first);
+    f->hold = true;
+    req.timeout_ms = 100;
+    start(&req);
+    assert_int_equal(f->code, PT_ETIMEDOUT);
+    assert_string_equal(f->peer, first);
+    f->hold = false;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    assert_string_not_equal(f->peer, first);
+    pt_tls_destroy(tls);
+}
+
 static int make_dir(void **state)
 {
     (void)state;
@@ -626,6 +664,7 @@ int main(void)
         CASE(test_tries_again_when_told),   CASE(test_impersonates),              CASE(test_rotated_token),   CASE(test_plugin),                 CASE(test_plugin_expires),
         CASE(test_plugin_fails),            CASE(test_limit),                     CASE(test_watchdog),
         CASE(test_what_is_cut_never_arrives),
+        CASE(test_a_dead_connection_is_left),
         CASE(test_a_cut_is_no_end),        CASE(test_tls_server_name_and_new_authority),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
