@@ -5,6 +5,7 @@
 #include "operator/model/verdict.h"
 
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -141,11 +142,24 @@ static void decide(struct pt_verdict *v, const struct pt_monitoring *m, const st
     }
 }
 
+/* The same for the same rules. */
+static uint64_t rules_of(const struct pt_monitoring *m)
+{
+    const double own[] = {(double)m->period_ms, m->min_samples, m->periods, m->retreats};
+    uint64_t h = pt_hash64(own, sizeof own, 1);
+    for (const struct pt_threshold *t = m->thresholds; t < m->thresholds + m->count; t++) {
+        const double of[] = {t->figure, t->least, t->most, t->retreat};
+        h = pt_hash64(of, sizeof of, h);
+    }
+    return h;
+}
+
 bool pt_verdict_look(struct pt_verdict *v, const struct pt_monitoring *m, const char *revision, const struct pt_figures *f, int64_t now_ms)
 {
-    bool another = strcmp(v->revision, revision) != 0;
+    uint64_t rules = rules_of(m);
+    bool another = v->rules != rules || strcmp(v->revision, revision) != 0;
     if (another) {
-        *v = (struct pt_verdict){.judged_ms = now_ms};
+        *v = (struct pt_verdict){.rules = rules, .judged_ms = now_ms};
         snprintf(v->revision, sizeof v->revision, "%s", revision);
         tell_unknown(v, m, f);
     }

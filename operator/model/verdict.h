@@ -3,7 +3,8 @@
  * verdict.h: whether a monitored model does well: what its pods report against the thresholds of spec.monitoring. No clock of its own.
  *
  * It is looked once in each period. A figure counts only with enough samples behind it, and the verdict changes only after so many periods in a row
- * said the same: one bad hour of a small sample is no reason to change what serves. Without figures the verdict stays what it was.
+ * said the same: one bad hour of a small sample is no reason to change what serves. Without figures the verdict stays what it was. Another revision,
+ * or other thresholds, are judged from the beginning: what was counted by the old ones, and a return that they asked for, says nothing of them.
  */
 #ifndef PT_MODEL_VERDICT_H
 #define PT_MODEL_VERDICT_H
@@ -42,6 +43,7 @@ void pt_figures_add(struct pt_figures *sum, double rows, double labelled, const 
 enum pt_health { PT_HEALTH_UNKNOWN, PT_HEALTH_GOOD, PT_HEALTH_BAD };
 struct pt_verdict {
     char revision[64]; /* that it is about */
+    uint64_t rules;    /* that it went by; others begin anew */
     enum pt_health health;
     bool retreat;         /* bad enough to go back to another revision */
     int good, bad, worse; /* periods in a row; worse: of figures that rollback.when names */

@@ -174,6 +174,57 @@ static void names_of_lost_creates(void **state)
     pt_plan_finish(&t.plan);
 }
 
+/* Back to the revision that was healthy last: once, and only where it is known and another one. UPDATE stands for the newest revision's name. */
+static void retreats(void **state)
+{
+    (void)state;
+    static struct scene t;
+    static char before[] = "{\"model\":{\"uri\":\"https://h/old\"}}", other[] = "{\"model\":{\"uri\":\"https://h/other\"}}";
+    static const struct {
+        const char *healthy, *trace, *judged;
+        bool asked, paused, goes;
+    } rows[] = {
+        {"m-current", NULL, "UPDATE", true, false, true},
+        {"m-current", NULL, "UPDATE", false, false, false},             /* bad, but of nothing that rollback.when names */
+        {"m-current", NULL, "UPDATE", true, true, false},               /* paused */
+        {"", NULL, "UPDATE", true, false, false},                       /* none was healthy yet */
+        {"UPDATE", NULL, "UPDATE", true, false, false},                 /* it was this one */
+        {"m-gone", NULL, "UPDATE", true, false, false},                 /* it is no longer in the history */
+        {"m-current", NULL, "m-other", true, false, false},             /* what is judged is no longer asked for */
+        {"m-current", "UPDATE m-current why", "UPDATE", true, false, false}, /* left once, and applied again */
+        {"m-current", "m-other UPDATE why", "UPDATE", true, false, false},   /* gone to, and bad as well */
+        {"m-current", "m-a m-b why", "UPDATE", true, false, true},           /* a third one */
+        {"m-current", "nonsense", "UPDATE", true, false, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char healthy[64], trace[200] = "";
+        struct pt_verdict verdict = {.health = PT_HEALTH_BAD, .retreat = rows[i].asked, .reason = "QualityLow", .message = "accuracy is 0.5"};
+        struct pt_monitoring watched = {.retreats = true, .periods = 1};
+        plan(&t, "nA", (struct pt_spec)ROLL(1, 1, 0));
+        pt_plan_finish(&t.plan);
+        snprintf(healthy, sizeof healthy, "%s", strcmp(rows[i].healthy, "UPDATE") ? rows[i].healthy : t.update);
+        snprintf(verdict.revision, sizeof verdict.revision, "%s", strcmp(rows[i].judged, "UPDATE") ? rows[i].judged : t.update);
+        const char *at = rows[i].trace ? strstr(rows[i].trace, "UPDATE") : NULL;
+        if (rows[i].trace)
+            snprintf(trace, sizeof trace, "%.*s%s%s", at ? (int)(at - rows[i].trace) : 99, rows[i].trace, at ? t.update : "", at ? at + 6 : "");
+        t.revisions[1].data = before;
+        t.revisions[2].data = other;
+        t.md.spec.monitoring = &watched;
+        t.md.spec.paused = rows[i].paused;
+        t.md.healthy = healthy;
+        t.md.rolled_back = rows[i].trace ? trace : NULL;
+        t.s.verdict = &verdict;
+        struct pt_err err;
+        assert_int_equal(pt_plan_make(&t.s, &t.plan, &err), PT_OK);
+        const struct pt_effect *e = effect(&t, PT_EFFECT_RETREAT);
+        if (!e != !rows[i].goes || (e && (!says(e, "https://h/old") || !says(e, "m-current accuracy is 0.5") || !says(e, "\"resourceVersion\":\"5\""))))
+            fail_msg("row %zu: %s", i, e ? e->body.p : "none");
+        t.md.spec.monitoring = NULL;
+        t.md.healthy = t.md.rolled_back = NULL;
+        pt_plan_finish(&t.plan);
+    }
+}
+
 static void adoption(void **state)
 {
     (void)state;
@@ -287,6 +338,7 @@ int main(void)
         cmocka_unit_test(rollouts),
         cmocka_unit_test(pauses),
         cmocka_unit_test(rollbacks),
+        cmocka_unit_test(retreats),
         cmocka_unit_test(names_of_lost_creates),
         cmocka_unit_test(adoption),
         cmocka_unit_test(budgets),

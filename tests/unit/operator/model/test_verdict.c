@@ -128,6 +128,55 @@ static void all_are_named(void **state)
     assert_int_equal(v.health, PT_HEALTH_BAD);
 }
 
+/* A return that was asked for and could not be made (paused, say) goes with the rule that asked for it. */
+static void other_rules_begin_anew(void **state)
+{
+    (void)state;
+    struct pt_verdict v = {.judged_ms = 5000};
+    struct pt_figures f = {.pods = 0};
+    struct pt_monitoring *m = config();
+    add(&f, 200, 100, 0.85, 0.1);
+    for (int i = 0; i < 3; i++)
+        (void)pt_verdict_look(&v, m, "r1", &f, v.judged_ms + 1000);
+    assert_int_equal(v.health, PT_HEALTH_BAD);
+    assert_true(v.retreat);
+    m->thresholds[0].retreat = m->retreats = false;
+    assert_true(pt_verdict_look(&v, m, "r1", &f, v.judged_ms + 100));
+    assert_int_equal(v.health, PT_HEALTH_UNKNOWN);
+    (void)pt_verdict_look(&v, m, "r1", &f, v.judged_ms + 1000);
+    assert_int_equal(v.health, PT_HEALTH_BAD);
+    assert_false(v.retreat);
+    m->thresholds[0].least = 0.8;
+    for (int i = 0; i < 2; i++)
+        assert_true(pt_verdict_look(&v, m, "r1", &f, v.judged_ms + 1000));
+    assert_int_equal(v.health, PT_HEALTH_GOOD);
+    assert_string_equal(v.message, "2 of 2 thresholds could be judged, and hold");
+    m->thresholds[0] = (struct pt_threshold){PT_FIGURE_ACCURACY, 0.9, NAN, true};
+    m->retreats = true;
+    assert_true(pt_verdict_look(&v, m, "r1", &f, v.judged_ms + 1000));
+    assert_int_equal(v.bad, 1);
+    assert_true(pt_verdict_look(&v, m, "r1", &f, v.judged_ms + 1000));
+    assert_true(v.retreat);
+}
+
+/* Around a threshold, every other look on either side, nothing changes, however long it goes on. */
+static void flapping(void **state)
+{
+    (void)state;
+    struct pt_verdict v = {.judged_ms = 5000};
+    for (int i = 0; i < 2; i++)
+        (void)look(&v, "r1", 100, 0.95, 0.1);
+    for (int i = 0; i < 100; i++)
+        assert_false(look(&v, "r1", 100, i % 2 ? 0.91 : 0.89, 0.1));
+    assert_int_equal(v.health, PT_HEALTH_GOOD);
+    for (int i = 0; i < 2; i++)
+        (void)look(&v, "r1", 100, 0.89, 0.1);
+    for (int i = 0; i < 100; i++)
+        assert_false(look(&v, "r1", 100, i % 2 ? 0.89 : 0.91, 0.1));
+    assert_int_equal(v.health, PT_HEALTH_BAD);
+    assert_true(v.retreat);
+}
+
 static void period(void **state)
 {
     (void)state;
@@ -155,7 +204,7 @@ static void pods_add_up(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(in_a_row), cmocka_unit_test(not_enough), cmocka_unit_test(only_what_is_named_goes_back), cmocka_unit_test(all_are_named), cmocka_unit_test(period),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(in_a_row), cmocka_unit_test(not_enough), cmocka_unit_test(only_what_is_named_goes_back), cmocka_unit_test(all_are_named), cmocka_unit_test(other_rules_begin_anew), cmocka_unit_test(flapping), cmocka_unit_test(period),
                                        cmocka_unit_test(pods_add_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
