@@ -316,8 +316,10 @@ int pt_samples_split(const struct pt_samples *all, double share, uint64_t seed, 
         int64_t take = llround(share * (double)(end - i));
         take = take < 1 ? 1 : take;
         if (take >= end - i)
-            return pt_fail(err, PT_EINVAL, "class %lld has %lld sample%s: too few to hold %g of them out", (long long)places[i].class,
-                           (long long)(end - i), end - i == 1 ? "" : "s", share);
+            return all->labels.t.dtype == PT_INT64
+                       ? pt_fail(err, PT_EINVAL, "class %lld has %lld sample%s: too few to hold %g of them out", (long long)places[i].class,
+                                 (long long)(end - i), end - i == 1 ? "" : "s", share)
+                       : pt_fail(err, PT_EINVAL, "%lld sample%s: too few to hold %g of them out", (long long)n, n == 1 ? "" : "s", share);
         for (int64_t k = i; k < end; k++)
             if (k - i < take)
                 at[n + gone++] = places[k].at;
@@ -359,15 +361,29 @@ static int known_classes(struct pt_data_set *s, const struct pt_edit *model, str
     return PT_OK;
 }
 
-/* A class that nobody can learn, because no sample has it. */
-static int check_classes(const struct pt_data_set *s, struct pt_err *err)
+/* How many classes the model tells apart; 0: it does not say. */
+static int64_t classes_of(const struct pt_edit *model)
+{
+    const struct pt_onnx_graph *g = &model->model.graph;
+    const struct pt_onnx_type *t = g->output_count ? &g->outputs[0].type : NULL;
+    return t && t->rank == 2 && t->dims[1] > 1 ? t->dims[1] : 0;
+}
+
+/* A label that the model has no class for, or a class that nobody can learn, because no sample has it. */
+static int check_classes(const struct pt_data_set *s, const struct pt_edit *model, struct pt_err *err)
 {
     const struct pt_tensor *labels = &s->train.labels.t;
     if (labels->dtype != PT_INT64)
         return PT_OK;
-    int64_t most = (int64_t)s->class_count - 1, n = s->train.data.count;
-    for (int64_t i = 0; i < n; i++)
-        most = ((const int64_t *)labels->data)[i] > most ? ((const int64_t *)labels->data)[i] : most;
+    int64_t classes = classes_of(model), n = s->train.data.count, most = (int64_t)s->class_count;
+    most = (classes > most ? classes : most) - 1;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t label = ((const int64_t *)labels->data)[i];
+        if (classes && label >= classes)
+            return pt_fail(err, PT_EINVAL, "label %lld of sample %lld is outside of the model's %lld classes", (long long)label, (long long)i,
+                           (long long)classes);
+        most = label > most ? label : most;
+    }
     if (most >= n)
         return pt_fail(err, PT_EINVAL, "label %lld, and %lld samples: there are empty classes", (long long)most, (long long)n);
     pt_auto_free bool *seen = pt_calloc((size_t)most + 1, sizeof *seen);
@@ -418,7 +434,7 @@ int pt_data_set_read(struct pt_data_set *s, const struct pt_data_options *o, con
         rc = hold_out(s, o, model, seed, err);
     if (rc == PT_OK && o->calibration)
         rc = read_samples(s, o, o->calibration, NULL, model, &s->calibration, err);
-    if (rc == PT_OK && s->train.data.count && (rc = check_classes(s, err)) < 0)
+    if (rc == PT_OK && s->train.data.count && (rc = check_classes(s, model, err)) < 0)
         pt_wrap(err, "%s", o->train);
     enum pt_dtype a = s->train.labels.t.dtype, b = s->held_out.labels.t.dtype;
     if (rc == PT_OK && a && b && a != b)

@@ -291,7 +291,9 @@ static int run_samples(struct pt_qz_plan *p, struct pt_tap *tap, const struct pt
         return rc;
     bool fixed;
     int64_t batch = pt_qz_batch(pt_tap_session(tap), p->o->calibration.batch, &fixed), all = d->count;
-    if (p->o->calibration.samples > 0 && p->o->calibration.samples < all)
+    if (p->o->calibration.samples > all)
+        return pt_fail(err, PT_EINVAL, "calibration data: %lld samples, %lld are asked for", (long long)all, (long long)p->o->calibration.samples);
+    if (p->o->calibration.samples > 0)
         all = p->o->calibration.samples;
     if (fixed)
         all -= all % batch;

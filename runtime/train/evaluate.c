@@ -50,9 +50,10 @@ int pt_labels_check(const struct pt_data *d, enum pt_loss loss, int64_t classes,
 {
     const struct pt_tensor *labels = &d->labels;
     enum pt_dtype want = loss == PT_LOSS_CROSS_ENTROPY ? PT_INT64 : PT_FLOAT;
+    if (!labels->dtype)
+        return pt_fail(err, PT_EINVAL, "%s: there are no labels", what);
     if (labels->dtype != want)
-        return pt_fail(err, PT_EINVAL, "%s: labels are %s; the loss needs %s", what, labels->dtype ? pt_dtype_name(labels->dtype) : "missing",
-                       pt_dtype_name(want));
+        return pt_fail(err, PT_EINVAL, "%s: labels are %s; the loss needs %s", what, pt_dtype_name(labels->dtype), pt_dtype_name(want));
     if (classes && want == PT_FLOAT && pt_tensor_count(labels) != d->count * classes)
         return pt_fail(err, PT_EINVAL, "%s: labels are %s; the model gives %lld values for each of %lld samples", what, PT_SHAPE(labels),
                        (long long)classes, (long long)d->count);

@@ -394,6 +394,29 @@ static int add_gradients(struct pt_training_graph *t, struct builder *b, struct 
     return b->failed ? b->err->code : PT_OK;
 }
 
+/* Weights that nothing could be learned for would stay what they are without a word: whoever wants that says so. */
+static int check_untrainable(struct pt_edit *model, const struct pt_train_options *o, struct pt_err *err)
+{
+    static const char *const unknown[] = {"LSTM", "GRU", "RNN", "DeformConv"};
+    const struct pt_onnx_graph *g = &model->model.graph;
+    for (size_t i = 0; i < g->node_count; i++) {
+        const struct pt_onnx_node *n = &g->nodes[i];
+        bool is_unknown = false;
+        for (size_t k = 0; n->domain.len == 0 && k < sizeof unknown / sizeof *unknown; k++)
+            is_unknown |= pt_str_eq(n->op_type, pt_str(unknown[k]));
+        for (size_t k = 1; is_unknown && k < n->input_count; k++) {
+            const struct pt_edit_value *v = weights_behind(model, n->inputs[k]);
+            const struct pt_onnx_tensor *x = v ? &g->initializers[v->initializer] : NULL;
+            if (x && trainable(x) && !named(x->name, o->frozen, o->frozen_count))
+                return pt_fail(err, PT_EUNSUPPORTED,
+                               "node '" PT_STR_FMT "' (" PT_STR_FMT "): its derivative is not known, so '" PT_STR_FMT "' cannot be "
+                               "trained; frozen, it stays as it is",
+                               PT_STR_ARG(n->name.len ? n->name : n->outputs[0]), PT_STR_ARG(n->op_type), PT_STR_ARG(x->name));
+        }
+    }
+    return PT_OK;
+}
+
 int pt_training_graph_make(struct pt_training_graph *t, struct pt_edit *model, const struct pt_train_options *o, struct pt_err *err)
 {
     *t = (struct pt_training_graph){0};
@@ -411,6 +434,8 @@ int pt_training_graph_make(struct pt_training_graph *t, struct pt_edit *model, c
         return pt_fail(err, PT_ENOMEM, "out of memory for training");
     /* the copy has the same initializers in the same order */
     if ((rc = pt_training_weights(model, o, t->weights, &t->weight_count, t->statistics, &t->statistic_count, err)) < 0)
+        return rc;
+    if ((rc = check_untrainable(model, o, err)) < 0)
         return rc;
     if (t->weight_count == 0)
         return pt_fail(err, PT_EINVAL, "the model has no weights to train");

@@ -497,6 +497,18 @@ static double rate_now(const struct trainer *t)
            pt_schedule_factor(&t->o->schedule, t->c.step, t->steps_per_epoch * t->o->epochs, t->c.epoch, t->c.plateaus);
 }
 
+/* Before the first change of a weight no rate can be the reason. */
+static int not_finite(const struct trainer *t, double loss, double norm)
+{
+    bool gradient = isfinite(loss), infinite = isinf(gradient ? norm : loss);
+    const char *what = gradient ? "the norm of the gradients" : "the loss", *is = infinite ? "infinite" : "not a number";
+    if (t->c.step == 0)
+        return pt_fail(t->err, PT_EINVAL, "step 0: %s is %s: look for such values in the model's weights, its samples%s", what, is,
+                       t->o->distill.teacher ? ", or its teacher's answers" : "");
+    return pt_fail(t->err, PT_EINVAL, "step %lld: %s is %s: a smaller learning rate (now %g) or a limit on the gradients' norm may help",
+                   (long long)t->c.step, what, is, rate_now(t));
+}
+
 static int step(struct trainer *t)
 {
     int64_t first = t->c.step % t->steps_per_epoch * t->o->batch_size;
@@ -520,8 +532,7 @@ static int step(struct trainer *t)
         return pt_wrap(t->err, "step %lld", (long long)t->c.step), rc;
     double loss = (double)((const float *)pt_run_output(t->run, 0)->data)[0] + entropy, norm = pt_gradient_norm(t->params, t->graph.weight_count);
     if (!isfinite(loss) || !isfinite(norm))
-        return pt_fail(t->err, PT_EINVAL, "step %lld: %s is %g: a smaller learning rate (now %g) or a limit on the gradients' norm may help",
-                       (long long)t->c.step, isfinite(loss) ? "the norm of the gradients" : "the loss", isfinite(loss) ? norm : loss, rate_now(t));
+        return not_finite(t, loss, norm);
     count_correct(t, at, n);
     t->c.loss += loss * (double)n;
     t->c.seen += n;

@@ -293,7 +293,7 @@ static void messages(void **state)
          "none.onnx: No such file or directory"},
         {"model: @/none.onnx\noutput: @/o\nstages: [{quantize: {}}]", "none.onnx: No such file or directory"},
         {"model: @/small.onnx\noutput: @/o\ndata: {train: @/rings.csv}\nstages: [{train: {learningRate: 1000}}]",
-         "the loss is nan: a smaller learning rate"},
+         "the loss is not a number: a smaller learning rate"},
         {"model: @/small.onnx\noutput: @/o\ndata: {train: @/rings.csv, labelColumn: b}\nstages: [{train: {}}]",
          "rings.csv: line 2, column \"label\": \"dot\" is no number"},
         {"model: @/small.onnx\noutput: @/o\ndata: {train: @/labels4.csv}\nstages: [{train: {}}]", "label 3 of sample 3"},

@@ -462,6 +462,7 @@ static void refuses(void **state)
             "weights of type int4 are for mode 'weights', not 'static'");
     refused(conv, &(struct pt_quantize_options){.weight_type = PT_FLOAT16}, &data, PT_EINVAL,
             "weights of type float16: must be int8, uint8, int4 or uint4");
+    refused(conv, &(struct pt_quantize_options){.calibration.samples = 1000}, &data, PT_EINVAL, " samples, 1000 are asked for");
     refused(conv, &(struct pt_quantize_options){.calibration.percentile = 101}, &data, PT_EINVAL, "percentile 101: must be from 50 to 100");
     refused(conv, &(struct pt_quantize_options){.block = 32}, &data, PT_EINVAL, "blocks of 32: must be from 2 to 65536, and the mode 'weights'");
     refused("in x f32[32,2,8,8]\nconst w f32[2,2,1,1]:0\ny = Conv(x,w)\nout y\n", &(struct pt_quantize_options){0}, &data, PT_EINVAL,
