@@ -309,16 +309,22 @@ static struct pt_str reason_of(struct channels *c, const struct pt_layer *l)
     return pt_edit_text(c->e, "%g of %lld is less than one that can go", g->amount, (long long)g->units);
 }
 
-/* That nothing at all can go is an error: the first layer's reason stands for all. */
+/* That nothing at all can go is an error: the reason of the first layer that is of the kind stands for all. */
 static int check_any(struct channels *c)
 {
     int64_t free_units = 0;
+    size_t first = 0;
+    for (size_t i = c->l.count; i-- > 0;) {
+        const int *labels = layer_labels(c, &c->l.list[i]);
+        if (labels && c->u.units[pt_units_root(&c->u, labels[0])].head == (c->o->kind == PT_PRUNE_HEADS))
+            first = i;
+    }
     for (size_t r = 0; r < c->u.count; r++)
         free_units += c->groups[r].units - c->groups[r].pinned - c->groups[r].others;
     if (free_units > 0)
         return PT_OK;
     return pt_fail(c->err, PT_EUNSUPPORTED, "no %s of the model can be removed; layer '" PT_STR_FMT "': " PT_STR_FMT, pt_prune_kinds[c->o->kind],
-                   PT_STR_ARG(c->l.list[0].name), PT_STR_ARG(reason_of(c, &c->l.list[0])));
+                   PT_STR_ARG(c->l.list[first].name), PT_STR_ARG(reason_of(c, &c->l.list[first])));
 }
 
 static int64_t heads_of(struct channels *c, const struct pt_layer *l, bool left_only)

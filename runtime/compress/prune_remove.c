@@ -73,7 +73,7 @@ static bool divides(struct pt_units *u, const struct pt_axes *v)
     return found;
 }
 
-static bool holds_numbers(struct pt_units *u, const struct pt_axes *v)
+bool pt_units_holds_numbers(struct pt_units *u, const struct pt_axes *v)
 {
     enum pt_dtype t = v->shape->dtype;
     return (t == PT_FLOAT || t == PT_DOUBLE || t == PT_FLOAT16 || t == PT_BFLOAT16) && !divides(u, v);
@@ -89,7 +89,7 @@ static int shrink_weights(struct pt_units *u, bool zeros)
         const struct pt_axes *v = value;
         for (int axis = 0; rc == PT_OK && v->initializer >= 0 && axis < v->shape->rank; axis++) {
             int64_t left = pt_units_axis_left(u, v, axis);
-            if (left == pt_axis_size(v, axis) || (zeros && !holds_numbers(u, v)))
+            if (left == pt_axis_size(v, axis) || (zeros && !pt_units_holds_numbers(u, v)))
                 continue;
             rc = zeros ? write_zeros(u, v->initializer, axis, v->labels[axis]) : take_out(u, v->initializer, axis, v->labels[axis], left);
         }

@@ -13,8 +13,10 @@ static void unary(struct pt_units *u, const struct pt_onnx_node *n)
     pt_units_want_all(u, x);
     for (int i = 0; x && i < y->shape->rank && i < x->shape->rank; i++)
         y->labels[i] = x->labels[i];
-    if (x && x->sizes && (pt_str_eq(n->op_type, PT_STR("Cast")) || pt_str_eq(n->op_type, PT_STR("Identity"))))
+    if (pt_axes_has_sizes(x) && pt_dtype_size(y->shape->dtype) >= 4) /* Cast, Identity */
         y->sizes = x->sizes;
+    else
+        pt_units_pin_sizes(u, x);
     for (size_t k = 1; k < n->output_count; k++) { /* Dropout's mask */
         struct pt_axes *more = pt_units_out(u, n, k);
         for (int i = 0; x && more && i < more->shape->rank && i < x->shape->rank; i++)
@@ -22,8 +24,7 @@ static void unary(struct pt_units *u, const struct pt_onnx_node *n)
     }
 }
 
-/* Axis of operand v that comes together with axis `axis` of y by broadcasting; -1: it is repeated along it. */
-static int broadcast_axis(const struct pt_axes *v, const struct pt_axes *y, int axis)
+int pt_axes_broadcast(const struct pt_axes *v, const struct pt_axes *y, int axis)
 {
     int at = axis - (y->shape->rank - v->shape->rank);
     return at < 0 || (pt_axis_size(v, at) == 1 && pt_axis_size(y, axis) != 1) ? -1 : at;
@@ -35,12 +36,12 @@ static void join_operands(struct pt_units *u, const struct pt_onnx_node *n, size
     int *labels = NULL;
     for (size_t i = 0; i < end && !labels; i++) { /* does one of those that are computed have labels? */
         struct pt_axes *v = pt_units_in(u, n, i);
-        int at = v ? broadcast_axis(v, y, axis) : -1;
+        int at = v ? pt_axes_broadcast(v, y, axis) : -1;
         labels = at >= 0 && v->initializer < 0 ? v->labels[at] : NULL;
     }
     for (size_t i = 0; i < end; i++) {
         struct pt_axes *v = pt_units_in(u, n, i);
-        int at = v ? broadcast_axis(v, y, axis) : -1;
+        int at = v ? pt_axes_broadcast(v, y, axis) : -1;
         if (at < 0)
             continue;
         int *own = labels || v->labels[at] ? pt_units_want(u, v, at) : NULL;
@@ -54,7 +55,7 @@ static void join_operands(struct pt_units *u, const struct pt_onnx_node *n, size
     y->labels[axis] = labels;
 }
 
-static void elementwise(struct pt_units *u, const struct pt_onnx_node *n)
+void pt_units_elementwise(struct pt_units *u, const struct pt_onnx_node *n)
 {
     struct pt_axes *y = pt_units_out(u, n, 0);
     if (pt_edit_attr(n, "axis") || pt_edit_attr(n, "broadcast")) { /* of operator sets before 7 */
@@ -86,7 +87,7 @@ static void norm_over(struct pt_units *u, const struct pt_onnx_node *n, int axis
             pt_units_pin_axis(u, x, i, mean_of);
         for (size_t k = first_scale; k < scales_end; k++) {
             struct pt_axes *s = pt_units_in(u, n, k);
-            int at = s ? broadcast_axis(s, x, i) : -1;
+            int at = s ? pt_axes_broadcast(s, x, i) : -1;
             if (at >= 0)
                 pt_units_join(u, x, i, s, at);
         }
@@ -154,8 +155,8 @@ static void softmax(struct pt_units *u, const struct pt_onnx_node *n)
     axis = axis < 0 ? axis + rank : axis;
     for (int i = (int)axis; i < rank && (old || i == (int)axis); i++)
         pt_units_pin_axis(u, x, i, "the channels are compared with each other");
-    if (rank == 4 && axis == 3)
-        pt_units_mark_heads(u, x->labels[1], pt_axis_size(x, 1));
+    if ((rank == 4 || rank == 3) && axis == rank - 1) /* [batch, heads, length, length], or heads folded into the batch */
+        pt_units_mark_heads(u, x->labels[rank - 3], pt_axis_size(x, rank - 3));
 }
 
 /* --- reductions --------------------------------------------------------------------------------------------------------------- */
@@ -199,6 +200,8 @@ static void reduce(struct pt_units *u, const struct pt_onnx_node *n)
     }
     for (int i = 0, at = 0; i < x->shape->rank; i++) {
         bool goes = axes >> i & 1;
+        if (goes && sum && !pt_units_vanishes(u, x))
+            pt_units_pin_axis(u, x, i, pt_units_missing);
         if (goes && !sum && !(mean && u->through_norms))
             pt_units_pin_axis(u, x, i, mean ? mean_of : "the channels are compared with each other");
         if (!goes && at < y->shape->rank)
@@ -213,7 +216,7 @@ static void reduce(struct pt_units *u, const struct pt_onnx_node *n)
     }
 #define ELEMENTWISE(name)                                                                                                                            \
     {                                                                                                                                                \
-        "", name, elementwise, NULL, false                                                                                                           \
+        "", name, pt_units_elementwise, NULL, false                                                                                                  \
     }
 #define REDUCE(name)                                                                                                                                 \
     {                                                                                                                                                \
@@ -272,11 +275,9 @@ const struct pt_unit_rule pt_unit_rules_basic[] = {
     {"", "Identity", unary, NULL, true},
     {"com.microsoft", "Gelu", unary, NULL, false},
     {"com.microsoft", "QuickGelu", unary, NULL, false},
-    {"com.microsoft", "BiasGelu", elementwise, NULL, false},
-    {"com.microsoft", "FastGelu", elementwise, NULL, false},
-    ELEMENTWISE("Add"),
+    {"com.microsoft", "BiasGelu", pt_units_elementwise, NULL, false},
+    {"com.microsoft", "FastGelu", pt_units_elementwise, NULL, false},
     ELEMENTWISE("And"),
-    ELEMENTWISE("Div"),
     ELEMENTWISE("Equal"),
     ELEMENTWISE("Greater"),
     ELEMENTWISE("GreaterOrEqual"),
@@ -286,11 +287,9 @@ const struct pt_unit_rule pt_unit_rules_basic[] = {
     ELEMENTWISE("Mean"),
     ELEMENTWISE("Min"),
     ELEMENTWISE("Mod"),
-    ELEMENTWISE("Mul"),
     ELEMENTWISE("Or"),
     ELEMENTWISE("PRelu"),
     ELEMENTWISE("Pow"),
-    ELEMENTWISE("Sub"),
     ELEMENTWISE("Sum"),
     ELEMENTWISE("Where"),
     ELEMENTWISE("Xor"),

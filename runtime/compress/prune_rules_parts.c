@@ -13,10 +13,12 @@ static void concat_sizes(struct pt_units *u, const struct pt_onnx_node *n, struc
     y->sizes = any ? pt_units_sizes(u, pt_tensor_count(y->shape)) : NULL;
     for (size_t i = 0, at = 0; y->sizes && i < n->input_count; i++) {
         const struct pt_axes *x = pt_units_in(u, n, i);
-        size_t count = x ? (size_t)pt_tensor_count(x->shape) : 0;
-        if (pt_axes_has_sizes(x))
-            memcpy(y->sizes + at, x->sizes, count * sizeof *y->sizes);
-        at += count;
+        int64_t count = x ? pt_tensor_count(x->shape) : 0;
+        for (int64_t k = 0; k < count; k++, at++)
+            if (pt_axes_has_sizes(x))
+                y->sizes[at] = x->sizes[k];
+            else
+                (void)pt_units_number(u, n, i, k, &y->sizes[at]);
     }
 }
 
@@ -117,18 +119,32 @@ static int fix_split(struct pt_units *u, int node, int ordinal)
     return PT_OK;
 }
 
-/* Operand `which` of a Slice (1 starts, 2 ends, 3 axes, 4 steps), an attribute in old operator sets. -1: not constant; else how many there are. */
+/* Operand `which` of a Slice (1 starts, 2 ends, 3 axes, 4 steps), an attribute in old operator sets. -1: no numbers; else how many there are. */
 static int64_t slice_operand(struct pt_units *u, const struct pt_onnx_node *n, size_t which, int64_t *out)
 {
     static const char *const names[] = {"", "starts", "ends", "axes", "steps"};
     const struct pt_onnx_attr *a = pt_edit_attr(n, names[which]);
-    const struct pt_tensor *t = pt_units_constant(u, n, which);
-    if (!a && !t)
+    const struct pt_axes *v = pt_units_in(u, n, which);
+    struct pt_size_ref s = {.value = 0};
+    if (!a && !v)
         return which < n->input_count && n->inputs[which].len ? -1 : 0;
-    int64_t count = a ? (int64_t)a->count : pt_tensor_count(t);
-    for (int64_t i = 0; i < count && i < PT_MAX_RANK; i++)
-        out[i] = a ? a->ints[i] : pt_tensor_integer(t, i);
+    int64_t count = a ? (int64_t)a->count : pt_tensor_count(v->shape);
+    for (int64_t i = 0; i < count && i < PT_MAX_RANK; i++) {
+        if (!a && (!pt_units_number(u, n, which, i, &s) || s.rest.len))
+            return -1;
+        out[i] = a ? a->ints[i] : s.value;
+    }
     return count > PT_MAX_RANK ? -1 : count;
+}
+
+/* Will an operand that is computed be another number than it was? */
+static bool slice_operand_moves(struct pt_units *u, const struct pt_onnx_node *n, size_t which)
+{
+    const struct pt_axes *v = pt_units_in(u, n, which);
+    bool moves = false;
+    for (int64_t i = 0; pt_axes_has_sizes(v) && i < pt_tensor_count(v->shape); i++)
+        moves = moves || (v->sizes[i].of && pt_units_shrinks(u, v->sizes[i].of, v->sizes[i].axis));
+    return moves;
 }
 
 /* Where axis `axis` begins and in what steps. false: not known before the run. */
@@ -157,7 +173,10 @@ static bool slice_of(struct pt_units *u, const struct pt_onnx_node *n, const str
 static void slice(struct pt_units *u, const struct pt_onnx_node *n)
 {
     struct pt_axes *x = pt_units_in(u, n, 0), *y = pt_units_out(u, n, 0);
-    int64_t start, step;
+    int64_t start, step, numbers[PT_MAX_RANK];
+    bool rewritable = slice_operand(u, n, 1, numbers) >= 0 && slice_operand(u, n, 2, numbers) >= 0 && slice_operand(u, n, 3, numbers) >= 0;
+    for (size_t i = rewritable ? 3 : 1; i < 5; i++)
+        pt_units_pin_sizes(u, pt_units_in(u, n, i));
     for (int i = 0; x && i < x->shape->rank; i++) {
         bool known = (x->labels[i] || pt_axes_has_sizes(x)) && slice_of(u, n, x, i, &start, &step);
         if (pt_axes_has_sizes(x) && known && step == 1 && i == 0)
@@ -166,10 +185,8 @@ static void slice(struct pt_units *u, const struct pt_onnx_node *n)
             y->labels[i] = x->labels[i] ? x->labels[i] + start : NULL;
         else if (x->labels[i])
             pt_units_pin_axis(u, x, i, "which of them it takes is computed, or not every one of a range");
-        if (pt_axes_has_sizes(x) && !y->sizes)
-            for (int64_t k = 0; k < pt_tensor_count(x->shape); k++)
-                if (x->sizes[k].of)
-                    pt_units_pin_axis(u, x->sizes[k].of, x->sizes[k].axis, "the number of channels is computed with");
+        if (!y->sizes)
+            pt_units_pin_sizes(u, x);
     }
 }
 
@@ -178,8 +195,7 @@ static int set_slice_operand(struct pt_units *u, int node, size_t which, const c
     struct pt_onnx_node *n = &u->e->model.graph.nodes[node];
     if (pt_edit_attr(n, attr))
         return pt_edit_set_ints(u->e, n, attr, v, (size_t)count, u->err);
-    const struct pt_tensor *before = pt_units_constant(u, n, which);
-    struct pt_str name = pt_units_add_integers(u, n->inputs[which], before ? before->dtype : PT_INT64, 1, v, count);
+    struct pt_str name = pt_units_add_integers(u, n->inputs[which], pt_units_in(u, n, which)->shape->dtype, 1, v, count);
     if (!name.p)
         return u->err->code;
     u->e->model.graph.nodes[node].inputs[which] = name;
@@ -193,7 +209,7 @@ static int fix_slice(struct pt_units *u, int node, int ordinal)
     struct pt_axes *x = pt_units_in(u, n, 0), *y = pt_units_out(u, n, 0);
     int64_t starts[PT_MAX_RANK], ends[PT_MAX_RANK], axes[PT_MAX_RANK], start, step;
     int64_t ns = x ? slice_operand(u, n, 1, starts) : -1, ne = x ? slice_operand(u, n, 2, ends) : -1, na = slice_operand(u, n, 3, axes);
-    bool changed = false;
+    bool changed = slice_operand_moves(u, n, 1) || slice_operand_moves(u, n, 2);
     for (int64_t i = 0; ns == ne && i < ns; i++) {
         int axis = (int)(na > 0 ? axes[i] + (axes[i] < 0 ? x->shape->rank : 0) : i);
         if (!pt_units_shrinks(u, x, axis) || !slice_of(u, n, x, axis, &start, &step))
@@ -202,7 +218,7 @@ static int fix_slice(struct pt_units *u, int node, int ordinal)
         ends[i] = starts[i] + pt_units_axis_left(u, y, axis);
         changed = true;
     }
-    if (!changed)
+    if (!changed || ns < 0 || ns != ne)
         return PT_OK;
     int rc = set_slice_operand(u, node, 1, "starts", starts, ns);
     return rc < 0 ? rc : set_slice_operand(u, node, 2, "ends", ends, ns);
@@ -227,9 +243,8 @@ static void gather(struct pt_units *u, const struct pt_onnx_node *n)
         return;
     int64_t count = pt_tensor_count(y->shape), all = pt_tensor_count(x->shape);
     struct pt_size_ref *sizes = t ? pt_units_sizes(u, count) : NULL;
-    for (int64_t i = 0; i < all && !t && !u->failed; i++)
-        if (x->sizes[i].of)
-            pt_units_pin_axis(u, x->sizes[i].of, x->sizes[i].axis, "the number of channels is computed with");
+    if (!t)
+        pt_units_pin_sizes(u, x);
     for (int64_t i = 0; sizes && i < count; i++) {
         int64_t k = pt_tensor_integer(t, i);
         sizes[i] = x->sizes[k < 0 ? k + all : k];

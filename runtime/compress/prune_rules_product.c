@@ -16,6 +16,14 @@ static void join_bias(struct pt_units *u, const struct pt_onnx_node *n, size_t i
         pt_units_join(u, y, axis, b, b->shape->rank - 1);
 }
 
+/* Operands are multiplied and summed up along axes of theirs. */
+static void sum_over(struct pt_units *u, struct pt_axes *a, int a_axis, struct pt_axes *b, int b_axis)
+{
+    pt_units_join(u, a, a_axis, b, b_axis);
+    if (!pt_units_vanishes(u, a) && !pt_units_vanishes(u, b))
+        pt_units_pin_axis(u, a, a_axis, pt_units_missing);
+}
+
 /* Labels of one place in each group, or of a whole group, become one unit. */
 static void tie_groups(struct pt_units *u, const int *labels, int64_t count, int64_t groups, bool whole)
 {
@@ -52,7 +60,7 @@ static void conv(struct pt_units *u, const struct pt_onnx_node *n)
     pin_others(u, x, 1);
     y->labels[1] = pt_units_want(u, w, 0);
     if (groups == 1) {
-        pt_units_join(u, x, 1, w, 1);
+        sum_over(u, x, 1, w, 1);
     } else if (whole) {
         u->modes[u->node] = MODE_WHOLE_GROUPS;
         if (x->labels[1] && y->labels[1])
@@ -140,7 +148,7 @@ static int fix_group_norm(struct pt_units *u, int node, int ordinal)
 static void product(struct pt_units *u, struct pt_axes *a, int am, int ak, struct pt_axes *b, int bk, int bn, struct pt_axes *y)
 {
     int rank = y->shape->rank;
-    pt_units_join(u, a, ak, b, bk);
+    sum_over(u, a, ak, b, bk);
     if (am >= 0)
         y->labels[bn < 0 ? rank - 1 : rank - 2] = pt_units_want(u, a, am);
     if (bn >= 0)

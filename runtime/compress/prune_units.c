@@ -4,6 +4,10 @@
  */
 #include "runtime/compress/prune_units.h"
 
+#define LARGEST_INPUT 65536 /* units of one of its axes */
+
+const char pt_units_is_input[] = "an input of the model cannot shrink";
+
 static void fail_memory(struct pt_units *u)
 {
     if (!u->failed)
@@ -83,9 +87,11 @@ void pt_units_tie(struct pt_units *u, int a, int b)
     from->parent = x < y ? x : y;
     to->tied_by = u->node;
     to->head = to->head || from->head;
+    if (to->why && !from->why && to->pinned_by < 0) /* an input of the model: what it is tied by says more */
+        to->pinned_by = u->node;
     if (!to->why && from->why) {
         to->why = from->why;
-        to->pinned_by = from->pinned_by;
+        to->pinned_by = from->pinned_by < 0 ? u->node : from->pinned_by;
     }
 }
 
@@ -187,21 +193,13 @@ int *pt_units_join(struct pt_units *u, struct pt_axes *a, int a_axis, struct pt_
 
 const struct pt_unit_rule *pt_unit_rule_find(const struct pt_onnx_node *n)
 {
-    static const struct pt_unit_rule *const tables[] = {pt_unit_rules_basic, pt_unit_rules_moving, pt_unit_rules_parts, pt_unit_rules_product};
+    static const struct pt_unit_rule *const tables[] = {pt_unit_rules_basic, pt_unit_rules_moving, pt_unit_rules_parts, pt_unit_rules_product,
+                                                        pt_unit_rules_numbers};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const struct pt_unit_rule *r = tables[t]; r->op; r++)
             if (pt_node_is(n, r->domain, r->op))
                 return r;
     return NULL;
-}
-
-/* Axes whose size is an operand of something that may do anything with it. */
-static void pin_sizes(struct pt_units *u, const struct pt_axes *v)
-{
-    int64_t n = v && v->sizes ? pt_tensor_count(v->shape) : 0;
-    for (int64_t i = 0; i < n; i++)
-        if (v->sizes[i].of)
-            pt_units_pin_axis(u, v->sizes[i].of, v->sizes[i].axis, "the number of channels is computed with");
 }
 
 static bool has_graph(const struct pt_onnx_node *n)
@@ -225,13 +223,28 @@ static void visit(struct pt_units *u, const struct pt_onnx_node *n)
 {
     const struct pt_unit_rule *r = pt_unit_rule_find(n);
     for (size_t i = 0; i < n->input_count && !(r && r->takes_sizes); i++)
-        pin_sizes(u, pt_units_in(u, n, i));
+        pt_units_pin_sizes(u, pt_units_in(u, n, i));
     if (r && pt_units_out(u, n, 0)) {
         r->rule(u, n);
+        pt_units_mark_vanishing(u, n);
         return;
     }
     for (size_t i = 0; i < n->input_count; i++)
         pt_units_pin_value(u, pt_units_in(u, n, i), no_rule(n));
+}
+
+/* Sizes of inputs that the model fixes are numbers as good as the weights' (prune_numbers.c): their axes have units, which stay. */
+static void label_inputs(struct pt_units *u)
+{
+    const struct pt_onnx_graph *g = &u->e->model.graph;
+    u->node = -1;
+    for (size_t i = 0; i < g->input_count && !u->failed; i++) {
+        const struct pt_onnx_type *t = &g->inputs[i].type;
+        struct pt_axes *v = pt_units_value(u, g->inputs[i].name);
+        for (int axis = 0; v && v->initializer < 0 && axis < v->shape->rank && axis < t->rank; axis++)
+            if (t->dims[axis] > 0 && t->dims[axis] <= LARGEST_INPUT)
+                v->labels[axis] = pt_units_fresh(u, pt_axis_size(v, axis), pt_units_is_input);
+    }
 }
 
 /* Values that graphs inside nodes read, and what the model gives. */
@@ -260,6 +273,7 @@ int pt_units_find(struct pt_units *u, struct pt_edit *e, const struct pt_shapes 
     pt_edit_value(e, PT_STR("-"), &rc); /* the index: from here on it is there */
     if (rc == PT_ENOMEM)
         fail_memory(u);
+    label_inputs(u);
     for (size_t i = 0; i < e->model.graph.node_count && !u->failed; i++) {
         u->node = (int)i;
         visit(u, &e->model.graph.nodes[i]);

@@ -26,10 +26,14 @@ struct pt_unit {
     bool gone; /* of roots: chosen to be removed */
 };
 
-/* A number that is the size of an axis: what Shape gives, as long as it is only moved about. */
+/* An integer that shapes are made of (prune_numbers.c): the size of an axis, as Shape gives it, or a number that has been computed and does not
+ * depend on what the model reads, times one that does. */
 struct pt_size_ref {
-    struct pt_axes *of; /* NULL: some other number */
+    struct pt_axes *of; /* the axis that it is the size of, or that it was computed from; NULL: none */
     int axis;
+    bool is_number; /* value times rest; else the size itself */
+    int64_t value;
+    struct pt_str rest; /* an integer of the graph; empty: 1 */
 };
 
 /* A value. */
@@ -40,6 +44,7 @@ struct pt_axes {
     int initializer;    /* -1: none */
     const char *frozen; /* an initializer all axes of which are pinned, also those asked for later; why */
     int frozen_by;
+    bool vanishes;             /* of a value that is computed: its elements are zero where a unit's weights are */
     struct pt_size_ref *sizes; /* of int64 values of rank 0 and 1; NULL: no size among them */
 };
 
@@ -97,9 +102,26 @@ struct pt_unit_rule {
 };
 const struct pt_unit_rule *pt_unit_rule_find(const struct pt_onnx_node *n);
 /* Tables of rules, ended by a row without an operator. */
-extern const struct pt_unit_rule pt_unit_rules_basic[], pt_unit_rules_moving[], pt_unit_rules_parts[], pt_unit_rules_product[];
+extern const struct pt_unit_rule pt_unit_rules_basic[], pt_unit_rules_moving[], pt_unit_rules_parts[], pt_unit_rules_product[],
+    pt_unit_rules_numbers[];
+
+/* Are its elements zero where a unit's weights are? Known once the node that makes it has been visited. */
+bool pt_units_vanishes(struct pt_units *u, const struct pt_axes *v);
+void pt_units_mark_vanishing(struct pt_units *u, const struct pt_onnx_node *n);
+extern const char pt_units_is_input[]; /* why axes of inputs stay */
+extern const char pt_units_missing[];  /* why a sum over what does not vanish keeps it */
+bool pt_units_holds_numbers(struct pt_units *u, const struct pt_axes *v); /* of an initializer: may it be made zero? */
+/* Axis of operand v that comes together with axis `axis` of y by broadcasting; -1: it is repeated along it. */
+int pt_axes_broadcast(const struct pt_axes *v, const struct pt_axes *y, int axis);
+void pt_units_elementwise(struct pt_units *u, const struct pt_onnx_node *n); /* the rule of Add */
 
 bool pt_axes_has_sizes(const struct pt_axes *v);
+/* Integer `at` of operand i of a node as a number; false: it is none, or nobody knows. */
+bool pt_units_number(struct pt_units *u, const struct pt_onnx_node *n, size_t i, int64_t at, struct pt_size_ref *out);
+/* Axes whose sizes are among v's integers stay: they are used for something that cannot follow. */
+void pt_units_pin_sizes(struct pt_units *u, const struct pt_axes *v);
+/* Operand i is y's shape, or the end of it: what cannot follow when y's axes shrink, or those that its integers come from, stays. */
+void pt_units_check_shape(struct pt_units *u, const struct pt_onnx_node *n, size_t i, struct pt_axes *y);
 /* The constant that operand i is, or NULL; without the edit's index, which every fix throws away. */
 const struct pt_tensor *pt_units_constant(struct pt_units *u, const struct pt_onnx_node *n, size_t i);
 int64_t pt_tensor_integer(const struct pt_tensor *t, int64_t i); /* of int32 and int64, aligned or not */
@@ -112,6 +134,9 @@ int64_t pt_units_axis_left(struct pt_units *u, const struct pt_axes *v, int axis
 bool pt_units_shrinks(struct pt_units *u, const struct pt_axes *y, int axis);
 /* A new initializer of rank 0 or 1, at most PT_MAX_RANK numbers, int32 or int64; its name, p NULL with err written. */
 struct pt_str pt_units_add_integers(struct pt_units *u, struct pt_str stem, enum pt_dtype dtype, int rank, const int64_t *v, int64_t count);
+
+/* Rewrites operand i, y's shape. */
+int pt_units_fix_shape(struct pt_units *u, int node, size_t i);
 
 /* Removes what is gone from initializers and has nodes follow. The edit keeps what it was in *before: pt_units_restore. */
 struct pt_units_before {

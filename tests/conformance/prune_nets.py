@@ -127,8 +127,24 @@ class Vit(nn.Module):
         return self.head(self.norms[4](x)[:, 0])
 
 
+class Encoder(nn.Module):
+    """torch.nn's own transformer, batch first, and its attention with one query that is learned, length first: heads are folded into the batch."""
+
+    def __init__(self, width=32, heads=4):
+        super().__init__()
+        self.patch, self.head = nn.Conv2d(3, width, 8, 8), nn.Linear(width, 10)
+        self.body = nn.TransformerEncoder(nn.TransformerEncoderLayer(width, heads, 64, batch_first=True), 2)
+        self.query, self.pool = nn.Parameter(torch.randn(1, 1, width)), nn.MultiheadAttention(width, heads)
+        for p in self.parameters():  # layers are copies of each other, and biases zero
+            nn.init.normal_(p, std=0.2)
+
+    def forward(self, x):
+        x = self.body(self.patch(x).flatten(2).transpose(1, 2)).transpose(0, 1)
+        return self.head(self.pool(self.query.expand(-1, x.shape[1], -1), x, x, need_weights=False)[0][0])
+
+
 NETS = {"vgg": Vgg, "densenet": DenseNet, "squeezenet": SqueezeNet, "se-resnext-4": lambda: SeResNeXt(4), "se-resnext-16": lambda: SeResNeXt(16),
-        "shufflenet": ShuffleNet, "vit": Vit}
+        "shufflenet": ShuffleNet, "vit": Vit, "encoder": Encoder}
 
 
 def main():

@@ -355,6 +355,21 @@ static void random_networks(void **state)
     assert_true(sum / NETWORKS < 0.6); /* 0.25 to 0.5 where nothing stands in the way */
 }
 
+/* Nothing of that kind can be removed, which is said. */
+static void expect_refusal(const char *text, enum pt_prune_kind kind, const char *why)
+{
+    struct pt_edit e;
+    struct pt_buf bytes;
+    struct pt_prune_report r;
+    struct pt_err err;
+    open_model(&e, &bytes, text);
+    assert_int_equal(pt_prune(&e, NULL, &(struct pt_prune_options){.kind = kind, .amount = 0.5}, &r, &err), PT_EUNSUPPORTED);
+    if (!strstr(err.msg, why))
+        fail_msg("'%s' does not say '%s'", err.msg, why);
+    pt_edit_finish(&e);
+    pt_buf_finish(&bytes);
+}
+
 /* --- attention -------------------------------------------------------------------------------------------------------------------- */
 
 /* As exporters write it: 4 heads of 2 of a width of 8, free batch and length. `computed`: shapes come out of Shape. */
@@ -476,19 +491,23 @@ static void fused_attention(void **state)
     pt_buf_finish(&n.text);
 }
 
-/* Heads folded into the batch: by -1 they go; by arithmetic with the batch they stay, and nothing breaks. Outputs are compared with a batch of 2. */
+/* Heads folded into the batch, by -1 or by arithmetic with the batch: they go. Outputs are compared with a batch of 2. By arithmetic that is more
+ * than a product they stay, and the Reshape says so. */
 static void folded_heads(void **state)
 {
     (void)state;
-    for (int computed = 0; computed < 2; computed++) {
+    for (int computed = 0; computed < 3; computed++) {
         struct net n = {0};
         pt_rand_init(&n.r, 12);
         pt_buf_puts(&n.text,
                     "opset 17\nin x f32[-1,3,8]\nconst four i64[]:4\nconst zero i64[]:0\nconst a0 i64[1]:0\nconst len i64[1]:3\nconst d i64[1]:2\n"
                     "const s i64[4]:0,3,4,2\nconst u i64[4]:-1,4,3,2\nconst f i64[3]:0,3,8\n");
         if (computed)
-            pt_buf_puts(&n.text,
-                        "sh = Shape(x)\nbatch = Gather(sh,zero)\nbh = Mul(batch,four)\nbhu = Unsqueeze(bh,a0)\nfold = Concat(bhu,len,d) axis=0\n");
+            pt_buf_puts(&n.text, "sh = Shape(x)\nbatch = Gather(sh,zero)\nbh = Mul(batch,four)\n");
+        if (computed == 2)
+            pt_buf_puts(&n.text, "bhz = Add(bh,zero)\n");
+        if (computed)
+            pt_buf_printf(&n.text, "bhu = Unsqueeze(%s,a0)\nfold = Concat(bhu,len,d) axis=0\n", computed == 2 ? "bhz" : "bh");
         else
             pt_buf_puts(&n.text, "const fold i64[3]:-1,3,2\n");
         const char *names[] = {"q", "k", "v"};
@@ -504,18 +523,62 @@ static void folded_heads(void **state)
                       "Reshape(ot,f)\ny = MatMul(of,w%d)\nout y\n",
                       out);
         struct pt_prune_options o = {.kind = PT_PRUNE_HEADS, .amount = 0.5};
-        if (!computed) {
+        if (computed < 2)
             assert_true(exact(pt_buf_cstr(&n.text), o) < 0.6);
-        } else {
-            struct pt_edit e;
-            struct pt_buf bytes;
-            struct pt_prune_report r;
-            struct pt_err err;
-            open_model(&e, &bytes, pt_buf_cstr(&n.text));
-            assert_int_equal(pt_prune(&e, NULL, &o, &r, &err), PT_EUNSUPPORTED);
-            assert_non_null(strstr(err.msg, "(Reshape): the shape is computed"));
-            pt_edit_finish(&e);
-            pt_buf_finish(&bytes);
+        else
+            expect_refusal(pt_buf_cstr(&n.text), o.kind, "(Reshape): the shape is computed");
+        pt_buf_finish(&n.text);
+    }
+}
+
+/* torch.nn.MultiheadAttention as PyTorch writes it: 4 heads of 2 of a width of 8, [length, batch, width], all sizes out of Shape. Queries, keys and
+ * values come from one matrix: cut by thirds of its width, or (newer) by an axis of 3. Heads are folded into the batch by batch x heads, or by batch,
+ * heads. */
+static void multihead(struct net *n, bool thirds, bool folds)
+{
+    int w = WEIGHTS(n, 0.5, 0, 8, 24), b = WEIGHTS(n, 0.3, 0, 24), out = WEIGHTS(n, 0.5, 0, 8, 8), bias = WEIGHTS(n, 0.3, 0, 8);
+    pt_buf_printf(&n->text, "p0 = MatMul(x,w%d)\npacked = Add(p0,w%d)\n", w, b);
+    pt_buf_puts(&n->text,
+                "const i0 i64[]:0\nconst i1 i64[]:1\nconst i2 i64[]:2\nconst h i64[]:4\nconst a0 i64[1]:0\nconst three i64[1]:3\nconst two "
+                "i64[1]:2\nconst last i64[1]:-1\nconst scale f32[]:1.41421356\nsh = Shape(x)\nlen = Gather(sh,i0)\nbatch = Gather(sh,i1)\nwidth = "
+                "Gather(sh,i2)\nsize0 = Div(width,h)\nsize = Cast(size0) to=7\nlu = Unsqueeze(len,a0)\nbu = Unsqueeze(batch,a0)\nwu = "
+                "Unsqueeze(width,a0)\ndu = Unsqueeze(size,a0)\nhu = Unsqueeze(h,a0)\nbh = Mul(batch,h)\nbhu = Unsqueeze(bh,a0)\n");
+    if (thirds)
+        pt_buf_puts(&n->text, "ps = Shape(packed)\nall = Gather(ps,last)\nm0 = Add(all,two)\nt1 = Div(m0,three)\nt2 = Mul(t1,two)\nt3 = "
+                              "Mul(t1,three)\nqi = Slice(packed,a0,t1,last)\nki = Slice(packed,t1,t2,last)\nvi = Slice(packed,t2,t3,last)\n");
+    else
+        pt_buf_puts(&n->text,
+                    "cut = Concat(lu,bu,three,wu) axis=0\nc0 = Reshape(packed,cut)\nc1 = Unsqueeze(c0,a0)\nc2 = Transpose(c1) "
+                    "perm=[3,1,2,0,4]\nconst a3 i64[1]:3\nc3 = Squeeze(c2,a3)\nqi = Gather(c3,i0)\nki = Gather(c3,i1)\nvi = Gather(c3,i2)\n");
+    pt_buf_puts(&n->text, "fold = Concat(lu,bhu,du) axis=0\nopen = Concat(bu,hu,lu,du) axis=0\n");
+    for (const char *c = "qkv"; *c; c++) {
+        pt_buf_printf(&n->text, "%c1 = Reshape(%ci,fold)\n%c2 = Transpose(%c1) perm=[1,0,2]\n", *c, *c, *c, *c);
+        pt_buf_printf(&n->text, folds ? "%c = Identity(%c2)\n" : "%c = Reshape(%c2,open)\n", *c, *c);
+    }
+    pt_buf_printf(&n->text, "qs = Div(q,scale)\nkt = Transpose(k) perm=[%s]\ns = MatMul(qs,kt)\np = Softmax(s) axis=-1\no = MatMul(p,v)\n",
+                  folds ? "0,2,1" : "0,1,3,2");
+    pt_buf_printf(
+        &n->text,
+        "ot = Transpose(o) perm=[%s]\nlb = Mul(len,batch)\nlbu = Unsqueeze(lb,a0)\nflat = Concat(lbu,wu) axis=0\nof = Reshape(ot,flat)\ng = "
+        "Gemm(of,w%d,w%d)\nback = Concat(lu,bu,wu) axis=0\nr = Reshape(g,back)\ny = Add(r,x)\n",
+        folds ? "1,0,2" : "2,0,1,3", out, bias);
+}
+
+static void torch_heads(void **state)
+{
+    (void)state;
+    for (int form = 0; form < 4; form++) {
+        struct net n = {0};
+        pt_rand_init(&n.r, 30 + (uint64_t)form);
+        pt_buf_puts(&n.text, "opset 17\nin x f32[-1,-1,8]\n");
+        multihead(&n, form & 1, form & 2);
+        pt_buf_puts(&n.text, "out y\n");
+        assert_true(exact(pt_buf_cstr(&n.text), (struct pt_prune_options){.kind = PT_PRUNE_HEADS, .amount = 0.5}) < 0.6);
+        assert_true(exact(pt_buf_cstr(&n.text), (struct pt_prune_options){.kind = PT_PRUNE_HEADS, .amount = 0.25}) < 0.8);
+        /* the mean of what the heads look at would be over fewer */
+        if (form == 0) {
+            pt_buf_puts(&n.text, "const a1 i64[1]:1\nlooks = ReduceSum(p,a1)\nout looks\n");
+            expect_refusal(pt_buf_cstr(&n.text), PT_PRUNE_HEADS, "node 'looks' (ReduceSum): it would be missing in the sum");
         }
         pt_buf_finish(&n.text);
     }
@@ -566,8 +629,18 @@ static void reasons(void **state)
     expect_reason("opset 17\nin x f32[-1,2]\n" TWO "h = MatMul(x,b)\ns = CumSum(h,k)\nconst k i64[]:1\ny = MatMul(s,a)\nout y\n", PT_PRUNE_CHANNELS,
                   "h", "node 's' (CumSum): channels are not followed through this operator");
     expect_reason("opset 17\nin x f32[-1,2]\nin z f32[-1,4]\n" TWO "h = MatMul(x,b)\ns = Add(h,z)\ny = MatMul(s,a)\nout y\n", PT_PRUNE_CHANNELS, "h",
-                  "node 's' (Add): the other operand cannot shrink");
+                  "node 's' (Add): an input of the model cannot shrink");
     expect_reason("opset 17\nin x f32[-1,2]\n" TWO "h = MatMul(x,b)\ny = MatMul(h,a)\nout y\n", PT_PRUNE_HEADS, "h", "no attention heads");
+    /* the sigmoid of zero is none */
+    expect_reason("opset 17\nin x f32[-1,2]\n" TWO "const i i64[1]:-1\nh = MatMul(x,b)\ns = Sigmoid(h)\ny = ReduceSum(s,i)\nout y\n",
+                  PT_PRUNE_CHANNELS, "h", "node 'y' (ReduceSum): it would be missing in the sum");
+    expect_reason("opset 17\nin x f32[-1,2]\n" TWO "h = MatMul(x,b)\ns = Sigmoid(h)\nt = Transpose(s)\ny = MatMul(s,t)\nout y\n", PT_PRUNE_CHANNELS,
+                  "h", "node 'y' (MatMul): it would be missing in the sum");
+    /* a scale that is computed from the number of channels, and what is written behind it */
+    expect_reason("opset 17\nin x f32[-1,2]\n" TWO
+                  "const i i64[]:1\nh = MatMul(x,b)\nn = Shape(h)\nc = Gather(n,i)\nf = Cast(c) to=1\nr = Sqrt(f)\ns = "
+                  "Div(h,r)\ny = MatMul(s,a)\nout y\n",
+                  PT_PRUNE_CHANNELS, "h", "node 'r' (Sqrt): the number of channels is computed with");
     expect_reason("opset 17\nin x f32[-1,2]\nin c b[]\n" TWO
                   "graph t\nq = Relu(h)\nout q\nend\nh = MatMul(x,b)\ny = MatMul(h,a)\nz = If(c) then_branch=@t else_branch=@t\nout y\nout z\n",
                   PT_PRUNE_CHANNELS, "h", "graph");
@@ -672,17 +745,9 @@ static void through_norms(void **state)
 }
 
 /* Whatever fails, the model is what it was. */
-static void out_of_memory(void **state)
+static void any_failure(struct net *n, enum pt_prune_kind kind)
 {
-    (void)state;
-    struct net n = {.channels = 3, .now = "x"};
-    pt_rand_init(&n.r, 9);
-    pt_buf_puts(&n.text, "opset 20\nin x f32[-1,3,6,6]\n");
-    conv(&n, 4, 3, 1);
-    shuffle(&n);
-    halves(&n);
-    head(&n);
-    struct pt_prune_options o = {.kind = PT_PRUNE_CHANNELS, .amount = 0.5};
+    struct pt_prune_options o = {.kind = kind, .amount = 0.5};
     struct pt_err err = {0};
     pt_threads_create(1, &o.threads, &err);
     int rc = PT_ENOMEM;
@@ -690,7 +755,7 @@ static void out_of_memory(void **state)
         struct pt_edit e;
         struct pt_buf bytes, before = {0}, after = {0};
         struct pt_prune_report r;
-        open_model(&e, &bytes, pt_buf_cstr(&n.text));
+        open_model(&e, &bytes, pt_buf_cstr(&n->text));
         assert_int_equal(pt_onnx_write(&e.model, &before, &err), PT_OK);
         err = (struct pt_err){0};
         pt_mem_fail_at(at, 0);
@@ -710,13 +775,32 @@ static void out_of_memory(void **state)
         pt_buf_finish(&bytes);
     }
     pt_threads_destroy(o.threads);
-    pt_buf_finish(&n.text);
+    pt_buf_finish(&n->text);
+}
+
+static void out_of_memory(void **state)
+{
+    (void)state;
+    struct net n = {.channels = 3, .now = "x"};
+    pt_rand_init(&n.r, 9);
+    pt_buf_puts(&n.text, "opset 20\nin x f32[-1,3,6,6]\n");
+    conv(&n, 4, 3, 1);
+    shuffle(&n);
+    halves(&n);
+    head(&n);
+    any_failure(&n, PT_PRUNE_CHANNELS);
+    n = (struct net){0};
+    pt_buf_puts(&n.text, "opset 17\nin x f32[-1,-1,8]\n");
+    multihead(&n, true, true);
+    pt_buf_puts(&n.text, "out y\n");
+    any_failure(&n, PT_PRUNE_HEADS);
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(transformer),   cmocka_unit_test(fused_attention),
-                                       cmocka_unit_test(folded_heads),    cmocka_unit_test(reasons),       cmocka_unit_test(rules),
-                                       cmocka_unit_test(criteria),        cmocka_unit_test(through_norms), cmocka_unit_test(out_of_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(random_networks), cmocka_unit_test(transformer), cmocka_unit_test(fused_attention),
+                                       cmocka_unit_test(folded_heads),    cmocka_unit_test(torch_heads), cmocka_unit_test(reasons),
+                                       cmocka_unit_test(rules),           cmocka_unit_test(criteria),    cmocka_unit_test(through_norms),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
