@@ -262,6 +262,32 @@ static int open_session(struct trainer *t)
     return rc;
 }
 
+/* Hidden values are compared element by element: of the first sample, shapes must be the same. Broadcasting would pass for it otherwise. */
+static int check_hidden(struct trainer *t)
+{
+    const struct pt_distillation *d = &t->o->distill;
+    struct pt_tap *student = NULL;
+    pt_auto_free struct pt_tensor *one = pt_calloc(t->data->input_count + 1, sizeof *one);
+    if (!one)
+        return no_memory(t);
+    pt_data_slice(t->data, 0, 1, one);
+    int rc = pt_tap_open(t->model, d->student_hidden, d->hidden_count, t->threads, &student, t->err);
+    if (rc < 0 || (rc = pt_tap_run(student, one, t->data->input_count, t->err)) < 0)
+        pt_wrap(t->err, "the student");
+    else if ((rc = pt_tap_run(t->teacher, one, t->data->input_count, t->err)) < 0)
+        pt_wrap(t->err, "the teacher");
+    for (size_t i = 0; rc == PT_OK && i < d->hidden_count; i++) {
+        const struct pt_tensor *a = pt_tap_value(student, i), *b = pt_tap_value(t->teacher, i + 1);
+        if (a->dtype != PT_FLOAT || b->dtype != PT_FLOAT || !pt_dims_equal(a, b))
+            rc = pt_fail(t->err, PT_EINVAL,
+                         "hidden values: the student's '" PT_STR_FMT "' is %s for one sample, the teacher's '" PT_STR_FMT
+                         "' %s; both must be float32 of one shape",
+                         PT_STR_ARG(d->student_hidden[i]), PT_SHAPE(a), PT_STR_ARG(d->teacher_hidden[i]), PT_SHAPE(b));
+    }
+    pt_tap_close(student);
+    return rc;
+}
+
 static int open_teacher(struct trainer *t)
 {
     const struct pt_distillation *d = &t->o->distill;
@@ -280,7 +306,9 @@ static int open_teacher(struct trainer *t)
     }
     if (rc == PT_OK)
         rc = pt_data_check(t->data, pt_tap_session(t->teacher), "training data for the teacher", t->err);
-    return rc < 0 ? (pt_wrap(t->err, "the teacher"), rc) : rc;
+    if (rc < 0)
+        return pt_wrap(t->err, "the teacher"), rc;
+    return d->hidden_count ? check_hidden(t) : PT_OK;
 }
 
 static uint64_t hash(uint64_t h, const void *data, size_t bytes)

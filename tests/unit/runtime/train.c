@@ -426,6 +426,9 @@ static void distils(void **state)
     o.distill.student_hidden = (struct pt_str[]){PT_STR("nope")};
     assert_int_equal(pt_train(&student, &data, NULL, &o, &r, &err), PT_ENOTFOUND);
     assert_string_equal(err.msg, "the student has no value 'nope'");
+    o.distill.student_hidden = (struct pt_str[]){PT_STR("z")};
+    assert_int_equal(pt_train(&student, &data, NULL, &o, &r, &err), PT_EINVAL);
+    assert_non_null(strstr(err.msg, "hidden values: the student's 'z' is float32[1,"));
     pt_edit_finish(&teacher);
     pt_edit_finish(&student);
     pt_buf_finish(&bytes[0]);
