@@ -101,31 +101,44 @@ static void start_watch(struct pt_api_call *c)
     }
 }
 
+static void carry_out(struct pt_api_call *c)
+{
+    struct pt_memapi *m = c->m;
+    uint64_t before = m->writes;
+    pt_mem_execute(m, &c->req, &c->answer);
+    if (m->writes != before && m->o.hooks.wrote)
+        m->o.hooks.wrote(m->o.hooks.arg, &c->req, c->req.ns, c->req.name);
+}
+
+static void answer_fault(struct pt_api_call *c)
+{
+    const struct pt_memapi_fault *f = &c->fault;
+    char details[64];
+    pt_mem_fail(&c->answer, f->http, f->reason ? f->reason : "InternalError", "injected fault: HTTP %d", f->http);
+    snprintf(details, sizeof details, "{\"retryAfterSeconds\":%d}", f->retry_after_s);
+    if (f->retry_after_s)
+        pt_mem_details(&c->answer, details);
+}
+
 static void execute(struct pt_timer *t)
 {
     struct pt_api_call *c = (struct pt_api_call *)((char *)t - offsetof(struct pt_api_call, execute));
-    struct pt_memapi *m = c->m;
     struct pt_memapi_fault *f = &c->fault;
     c->executed = true;
+    if (f->http && f->carried_out && !c->is_watch)
+        carry_out(c);
     if (f->http) {
-        pt_mem_fail(&c->answer, f->http, f->reason ? f->reason : "InternalError", "injected fault: HTTP %d", f->http);
-        char details[64];
-        snprintf(details, sizeof details, "{\"retryAfterSeconds\":%d}", f->retry_after_s);
-        if (f->retry_after_s)
-            pt_mem_details(&c->answer, details);
+        answer_fault(c);
     } else if (c->is_watch && !f->lose_request) {
         start_watch(c);
         return;
     } else if (!f->lose_request) {
-        uint64_t before = m->writes;
-        pt_mem_execute(m, &c->req, &c->answer);
-        if (m->writes != before && m->o.hooks.wrote)
-            m->o.hooks.wrote(m->o.hooks.arg, &c->req, c->req.ns, c->req.name);
+        carry_out(c);
     }
     if (c->heard)
         settle(c);
     else if (!f->lose_request && !f->lose_reply)
-        pt_timer_start(m->o.sched, &c->hear, f->reply_delay_ms, hear);
+        pt_timer_start(c->m->o.sched, &c->hear, f->reply_delay_ms, hear);
 }
 
 static const char *copy(struct pt_arena *a, const char *s, bool *failed)

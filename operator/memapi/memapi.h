@@ -21,7 +21,8 @@ struct pt_memapi;
 struct pt_memapi_fault {
     int64_t delay_ms;       /* before it is carried out */
     int64_t reply_delay_ms; /* after that, before the answer is seen */
-    int http;               /* answer with this error instead of carrying it out */
+    int http;               /* answer with this error instead of carrying it out, */
+    bool carried_out;       /* or after that: a server that lost sight of its own store */
     const char *reason;     /* Status.reason for it */
     int retry_after_s;      /* 0: not said */
     bool lose_reply;        /* carried out, but the caller sees a timeout */
