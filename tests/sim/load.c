@@ -6,7 +6,7 @@
  * them at a time: the rest waits. Reports of it get lost, come twice and come late. The invariants:
  *
  *   owner    the operator writes spec.replicas only with spec.autoscaling, never from or to 0, and within its bounds
- *   partial  it takes nothing away while a pod that serves has not told its load
+ *   partial  it takes nothing away while a pod that serves has not told its load, nor by what was seen in that time
  *   steady   when demand and cluster have long been quiet, the number of pods does not go up and down
  *   enough   at the end there are as many pods as the demand needs, and few more
  */
@@ -19,6 +19,7 @@
 #define SERVICE_S 0.1
 #define SLOTS 8
 #define FRESH_MS 2600 /* how old a report may be to count: two intervals and a half */
+#define BLIND_MS 4000 /* seconds in which a pod was silent are no ground to take one away by for so long after */
 #define CALM_MS 300000
 
 static const char *const targets[PT_METRIC_COUNT] = {"4", "40", "\"50ms\"", "\"300ms\""};
@@ -87,6 +88,18 @@ bool load_fill(struct kubelet_pod *p, struct pt_report *r)
     return true;
 }
 
+/* While this one was silent: when nobody tells anything nothing is seen, which is another matter. */
+static bool others_told(const struct kubelet_pod *p)
+{
+    void *v;
+    for (size_t i = 0; pt_map_next(&p->w->pods, &i, NULL, &v);) {
+        const struct kubelet_pod *q = v;
+        if (q != p && !strcmp(q->owner_uid, p->owner_uid) && q->told_ms > p->told_ms + FRESH_MS)
+            return true;
+    }
+    return false;
+}
+
 /* The leader hears of it: perhaps, perhaps twice, perhaps when newer ones have come. The interval that it wishes. */
 int64_t load_send(struct kubelet_pod *p, const struct pt_report *r)
 {
@@ -94,11 +107,13 @@ int64_t load_send(struct kubelet_pod *p, const struct pt_report *r)
     struct pt_operator *leader = world_leader(w);
     struct pt_err err;
     int64_t next = 1000;
-    bool lost = (w->faults && chance(&w->luck, w->p.lose)) || w->mute;
+    bool lost = (w->faults && chance(&w->luck, w->p.lose)) || w->mute || p->silent || (w->faults && w->p.unheard > 0 && chance(&w->luck, w->p.unheard));
     if (!leader || lost)
         return -1;
     if (pt_operator_report(leader, r, &next, &err) < 0)
         return -1;
+    if (p->told_ms && w->clock.now - p->told_ms > FRESH_MS + 1000 && others_told(p))
+        p->heard_again_ms = w->clock.now;
     p->told_ms = w->clock.now;
     if (!w->autoscales || !w->faults || !chance(&w->luck, 0.1))
         return next;
@@ -146,7 +161,12 @@ void load_asked(struct world *w, const struct pt_api_request *req)
         return;
     for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
         const struct kubelet_pod *p = v;
-        if (p->shown_ready && !p->terminating && !strcmp(p->owner_uid, m->uid) && w->clock.now - p->ready_from_ms > lag_ms && w->clock.now - p->told_ms > FRESH_MS)
+        if (!p->shown_ready || p->terminating || strcmp(p->owner_uid, m->uid) != 0 || w->clock.now - p->ready_from_ms <= lag_ms)
+            continue;
+        if (p->heard_again_ms && w->clock.now - p->heard_again_ms < BLIND_MS)
+            world_break(w, "%s: is scaled from %d to %d, and pod %s was silent until %lld ms ago", m->name, m->replicas, replicas, p->name,
+                        (long long)(w->clock.now - p->heard_again_ms));
+        if (w->clock.now - p->told_ms > FRESH_MS)
             world_break(w, "%s: is scaled from %d to %d, and pod %s has told nothing for %lld ms", m->name, m->replicas, replicas, p->name,
                         (long long)(w->clock.now - p->told_ms));
     }

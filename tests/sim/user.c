@@ -401,6 +401,34 @@ static void mute(struct world *w, struct wish *m, int a, int b)
     world_log(w, "network: reports %s", w->mute ? "are lost, all of them" : "arrive again");
 }
 
+/* The reports of so many pods that serve are lost; 0: of none. */
+static void silence(struct world *w, struct wish *m, int a, int b)
+{
+    void *v;
+    (void)b;
+    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);) {
+        struct kubelet_pod *p = v;
+        p->silent = a > 0 && p->shown_ready && !strcmp(p->owner_uid, m->uid);
+        a -= p->silent;
+        if (p->silent)
+            world_log(w, "network: the reports of %s are lost", p->name);
+    }
+}
+
+/* The operator that leads is stopped; 0: it goes on. */
+static void stop(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    process_disturb(w, a != 0, false);
+}
+
+/* It cannot reach the API server; 0: it can again. */
+static void apart(struct world *w, struct wish *m, int a, int b)
+{
+    (void)m, (void)b;
+    process_disturb(w, false, a != 0);
+}
+
 /* As many others, stopped: what a start of the operator has to look at besides. */
 static void storm(struct world *w, struct wish *m, int a, int b)
 {
@@ -574,6 +602,7 @@ static const struct action {
     {"monitor", 0, true, monitor},        {"quality", 0, false, quality},      {"is", 0, true, is_version},
     {"compress", 0, true, compress},      {"outcome", 0, false, outcome},    {"losework", 0, false, lose_work}, {"compressed", 0, true, compressed},
     {"starve", 0, false, starve},         {"lost", 0, false, lost},
+    {"stop", 0, false, stop},             {"apart", 0, false, apart},          {"silence", 0, true, silence},
     {"outage", 0, false, outage},         {"forbid", 0, false, forbid},         {"told", 0, true, told},
 };
 enum { ACTIONS = sizeof actions / sizeof *actions };

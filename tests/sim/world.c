@@ -68,31 +68,6 @@ static bool is_write(const struct pt_api_request *req)
     return req->verb != PT_VERB_GET && req->verb != PT_VERB_LIST;
 }
 
-/* Only who leads writes, and only while its Lease was renewed in time. */
-static int process_starts(struct pt_api *api, const struct pt_api_request *req, pt_api_done_fn done, void *arg, struct pt_api_call **out, struct pt_err *err)
-{
-    struct process *p = (struct process *)api;
-    bool leads = p->leads && (!p->lease || pt_lease_valid(p->lease));
-    if (is_write(req) && req->resource != &pt_res_leases && !leads)
-        world_break(p->w, "operator %d writes %s/%s and does not lead", (int)(p - p->w->process), req->resource->plural, req->name ? req->name : "");
-    if (p->starved && req->resource == &pt_res_leases)
-        return pt_fail(err, PT_EUNAVAILABLE, "starved");
-    return pt_api_start(pt_memapi_api(p->w->api), req, done, arg, out, err);
-}
-
-static int process_watches(struct pt_api *api, const struct pt_api_request *req, pt_watch_event_fn event, pt_api_done_fn done, void *arg, struct pt_api_call **out,
-                           struct pt_err *err)
-{
-    return pt_api_watch(pt_memapi_api(((struct process *)api)->w->api), req, event, done, arg, out, err);
-}
-
-static void process_cancels(struct pt_api *api, struct pt_api_call *call)
-{
-    pt_api_cancel(pt_memapi_api(((struct process *)api)->w->api), call);
-}
-
-static const struct pt_api_ops process_ops = {process_starts, process_watches, process_cancels};
-
 static void restart_now(struct pt_timer *t)
 {
     start_process((struct process *)((char *)t - offsetof(struct process, restart)));
@@ -104,6 +79,7 @@ static void end_process(struct process *p)
     pt_lease_destroy(pt_steal(p->lease));
     pt_operator_destroy(pt_steal(p->op));
     pt_timer_stop(&w->clock.sched, &p->restart);
+    process_clear(p);
     p->leads = p->starved = false;
 }
 
@@ -117,6 +93,7 @@ static void on_leads(void *arg)
     struct process *p = arg;
     world_log(p->w, "operator %d: leads", (int)(p - p->w->process));
     p->leads = true;
+    process_leads(p);
     pt_operator_lead(p->op);
 }
 
@@ -129,6 +106,7 @@ static void on_lost(void *arg, const char *why)
     p->leads = false;
     p->w->losses++;
     pt_operator_stand_by(p->op);
+    process_stands_by(p);
 }
 
 static bool may_write(void *arg)
@@ -139,10 +117,9 @@ static bool may_write(void *arg)
 
 static int start_lease(struct process *p, struct pt_err *err)
 {
-    char identity[16];
-    snprintf(identity, sizeof identity, "life-%u", p->w->lives);
-    struct pt_lease_options o = {.api = &p->api, .sched = &p->w->clock.sched, .seed = p->w->seed + p->w->lives, .ns = SIM_NS, .name = PT_LEASE,
-                                 .identity = identity, .duration_ms = 60000, .renew_ms = 40000, .retry_ms = 8000, .leads = on_leads, .lost = on_lost, .arg = p};
+    snprintf(p->identity, sizeof p->identity, "life-%u", p->w->lives);
+    struct pt_lease_options o = {.api = &p->api, .sched = process_sched(p), .seed = p->w->seed + p->w->lives, .ns = SIM_NS, .name = PT_LEASE,
+                                 .identity = p->identity, .duration_ms = 60000, .renew_ms = 40000, .retry_ms = 8000, .leads = on_leads, .lost = on_lost, .arg = p};
     int rc = pt_lease_create(&o, &p->lease, err);
     if (rc == PT_OK)
         pt_lease_start(p->lease);
@@ -152,9 +129,11 @@ static int start_lease(struct process *p, struct pt_err *err)
 static void start_process(struct process *p)
 {
     struct world *w = p->w;
-    struct pt_operator_options o = {.api = &p->api, .sched = &w->clock.sched, .seed = w->seed * 1000 + ++w->lives, .sidecar_image = w->image,
+    struct pt_operator_options o = {.api = &p->api, .sched = process_sched(p), .seed = w->seed * 1000 + ++w->lives, .sidecar_image = w->image,
                                     .report_url = "https://operator:8443/v1/report", .standby = w->p.elected, .may_write = may_write, .may_write_arg = p};
     struct pt_err err;
+    p->term = ++w->terms;
+    p->looked = 0;
     int rc = pt_operator_create(&o, &p->op, &err);
     if (rc == PT_OK && w->p.elected)
         rc = start_lease(p, &err);
@@ -175,7 +154,7 @@ static unsigned processes(const struct world *w)
 struct pt_operator *world_leader(struct world *w)
 {
     for (unsigned i = 0; i < SIM_PROCESSES; i++)
-        if (w->process[i].op && w->process[i].leads)
+        if (w->process[i].op && w->process[i].leads && !w->process[i].stopped && !w->process[i].apart)
             return w->process[i].op;
     return NULL;
 }
@@ -343,6 +322,17 @@ static void digest_objects(struct world *w)
     digest_text(w, (const char *)&writes, sizeof writes);
 }
 
+/* What only stories with it have. */
+static void disturb(struct world *w, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
+{
+    f->lose_request |= w->asking && w->asking->apart;
+    f->carried_out = f->http && w->p.carried_out;
+    if (w->faults && w->p.late > 0 && is_write(req) && req->resource != &pt_res_leases && by_operator(req) && chance(&w->luck, w->p.late))
+        f->delay_ms = between(&w->luck, 31000, 40000);
+    if (w->faults && w->p.slow_list_ms && req->verb == PT_VERB_LIST && !watch)
+        f->reply_delay_ms = between(&w->luck, 1, w->p.slow_list_ms);
+}
+
 static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
 {
     struct world *w = arg;
@@ -368,6 +358,7 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
         f->delay_ms = chance(&w->luck, 0.02) && !watch ? between(&w->luck, 31000, 40000) : between(&w->luck, 1, 3000);
     if (w->faults && chance(&w->luck, w->p.delay))
         f->reply_delay_ms = between(&w->luck, 1, 3000);
+    disturb(w, req, watch, f);
     if (is_write(req) && req->resource == &pt_res_leases)
         return;
     if (is_write(req) && req->resource != &pt_res_events && by_operator(req)) {
@@ -377,6 +368,7 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
         }
         load_asked(w, req);
         check_asked(w, req);
+        writes_asked(w, req, f);
         world_log(w, "operator: %s %s/%s%s%s%s", verbs[req->verb], req->resource->plural, req->name ? req->name : "", req->subresource ? "/" : "",
                   req->subresource ? req->subresource : "", f->http || f->lose_reply || f->lose_request || f->delay_ms ? " (with a fault)" : "");
     }
@@ -496,7 +488,10 @@ static void on_wrote(void *arg, const struct pt_api_request *req, const char *ns
     (void)ns;
     (void)name;
     ((struct world *)arg)->lease_writes += req->resource == &pt_res_leases;
+    if (req->resource == &pt_res_leases)
+        process_wrote_lease(arg);
     check_wrote(arg, req);
+    writes_done(arg, req);
     load_wrote(arg, req);
     watch_wrote(arg, req);
 }
@@ -505,7 +500,7 @@ static void begin(struct world *w, const struct sim_run *run)
 {
     *w = (struct world){.seed = run->seed, .faults = true, .logging = run->logging, .digest = run->digest, .omit = run->omit, .script = run->script, .image = "sidecar:sim"};
     for (unsigned i = 0; i < SIM_PROCESSES; i++)
-        w->process[i] = (struct process){.api = {&process_ops}, .w = w};
+        process_init(&w->process[i], w);
     for (int i = 0; i < 8; i++)
         w->accuracy[i] = 95;
     pt_rand_init(&w->rand, run->seed * 2);
@@ -516,6 +511,7 @@ static void begin(struct world *w, const struct sim_run *run)
         w->p = run->script->profile;
         w->p.stale_ms = w->p.stale_ms ? w->p.stale_ms : 180000;
         w->next_action = run->script->actions;
+        w->stops = strstr(run->script->actions, "stop ") != NULL || strstr(run->script->actions, "apart ") != NULL;
     }
     leave_out(w);
 }
@@ -526,6 +522,7 @@ bool world_run(struct world *w, const struct sim_run *run)
     begin(w, run);
     struct pt_memapi_options o = {.sched = &w->clock.sched, .seed = run->seed, .history = (unsigned)between(&w->luck, 20, 300), .gc_delay_ms = between(&w->luck, 0, 500),
                                   .latency_ms = between(&w->luck, 0, 5), .admit = admit, .hooks = {w, on_request, on_wrote, on_event}, .watchlist = w->p.watchlist, .bookmark_ms = 5 * MINUTE_MS};
+    o.history = w->p.history ? w->p.history : o.history;
     if (pt_memapi_create(&o, &w->api, &err) < 0) {
         world_break(w, "memapi: %s", err.msg);
         return false;
@@ -544,6 +541,7 @@ bool world_run(struct world *w, const struct sim_run *run)
     w->p.forbidden = 0;
     w->away = false;
     world_starve(w, false);
+    process_disturb(w, false, false);
     w->p.crash_at = 0;
     w->calm_ms = w->clock.now;
     world_log(w, "faults stop");
@@ -563,8 +561,11 @@ bool world_run(struct world *w, const struct sim_run *run)
 
 void world_finish(struct world *w)
 {
-    for (unsigned i = 0; i < SIM_PROCESSES; i++)
+    for (unsigned i = 0; i < SIM_PROCESSES; i++) {
         end_process(&w->process[i]);
+        pt_sched_finish(&w->process[i].sched);
+    }
+    pt_map_finish(&w->revisions);
     kubelet_finish(w);
     pt_timer_stop(&w->clock.sched, &w->crash);
     pt_timer_stop(&w->clock.sched, &w->user);

@@ -2,8 +2,9 @@
  *
  * world.h: a cluster in one process under virtual time: memapi, the operator, kubelets with sidecars, a user and bad luck, all from one seed.
  *
- * world.c is the clock, the faults and the operators' lives; kubelet.c plays nodes and sidecars, load.c and watch.c their clients, work.c the pods that compress; user.c acts on the resources, by chance or
- * by a script; check.c looks at everything after each step in which something was written; scenarios.c has the named ones.
+ * world.c is the clock, the faults and the operators' lives, process.c what lies between them and the cluster; kubelet.c plays nodes and sidecars, load.c and
+ * watch.c their clients, work.c the pods that compress; user.c acts on the resources, by chance or by a script; check.c looks at everything after each step in
+ * which something was written, writes.c at each write of an operator; scenarios.c has the named ones.
  */
 #ifndef PT_SIM_WORLD_H
 #define PT_SIM_WORLD_H
@@ -44,6 +45,13 @@ struct kubelet_pod {
     bool stray; /* nobody's any more: its label was changed */
     bool revenant; /* of a create that was given up and arrived after the next try's pod had come and gone: nobody can know of it */
     int64_t told_ms, load_ms, ready_from_ms; /* last report that was taken; the counters are as of; ready since */
+    bool silent;             /* its reports are lost */
+    int64_t heard_again_ms;  /* after a silence; 0: there was none */
+    struct {                 /* an operator's request that it go, not refused: its deletion, or that it be taken out of service */
+        unsigned term;
+        uint64_t rv;
+        int64_t ms;
+    } asked[2];
     double requests, counts[8];
 };
 
@@ -108,6 +116,11 @@ struct profile { /* drawn from the seed */
     bool elected;     /* two operators with a Lease */
     int forbidden;    /* a right that the operator lacks: world_rights, from 1; 0: none */
     bool denied;      /* pods may not be created: a quota, a webhook */
+    bool carried_out; /* errors come after the deed */
+    double unheard;   /* of reports, those that are lost besides */
+    double late;      /* of an operator's writes, those that are carried out when it has given them up */
+    int64_t slow_list_ms; /* how old lists may be when they arrive */
+    unsigned history; /* events kept of each kind; 0: any number */
     enum pt_memapi_watchlist watchlist;
 };
 
@@ -123,8 +136,15 @@ struct process {
     struct world *w;
     struct pt_operator *op;
     struct pt_lease *lease;
+    char identity[16];
+    unsigned term;        /* of its lives and times of leading, over all processes */
+    uint64_t looked;      /* at ModelDeployments, when it last stood by */
     bool leads, starved; /* starved: what it asks about the Lease finds no answer */
     struct pt_timer restart;
+    bool stopped, apart;  /* as by SIGSTOP; cut off from the API server */
+    struct pt_sched sched; /* where it may be stopped; else it shares the world's */
+    struct pt_timer turn;
+    struct message *held; /* what it has not heard yet */
 };
 #define SIM_PROCESSES 2
 
@@ -140,7 +160,7 @@ struct world {
     uint64_t seed;
     struct pt_memapi *api;
     struct process process[SIM_PROCESSES];
-    unsigned lives; /* of operators */
+    unsigned lives, terms; /* of operators */
     const char *image; /* of sidecars: the operator's own release */
     struct sim_cut omit;
     const struct script *script;
@@ -172,6 +192,11 @@ struct world {
     unsigned work_done_count;
     int outcome[8];  /* of each recipe: work.c */
     int accuracy[8]; /* of each version of the model, in percent */
+    bool stops;      /* the story stops processes, or cuts them off */
+    struct process *disturbed, *asking; /* stopped or cut off; whose request is looked at */
+    char holder[16]; /* of the Lease, as the server has it, written last at */
+    int64_t held_ms;
+    struct pt_map revisions; /* names of all that ever were */
     bool away;       /* the API server, for all that is the operator's */
     int64_t back_ms; /* it was, until */
     bool logging;
@@ -204,6 +229,19 @@ void world_print_uses(FILE *out); /* "VERB GROUP/RESOURCE[/SUBRESOURCE]" a line:
 const char *world_right(int i); /* "patch services"; NULL: no such one */
 const cJSON *world_stored(struct world *w, const struct wish *m); /* the ModelDeployment, until the next write; NULL: it is gone */
 int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail);
+
+/* process.c */
+void process_init(struct process *p, struct world *w);
+struct pt_sched *process_sched(struct process *p);
+void process_leads(struct process *p);    /* it begins to */
+void process_stands_by(struct process *p); /* or begins to do that */
+void process_wrote_lease(struct world *w);
+void process_clear(struct process *p);
+void process_disturb(struct world *w, bool stop, bool apart); /* the leader; neither: it is as before again */
+
+/* writes.c */
+void writes_asked(struct world *w, const struct pt_api_request *req, const struct pt_memapi_fault *f); /* by an operator */
+void writes_done(struct world *w, const struct pt_api_request *req);                                   /* by anybody, carried out */
 
 void kubelet_observe(struct world *w);
 void kubelet_finish(struct world *w);
