@@ -28,12 +28,10 @@ void pt_buf_reset(struct pt_buf *b)
     b->failed = PT_OK;
 }
 
-char *pt_buf_reserve(struct pt_buf *b, size_t len)
+char *pt_buf_reserve_more(struct pt_buf *b, size_t len)
 {
     if (b->failed)
         return NULL;
-    if (len < b->room - b->len && !b->cap && b->room) /* most often */
-        return b->data + b->len;
     if (len > SIZE_MAX / 2 - b->len || (b->cap && len > b->cap - b->len)) {
         b->failed = PT_ELIMIT;
         return NULL;
@@ -82,11 +80,11 @@ static bool append_number(struct pt_buf *b, uint64_t n, bool negative)
     return pt_buf_append(b, text, len);
 }
 
-/* The conversions that most formats are made of, %s %.Ns %.*s %d %u %c %% and whole numbers of other lengths: libc's printf takes ten times as long. false: there
- * is another one, which libc knows. */
+/* The conversions that most formats are made of, %s %.Ns %.*s %d %u %c %% and whole numbers of other lengths: libc's printf takes ten times as long.
+ * false: there is another one, which libc knows. */
 static bool append_format(struct pt_buf *b, const char *fmt, va_list *ap)
 {
-    for (const char *percent; *(percent = strchrnul(fmt, '%')); ) {
+    for (const char *percent; *(percent = strchrnul(fmt, '%'));) {
         pt_buf_append(b, fmt, (size_t)(percent - fmt));
         fmt = percent + 1;
         bool is_cut = *fmt == '.';
@@ -198,8 +196,7 @@ static int read_all(struct pt_buf *b, int fd, const char *path, struct pt_err *e
         char *to = left ? pt_buf_reserve(b, chunk < left ? chunk : left) : past; /* at the cap: is there one byte more? */
         if (!to)
             return pt_buf_check(b, path, err);
-        while ((n = read(fd, to, !left ? 1 : chunk < left ? chunk : left)) < 0 && errno == EINTR) {
-        }
+        while ((n = read(fd, to, !left ? 1 : chunk < left ? chunk : left)) < 0 && errno == EINTR) {}
         if (n < 0)
             return pt_fail(err, PT_EIO, "read %s: %s", path, strerror(errno));
         if (n > 0 && !left)

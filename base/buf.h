@@ -13,10 +13,10 @@
 #include <string.h>
 
 struct pt_buf {
-    char *data;  /* not terminated; pt_buf_cstr() terminates */
+    char *data; /* not terminated; pt_buf_cstr() terminates */
     size_t len, room;
-    size_t cap;  /* most bytes it may hold; 0 = no cap */
-    int failed;  /* PT_ENOMEM or PT_ELIMIT, sticky until reset */
+    size_t cap; /* most bytes it may hold; 0 = no cap */
+    int failed; /* PT_ENOMEM or PT_ELIMIT, sticky until reset */
 };
 #define PT_BUF_INIT(cap_bytes) ((struct pt_buf){.cap = (cap_bytes)})
 
@@ -46,9 +46,16 @@ static inline bool pt_buf_putc(struct pt_buf *b, char c)
 /* Several texts, up to NULL: where nothing needs a format. */
 bool pt_buf_cat(struct pt_buf *b, ...) __attribute__((sentinel));
 bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-char *pt_buf_reserve(struct pt_buf *b, size_t len); /* room for len more bytes at the end, or NULL; then b->len += n */
-void pt_buf_consume(struct pt_buf *b, size_t len);  /* drops len bytes from the front */
-const char *pt_buf_cstr(struct pt_buf *b);          /* terminated view; "" after a failure */
+char *pt_buf_reserve_more(struct pt_buf *b, size_t len); /* what the next one does when it does not simply fit */
+/* Room for len more bytes at the end, or NULL; then b->len += n. */
+static inline char *pt_buf_reserve(struct pt_buf *b, size_t len)
+{
+    if (b->failed || b->cap || !b->room || len >= b->room - b->len)
+        return pt_buf_reserve_more(b, len);
+    return b->data + b->len;
+}
+void pt_buf_consume(struct pt_buf *b, size_t len); /* drops len bytes from the front */
+const char *pt_buf_cstr(struct pt_buf *b);         /* terminated view; "" after a failure */
 /* PT_OK, or the sticky failure with "what" in the message. */
 int pt_buf_check(const struct pt_buf *b, const char *what, struct pt_err *err);
 /* Reads a whole regular file; over cap is PT_ELIMIT; PT_ENOTFOUND when it is not there. path goes through pt_path_resolve. */

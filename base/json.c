@@ -137,15 +137,21 @@ static int hex4(const char *p, const char *end)
 }
 
 /* Has one of these eight characters a meaning? A character's top bit is set if it has, as it may be above one that has. */
-static inline uint64_t special(const char *p)
+static inline uint64_t special(uint64_t v)
 {
     const uint64_t ones = 0x0101010101010101, tops = ones << 7;
-    uint64_t v;
-    memcpy(&v, p, sizeof v);
     uint64_t quote = v ^ ones * '"', slash = v ^ ones * '\\';
     return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((v - ones * ' ') & ~v) | v) & tops;
 }
 
+static inline uint64_t load8(const char *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+/* The beginning of a text that goes on behind its string. */
 static inline size_t plain(const char *p, size_t len)
 {
     size_t i = 0;
@@ -153,22 +159,37 @@ static inline size_t plain(const char *p, size_t len)
     const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), blank = _mm_set1_epi8(' ');
     for (; len - i >= 16; i += 16) {
         __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)), _mm_cmplt_epi8(v, blank)); /* signed: from 0x80 on as well */
+        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
+                                   _mm_cmplt_epi8(v, blank)); /* signed: from 0x80 on as well */
         int mask = _mm_movemask_epi8(odd);
         if (mask)
             return i + (size_t)__builtin_ctz((unsigned)mask);
     }
 #endif
-    while (len - i >= 8 && !special(p + i))
+    while (len - i >= 8 && !special(load8(p + i)))
         i += 8;
     while (i < len && p[i] >= ' ' && (signed char)p[i] >= 0 && p[i] != '"' && p[i] != '\\')
         i++;
     return i;
 }
 
+/* Of a string that ends where the text does. Most often all of it is plain: then the last bytes are looked at together with some before them. */
 size_t pt_json_plain(const char *p, size_t len)
 {
-    return plain(p, len);
+    uint64_t odd = 0;
+    if (len >= 8) {
+        for (size_t i = 0; i < len - 8; i += 8)
+            odd |= special(load8(p + i));
+        odd |= special(load8(p + len - 8));
+    } else if (len >= 4) {
+        uint32_t first, last;
+        memcpy(&first, p, 4);
+        memcpy(&last, p + len - 4, 4);
+        odd = special(first | (uint64_t)last << 32);
+    } else {
+        odd = 1;
+    }
+    return odd ? plain(p, len) : len;
 }
 
 /* The code point of the escape behind the backslash at p; *end_of_it behind it. -1 when there is no such escape or half a surrogate pair. */
@@ -221,7 +242,8 @@ static inline int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_er
         return fail_at(j, err, "a string is expected");
     const char *start = ++j->p;
     j->p += plain(j->p, (size_t)(j->end - j->p));
-    if ((j->p == j->end || *j->p != '"') && check_string(j, err) < 0)
+    j->plain = j->p < j->end && *j->p == '"';
+    if (!j->plain && check_string(j, err) < 0)
         return PT_EPARSE;
     *raw = (struct pt_str){start, (size_t)(j->p++ - start)};
     return PT_OK;
@@ -276,7 +298,7 @@ static struct pt_str piece(struct pt_str *raw, char tmp[4])
 }
 
 /* Of a name that is not written as it is, if it has escapes at all. */
-__attribute__((noinline)) static bool decoded_key_is(const struct pt_str *raw_key, const char *name)
+bool pt_json_decoded_key_is(const struct pt_str *raw_key, const char *name)
 {
     if (!memchr(raw_key->p, '\\', raw_key->len))
         return false;
@@ -291,13 +313,6 @@ __attribute__((noinline)) static bool decoded_key_is(const struct pt_str *raw_ke
     return wanted.len == 0;
 }
 
-bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
-{
-    if (raw_key->len && raw_key->p[0] != name[0] && raw_key->p[0] != '\\') /* most often */
-        return false;
-    return (strlen(name) == raw_key->len && !memcmp(raw_key->p, name, raw_key->len)) || decoded_key_is(raw_key, name);
-}
-
 int pt_json_string(struct pt_json *j, struct pt_buf *out, struct pt_err *err)
 {
     struct pt_str raw;
@@ -305,6 +320,10 @@ int pt_json_string(struct pt_json *j, struct pt_buf *out, struct pt_err *err)
     int rc = cut_string(j, &raw, err);
     if (rc < 0)
         return rc;
+    if (j->plain) {
+        pt_buf_append(out, raw.p, raw.len);
+        return out->failed ? pt_buf_check(out, "string", err) : PT_OK;
+    }
     while (raw.len) {
         struct pt_str part = piece(&raw, tmp);
         pt_buf_append(out, part.p, part.len);
@@ -351,7 +370,8 @@ int pt_json_i64(struct pt_json *j, int64_t *v, struct pt_err *err)
     if (rc < 0)
         return rc;
     if (!pt_num_to_u64(&n, &m) || m > (uint64_t)INT64_MAX + n.negative)
-        return pt_fail(err, PT_EPARSE, "JSON: %s%.*s is not a whole number that fits in 64 bits", n.negative ? "-" : "", (int)(n.end - n.start), n.start);
+        return pt_fail(err, PT_EPARSE, "JSON: %s%.*s is not a whole number that fits in 64 bits", n.negative ? "-" : "", (int)(n.end - n.start),
+                       n.start);
     *v = n.negative ? (int64_t)(0 - m) : (int64_t)m;
     return PT_OK;
 }

@@ -25,6 +25,7 @@ enum pt_json_kind { PT_JSON_NULL, PT_JSON_BOOL, PT_JSON_NUMBER, PT_JSON_STRING, 
 struct pt_json {
     const char *start, *p, *end;
     unsigned depth;
+    bool plain;                       /* the string read last, or the name, needs no decoding: it has no escapes and no bytes beyond ASCII */
     bool nan_tokens;                  /* set after init: NaN, Infinity and -Infinity are numbers too, as some protocols write them */
     uint8_t first[PT_JSON_MAX_DEPTH]; /* is the next element of this level the first one? */
 };
@@ -37,8 +38,15 @@ int pt_json_array(struct pt_json *j, struct pt_err *err);   /* enters */
 int pt_json_element(struct pt_json *j, struct pt_err *err); /* 1, or 0 and leaves */
 /* How many bytes at the beginning need no look inside a JSON string: ASCII without control characters, quotes and backslashes. */
 size_t pt_json_plain(const char *p, size_t len);
-bool pt_json_key_is(const struct pt_str *raw_key, const char *name);
-int pt_json_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err); /* a string: what is between the quotes, checked, not decoded */
+bool pt_json_decoded_key_is(const struct pt_str *raw_key, const char *name); /* with escapes */
+static inline bool pt_json_key_is(const struct pt_str *raw_key, const char *name)
+{
+    size_t n = strlen(name);
+    if (raw_key->len <= n) /* what has escapes is longer than what it stands for */
+        return raw_key->len == n && !memcmp(raw_key->p, name, n);
+    return (raw_key->p[0] == name[0] || raw_key->p[0] == '\\') && pt_json_decoded_key_is(raw_key, name);
+}
+int pt_json_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err);   /* a string: what is between the quotes, checked, not decoded */
 int pt_json_string(struct pt_json *j, struct pt_buf *out, struct pt_err *err); /* appends the decoded string */
 int pt_json_bool(struct pt_json *j, bool *v, struct pt_err *err);
 int pt_json_i64(struct pt_json *j, int64_t *v, struct pt_err *err); /* PT_EPARSE for fractions and out of range */

@@ -89,7 +89,8 @@ static bool cut_decimal(struct pt_str *s, int64_t *whole, int64_t *fraction, int
             continue;
         }
         int64_t *to = point ? fraction : whole;
-        if (__builtin_mul_overflow(*to, 10, to) || __builtin_add_overflow(*to, s->p[0] - '0', to) || (point && __builtin_mul_overflow(*scale, 10, scale)))
+        if (__builtin_mul_overflow(*to, 10, to) || __builtin_add_overflow(*to, s->p[0] - '0', to) ||
+            (point && __builtin_mul_overflow(*scale, 10, scale)))
             return false;
         digits++;
     }
@@ -101,8 +102,8 @@ static int64_t cut_unit_ns(struct pt_str *s)
     static const struct {
         struct pt_str name;
         int64_t ns;
-    } units[] = {{PT_STR("ns"), 1},          {PT_STR("us"), 1000},       {PT_STR("\xc2\xb5s"), 1000},    {PT_STR("\xce\xbcs"), 1000},
-                 {PT_STR("ms"), 1000000},    {PT_STR("s"), 1000000000},  {PT_STR("m"), 60000000000},     {PT_STR("h"), 3600000000000}};
+    } units[] = {{PT_STR("ns"), 1},       {PT_STR("us"), 1000},      {PT_STR("\xc2\xb5s"), 1000}, {PT_STR("\xce\xbcs"), 1000},
+                 {PT_STR("ms"), 1000000}, {PT_STR("s"), 1000000000}, {PT_STR("m"), 60000000000},  {PT_STR("h"), 3600000000000}};
     for (size_t i = 0; i < sizeof units / sizeof *units; i++)
         if (pt_str_starts(*s, units[i].name)) {
             s->p += units[i].name.len, s->len -= units[i].name.len;
@@ -136,22 +137,34 @@ int pt_parse_duration_ms(struct pt_str s, const char *what, int64_t *out_ms, str
     return PT_OK;
 }
 
-/* One more than the digit's value; 0: none. */
-static const uint8_t hex_digits[256] = {['0'] = 1, ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
-                                        ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16};
+/* Eight hexadecimal digits at once, in a word with the first one lowest. Not 0: one is none. */
+static uint64_t eight_digits(const char *text, uint8_t out[4])
+{
+    _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the first digit is the lowest byte");
+    const uint64_t ones = 0x0101010101010101;
+    uint64_t v;
+    memcpy(&v, text, sizeof v);
+    uint64_t letter = v >> 6 & ones, n = (v & ones * 15) + letter * 9; /* 'a' is 0x61 */
+    uint64_t strange = v ^ (n + ones * '0' + letter * 39);             /* what those values are written as */
+    strange |= ((n + ones * 6) >> 4 & ones) ^ letter;                  /* 10 and more are letters, and they alone */
+    strange |= n & ones * 0xf0;
+    n = (n << 4 | n >> 8) & 0x00ff00ff00ff00ff;
+    n = (n | n >> 8) & 0x0000ffff0000ffff;
+    n |= n >> 16;
+    memcpy(out, &n, 4);
+    return strange;
+}
 
 int pt_parse_digest(struct pt_str s, const char *what, uint8_t out[32], struct pt_err *err)
 {
     struct pt_str prefix = PT_STR("sha256:");
     bool good = pt_str_starts(s, prefix) && s.len == prefix.len + 64;
-    const uint8_t *p = (const uint8_t *)s.p + prefix.len;
-    unsigned strange = 0;
-    for (size_t i = 0; good && i < 32; i++, p += 2) {
-        unsigned hi = hex_digits[p[0]] - 1u, lo = hex_digits[p[1]] - 1u;
-        strange |= hi | lo;
-        out[i] = (uint8_t)(hi << 4 | lo);
-    }
-    return good && strange < 16 ? PT_OK : pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not \"sha256:\" and 64 lower-case hexadecimal digits", what, PT_STR_ARG(s));
+    uint64_t strange = 0;
+    for (size_t i = 0; good && i < 32; i += 4)
+        strange |= eight_digits(s.p + prefix.len + 2 * i, out + i);
+    return good && !strange
+               ? PT_OK
+               : pt_fail(err, PT_EPARSE, "%s: '" PT_STR_FMT "' is not \"sha256:\" and 64 lower-case hexadecimal digits", what, PT_STR_ARG(s));
 }
 
 void pt_format_digest(const uint8_t digest[32], char out[72])
@@ -166,15 +179,16 @@ void pt_format_digest(const uint8_t digest[32], char out[72])
     *p = '\0';
 }
 
-/* Dates by arithmetic: statuses and Leases are full of times, and libc asks for the time zone each time. Years begin in March, so that the leap day is
- * their last one, and the calendar repeats after 400 of them. Days are counted from 1970-01-01; the year is 1 or later. */
+/* Dates by arithmetic: statuses and Leases are full of times, and libc asks for the time zone each time. Years begin in March, so that the leap day
+ * is their last one, and the calendar repeats after 400 of them. Days are counted from 1970-01-01; the year is 1 or later. */
 #define DAYS_OF_400_YEARS 146097
 #define DAYS_BEFORE_1970 719468 /* since March 1 of the year 0 */
 
 static int64_t days_of(int year, int month, int day)
 {
     int since_march = (month + 9) % 12, y = year - (month < 3), of_400 = y % 400;
-    return (int64_t)(y / 400) * DAYS_OF_400_YEARS + of_400 * 365 + of_400 / 4 - of_400 / 100 + (153 * since_march + 2) / 5 + day - 1 - DAYS_BEFORE_1970;
+    return (int64_t)(y / 400) * DAYS_OF_400_YEARS + of_400 * 365 + of_400 / 4 - of_400 / 100 + (153 * since_march + 2) / 5 + day - 1 -
+           DAYS_BEFORE_1970;
 }
 
 static void date_of(int64_t days, int *year, int *month, int *day)
@@ -199,7 +213,7 @@ void pt_format_time(int64_t wall_ms, char out[24])
     const struct {
         unsigned value;
         char after;
-    } pairs[] = {{(unsigned)year / 100, 0},          {(unsigned)year % 100, '-'},          {(unsigned)month, '-'},       {(unsigned)day, 'T'},
+    } pairs[] = {{(unsigned)year / 100, 0},      {(unsigned)year % 100, '-'},       {(unsigned)month, '-'},      {(unsigned)day, 'T'},
                  {(unsigned)of_day / 3600, ':'}, {(unsigned)of_day / 60 % 60, ':'}, {(unsigned)of_day % 60, 'Z'}};
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
         *out++ = (char)('0' + pairs[i].value / 10);

@@ -306,9 +306,47 @@ static void strings_without_memory(void **state)
     with_failing_memory(rc = read_a_string());
 }
 
+/* Of every length, with every byte in every place. */
+static void finds_what_is_not_plain(void **state)
+{
+    char text[48];
+    (void)state;
+    for (size_t len = 0; len <= sizeof text; len++) {
+        memset(text, 'x', sizeof text);
+        assert_int_equal(pt_json_plain(text, len), len);
+        for (size_t at = 0; at < len; at++) {
+            for (int c = 0; c < 256; c++) {
+                text[at] = (char)c;
+                size_t wanted = c < ' ' || c >= 0x80 || c == '"' || c == '\\' ? at : len;
+                if (pt_json_plain(text, len) != wanted)
+                    fail_msg("byte 0x%02x at %zu of %zu: %zu", c, at, len, pt_json_plain(text, len));
+            }
+            text[at] = 'x';
+        }
+    }
+}
+
+static void names_with_escapes(void **state)
+{
+    static const struct {
+        const char *raw, *name;
+        bool is;
+    } rows[] = {{"id", "id", true},        {"id", "i", false},  {"i", "id", false},       {"", "", true},
+                {"", "a", false},          {"a", "", false},    {"\\u0069d", "id", true}, {"i\\u0064", "id", true},
+                {"i\\u0065", "id", false}, {"\\n", "n", false}, {"\\/a", "/a", true},     {"ida", "id", false},
+                {"\\u0069", "", false}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pt_str raw = pt_str(rows[i].raw);
+        if (pt_json_key_is(&raw, rows[i].name) != rows[i].is)
+            fail_msg("%s is %s%s", rows[i].raw, rows[i].is ? "not " : "", rows[i].name);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_what_is_not_plain),   cmocka_unit_test(names_with_escapes),
         cmocka_unit_test(skips_what_is_json),        cmocka_unit_test(every_prefix_is_refused), cmocka_unit_test(depth_is_bounded),
         cmocka_unit_test(reads_members),             cmocka_unit_test(names_what_is_wrong),     cmocka_unit_test(reads_arrays_of_each_type),
         cmocka_unit_test(refuses_bad_arrays),        cmocka_unit_test(number_arrays_are_left_where_they_end),

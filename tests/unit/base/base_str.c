@@ -75,6 +75,19 @@ static void digests(void **state)
     assert_memory_equal(bytes, back, 32);
     for (size_t len = 0; len < 71; len++)
         assert_int_equal(pt_parse_digest((struct pt_str){text, len}, "digest", back, NULL), PT_EPARSE);
+    for (size_t at = 7; at < 71; at++) { /* every byte in every place */
+        char was = text[at];
+        for (int c = 0; c < 256; c++) {
+            text[at] = (char)c;
+            bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+            if ((pt_parse_digest((struct pt_str){text, 71}, "digest", back, NULL) == PT_OK) != digit)
+                fail_msg("byte 0x%02x at %zu is %staken for a digit", c, at, digit ? "not " : "");
+            int value = c >= 'a' ? c - 'a' + 10 : c - '0';
+            if (digit && value != (at % 2 ? back[(at - 7) / 2] >> 4 : back[(at - 7) / 2] & 15))
+                fail_msg("%c at %zu is read wrongly", c, at);
+        }
+        text[at] = was;
+    }
     text[70] = 'G';
     assert_fails(pt_parse_digest(pt_str(text), "spec.model.digest", back, &err), PT_EPARSE, "spec.model.digest");
     text[70] = 'A';
