@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * events.c: see events.h. What is remembered between events sits in one bounded table (least recently used goes first) under three kinds
- * of key: an object's bucket "b", a reason's recent number "s", and an event already written "e". One write is under way at a time.
+ * of key: an object's bucket "b", a reason's recent number "s", and an event already written "e". One write is under way at a time; what waits for
+ * its turn waits as its few texts, of which the body is made then: when everything is rolled out at once, both are full, and are to be small.
  */
 #include "operator/ctrl/events.h"
 #include "base/buf.h"
@@ -25,20 +26,22 @@
 
 struct memory {
     struct memory *prev, *next;
-    double tokens;    /* b, m */
-    bool written;     /* e: there is such an Event */
-    int64_t since_ms; /* b, m: tokens counted at; s: window began; e: wall time of the first */
+    uint64_t key;
+    double tokens;    /* b */
+    int64_t since_ms; /* b: tokens counted at; s: window began; e: wall time of the first */
     unsigned count;   /* s, e */
-    char name[300];   /* e: of the Event */
-    char key[];
+    uint32_t name[2]; /* e: what makes the Event's name unique */
+    bool written;     /* e: there is such an Event */
 };
 
 struct post {
     struct post *next;
-    bool create;
-    unsigned tries;
-    char ns[64], name[300];
-    struct pt_buf body;
+    struct pt_event about; /* its texts are behind the struct */
+    uint32_t name[2];
+    unsigned count, tries;
+    int64_t first_ms, now_ms; /* wall */
+    bool create, combined;
+    char texts[];
 };
 
 struct pt_events {
@@ -91,7 +94,6 @@ static void drop_first(struct pt_events *e)
     if (!e->first)
         e->last = &e->first;
     e->queued--;
-    pt_buf_finish(&p->body);
     pt_free(p);
 }
 
@@ -123,25 +125,36 @@ static void unlink_memory(struct memory *m)
     m->next->prev = m->prev;
 }
 
-/* The memory under this key, new (count 0, since_ms -1) or found, now the most recently used; NULL out of memory. */
-static struct memory *recall(struct pt_events *e, struct pt_str key)
+/* Of what is remembered: 64 bits in place of a hundred characters. Two that share them share a bucket or a count: nothing that matters. */
+static uint64_t key_of(char kind, const struct pt_event *ev, const char *reason, uint64_t series)
 {
-    struct memory *m = pt_map_get(&e->table, key);
+    return pt_hash64(reason, strlen(reason), pt_hash64(ev->uid, strlen(ev->uid), (uint64_t)(unsigned char)kind ^ series));
+}
+
+static struct pt_str text_of_key(const uint64_t *key)
+{
+    return (struct pt_str){(const char *)key, sizeof *key};
+}
+
+/* The memory under this key, new (count 0, since_ms -1) or found, now the most recently used; NULL out of memory. */
+static struct memory *recall(struct pt_events *e, uint64_t key)
+{
+    struct memory *m = pt_map_get(&e->table, text_of_key(&key));
     if (m) {
         unlink_memory(m);
     } else {
         if (e->table.count >= TABLE_MAX) {
             struct memory *oldest = e->lru.next;
             unlink_memory(oldest);
-            pt_map_remove(&e->table, pt_str(oldest->key));
+            pt_map_remove(&e->table, text_of_key(&oldest->key));
             pt_free(oldest);
         }
-        m = pt_calloc(1, sizeof *m + key.len + 1);
+        m = pt_calloc(1, sizeof *m);
         if (!m)
             return NULL;
-        memcpy(m->key, key.p, key.len);
+        m->key = key;
         m->since_ms = -1;
-        if (pt_map_set(&e->table, key, m, NULL, NULL) < 0) {
+        if (pt_map_set(&e->table, text_of_key(&key), m, NULL, NULL) < 0) {
             pt_free(m);
             return NULL;
         }
@@ -155,9 +168,7 @@ static struct memory *recall(struct pt_events *e, struct pt_str key)
 
 static bool within_rate(struct pt_events *e, const struct pt_event *ev)
 {
-    char key[192];
-    int n = snprintf(key, sizeof key, "b%.64s|%.100s", ev->uid, ev->milestone ? ev->reason : "");
-    struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
+    struct memory *m = recall(e, key_of('b', ev, ev->milestone ? ev->reason : "", 0));
     int64_t now = pt_now_ms(e->sched);
     if (!m)
         return false;
@@ -176,9 +187,7 @@ static bool within_rate(struct pt_events *e, const struct pt_event *ev)
 
 static bool many_similar(struct pt_events *e, const struct pt_event *ev)
 {
-    char key[192];
-    int n = snprintf(key, sizeof key, "s%.64s|%.100s", ev->uid, ev->reason);
-    struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
+    struct memory *m = recall(e, key_of('s', ev, ev->reason, 0));
     int64_t now = pt_now_ms(e->sched);
     if (!m)
         return false;
@@ -189,22 +198,34 @@ static bool many_similar(struct pt_events *e, const struct pt_event *ev)
     return ++m->count > SIMILAR_MAX;
 }
 
-static void write_body(struct pt_events *e, const struct pt_event *ev, const struct memory *m, struct pt_str message, bool combined, struct pt_buf *b)
+static struct pt_str message_of(const struct pt_event *ev)
 {
-    char first[24], now[24], count[PT_NUM_MAX + 1];
-    pt_format_time(m->since_ms, first);
-    pt_format_time(pt_wall_ms(e->sched), now);
+    return (struct pt_str){ev->message, strnlen(ev->message, MESSAGE_MAX)};
+}
+
+#define NAME_MAX_BYTES 300
+static void put_event_name(const struct post *p, char name[NAME_MAX_BYTES])
+{
+    snprintf(name, NAME_MAX_BYTES, "%.253s.%08x%08x", p->about.name, p->name[0], p->name[1]);
+}
+
+static void write_body(const struct pt_events *e, const struct post *p, struct pt_buf *b)
+{
+    const struct pt_event *ev = &p->about;
     const struct pt_resource *r = ev->resource;
-    count[pt_num_put_u64(count, m->count)] = 0;
-    pt_buf_cat(b, "{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"metadata\":{\"name\":\"", m->name, "\",\"namespace\":\"", ev->ns,
+    char name[NAME_MAX_BYTES], first[24], now[24], count[PT_NUM_MAX + 1];
+    put_event_name(p, name);
+    pt_format_time(p->first_ms, first);
+    pt_format_time(p->now_ms, now);
+    count[pt_num_put_u64(count, p->count)] = 0;
+    pt_buf_cat(b, "{\"apiVersion\":\"v1\",\"kind\":\"Event\",\"metadata\":{\"name\":\"", name, "\",\"namespace\":\"", ev->ns,
                "\"},\"involvedObject\":{\"apiVersion\":\"", r->group, *r->group ? "/" : "", r->version, "\",\"kind\":\"", r->kind,
                "\",\"namespace\":\"", ev->ns, "\",\"name\":\"", ev->name, "\",\"uid\":\"", ev->uid, "\"},\"type\":\"",
                ev->warning ? "Warning" : "Normal", "\",\"reason\":\"", ev->reason, "\",\"count\":", count, ",\"firstTimestamp\":\"", first,
                "\",\"lastTimestamp\":\"", now, "\",\"source\":{\"component\":\"", e->component, "\"},\"reportingComponent\":\"", e->component,
                "\",\"reportingInstance\":\"\",\"message\":", NULL);
     pt_auto_buf text = PT_BUF_INIT(0);
-    pt_buf_puts(&text, combined ? "(combined from similar events): " : "");
-    pt_buf_append(&text, message.p, message.len);
+    pt_buf_cat(&text, p->combined ? "(combined from similar events): " : "", ev->message, NULL);
     pt_buf_json_string(b, (struct pt_str){text.data, text.len});
     pt_buf_putc(b, '}');
     if (text.failed)
@@ -220,7 +241,9 @@ static void retry_now(struct pt_timer *t)
 
 static void refused(struct pt_events *e, const struct pt_err *err)
 {
-    pt_log(PT_LOG_WARN, "event not written", "namespace", e->first->ns, "event", e->first->name, "error", err->msg, NULL);
+    char name[NAME_MAX_BYTES];
+    put_event_name(e->first, name);
+    pt_log(PT_LOG_WARN, "event not written", "namespace", e->first->about.ns, "event", name, "error", err->msg, NULL);
     pt_metric_add(e->m_dropped, 1);
     drop_first(e);
     send_first(e);
@@ -266,58 +289,76 @@ static void send_first(struct pt_events *e)
     struct post *p = e->first;
     if (!p || e->call || pt_timer_running(&e->retry))
         return;
+    pt_auto_buf body = PT_BUF_INIT(0);
+    char name[NAME_MAX_BYTES];
+    put_event_name(p, name);
+    write_body(e, p, &body);
     struct pt_api_request req = {.verb = p->create ? PT_VERB_CREATE : PT_VERB_MERGE_PATCH,
                                  .resource = &pt_res_events,
-                                 .ns = p->ns,
-                                 .name = p->create ? NULL : p->name,
-                                 .body = {p->body.data, p->body.len},
+                                 .ns = p->about.ns,
+                                 .name = p->create ? NULL : name,
+                                 .body = {body.data, body.len},
                                  .grace_seconds = -1};
     struct pt_err err;
-    if (pt_api_start(e->api, &req, sent, e, &e->call, &err) < 0)
+    if (pt_buf_check(&body, "event", &err) < 0 || pt_api_start(e->api, &req, sent, e, &e->call, &err) < 0)
         pt_timer_start(e->sched, &e->retry, RETRY_MS, retry_now);
 }
 
 /* Finds or names the Event this one counts in. */
-static struct memory *series_of(struct pt_events *e, const struct pt_event *ev, struct pt_str message, bool combined)
+static struct memory *series_of(struct pt_events *e, const struct pt_event *ev, bool combined)
 {
-    char key[256];
-    uint64_t hash = combined ? 0 : pt_hash64(message.p, message.len, 0);
-    int n = snprintf(key, sizeof key, "e%.64s|%.100s|%d|%016llx", ev->uid, ev->reason, combined, (unsigned long long)hash);
-    struct memory *m = recall(e, (struct pt_str){key, (size_t)n});
+    struct pt_str message = message_of(ev);
+    uint64_t series = combined ? 0 : pt_hash64(message.p, message.len, 0);
+    struct memory *m = recall(e, key_of(combined ? 'c' : 'e', ev, ev->reason, series << 8));
     if (m && m->count++ == 0) {
         m->since_ms = pt_wall_ms(e->sched);
-        snprintf(m->name, sizeof m->name, "%.253s.%08x%08x", ev->name, pt_rand_u32(&e->rand), pt_rand_u32(&e->rand));
+        m->name[1] = pt_rand_u32(&e->rand);
+        m->name[0] = pt_rand_u32(&e->rand);
     }
     return m;
 }
 
+static void copy_text(const char **text, size_t len, char **to)
+{
+    memcpy(*to, *text, len);
+    (*to)[len] = '\0';
+    *text = *to;
+    *to += len + 1;
+}
+
+/* NULL: out of memory. */
+static struct post *post_of(struct pt_events *e, const struct pt_event *ev, const struct memory *m, bool combined)
+{
+    size_t lens[] = {strlen(ev->ns), strlen(ev->name), strlen(ev->uid), strlen(ev->reason), message_of(ev).len}, all = 0;
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++)
+        all += lens[i] + 1;
+    struct post *p = pt_malloc(sizeof *p + all);
+    if (!p)
+        return NULL;
+    *p = (struct post){.about = *ev,
+                       .name = {m->name[0], m->name[1]},
+                       .count = m->count,
+                       .first_ms = m->since_ms,
+                       .now_ms = pt_wall_ms(e->sched),
+                       .create = !m->written,
+                       .combined = combined};
+    const char **const texts[] = {&p->about.ns, &p->about.name, &p->about.uid, &p->about.reason, &p->about.message};
+    char *to = p->texts;
+    for (size_t i = 0; i < sizeof lens / sizeof *lens; i++)
+        copy_text(texts[i], lens[i], &to);
+    return p;
+}
+
 void pt_events_emit(struct pt_events *e, const struct pt_event *ev)
 {
-    struct pt_str message = pt_str(ev->message);
-    if (message.len > MESSAGE_MAX)
-        message.len = MESSAGE_MAX;
-    struct memory *m = NULL;
-    struct post *p = NULL;
     bool allowed = within_rate(e, ev) && e->queued < QUEUE_MAX, combined = many_similar(e, ev);
-    m = series_of(e, ev, message, combined); /* what is not written is counted: the next that is says so */
-    if (m && allowed) {
-        p = pt_calloc(1, sizeof *p);
-        if (p) {
-            p->body = PT_BUF_INIT(16384);
-            p->create = !m->written;
-            m->written = true;
-            snprintf(p->ns, sizeof p->ns, "%s", ev->ns);
-            snprintf(p->name, sizeof p->name, "%s", m->name);
-            write_body(e, ev, m, message, combined, &p->body);
-        }
-    }
-    if (!p || p->body.failed) {
-        if (p)
-            pt_buf_finish(&p->body);
-        pt_free(p);
+    struct memory *m = series_of(e, ev, combined); /* what is not written is counted: the next that is says so */
+    struct post *p = m && allowed ? post_of(e, ev, m, combined) : NULL;
+    if (!p) {
         pt_metric_add(e->m_dropped, 1);
         return;
     }
+    m->written = true;
     *e->last = p;
     e->last = &p->next;
     e->queued++;

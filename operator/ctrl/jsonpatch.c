@@ -71,7 +71,7 @@ static int put_value(cJSON **root, const char *pointer, cJSON *value, bool repla
     if (!fresh)
         return pt_fail(err, PT_ENOMEM, "JSON patch: out of memory");
     if (!*pointer) {
-        cJSON_Delete(*root);
+        pt_obj_free(*root);
         *root = pt_steal(fresh);
         return PT_OK;
     }
@@ -129,7 +129,7 @@ static int copy(cJSON **root, const char *from, const char *path, size_t *copied
     *copied += count_items(source);
     if (*copied > MAX_COPIED_ITEMS)
         return pt_fail(err, PT_ELIMIT, "the patch copies more than %d values", MAX_COPIED_ITEMS);
-    return put_value(root, path, cJSON_Duplicate(source, 1), false, err);
+    return put_value(root, path, pt_obj_copy(source), false, err);
 }
 
 static int move(cJSON **root, const char *from, const char *path, struct pt_err *err)
@@ -156,7 +156,7 @@ static int apply_one(cJSON **root, const cJSON *op, size_t *copied, struct pt_er
     if (!strcmp(what, "copy"))
         return copy(root, from, path, copied, err);
     if (!strcmp(what, "add") || !strcmp(what, "replace"))
-        return put_value(root, path, cJSON_Duplicate(value, 1), *what == 'r', err);
+        return put_value(root, path, pt_obj_copy(value), *what == 'r', err);
     if (!strcmp(what, "test")) {
         if (find(*root, path, &o, NULL, err) < 0)
             return err ? err->code : PT_EINVAL;
@@ -165,7 +165,7 @@ static int apply_one(cJSON **root, const cJSON *op, size_t *copied, struct pt_er
     if (strcmp(what, "remove") != 0)
         return pt_fail(err, PT_EINVAL, "operation \"%s\" is not known; add, remove, replace, move, copy or test", what);
     int rc = take_out(*root, path, &o, err);
-    cJSON_Delete(o);
+    pt_obj_free(o);
     return rc;
 }
 

@@ -11,7 +11,7 @@
 
 void pt_obj_delete_ptr(cJSON **o)
 {
-    cJSON_Delete(*o);
+    pt_obj_free(*o);
     *o = NULL;
 }
 
@@ -304,7 +304,7 @@ int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err)
         if (known ? cJSON_AddItemToObjectCS(o, known, value) : cJSON_AddItemToObject(o, name, value))
             return PT_OK;
     }
-    cJSON_Delete(value);
+    pt_obj_free(value);
     return pt_fail(err, PT_ENOMEM, "set %s: out of memory", name);
 }
 
@@ -372,11 +372,11 @@ static int merge_member(cJSON *target, const cJSON *p, int (*merge)(cJSON *, con
     cJSON *t = member(target, p->string, strlen(p->string));
     if (cJSON_IsNull(p)) {
         if (t)
-            cJSON_Delete(cJSON_DetachItemViaPointer(target, t));
+            pt_obj_free(cJSON_DetachItemViaPointer(target, t));
         return PT_OK;
     }
     bool added = !t;
-    cJSON *value = cJSON_IsObject(p) ? cJSON_IsObject(t) ? NULL : cJSON_CreateObject() : cJSON_Duplicate(p, 1);
+    cJSON *value = cJSON_IsObject(p) ? cJSON_IsObject(t) ? NULL : cJSON_CreateObject() : pt_obj_copy(p);
     if ((value || !cJSON_IsObject(p) || !cJSON_IsObject(t)) && pt_obj_set(target, p->string, value, err) < 0)
         return err ? err->code : PT_ENOMEM;
     if (added)
@@ -446,7 +446,7 @@ static int append_merged(cJSON *list, const cJSON *p, struct pt_err *err)
     if (!fresh)
         return pt_fail(err, PT_ENOMEM, "merge: out of memory");
     if (pt_obj_strategic(fresh, p, err) < 0 || !cJSON_AddItemToArray(list, fresh)) {
-        cJSON_Delete(fresh);
+        pt_obj_free(fresh);
         return pt_fail(err, PT_ENOMEM, "merge: out of memory");
     }
     return PT_OK;
@@ -465,16 +465,16 @@ static int merge_element(cJSON *list, const struct list_key *k, const cJSON *p, 
     cJSON *e = element(list, key, value);
     if (!strcmp(directive(p), "delete")) {
         if (e)
-            cJSON_Delete(cJSON_DetachItemViaPointer(list, e));
+            pt_obj_free(cJSON_DetachItemViaPointer(list, e));
         return PT_OK;
     }
     if (!e)
         return append_merged(list, p, err);
     if (!k->whole)
         return pt_obj_strategic(e, p, err);
-    cJSON *copy = cJSON_Duplicate(p, 1);
+    cJSON *copy = pt_obj_copy(p);
     if (!copy || !cJSON_ReplaceItemViaPointer(list, e, copy)) {
-        cJSON_Delete(copy);
+        pt_obj_free(copy);
         return pt_fail(err, PT_ENOMEM, "merge: out of memory");
     }
     return PT_OK;
@@ -500,7 +500,7 @@ int pt_obj_strategic(cJSON *target, const cJSON *patch, struct pt_err *err)
     const char *d = directive(patch);
     if (!strcmp(d, "replace") || !strcmp(d, "delete"))
         while (target->child)
-            cJSON_Delete(cJSON_DetachItemViaPointer(target, target->child));
+            pt_obj_free(cJSON_DetachItemViaPointer(target, target->child));
     else if (*d && strcmp(d, "merge") != 0)
         return pt_fail(err, PT_EINVAL, "$patch: \"%s\" is not known; delete, replace or merge", d);
     if (!strcmp(d, "delete"))

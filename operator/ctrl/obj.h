@@ -14,6 +14,9 @@
 
 #define pt_auto_obj __attribute__((cleanup(pt_obj_delete_ptr))) cJSON
 void pt_obj_delete_ptr(cJSON **o);
+/* cJSON_Delete() and cJSON_Duplicate() of all that is below, without a call through a pointer for each node and text. */
+void pt_obj_free(cJSON *o);
+cJSON *pt_obj_copy(const cJSON *o); /* NULL: out of memory */
 
 /* One JSON object and nothing after it, at most 64 levels deep; PT_EPARSE names `what`. */
 int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_err *err);

@@ -84,6 +84,68 @@ __attribute__((constructor)) static void use_our_memory(void)
     cJSON_InitHooks(&(cJSON_Hooks){allocate_hook, release});
 }
 
+void pt_obj_free(cJSON *o)
+{
+    for (cJSON *next; o; o = next) {
+        next = o->next;
+        if (!(o->type & cJSON_IsReference)) {
+            if (o->child)
+                pt_obj_free(o->child);
+            release(o->valuestring);
+        }
+        if (!(o->type & cJSON_StringIsConst))
+            release(o->string);
+        release(o);
+    }
+}
+
+static bool copy_chars(const char *text, char **out)
+{
+    size_t n = strlen(text) + 1;
+    *out = allocate(n);
+    if (*out)
+        memcpy(*out, text, n);
+    return *out;
+}
+
+static bool copy_node(const cJSON *o, cJSON *copy)
+{
+    *copy = (cJSON){.type = o->type & ~cJSON_IsReference, .valueint = o->valueint, .valuedouble = o->valuedouble};
+    if (o->valuestring && !copy_chars(o->valuestring, &copy->valuestring))
+        return false;
+    if (o->type & cJSON_StringIsConst)
+        copy->string = o->string;
+    else if (o->string && !copy_chars(o->string, &copy->string))
+        return false;
+    cJSON *last = NULL;
+    for (const cJSON *c = o->child; c; c = c->next) {
+        cJSON *child = allocate(sizeof *child);
+        if (!child)
+            return false;
+        bool good = copy_node(c, child);
+        if (last)
+            last->next = child;
+        else
+            copy->child = child;
+        child->prev = last;
+        last = child;
+        copy->child->prev = last; /* the first one's prev is the last one */
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+cJSON *pt_obj_copy(const cJSON *o)
+{
+    cJSON *copy = o ? allocate(sizeof *copy) : NULL;
+    if (copy && !copy_node(o, copy)) {
+        pt_obj_free(copy);
+        return NULL;
+    }
+    return copy;
+}
+
 /* --- names --------------------------------------------------------------------------------------------------------------- */
 
 #define NAME_SLOTS 1024
@@ -144,10 +206,10 @@ static int copy_text(struct pt_str s, char **out, struct pt_err *err)
     return PT_OK;
 }
 
-/* raw: between its quotes, as it stands in the text. */
-static int decode_text(struct pt_str raw, char **out, struct pt_err *err)
+/* raw: between its quotes, as it stands in the text, just read from j. */
+static int decode_text(const struct pt_json *in, struct pt_str raw, char **out, struct pt_err *err)
 {
-    if (!memchr(raw.p, '\\', raw.len))
+    if (in->plain || !memchr(raw.p, '\\', raw.len))
         return copy_text(raw, out, err);
     struct pt_json j;
     pt_auto_buf b = PT_BUF_INIT(0);
@@ -193,7 +255,7 @@ static int build_members(struct pt_json *j, cJSON *parent, struct pt_err *err)
         if ((more = pt_json_member(j, &key, err)) != 1)
             return more;
         const char *known = pt_name_known(key.p, key.len);
-        rc = known ? PT_OK : decode_text(key, &name, err);
+        rc = known ? PT_OK : decode_text(j, key, &name, err);
         int kind = rc == PT_OK ? pt_json_kind(j, err) : PT_JSON_NULL;
         if (rc == PT_OK)
             rc = build(j, &child, err);
@@ -232,7 +294,7 @@ static int build_scalar(struct pt_json *j, int kind, cJSON *o, struct pt_err *er
     switch (kind) {
     case PT_JSON_STRING:
         rc = pt_json_text(j, &raw, err);
-        return rc < 0 ? rc : decode_text(raw, &o->valuestring, err);
+        return rc < 0 ? rc : decode_text(j, raw, &o->valuestring, err);
     case PT_JSON_NUMBER:
         rc = pt_json_double(j, &o->valuedouble, err);
         o->valueint = o->valuedouble >= INT_MAX ? INT_MAX : o->valuedouble <= INT_MIN ? INT_MIN : (int)o->valuedouble;
@@ -256,9 +318,11 @@ static int build(struct pt_json *j, cJSON **out, struct pt_err *err)
     int rc = new_node(types[kind], out, err);
     if (rc < 0)
         return rc;
-    rc = kind == PT_JSON_OBJECT ? build_members(j, *out, err) : kind == PT_JSON_ARRAY ? build_elements(j, *out, err) : build_scalar(j, kind, *out, err);
+    rc = kind == PT_JSON_OBJECT  ? build_members(j, *out, err)
+         : kind == PT_JSON_ARRAY ? build_elements(j, *out, err)
+                                 : build_scalar(j, kind, *out, err);
     if (rc < 0) {
-        cJSON_Delete(*out);
+        pt_obj_free(*out);
         *out = NULL;
     }
     return rc;
@@ -296,7 +360,13 @@ bool pt_obj_identify(struct pt_str text, struct pt_obj_identity *out)
         return false;
     while (pt_json_member(&j, &key, NULL) == 1) {
         bool name = pt_json_key_is(&key, "name"), ns = pt_json_key_is(&key, "namespace"), version = pt_json_key_is(&key, "resourceVersion");
-        if (name || ns || version ? !copy_short(&j, name ? out->name : ns ? out->ns : rv, name ? sizeof out->name : ns ? sizeof out->ns : sizeof rv)
+        if (name || ns || version ? !copy_short(&j,
+                                                name ? out->name
+                                                : ns ? out->ns
+                                                     : rv,
+                                                name ? sizeof out->name
+                                                : ns ? sizeof out->ns
+                                                     : sizeof rv)
                                   : pt_json_skip(&j, NULL) < 0)
             return false;
     }
@@ -317,7 +387,7 @@ int pt_obj_parse_any(struct pt_str text, const char *what, cJSON **out, struct p
     if (rc == PT_OK)
         rc = pt_json_end(&j, err);
     if (rc < 0) {
-        cJSON_Delete(o);
+        pt_obj_free(o);
         return pt_wrap(err, "%s", what);
     }
     *out = o;
@@ -329,7 +399,7 @@ int pt_obj_parse(struct pt_str text, const char *what, cJSON **out, struct pt_er
     int rc = pt_obj_parse_any(text, what, out, err);
     if (rc < 0 || cJSON_IsObject(*out))
         return rc;
-    cJSON_Delete(*out);
+    pt_obj_free(*out);
     *out = NULL;
     return pt_fail(err, PT_EPARSE, "%s: not a JSON object", what);
 }

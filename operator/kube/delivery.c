@@ -92,7 +92,10 @@ static int deliver_lines(struct pt_api_call *call, struct pt_err *err)
         if (end > line && rc == PT_OK)
             call->event(call->arg, &e);
     }
-    pt_buf_consume(&call->in, used);
+    if (used == call->in.len) /* a first list leaves megabytes of room to a stream that is quiet from then on */
+        pt_buf_finish(&call->in);
+    else
+        pt_buf_consume(&call->in, used);
     return rc;
 }
 

@@ -25,7 +25,9 @@ enum {
     MAX_TRIES = 10,
     IDLE_MS = 30000,
     ANSWER_MS = 15000,
-    MAX_CONNECT_MS = 30000
+    MAX_CONNECT_MS = 30000,
+    BUFFER_BYTES = 4096,  /* libcurl has both for each call under way; and it reads up to a hundred of the first before we see any of it */
+    UPLOAD_BYTES = 16384, /* the least it takes */
 };
 
 struct pt_api_call {

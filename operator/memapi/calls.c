@@ -323,7 +323,7 @@ void pt_memapi_destroy(struct pt_memapi *m)
     for (size_t i = 0; pt_map_next(&m->tokens, &i, NULL, &v);)
         pt_free(v);
     pt_map_finish(&m->tokens);
-    cJSON_Delete(m->definitions);
+    pt_obj_free(m->definitions);
     pt_map_finish(&m->uids);
     pt_map_finish(&m->owned);
     pt_buf_finish(&m->orphans_of);

@@ -86,7 +86,7 @@ static cJSON *ensure(cJSON *set, const char *name)
 
 static void drop(cJSON *set, cJSON *child)
 {
-    cJSON_Delete(cJSON_DetachItemViaPointer(set, child));
+    pt_obj_free(cJSON_DetachItemViaPointer(set, child));
 }
 
 int pt_fields_of(const cJSON *value, const cJSON *schema, cJSON *set, struct pt_err *err)
@@ -235,12 +235,12 @@ void pt_fields_pack(cJSON *set)
 
 static int set_whole(cJSON *in, enum parts how, cJSON *old, const cJSON *value, struct pt_err *err)
 {
-    cJSON *copy = cJSON_Duplicate(value, 1);
+    cJSON *copy = pt_obj_copy(value);
     if (how == MEMBERS)
         return pt_obj_set(in, value->string, copy, err);
     if (copy && (old ? cJSON_ReplaceItemViaPointer(in, old, copy) : cJSON_AddItemToArray(in, copy)))
         return PT_OK;
-    cJSON_Delete(copy);
+    pt_obj_free(copy);
     return out_of_memory(err);
 }
 

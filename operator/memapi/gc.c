@@ -103,7 +103,7 @@ static void remove_reference(struct pt_memapi *m, struct pt_mem_type *t, struct 
         next = e->next;
         const char *uid = pt_obj_str(e, "uid");
         if (uid && !strcmp(uid, owner_uid))
-            cJSON_Delete(cJSON_DetachItemViaPointer(refs, e));
+            pt_obj_free(cJSON_DetachItemViaPointer(refs, e));
     }
     (void)pt_mem_commit(m, t, o, &tree, NULL);
 }
@@ -128,7 +128,7 @@ static void release_waiting(struct pt_memapi *m, struct pt_mem_type *t, struct p
     for (e = list ? list->child : NULL; e; e = next) {
         next = e->next;
         if (cJSON_IsString(e) && !strcmp(e->valuestring, "foregroundDeletion"))
-            cJSON_Delete(cJSON_DetachItemViaPointer(list, e));
+            pt_obj_free(cJSON_DetachItemViaPointer(list, e));
     }
     if (list && !list->child && pt_obj_get(tree, "metadata.deletionTimestamp"))
         (void)pt_mem_remove(m, t, o, tree, NULL);

@@ -50,7 +50,7 @@ static cJSON *whole_schema(struct pt_memapi *m, const struct pt_mem_type *t)
         cJSON_AddItemReferenceToObject(properties, p->string, (cJSON *)(uintptr_t)p);
     if (ok)
         return schema;
-    cJSON_Delete(schema);
+    pt_obj_free(schema);
     return NULL;
 }
 
@@ -83,7 +83,7 @@ static cJSON *add_entry(cJSON *list, const struct pt_mem_type *t, const struct p
               (!req->subresource || cJSON_AddStringToObject(e, "subresource", req->subresource)) && cJSON_AddItemToArray(list, e);
     if (ok)
         return e;
-    cJSON_Delete(e);
+    pt_obj_free(e);
     return NULL;
 }
 
@@ -91,7 +91,7 @@ static cJSON *add_entry(cJSON *list, const struct pt_mem_type *t, const struct p
 static cJSON *entries_of(const cJSON *object, struct pt_err *err)
 {
     const cJSON *stored = pt_obj_get(object, "metadata.managedFields");
-    cJSON *list = cJSON_IsArray(stored) ? cJSON_Duplicate(stored, 1) : cJSON_CreateArray(), *e;
+    cJSON *list = cJSON_IsArray(stored) ? pt_obj_copy(stored) : cJSON_CreateArray(), *e;
     bool ok = list != NULL;
     cJSON_ArrayForEach(e, list)
     {
@@ -102,7 +102,7 @@ static cJSON *entries_of(const cJSON *object, struct pt_err *err)
     }
     if (ok)
         return list;
-    cJSON_Delete(list);
+    pt_obj_free(list);
     pt_fail(err, PT_ENOMEM, "managed fields: out of memory");
     return NULL;
 }
@@ -115,7 +115,7 @@ static int store_entries(struct pt_memapi *m, cJSON *object, cJSON *list, const 
     for (cJSON *e = list->child, *next; e; e = next) {
         next = e->next;
         if (!fields_in(e)->child) {
-            cJSON_Delete(cJSON_DetachItemViaPointer(list, e));
+            pt_obj_free(cJSON_DetachItemViaPointer(list, e));
             continue;
         }
         pt_fields_pack(fields_in(e));
@@ -126,7 +126,7 @@ static int store_entries(struct pt_memapi *m, cJSON *object, cJSON *list, const 
                                                 !strcmp(pt_obj_text(old, "subresource"), pt_obj_text(e, "subresource")) &&
                                                 pt_obj_equal(cJSON_GetObjectItemCaseSensitive(old, "fieldsV1"), fields_in(e));
         if ((!same || !cJSON_HasObjectItem(e, "time")) && pt_obj_set(e, "time", cJSON_CreateString(now), err) < 0) {
-            cJSON_Delete(list);
+            pt_obj_free(list);
             return PT_ENOMEM;
         }
     }
@@ -212,7 +212,7 @@ static void fail_conflicts(struct pt_mem_answer *a, const cJSON *list, const cJS
 /* What of mine the new configuration has left out and nobody else owns. */
 static int prune_left_out(cJSON *next, cJSON *list, const cJSON *mine, const cJSON *fields, const cJSON *schema, struct pt_err *err)
 {
-    pt_auto_obj *gone = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(mine, "fieldsV1"), 1);
+    pt_auto_obj *gone = pt_obj_copy(cJSON_GetObjectItemCaseSensitive(mine, "fieldsV1"));
     cJSON *e;
     if (!gone)
         return pt_fail(err, PT_ENOMEM, "apply: out of memory");
@@ -226,7 +226,7 @@ int pt_mem_apply(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api
                  struct pt_mem_answer *a, struct pt_err *err)
 {
     pt_auto_obj *schema = whole_schema(m, t), *fields = cJSON_CreateObject(), *changed = cJSON_CreateObject(), *removed = cJSON_CreateObject();
-    pt_auto_obj *before = cJSON_Duplicate(next, 1), *list = entries_of(next, err);
+    pt_auto_obj *before = pt_obj_copy(next), *list = entries_of(next, err);
     if (!schema || !fields || !changed || !removed || !before || !list)
         return pt_fail(err, PT_ENOMEM, "apply: out of memory");
     if (pt_obj_get(config, "metadata.managedFields"))

@@ -41,7 +41,7 @@ static void remove_dropped(cJSON *target, const cJSON *before, const cJSON *afte
         if (!t)
             continue;
         if (!n)
-            cJSON_Delete(cJSON_DetachItemViaPointer(target, t));
+            pt_obj_free(cJSON_DetachItemViaPointer(target, t));
         else if (cJSON_IsObject(t) && cJSON_IsObject(b) && cJSON_IsObject(n))
             remove_dropped(t, b, n);
     }
@@ -57,7 +57,7 @@ static int apply(const struct pt_api_request *req, cJSON *next, const cJSON *bod
     if (!all && !(all = cJSON_CreateObject()))
         return pt_fail(err, PT_ENOMEM, "apply: out of memory");
     remove_dropped(next, cJSON_GetObjectItemCaseSensitive(all, manager), body);
-    if (pt_obj_merge(next, body, err) < 0 || pt_obj_set(all, manager, cJSON_Duplicate(body, 1), err) < 0)
+    if (pt_obj_merge(next, body, err) < 0 || pt_obj_set(all, manager, pt_obj_copy(body), err) < 0)
         return err->code;
     pt_auto_buf text = PT_BUF_INIT(0);
     if (pt_obj_print(all, &text, err) < 0)
@@ -77,7 +77,7 @@ static int take_member(cJSON *to, const cJSON *from, const char *name, struct pt
     if (v && pt_obj_equal(v, cJSON_GetObjectItemCaseSensitive(to, name)))
         return PT_OK;
     if (v)
-        return pt_obj_set(to, name, cJSON_Duplicate(v, 1), err);
+        return pt_obj_set(to, name, pt_obj_copy(v), err);
     cJSON_DeleteItemFromObjectCaseSensitive(to, name);
     return PT_OK;
 }
@@ -92,7 +92,7 @@ static void drop_empty_collections(cJSON *meta)
         for (size_t i = 0; i < sizeof collections / sizeof *collections && !c->child && (c->type & (cJSON_Object | cJSON_Array)); i++)
             named |= !strcmp(c->string, collections[i]);
         if (named)
-            cJSON_Delete(cJSON_DetachItemViaPointer(meta, c));
+            pt_obj_free(cJSON_DetachItemViaPointer(meta, c));
     }
 }
 
@@ -122,7 +122,7 @@ static void keep_only(cJSON *o, const char *name)
     for (cJSON *c = o->child, *next; c; c = next) {
         next = c->next;
         if (strcmp(c->string, name) != 0)
-            cJSON_Delete(cJSON_DetachItemViaPointer(o, c));
+            pt_obj_free(cJSON_DetachItemViaPointer(o, c));
     }
 }
 
@@ -130,12 +130,12 @@ static void keep_only(cJSON *o, const char *name)
 static cJSON *copy_of(const cJSON *was, bool without_spec)
 {
     if (!without_spec)
-        return cJSON_Duplicate(was, 1);
+        return pt_obj_copy(was);
     cJSON *copy = cJSON_CreateObject();
     const cJSON *c;
-    cJSON_ArrayForEach(c, was) if (copy && strcmp(c->string, "spec") != 0 && pt_obj_set(copy, c->string, cJSON_Duplicate(c, 1), NULL) < 0)
+    cJSON_ArrayForEach(c, was) if (copy && strcmp(c->string, "spec") != 0 && pt_obj_set(copy, c->string, pt_obj_copy(c), NULL) < 0)
     {
-        cJSON_Delete(copy);
+        pt_obj_free(copy);
         return NULL;
     }
     return copy;
@@ -145,7 +145,7 @@ static cJSON *copy_of(const cJSON *was, bool without_spec)
 static int json_patched(struct pt_str text, const cJSON *was, cJSON **out, struct pt_mem_answer *a)
 {
     struct pt_err err = {0};
-    pt_auto_obj *patch = NULL, *next = cJSON_Duplicate(was, 1);
+    pt_auto_obj *patch = NULL, *next = pt_obj_copy(was);
     if (pt_obj_parse_any(text, "JSON patch", &patch, &err) < 0 || (!next && pt_fail(&err, PT_ENOMEM, "JSON patch: out of memory") < 0))
         return bad(a, &err);
     if (!cJSON_IsArray(patch)) {
@@ -249,7 +249,7 @@ int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const
     cJSON *admitted = NULL;
     if (pt_obj_parse((struct pt_str){out.data, out.len}, "admitted object", &admitted, &err) < 0)
         return bad(a, &err);
-    cJSON_Delete(*tree);
+    pt_obj_free(*tree);
     *tree = admitted;
     return PT_OK;
 }
@@ -261,7 +261,7 @@ static void set_default(cJSON *o, const char *name, cJSON *value)
     if (o && !cJSON_HasObjectItem(o, name))
         (void)pt_obj_set(o, name, value, NULL);
     else
-        cJSON_Delete(value);
+        pt_obj_free(value);
 }
 
 static void pod_defaults(cJSON *tree)

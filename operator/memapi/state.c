@@ -43,7 +43,7 @@ void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24])
 void pt_mem_version_release(struct pt_mem_version *v)
 {
     if (v && --v->refs == 0) {
-        cJSON_Delete(v->tree);
+        pt_obj_free(v->tree);
         pt_free(v);
     }
 }
@@ -52,7 +52,7 @@ int pt_mem_tree(const struct pt_mem_version *v, cJSON **out, struct pt_err *err)
 {
     if (!v->tree)
         return pt_obj_parse(v->text, "stored object", out, err);
-    *out = cJSON_Duplicate(v->tree, 1);
+    *out = pt_obj_copy(v->tree);
     return *out ? PT_OK : pt_fail(err, PT_ENOMEM, "stored object: out of memory");
 }
 
@@ -71,7 +71,7 @@ static void keep_tree(struct pt_memapi *m, struct pt_mem_version *v, cJSON *tree
 {
     struct pt_mem_version **place = &m->trees[m->next_tree++ % PT_MEM_TREES];
     if (*place) {
-        cJSON_Delete(pt_steal((*place)->tree));
+        pt_obj_free(pt_steal((*place)->tree));
         pt_mem_version_release(*place);
     }
     v->refs++;
@@ -200,8 +200,8 @@ static void take_spec(cJSON **tree, struct pt_mem_version *before)
     else if (spec)
         cJSON_AddItemToArray(*tree, spec);
     else if (before->spec.len)
-        cJSON_Delete(pt_steal(*tree));
-    cJSON_Delete(old);
+        pt_obj_free(pt_steal(*tree));
+    pt_obj_free(old);
 }
 
 static int commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, bool keep_spec, struct pt_err *err)

@@ -266,7 +266,7 @@ static bool no_finalizers(const cJSON *tree)
 static void answer_status(struct pt_mem_answer *a, const cJSON *was, cJSON *next)
 {
     const cJSON *spec = cJSON_GetObjectItemCaseSensitive(was, "spec");
-    if (spec && pt_obj_set(next, "spec", cJSON_Duplicate(spec, 1), NULL) < 0)
+    if (spec && pt_obj_set(next, "spec", pt_obj_copy(spec), NULL) < 0)
         pt_mem_fail(a, 500, "InternalError", "update: out of memory");
     else
         answer_tree(a, 200, next);
@@ -443,7 +443,7 @@ int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_objec
     if (a->err.code == PT_OK && req->dry_run) {
         answer_tree(a, 200, next);
     } else if (a->err.code == PT_OK) {
-        cJSON_Delete(pt_steal(scale));
+        pt_obj_free(pt_steal(scale));
         pt_buf_reset(&a->body);
         if (put_scale(m, o, &scale, &err) < 0 || pt_obj_print(scale, &a->body, &err) < 0)
             fail_err(a, &err);

@@ -98,11 +98,11 @@ static bool send_status(struct pt_mem_watch *w, int http, const char *reason, co
 
 static bool send_bookmark(struct pt_mem_watch *w, uint64_t rv, const char *annotations)
 {
-    char text[512];
     const struct pt_resource *r = w->t->res;
-    int n = snprintf(text, sizeof text, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"%llu\"%s}}", r->kind,
-                     r->group, *r->group ? "/" : "", r->version, (unsigned long long)rv, annotations);
-    return emit(w, PT_WATCH_BOOKMARK, (struct pt_str){text, (size_t)n});
+    pt_auto_buf b = PT_BUF_INIT(0);
+    pt_buf_printf(&b, "{\"kind\":\"%s\",\"apiVersion\":\"%s%s%s\",\"metadata\":{\"resourceVersion\":\"%llu\"%s}}", r->kind, r->group,
+                  *r->group ? "/" : "", r->version, (unsigned long long)rv, annotations);
+    return b.failed || emit(w, PT_WATCH_BOOKMARK, (struct pt_str){b.data, b.len});
 }
 
 /* The event of one change as this watch's selector sees it: entering the selection is ADDED, leaving it DELETED. */

@@ -229,7 +229,9 @@ static void judge_health(struct pt_view *v, struct condition *c)
  * Members are written in the order of the canonical text (obj.h), so that the hash of this text can be compared with that of the stored status.
  * A member that is not set is left out of that text; in the patch it is null, so that it goes. */
 
-static void put_name(struct pt_buf *b, const char *name)
+/* Inline, so that the lengths of names are known. */
+#define PUT static inline __attribute__((always_inline))
+PUT void put_name(struct pt_buf *b, const char *name)
 {
     size_t n = strlen(name);
     char *to = pt_buf_reserve(b, n + 3);
@@ -241,13 +243,13 @@ static void put_name(struct pt_buf *b, const char *name)
     b->len += n + 3;
 }
 
-static void put_text(struct pt_buf *b, const char *name, const char *value)
+PUT void put_text(struct pt_buf *b, const char *name, const char *value)
 {
     put_name(b, name);
     pt_buf_json_string(b, pt_str(value));
 }
 
-static void put_whole(struct pt_buf *b, const char *name, int64_t n)
+PUT void put_whole(struct pt_buf *b, const char *name, int64_t n)
 {
     char text[PT_NUM_MAX];
     put_name(b, name);
@@ -255,7 +257,7 @@ static void put_whole(struct pt_buf *b, const char *name, int64_t n)
 }
 
 /* With the comma behind it. */
-static void put_count(struct pt_buf *b, const char *name, int64_t n)
+PUT void put_count(struct pt_buf *b, const char *name, int64_t n)
 {
     put_whole(b, name, n);
     pt_buf_putc(b, ',');
@@ -578,11 +580,13 @@ void pt_plan_status(struct pt_view *v)
     judge_rest(v, &sum, c);
     judge_health(v, &c[PT_COND_MODEL_HEALTHY]);
     const char *failure = last_failure(v, &sum, &failed);
+    (void)pt_buf_reserve(&status, 3000); /* most fit */
     put_status(v, &status, &sum, c, failure, false);
     if (v->rc == PT_OK && (v->rc = pt_buf_check(&status, "plan: status", v->err)) == PT_OK)
         v->rc = pt_buf_check(&failed, "plan: status", v->err);
     if (v->rc < 0 || pt_hash_words(status.data, status.len) == md->status_hash || can_wait(v, c))
         return;
+    (void)pt_buf_reserve(&body, 3000);
     pt_buf_printf(&body, "{\"metadata\":{\"uid\":\"%s\",\"resourceVersion\":\"%llu\"},\"status\":", md->o.uid, (unsigned long long)md->o.rv);
     put_status(v, &body, &sum, c, failure, true);
     pt_buf_putc(&body, '}');
