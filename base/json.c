@@ -152,7 +152,7 @@ static inline uint64_t load8(const char *p)
 }
 
 /* The beginning of a text that goes on behind its string. */
-static inline size_t plain(const char *p, size_t len)
+static inline __attribute__((always_inline)) size_t plain(const char *p, size_t len)
 {
     size_t i = 0;
 #ifdef __SSE2__
@@ -173,23 +173,22 @@ static inline size_t plain(const char *p, size_t len)
     return i;
 }
 
-/* Of a string that ends where the text does. Most often all of it is plain: then the last bytes are looked at together with some before them. */
+/* Most often all of it is plain: then the last bytes are looked at together with some before them. */
 size_t pt_json_plain(const char *p, size_t len)
 {
-    uint64_t odd = 0;
-    if (len >= 8) {
-        for (size_t i = 0; i < len - 8; i += 8)
-            odd |= special(load8(p + i));
-        odd |= special(load8(p + len - 8));
-    } else if (len >= 4) {
+    size_t i = 0;
+    if (len < 4 || len >= 64)
+        return plain(p, len);
+    if (len < 8) {
         uint32_t first, last;
         memcpy(&first, p, 4);
         memcpy(&last, p + len - 4, 4);
-        odd = special(first | (uint64_t)last << 32);
-    } else {
-        odd = 1;
+        return special(first | (uint64_t)last << 32) ? plain(p, len) : len;
     }
-    return odd ? plain(p, len) : len;
+    for (; i < len - 8; i += 8)
+        if (special(load8(p + i)))
+            return plain(p, len);
+    return special(load8(p + len - 8)) ? plain(p, len) : len;
 }
 
 /* The code point of the escape behind the backslash at p; *end_of_it behind it. -1 when there is no such escape or half a surrogate pair. */
