@@ -73,6 +73,32 @@ one_hand_over() {
 }
 hand_overs() { under_load "leader hand-overs, each followed by a rollout" "$(some 20)" one_hand_over; }
 
+# The process of a leader stands still past its Lease, as on a machine that has no time for it: another leads; it wakes up, stands by and leads again when
+# that one stands still. No process ends.
+operator_process() { # POD
+  local p
+  for p in $(node pgrep -x pintle-operator); do
+    if node cat "/proc/$p/environ" | tr '\0' '\n' | grep -qxF "POD_NAME=$1"; then echo "$p"; fi
+  done
+}
+stands_by() { k -n $operator get pod "$1" -o json | jq -e '.metadata.labels["pintle.dev/role"] == "standby"'; }
+one_freeze() {
+  local first process; first=$(leader) process=$(operator_process "$first")
+  node kill -STOP "$process"
+  eventually 60 other_leads "$first"
+  one_rollout "frozen-$1"
+  node kill -CONT "$process"
+  eventually 30 stands_by "$first"
+}
+two_freezes() {
+  local first; first=$(leader)
+  one_freeze 1; one_freeze 2
+  [ "$(leader)" = "$first" ]
+  k -n $operator logs "$first" --tail 100 | grep 'leadership lost, standing by'
+  k -n $operator get pods -l app.kubernetes.io/component=operator -o json | jq -e 'all(.items[]; .status.containerStatuses[0].restartCount == 0)'
+}
+freezes() { under_load "leaders frozen past their Lease, each followed by a rollout" 1 two_freezes; }
+
 one_upgrade() {
   local uids; uids=$(pods | jq -c '[.items[].metadata.uid] | sort')
   node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set-string podAnnotations.round="$1" --wait --timeout 90s
@@ -167,6 +193,7 @@ fault_steps() {
     step "scale-downs under load" scale_downs
     step "API server killed under load" apiserver_restarts
     step "leader hand-overs under load" hand_overs
+    step "leaders that stand still past their Lease, under load" freezes
     step "operator upgrades under load" upgrades
     step "helm upgrade with customMetrics" custom_metrics_on
     step "HorizontalPodAutoscaler: up under load, stays, down without" hpa
