@@ -120,12 +120,12 @@ static bool append_format(struct pt_buf *b, const char *fmt, va_list *ap)
     return true;
 }
 
-bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)
+bool pt_buf_vprintf(struct pt_buf *b, const char *fmt, va_list all)
 {
     va_list ap;
     size_t before = b->len;
     _Static_assert(sizeof(long) == sizeof(int64_t) && sizeof(size_t) == sizeof(int64_t), "one size");
-    va_start(ap, fmt);
+    va_copy(ap, all);
     bool done = append_format(b, fmt, &ap);
     va_end(ap);
     if (done || b->failed) {
@@ -136,7 +136,7 @@ bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)
     size_t room = b->failed || b->room <= b->len ? 0 : b->room - b->len; /* most often it fits */
     if (b->cap && room > b->cap - b->len + 1)
         room = b->cap - b->len + 1;
-    va_start(ap, fmt);
+    va_copy(ap, all);
     int len = vsnprintf(room ? b->data + b->len : NULL, room, fmt, ap);
     va_end(ap);
     if (len >= 0 && (size_t)len < room) {
@@ -148,11 +148,20 @@ bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)
     char *to = len < 0 ? NULL : pt_buf_reserve(b, (size_t)len);
     if (!to)
         return false;
-    va_start(ap, fmt);
+    va_copy(ap, all);
     vsnprintf(to, (size_t)len + 1, fmt, ap); /* reserve left room for the terminator */
     va_end(ap);
     b->len += (size_t)len;
     return true;
+}
+
+bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    bool good = pt_buf_vprintf(b, fmt, ap);
+    va_end(ap);
+    return good;
 }
 
 void pt_buf_consume(struct pt_buf *b, size_t len)

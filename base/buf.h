@@ -9,6 +9,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -46,6 +47,7 @@ static inline bool pt_buf_putc(struct pt_buf *b, char c)
 /* Several texts, up to NULL: where nothing needs a format. */
 bool pt_buf_cat(struct pt_buf *b, ...) __attribute__((sentinel));
 bool pt_buf_printf(struct pt_buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+bool pt_buf_vprintf(struct pt_buf *b, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
 char *pt_buf_reserve_more(struct pt_buf *b, size_t len); /* what the next one does when it does not simply fit */
 /* Room for len more bytes at the end, or NULL; then b->len += n. */
 static inline char *pt_buf_reserve(struct pt_buf *b, size_t len)

@@ -217,7 +217,9 @@ __attribute__((noinline)) static int check_string(struct pt_json *j, struct pt_e
         unsigned char c = (unsigned char)*j->p;
         size_t n = 1;
         const char *after;
-        if (c == '\\') {
+        if (c == '\\' && j->end - j->p > 1 && (j->p[1] == '"' || j->p[1] == '\\' || j->p[1] == 'n')) { /* most are */
+            n = 2;
+        } else if (c == '\\') {
             if (escape(j->p, j->end, &after) < 0)
                 return fail_at(j, err, "the escape is not valid");
             j->p = after;
@@ -401,13 +403,20 @@ int pt_json_double(struct pt_json *j, double *v, struct pt_err *err)
     return rc;
 }
 
-/* Behind the plain string at p; NULL when it is not one. */
-static inline const char *skip_plain_string(const char *p, const char *end)
+/* Behind the string with something at p that is not plain; NULL when that is wrong. */
+__attribute__((noinline)) static const char *skip_odd_string(const char *p, const char *end)
+{
+    struct pt_json j = {.start = p, .p = p, .end = end};
+    return check_string(&j, NULL) < 0 ? NULL : j.p + 1;
+}
+
+/* Behind the string at p; NULL when it is none. */
+static inline const char *skip_string(const char *p, const char *end)
 {
     if (p == end || *p++ != '"')
         return NULL;
     p += plain(p, (size_t)(end - p));
-    return p < end && *p == '"' ? p + 1 : NULL;
+    return p < end && *p == '"' ? p + 1 : skip_odd_string(p, end);
 }
 
 /* Behind the string, short whole number or word at p; NULL when it is something else. */
@@ -415,7 +424,7 @@ static inline const char *skip_plain_scalar(const char *p, const char *end)
 {
     const char *start = p;
     if (p < end && *p == '"')
-        return skip_plain_string(p, end);
+        return skip_string(p, end);
     while (p < end && *p >= '0' && *p <= '9')
         p++;
     if (p > start)
@@ -439,7 +448,7 @@ static const char *skip_plain(const char *p, const char *end, unsigned room)
             depth++;
             p++;
             if (p == end || *p != ((objects & 1) ? '}' : ']')) { /* its first element */
-                if ((objects & 1) && (!(p = skip_plain_string(p, end)) || p == end || *p++ != ':'))
+                if ((objects & 1) && (!(p = skip_string(p, end)) || p == end || *p++ != ':'))
                     return NULL;
                 continue;
             }
@@ -453,7 +462,7 @@ static const char *skip_plain(const char *p, const char *end, unsigned room)
         }
         if (!depth)
             return p;
-        if (p == end || *p++ != ',' || ((objects & 1) && (!(p = skip_plain_string(p, end)) || p == end || *p++ != ':')))
+        if (p == end || *p++ != ',' || ((objects & 1) && (!(p = skip_string(p, end)) || p == end || *p++ != ':')))
             return NULL;
     }
 }

@@ -401,13 +401,17 @@ uint64_t pt_hash64(const void *p, size_t len, uint64_t seed)
 uint64_t pt_hash_words(const void *p, size_t len)
 {
     uint64_t h = len * 0x9e3779b97f4a7c15u, word;
-    for (const uint8_t *b = p; len > 0;) {
-        size_t n = len < sizeof word ? len : sizeof word;
-        word = 0;
-        memcpy(&word, b, n);
+    const uint8_t *b = p;
+    for (; len >= sizeof word; b += sizeof word, len -= sizeof word) {
+        memcpy(&word, b, sizeof word);
         h = (h ^ word) * 0xff51afd7ed558ccdu;
         h ^= h >> 32;
-        b += n, len -= n;
+    }
+    if (len > 0) {
+        word = 0;
+        memcpy(&word, b, len);
+        h = (h ^ word) * 0xff51afd7ed558ccdu;
+        h ^= h >> 32;
     }
     return h;
 }

@@ -338,7 +338,7 @@ bool pt_obj_equal(const cJSON *a, const cJSON *b)
         return !(a->valuedouble < b->valuedouble) && !(a->valuedouble > b->valuedouble);
     const cJSON *x = a->child, *y = b->child;
     for (; x && y; x = x->next, y = y->next) {
-        const cJSON *other = type != cJSON_Object || !strcmp(x->string, y->string) ? y : member(b, x->string, strlen(x->string));
+        const cJSON *other = type != cJSON_Object || x->string == y->string || !strcmp(x->string, y->string) ? y : member(b, x->string, strlen(x->string));
         if (!other || !pt_obj_equal(x, other))
             return false;
     }

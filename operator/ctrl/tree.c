@@ -358,7 +358,7 @@ bool pt_obj_identify(struct pt_str text, struct pt_obj_identity *out)
     }
     if (pt_json_object(&j, NULL) < 0)
         return false;
-    while (pt_json_member(&j, &key, NULL) == 1) {
+    while (!(*out->name && *out->ns && *rv) && pt_json_member(&j, &key, NULL) == 1) { /* the rest is not looked at */
         bool name = pt_json_key_is(&key, "name"), ns = pt_json_key_is(&key, "namespace"), version = pt_json_key_is(&key, "resourceVersion");
         if (name || ns || version ? !copy_short(&j,
                                                 name ? out->name

@@ -273,8 +273,7 @@ struct pt_autoscale_decision pt_autoscale_decide(struct pt_autoscale *a, const s
     double grown = level + fmax(0, recent.slope) * ahead_s;
     d.need = fmax(grown, fmin(grown + 2 * recent.spread, recent.most)); /* a load that fell is restless, too, but asks for nothing more */
     remember(a, now_ms / 1000, d.need);
-    double lasting = fmax(largest_need(a, now_ms, c->scale_down_delay_ms), mean_of(a, now_ms, stable_ms / 1000));
-    int up = pods(d.need, target), down = pods(lasting, target);
+    int up = pods(d.need, target);
     if (pods(fast.mean, target) >= c->panic_threshold * (ready > 0 ? ready : 1))
         a->panic_ms = now_ms;
     d.panic = a->panic_ms >= 0 && now_ms - a->panic_ms < c->scale_down_delay_ms;
@@ -282,7 +281,8 @@ struct pt_autoscale_decision pt_autoscale_decide(struct pt_autoscale *a, const s
         d.desired = within(c, up);
         if (a->down_ms >= 0 && now_ms - a->down_ms < calm_of(c) && d.desired > current && c->goal_s > 0)
             went_too_far(a, c, now_ms);
-    } else if (down < current && fast.complete && !d.panic && now_ms - a->first_ms >= c->scale_down_delay_ms) {
+    } else if (current > c->min && fast.complete && !d.panic && now_ms - a->first_ms >= c->scale_down_delay_ms) {
+        double lasting = fmax(largest_need(a, now_ms, c->scale_down_delay_ms), mean_of(a, now_ms, stable_ms / 1000));
         /* one pod less must still be enough with a tenth to spare, or the next breath of the load would bring it back */
         int calm = pods(lasting * 1.1, target);
         d.desired = within(c, calm < current ? calm : current);

@@ -4,6 +4,7 @@
  */
 #include "operator/model/build.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/rand.h"
 #include "operator/ctrl/obj.h"
 
@@ -13,17 +14,19 @@ static const char alphabet[] = "bcdfghjklmnpqrstvwxz2456789"; /* no vowels, no l
 
 void pt_revision_name(const struct pt_md *md, const char *user_json, int collisions, char out[64])
 {
-    char hash[16];
+    char hash[PT_NUM_MAX + 1];
     uint32_t h = pt_fnv32a("v1\n", 3, 2166136261u);
     h = pt_fnv32a(user_json, strlen(user_json), h);
     if (collisions) {
         char n[16];
         h = pt_fnv32a(n, (size_t)snprintf(n, sizeof n, "\n%d", collisions), h);
     }
-    snprintf(hash, sizeof hash, "%u", h);
-    for (char *p = hash; *p; p++)
-        *p = alphabet[(unsigned char)*p % (sizeof alphabet - 1)];
-    snprintf(out, 64, "%.46s-%s", md->o.name, hash);
+    size_t digits = pt_num_put_u64(hash, h), n = strnlen(md->o.name, 46);
+    memcpy(out, md->o.name, n);
+    out[n++] = '-';
+    for (size_t i = 0; i < digits; i++)
+        out[n++] = alphabet[(unsigned char)hash[i] % (sizeof alphabet - 1)];
+    out[n] = '\0';
 }
 
 void pt_pod_name(const char *revision, uint64_t *seed, char out[80])

@@ -33,14 +33,15 @@ struct pt_str pt_view_keep(struct pt_view *v, struct pt_buf *b)
     return (struct pt_str){p ? p : "", p ? b->len : 0};
 }
 
+#define TEXT_MAX 1199
 const char *pt_view_text(struct pt_view *v, const char *fmt, ...)
 {
-    char text[1200];
+    pt_auto_buf text = PT_BUF_INIT(0);
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
+    bool good = pt_buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    char *p = pt_arena_strndup(&v->plan->arena, text, strlen(text));
+    char *p = good ? pt_arena_strndup(&v->plan->arena, text.data, text.len < TEXT_MAX ? text.len : TEXT_MAX) : NULL;
     if (!p)
         v->rc = pt_fail(v->err, PT_ENOMEM, "plan: out of memory");
     return p ? p : "";
