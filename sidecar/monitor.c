@@ -317,13 +317,24 @@ static void read_row(struct pt_monitor *m, const struct pt_request *q, const str
 
 /* --- groups ------------------------------------------------------------------------------------------------------------------------------- */
 
-/* The name of a parameter's value, as the client wrote it but for JSON's quotes. */
+/* As much of a text as there is room for, and no part of a character. */
+static size_t cut(struct pt_str s, size_t room)
+{
+    size_t n = s.len < room ? s.len : room;
+    while (n < s.len && n && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
+/* The place of a parameter's value among the groups; a new one gets the next. */
 static size_t group_of(struct pt_monitor *m, struct pt_str value)
 {
     size_t i = 0;
-    if (value.len >= 2 && value.p[0] == '"')
-        value = (struct pt_str){value.p + 1, value.len - 2};
-    value.len = value.len < PT_MON_NAME - 1 ? value.len : PT_MON_NAME - 1;
+    value.len = cut(value, PT_MON_NAME - 1);
+    if (value.len == 0)
+        value = PT_STR("(empty)");
+    else if (memchr(value.p, 0, value.len) || !pt_utf8_valid(value))
+        value = PT_STR("(not text)");
     while (i < m->group_count && !pt_str_eq(pt_str(m->groups[i]), value))
         i++;
     if (i < m->group_count)
@@ -346,12 +357,6 @@ size_t pt_mon_best(const float *p, size_t n)
     for (size_t i = 1; i < n; i++)
         best = p[i] > p[best] ? i : best;
     return best;
-}
-
-static struct pt_str plain_id(struct pt_str id)
-{
-    bool quoted = id.len >= 2 && id.p[0] == '"';
-    return quoted ? (struct pt_str){id.p + 1, id.len - 2} : id;
 }
 
 uint64_t pt_mon_key(struct pt_str id, int64_t row)
@@ -395,7 +400,7 @@ static void keep_unsure(struct pt_monitor *m, struct pt_str id, const struct pt_
     size_t answer = pt_mon_best(p, m->class_count);
     if (!u->values && m->input_columns && !(u->values = pt_malloc(m->input_columns * sizeof *u->values)))
         return;
-    size_t len = id.len < sizeof u->id - 1 ? id.len : sizeof u->id - 1;
+    size_t len = cut(id, sizeof u->id - 1);
     memcpy(u->id, id.len ? id.p : "", len);
     u->id[len] = 0;
     u->at_ms = now_ms;
@@ -429,7 +434,7 @@ static void observe_answer(struct pt_monitor *m, struct pt_mon_pane *pane, const
                            int64_t row, int64_t now_ms)
 {
     float raw[PT_MON_CLASSES], p[PT_MON_CLASSES + 1];
-    struct pt_str id = plain_id(q->id);
+    struct pt_str id = q->plain_id;
     int64_t width = width_of(scores);
     bool classes = m->task == PT_MON_CLASSIFICATION;
     if (rows_of(scores) != rows || (size_t)width + (classes && width == 1) != m->class_count)
@@ -438,15 +443,15 @@ static void observe_answer(struct pt_monitor *m, struct pt_mon_pane *pane, const
         raw[i] = value_at(scores, (size_t)(row * width + i));
     size_t group = q->group.p ? group_of(m, q->group) : PT_MON_GROUPS;
     struct pt_mon_group *g = group < PT_MON_GROUPS ? &pane->groups[group] : NULL;
-    if (classes) {
-        pt_stat_probabilities(raw, (size_t)width, p);
+    if (classes && pt_stat_probabilities(raw, (size_t)width, &m->logits, p)) {
         uint64_t unsure = pane->unsure;
         observe_classes(m, pane, g, p);
         if (pane->unsure > unsure)
             keep_unsure(m, id, q, rows, row, p, now_ms);
     } else {
-        p[0] = raw[0];
-        if (g)
+        memset(p, 0, sizeof p);
+        p[0] = classes || !isfinite(raw[0]) ? NAN : raw[0]; /* what is no number is not judged */
+        if (g && !classes)
             g->rows++;
     }
     if (id.len)

@@ -67,14 +67,16 @@ static void join(struct pt_monitor *m, struct pt_str id, int64_t row, double lab
         result->repeated++;
         return;
     }
-    struct pt_mon_pane *pane = pt_mon_pane(m, now_ms);
     r->labelled = true;
+    result->accepted++;
+    if (isnan(r->scores[0])) /* one such answer would make every figure of the window one */
+        return;
+    struct pt_mon_pane *pane = pt_mon_pane(m, now_ms);
     if (m->task == PT_MON_CLASSIFICATION)
         count_class(m, pane, r, (size_t)label);
     else
         pt_errors_add(&pane->errors, label, (double)r->scores[0]);
     pane->labelled++;
-    result->accepted++;
 }
 
 /* --- reading ------------------------------------------------------------------------------------------------------------------------------- */
@@ -158,9 +160,13 @@ static int read_item(struct reader *r, struct pt_json *j, struct pt_err *err)
         return rc;
     if (id.len < 2 || id.p[0] != '"' || !labels.p)
         return pt_fail(err, PT_EINVAL, "want {\"id\": \"...\", \"label\": ...}: %s", labels.p ? "id must be a string" : "label is missing");
-    struct pt_json in;
+    struct pt_json in, name;
+    pt_auto_buf text = PT_BUF_INIT(id.len);
+    pt_json_init(&name, id.p, id.len);
+    if ((rc = pt_json_string(&name, &text, err)) < 0 || (rc = pt_buf_check(&text, "id", err)) < 0)
+        return rc;
     pt_json_init(&in, labels.p, labels.len);
-    return read_labels(r, &in, (struct pt_str){id.p + 1, id.len - 2}, err);
+    return read_labels(r, &in, (struct pt_str){text.data, text.len}, err);
 }
 
 static int read_body(struct reader *r, struct pt_str body, struct pt_err *err)

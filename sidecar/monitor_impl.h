@@ -114,6 +114,7 @@ struct pt_monitor {
     char groups[PT_MON_GROUPS][PT_MON_NAME];
     size_t group_count;
     struct pt_mon_unsure unsure[PT_MON_UNSURE];
+    bool logits; /* of models with one score a row: it is no probability (monitor_stats.h) */
     uint64_t unsure_seen;
     struct pt_feedback_result feedback; /* since the start */
     uint64_t changes, reported_changes;

@@ -310,8 +310,6 @@ static void put_bias(struct report *r, const struct sums *s)
     pt_buf_putc(r->b, '[');
     for (size_t i = 0; i < r->m->group_count; i++) {
         const struct pt_mon_group *g = &s->groups[i];
-        if (!r->m->groups[i][0])
-            continue;
         bool enough = (double)g->rows >= least, labelled = (double)g->labelled >= least;
         double rate = share((double)g->chosen, (double)g->rows), right = share((double)g->right, (double)g->labelled);
         double t = share((double)g->true_positives, (double)g->positives), f = share((double)g->false_positives, (double)g->negatives);

@@ -223,13 +223,17 @@ static bool are_probabilities(const float *s, size_t n)
     return n == 1 || fabs(sum - 1) < 1e-3;
 }
 
-void pt_stat_probabilities(const float *s, size_t n, float *out)
+bool pt_stat_probabilities(const float *s, size_t n, bool *logits, float *out)
 {
+    for (size_t i = 0; i < n; i++)
+        if (!isfinite(s[i]))
+            return false;
     bool given = are_probabilities(s, n);
     if (n == 1) {
-        out[1] = given ? s[0] : 1 / (1 + expf(-s[0]));
+        *logits |= !given;
+        out[1] = *logits ? 1 / (1 + expf(-s[0])) : s[0];
         out[0] = 1 - out[1];
-        return;
+        return true;
     }
     float most = s[0], sum = 0;
     for (size_t i = 1; i < n; i++)
@@ -238,4 +242,5 @@ void pt_stat_probabilities(const float *s, size_t n, float *out)
         sum += out[i] = given ? s[i] : expf(s[i] - most);
     for (size_t i = 0; !given && i < n; i++)
         out[i] /= sum;
+    return true;
 }

@@ -27,7 +27,9 @@ double pt_stat_chi2_p(const double *a, const double *b, size_t n, double b_count
 double pt_stat_z_p(const double *a, const double *b, size_t n, double a_count, double b_count);
 double pt_stat_gamma_q(double a, double x); /* regularised upper incomplete gamma function */
 
-/* A row of scores becomes probabilities: as they are, if they are such, else by softmax; of one score s: {1 - s, s}, or by the logistic function. */
-void pt_stat_probabilities(const float *scores, size_t n, float *out);
+/* A row of scores becomes probabilities: as they are, if they are such, else by softmax. Of one score s: {1 - s, s}, or by the logistic function once
+ * *logits is set, which the first score does that is no probability: later ones that might be one are of the same model. false: scores are not
+ * finite. */
+bool pt_stat_probabilities(const float *scores, size_t n, bool *logits, float *out);
 
 #endif

@@ -87,7 +87,7 @@ static int read_parameter(struct pt_json *j, struct pt_str key, struct wishes *w
     } else if (w->q && pt_json_key_is(&key, "timeout")) {
         rc = read_whole(j, INT64_MAX / 1000, &w->q->timeout_us, err);
     } else if (w->q && w->q->group_key && pt_json_key_is(&key, w->q->group_key)) {
-        rc = pt_json_value(j, &w->q->group, err);
+        rc = pt_json_kind(j, err) == PT_JSON_STRING ? pt_request_json_string(w->q, j, &w->q->group, err) : pt_json_value(j, &w->q->group, err);
     } else if (w->q && pt_json_key_is(&key, "batching")) {
         rc = pt_json_bool(j, &b, err);
         w->q->alone = !b;
@@ -325,10 +325,11 @@ static int read_id(struct pt_request *q, struct pt_json *j, struct pt_err *err)
 {
     if (pt_json_kind(j, err) != PT_JSON_STRING)
         return pt_fail(err, PT_EINVAL, "id: want a string");
+    struct pt_json again = *j;
     int rc = pt_json_value(j, &q->id, err);
     if (rc >= 0 && q->id.len > MAX_ID)
         return pt_fail(err, PT_EINVAL, "id: longer than %d characters", MAX_ID);
-    return rc;
+    return rc < 0 ? rc : pt_request_json_string(q, &again, &q->plain_id, err);
 }
 
 static int read_member(struct reader *r, struct pt_json *j, const struct pt_str *key, struct pt_err *err)

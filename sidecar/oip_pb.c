@@ -35,12 +35,13 @@ struct parameter {
     struct pt_str key, text;
     bool given; /* it asks for something: not false, 0 or "" */
     bool number;
+    unsigned kind; /* which of the members it was */
     int64_t value;
 };
+enum { BOOL = 1, INT, STRING, DOUBLE, UINT };
 
 static int read_parameter(struct pt_str entry, struct parameter *p, struct pt_err *err)
 {
-    enum { BOOL = 1, INT, STRING, DOUBLE, UINT };
     struct pt_pb_reader r = pt_pb_reader(entry.p, entry.len), in;
     struct pt_pb_field f, v;
     int rc;
@@ -52,6 +53,7 @@ static int read_parameter(struct pt_str entry, struct parameter *p, struct pt_er
             p->key = f.bytes;
         in = pt_pb_reader(f.bytes.p, f.number == 2 ? f.bytes.len : 0);
         while ((rc = pt_pb_next(&in, &v, err)) == 1) {
+            p->kind = v.number;
             p->number = v.type == PT_PB_VARINT && (v.number == INT || v.number == UINT);
             p->value = (int64_t)v.value;
             p->text = v.number == STRING && v.type == PT_PB_LEN ? v.bytes : PT_STR("");
@@ -72,12 +74,25 @@ static int whole(const struct parameter *p, int64_t max, int64_t *out, struct pt
     return p->number && p->value >= 0 && p->value <= max ? PT_OK : pt_fail(err, PT_EINVAL, "want a whole number from 0 to %lld", (long long)max);
 }
 
+/* As JSON would have it, so that a group is one whatever the protocol. */
 static int read_group(const struct parameter *p, struct pt_request *q, struct pt_err *err)
 {
-    char *text = p->text.len ? NULL : pt_request_alloc(q, PT_NUM_MAX);
-    if (!p->text.len && !text)
+    enum { ROOM = 64 };
+    struct pt_buf text = {.data = p->kind == STRING ? NULL : pt_request_alloc(q, ROOM), .room = ROOM, .cap = ROOM};
+    double d;
+    q->group = p->text.p ? p->text : PT_STR("");
+    if (p->kind == STRING)
+        return PT_OK;
+    if (!text.data)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    q->group = p->text.len ? p->text : (struct pt_str){text, pt_num_put_i64(text, p->value)};
+    memcpy(&d, &p->value, sizeof d);
+    if (p->kind == DOUBLE)
+        pt_json_put_double(&text, d);
+    else if (p->kind == BOOL)
+        pt_buf_puts(&text, p->value ? "true" : "false");
+    else
+        pt_buf_printf(&text, p->kind == UINT ? "%llu" : "%lld", (long long)p->value);
+    q->group = (struct pt_str){text.data, text.len};
     return PT_OK;
 }
 
@@ -280,7 +295,7 @@ int pt_oip_pb_decode(struct pt_request *q, struct pt_str message, bool *raw, str
         if (f.number == REQ_ID && f.type == PT_PB_LEN && f.bytes.len > MAX_ID)
             rc = pt_fail(err, PT_EINVAL, "id: longer than %d bytes", MAX_ID);
         else if (f.number == REQ_ID && f.type == PT_PB_LEN)
-            q->id = f.bytes;
+            q->id = q->plain_id = f.bytes;
         else if (f.number == REQ_PARAMETERS)
             rc = read_parameters(f.bytes, q, NULL, err);
         else if (f.number == REQ_INPUTS)

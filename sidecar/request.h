@@ -34,10 +34,11 @@ struct pt_request {
     struct pt_tensor *inputs;        /* one per input of the model; given exactly if data is not NULL */
     struct pt_output_wish *outputs;  /* one per output of the model */
     struct pt_str id;                /* as the protocol writes it; p NULL without one */
+    struct pt_str plain_id;          /* the same without JSON's quotes and escapes: what is asked for by other ways than this protocol */
     uint32_t priority;               /* 0: the default, else 1 is the highest */
     int64_t timeout_us;              /* 0: the server's; most that the client wants it to wait in the queue */
     const char *group_key;           /* the parameter that names the request's group; NULL: none does */
-    struct pt_str group;             /* its value as the client wrote it; p NULL without one */
+    struct pt_str group;             /* its value, without JSON's quotes and escapes; p NULL without one */
     struct pt_str traceparent;       /* of this message of a stream; p NULL without one */
     bool alone;                      /* not to be joined with others into one run */
     struct pt_request_chunk *chunks; /* its own */

@@ -16,7 +16,7 @@ static void answer(struct pt_monitor *m)
     float x[] = {1, 2, 3, 4}, y[] = {0.25F, 0.75F, 1, 0};
     struct pt_tensor given = {.dtype = PT_FLOAT, .rank = 2, .dims = {2, 2}, .data = x, .size_bytes = sizeof x};
     struct pt_tensor made = {.dtype = PT_FLOAT, .rank = 2, .dims = {2, 2}, .data = y, .size_bytes = sizeof y};
-    const struct pt_request q = {.model = &info, .inputs = &given, .id = {"\"a\"", 3}};
+    const struct pt_request q = {.model = &info, .inputs = &given, .plain_id = {"a", 1}};
     const struct pt_tensor *const outputs[] = {&made};
     for (int i = 0; i < 20; i++)
         pt_monitor_observe(m, &q, outputs, 1000 + i);

@@ -67,7 +67,8 @@ class Monitored:
         self.folder.cleanup()
 
     def call(self, method, path, body=None):
-        self.connection.request(method, "/v2/models/m" + path, json.dumps(body) if body is not None else None)
+        body = body.encode() if isinstance(body, str) else json.dumps(body) if body is not None else None
+        self.connection.request(method, "/v2/models/m" + path, body)
         r = self.connection.getresponse()
         return r.status, json.loads(r.read())
 
@@ -224,6 +225,11 @@ def case_bias():
         close(b["disparate_impact"], min(rates) / max(rates))
         close(b["equal_opportunity_difference"], tpr)
         close(b["equalised_odds_difference"], max(tpr, fpr))
+        for id, group in (("1ü", "sü\"d\\"), ("2ü", "sü\"d\\")): # Python escapes what is not ASCII, other clients do not
+            m.infer([[0.9, 0.1]], id=id, parameters={"sex": group})
+        assert_equal(m.call("POST", "/feedback", '{"feedback": [{"id": "1ü", "label": 0}, {"id": "2\\u00fc", "label": 0}]}')[1]["accepted"], 2)
+        last = m.report()["bias"]["groups"][-1]
+        assert_equal((last["group"], last["rows"], last["labelled"]), ("sü\"d\\", 2, 2))
         for i in range(40): # more groups than there is room for
             m.infer([[0.5, 0.5]], parameters={"sex": f"g{i}"})
         groups = [x["group"] for x in m.report()["bias"]["groups"]]

@@ -39,6 +39,8 @@ static void destroy(struct pt_monitor *m)
     pt_config_finish(&config);
 }
 
+static struct pt_str group; /* of the next requests */
+
 /* One request of rows with so many columns, which are answered with so many scores. */
 static void ask(struct pt_monitor *m, const char *id, int64_t rows, int64_t columns, int64_t scores, float value, int64_t now_ms)
 {
@@ -52,7 +54,7 @@ static void ask(struct pt_monitor *m, const char *id, int64_t rows, int64_t colu
         y[i] = i % scores == 0 ? value : 0;
     struct pt_tensor given = {.dtype = PT_FLOAT, .rank = 2, .dims = {rows, columns}, .data = x, .size_bytes = (size_t)(rows * columns) * sizeof *x};
     struct pt_tensor made = {.dtype = PT_FLOAT, .rank = 2, .dims = {rows, scores}, .data = y, .size_bytes = (size_t)(rows * scores) * sizeof *y};
-    const struct pt_request q = {.model = &info, .inputs = &given, .id = {id, id ? strlen(id) : 0}};
+    const struct pt_request q = {.model = &info, .inputs = &given, .plain_id = {id, id ? strlen(id) : 0}, .group = group};
     const struct pt_tensor *const outputs[] = {&made};
     pt_monitor_observe(m, &q, outputs, now_ms);
     free(x);
@@ -86,13 +88,13 @@ static void the_window_slides(void **state)
     struct pt_monitor *m = create(NULL, NULL);
     (void)state;
     for (int64_t t = 0; t < 24000; t += 100) /* 10 a pane */
-        ask(m, "\"a\"", 1, 3, 2, 1, t);
+        ask(m, "a", 1, 3, 2, 1, t);
     assert_true(reported(m, "window_rows", 23999) == 120);
     assert_true(reported(m, "window_rows", 24000) == 110);
     assert_true(reported(m, "window_rows", 34999) == 10);
     assert_true(reported(m, "window_rows", 35000) == 0);
     assert_true(isnan(reported(m, "entropy", 35000)));
-    ask(m, "\"a\"", 1, 3, 2, 1, 90000);
+    ask(m, "a", 1, 3, 2, 1, 90000);
     assert_true(reported(m, "window_rows", 90000) == 1);
     destroy(m);
 }
@@ -101,9 +103,9 @@ static void labels_count_when_they_come(void **state)
 {
     struct pt_monitor *m = create("labelTtlMs", "5000");
     (void)state;
-    ask(m, "\"a\"", 2, 3, 2, 1, 1000);
-    ask(m, "b", 1, 3, 2, 0, 1000); /* without quotes, as gRPC has them */
-    assert_int_equal(label(m, "{\"id\":\"b\",\"label\":0}", 5900).accepted, 1);
+    ask(m, "a", 2, 3, 2, 1, 1000);
+    ask(m, "b", 1, 3, 2, 0, 1000);
+    assert_int_equal(label(m, "{\"id\":\"\\u0062\",\"label\":0}", 5900).accepted, 1); /* however JSON writes it */
     struct pt_feedback_result r = label(m, "{\"feedback\":[{\"id\":\"a\",\"labels\":[0,1,1]},{\"id\":\"b\",\"label\":1}]}", 6000);
     assert_int_equal(r.accepted, 2);
     assert_int_equal(r.unknown, 1); /* there are two rows */
@@ -114,7 +116,7 @@ static void labels_count_when_they_come(void **state)
     pt_monitor_figures(m, &f);
     assert_true(f.rows == reported(m, "window_rows", 6000) && f.labelled == 3 && fabs(f.values[PT_FIGURE_ACCURACY] - 2.0 / 3) < 1e-12);
     assert_true(isfinite(f.values[PT_FIGURE_F1]) && isfinite(f.values[PT_FIGURE_UNSURE_SHARE]) && isnan(f.values[PT_FIGURE_DRIFTED_SHARE]) && isnan(f.values[PT_FIGURE_MAE]));
-    ask(m, "\"c\"", 1, 3, 2, 1, 7000);
+    ask(m, "c", 1, 3, 2, 1, 7000);
     assert_int_equal(label(m, "{\"id\":\"c\",\"label\":1}", 12001).expired, 1);
     assert_true(isnan(reported(m, "accuracy", 40000)));
     destroy(m);
@@ -128,7 +130,7 @@ static void the_oldest_answers_are_forgotten(void **state)
     (void)state;
     enum { COUNT = 60000 };
     for (int i = 0; i < COUNT; i++) {
-        snprintf(id, sizeof id, "\"r%d\"", i);
+        snprintf(id, sizeof id, "r%d", i);
         ask(m, id, 1, 1, 2, 1, 1000);
     }
     for (int i = 0; i < COUNT; i++) {
@@ -167,12 +169,12 @@ static void odd_shapes_do_no_harm(void **state)
 {
     struct pt_monitor *m = create(NULL, NULL);
     (void)state;
-    ask(m, "\"a\"", 3, 70, 2, 1, 1000); /* too wide for columns of its own */
+    ask(m, "a", 3, 70, 2, 1, 1000); /* too wide for columns of its own */
     assert_int_equal(m->column_count, 3);
-    ask(m, "\"b\"", 1, 5, 2, 1, 1000);
-    ask(m, "\"c\"", 1, 70, 3, 1, 1000); /* a class more */
-    ask(m, "\"d\"", 1, 70, 1, 1, 1000);
-    ask(m, "\"e\"", 1000, 70, 2, 1, 1000); /* 64 of these rows */
+    ask(m, "b", 1, 5, 2, 1, 1000);
+    ask(m, "c", 1, 70, 3, 1, 1000); /* a class more */
+    ask(m, "d", 1, 70, 1, 1, 1000);
+    ask(m, "e", 1000, 70, 2, 1, 1000); /* 64 of these rows */
     assert_true(reported(m, "window_rows", 1000) == 70);
     assert_int_equal(label(m, "{\"id\":\"c\",\"label\":0}", 1000).unknown, 1);
     assert_int_equal(label(m, "{\"id\":\"e\",\"label\":1}", 1000).accepted, 1);
@@ -239,7 +241,7 @@ static int everything(void)
     pt_auto_buf b = PT_BUF_INIT(0);
     int rc = pt_monitor_create(&config, registry, 1, &m, &err);
     if (rc == PT_OK) {
-        ask(m, "\"a\"", 1, 3, 2, 1, 1000);
+        ask(m, "a", 1, 3, 2, 1, 1000);
         rc = pt_monitor_feedback(m, PT_STR("{\"id\":\"a\",\"label\":0}"), 1000, &r, &err);
         if (rc == PT_ENOTFOUND) /* there was no memory to watch it */
             rc = PT_ENOMEM;
@@ -250,6 +252,68 @@ static int everything(void)
         pt_monitor_collect(m);
     pt_monitor_unref(m);
     return rc;
+}
+
+/* Names of groups come from clients: each is one group, and text, whatever it is. */
+static void hostile_groups(void **state)
+{
+    struct pt_monitor *m = create(NULL, NULL);
+    char name[200];
+    (void)state;
+    static const struct pt_str odd[] = {PT_STR("a\0b"), PT_STR("a\0b"), PT_STR("\xff\xfe"), PT_STR(""), PT_STR(""), PT_STR("\"q\\")};
+    for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
+        group = odd[i].len ? odd[i] : PT_STR("");
+        ask(m, "x", 1, 1, 2, 1, 1000);
+    }
+    memset(name, 'n', sizeof name);
+    memcpy(name + PT_MON_NAME - 2, "\xc3\xbc", 2); /* a letter that does not fit whole */
+    group = (struct pt_str){name, sizeof name};
+    ask(m, "x", 1, 1, 2, 1, 1000);
+    assert_int_equal(m->group_count, 4);
+    assert_string_equal(m->groups[0], "(not text)");
+    assert_string_equal(m->groups[1], "(empty)");
+    assert_string_equal(m->groups[2], "\"q\\");
+    assert_int_equal(strlen(m->groups[3]), PT_MON_NAME - 2);
+    for (int i = 0; i < 10000; i++) {
+        snprintf(name, sizeof name, "g%d", i);
+        group = pt_str(name);
+        ask(m, "x", 1, 1, 2, 1, 1000);
+    }
+    assert_int_equal(m->group_count, PT_MON_GROUPS);
+    assert_string_equal(m->groups[PT_MON_GROUPS - 1], "(others)");
+    group = (struct pt_str){0};
+    destroy(m);
+}
+
+/* One answer that is not a number does not take the figures of all others with it. */
+static void answers_that_are_no_numbers(void **state)
+{
+    (void)state;
+    for (int64_t columns = 1; columns <= 3; columns += 2) {
+        struct pt_monitor *m = create(NULL, NULL);
+        ask(m, "a", 1, 1, columns, 3, 1000);
+        ask(m, "b", 1, 1, columns, NAN, 1000);
+        ask(m, "c", 1, 1, columns, INFINITY, 1000);
+        struct pt_feedback_result r = label(m, "{\"feedback\":[{\"id\":\"a\",\"label\":1},{\"id\":\"b\",\"label\":1},{\"id\":\"c\",\"label\":1}]}", 1000);
+        assert_int_equal(r.accepted, 3);
+        assert_int_equal(reported(m, "labelled", 1000), 1);
+        assert_true(isfinite(reported(m, columns == 1 ? "mean_absolute_error" : "log_loss", 1000)));
+        assert_true(columns == 1 || (isfinite(reported(m, "margin", 1000)) && reported(m, "entropy", 1000) < 0.7));
+        destroy(m);
+    }
+}
+
+/* Of one score a row: 0.3 is a probability until a score comes that is none; from then on it is what comes before the logistic function. */
+static void a_single_score(void **state)
+{
+    (void)state;
+    struct pt_monitor *m = create("task", "classification");
+    ask(m, "a", 1, 1, 1, 0.3F, 1000);
+    ask(m, "b", 1, 1, 1, -2, 1000);
+    ask(m, "c", 1, 1, 1, 0.3F, 1000);
+    (void)label(m, "{\"feedback\":[{\"id\":\"a\",\"label\":0},{\"id\":\"b\",\"label\":0},{\"id\":\"c\",\"label\":1}]}", 1000);
+    assert_true(reported(m, "accuracy", 1000) == 1);
+    destroy(m);
 }
 
 static void without_memory(void **state)
@@ -277,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_window_slides), cmocka_unit_test(labels_count_when_they_come), cmocka_unit_test(the_oldest_answers_are_forgotten),
         cmocka_unit_test(samples_are_fair),  cmocka_unit_test(odd_shapes_do_no_harm),       cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(hostile_groups),    cmocka_unit_test(answers_that_are_no_numbers), cmocka_unit_test(a_single_score),
         cmocka_unit_test(without_memory)};
     if (pt_mem_set_hooks(&hooks) != 0)
         return 1;
