@@ -34,11 +34,14 @@ struct pt_top {
 
 /* --- metrics ------------------------------------------------------------------------------------------------------------------ */
 
+/* labels: from the brace to the one that closes. */
 static bool label_of(struct pt_str labels, const char *name, char *out, size_t size)
 {
     char start[64];
     int n = snprintf(start, sizeof start, "%s=\"", name);
-    const char *at = memmem(labels.p, labels.len, start, (size_t)n);
+    const char *at = labels.len ? memmem(labels.p, labels.len, start, (size_t)n) : NULL;
+    while (at && at[-1] != '{' && at[-1] != ',') /* the end of another label's name */
+        at = memmem(at + 1, labels.len - (size_t)(at + 1 - labels.p), start, (size_t)n);
     if (!at)
         return false;
     at += n;

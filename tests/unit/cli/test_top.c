@@ -17,13 +17,14 @@ static void metrics_are_read(void **state)
 {
     (void)state;
     static const char text[] = "# HELP pintle_requests_total x\n"
-                               "pintle_requests_total{model=\"a\",version=\"1\",code=\"200\"} 7\n"
+                               "pintle_requests_total{model=\"a\",errorcode=\"500\",code=\"200\"} 7\n"
                                "pintle_requests_total{model=\"b} \",version=\"1\",code=\"500\"} 2\n"
                                "pintle_request_duration_seconds_bucket{model=\"a\",le=\"0.001\"} 3\n"
                                "pintle_request_duration_seconds_bucket{model=\"a\",le=\"0.01\"} 6\n"
                                "pintle_request_duration_seconds_bucket{model=\"a\",le=\"+Inf\"} 7\n"
                                "pintle_request_duration_seconds_bucket{model=\"b\",le=\"0.001\"} 1\n"
                                "pintle_requests_in_flight{model=\"a\"} 2\n"
+                               "pintle_request_duration_seconds_bucket 5\n"
                                "process_cpu_seconds_total 1.5\n"
                                "process_resident_memory_bytes 1e6\n"
                                "broken{ 1\nnothing\n\n";
