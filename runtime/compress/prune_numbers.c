@@ -6,7 +6,7 @@
  * heads, and what PyTorch's MultiheadAttention reshapes to is the batch times the heads. Every integer on its way to a shape is therefore one of
  *
  *     a constant                             rewritten where it says how long an axis is
- *     the size of an axis that could shrink  a number, since such an axis is of the weights' making; it follows by itself, or is rewritten
+ *     the size of an axis that could shrink  a number, since such an axis is of the weights' making; it follows by itself where both shrink alike
  *     computed from such                     the same, times one integer that does depend on what the model reads ("rest"): rewritten as a product
  *     any other                              it must not say how long something is that shrinks
  *
@@ -65,19 +65,18 @@ static void shape(struct pt_units *u, const struct pt_onnx_node *n)
         y->sizes[i] = (struct pt_size_ref){.of = x, .axis = (int)(start + i)};
 }
 
-static bool compute(char op, int64_t a, int64_t b, int64_t *out)
+static bool compute(const struct pt_onnx_node *n, int64_t a, int64_t b, int64_t *out)
 {
-    switch (op) {
-    case 'A':
+    if (pt_node_is(n, "", "Add"))
         return !__builtin_add_overflow(a, b, out);
-    case 'S':
+    if (pt_node_is(n, "", "Sub"))
         return !__builtin_sub_overflow(a, b, out);
-    case 'M':
+    if (pt_node_is(n, "", "Mul"))
         return !__builtin_mul_overflow(a, b, out);
-    default: /* Div */
-        *out = b > 0 ? a / b : 0;
-        return a >= 0 && b > 0;
-    }
+    if (a < 0 || b <= 0)
+        return false;
+    *out = pt_node_is(n, "", "Div") ? a / b : a % b;
+    return true;
 }
 
 /* Place k of operand i, which may be one for all. */
@@ -109,14 +108,21 @@ static bool result_number(struct pt_units *u, const struct pt_onnx_node *n, int6
     if ((a.of && b.of) || (a.rest.len && b.rest.len) || ((a.rest.len || b.rest.len) && !pt_node_is(n, "", "Mul")))
         return false;
     *out = (struct pt_size_ref){.of = a.of ? a.of : b.of, .axis = a.of ? a.axis : b.axis, .is_number = true, .rest = a.rest.len ? a.rest : b.rest};
-    return compute(n->op_type.p[0], a.value, b.value, &out->value);
+    return compute(n, a.value, b.value, &out->value);
 }
 
-/* Add, Sub, Mul and Div, of integers too. */
+static bool is_number_or_sized(struct pt_units *u, const struct pt_onnx_node *n, size_t i)
+{
+    const struct pt_tensor *t = pt_units_constant(u, n, i);
+    return pt_axes_has_sizes(pt_units_in(u, n, i)) || (t && is_integer(t) && pt_tensor_count(t) <= PT_MAX_RANK);
+}
+
+/* Add, Sub, Mul, Div and Mod, of integers too. */
 static void arithmetic(struct pt_units *u, const struct pt_onnx_node *n)
 {
     struct pt_axes *x[2] = {pt_units_in(u, n, 0), pt_units_in(u, n, 1)}, *y = pt_units_out(u, n, 0);
-    bool sized = pt_axes_has_sizes(x[0]) || pt_axes_has_sizes(x[1]), known = sized && is_integer(y->shape) && y->shape->rank <= 1;
+    bool sized = pt_axes_has_sizes(x[0]) || pt_axes_has_sizes(x[1]) || (is_number_or_sized(u, n, 0) && is_number_or_sized(u, n, 1));
+    bool known = sized && is_integer(y->shape) && y->shape->rank <= 1;
     int64_t count = known ? pt_tensor_count(y->shape) : 0;
     struct pt_size_ref *sizes = known ? pt_units_sizes(u, count) : NULL;
     for (int64_t k = 0; sizes && k < count && known; k++)
@@ -131,14 +137,15 @@ static void arithmetic(struct pt_units *u, const struct pt_onnx_node *n)
 
 const struct pt_unit_rule pt_unit_rules_numbers[] = {
     {"", "Shape", shape, NULL, false},   {"", "Add", arithmetic, NULL, true}, {"", "Sub", arithmetic, NULL, true},
-    {"", "Mul", arithmetic, NULL, true}, {"", "Div", arithmetic, NULL, true}, {NULL, NULL, NULL, NULL, false},
+    {"", "Mul", arithmetic, NULL, true}, {"", "Div", arithmetic, NULL, true}, {"", "Mod", arithmetic, NULL, true},
+    {NULL, NULL, NULL, NULL, false},
 };
 
 /* --- shapes: what can follow ---------------------------------------------------------------------------------------------------- */
 
-/* A shape in an operand of a node: a constant, a Concat of single integers, or integers all of which are numbers. */
+/* A shape in an operand of a node. */
 struct written {
-    const struct pt_onnx_node *concat; /* NULL: none */
+    const struct pt_onnx_node *concat; /* of single integers, that makes it; NULL: none */
     const struct pt_axes *operand;
     int64_t count;
     int first;    /* axis of y that the first integer is for: an Expand may name fewer */
@@ -199,13 +206,14 @@ static bool written_number(struct pt_units *u, const struct written *w, int64_t 
     const struct pt_tensor *t = w->concat                      ? piece_constant(u, w->concat, (size_t)k)
                                 : w->operand->initializer >= 0 ? &u->e->model.graph.initializers[w->operand->initializer].t
                                                                : NULL;
-    *constant = t != NULL;
+    *constant = false;
     if (t)
         *out = (struct pt_size_ref){.is_number = true, .value = pt_tensor_integer(t, w->concat ? 0 : k)};
     else if (!pt_axes_has_sizes(w->operand) || !is_fixed(&w->operand->sizes[k]))
         return false;
     else
         *out = as_number(&w->operand->sizes[k]);
+    *constant = !out->of && !out->rest.len;
     /* what it is multiplied with must be of the type that the product has */
     const struct pt_tensor *rest = out->rest.len ? pt_shape_of(u->shapes, out->rest) : NULL;
     return !out->rest.len || (rest && rest->dtype == w->operand->shape->dtype);
@@ -233,13 +241,8 @@ static void check_entry(struct pt_units *u, const struct written *w, int64_t k, 
     bool constant, number = written_number(u, w, k, &s, &constant), known = axis >= 0 && number;
     if (constant && known && (!y->labels[axis] || entry_follows(s.value, size)))
         return;
-    known = known && !constant && s.value > 0 && size % s.value == 0 && (s.rest.len || s.value == size);
-    if (known && (w->concat || w->numbers))
+    if (known && !constant && s.value > 0 && size % s.value == 0 && (s.rest.len || s.value == size))
         return;
-    if (known && !s.rest.len && y->labels[axis] && pt_axes_has_sizes(w->operand) && !w->operand->sizes[k].is_number) {
-        pt_units_tie_all(u, y->labels[axis], s.of->labels[s.axis], size); /* it follows by itself */
-        return;
-    }
     if (axis >= 0)
         pt_units_pin(u, y->labels[axis], size, "the shape is computed");
     pin_source(u, w, k);
@@ -306,12 +309,12 @@ static struct pt_onnx_node *put_before(struct pt_units *u, int *node, const char
 }
 
 /* The integer that is s, in front of node *node. */
-static struct pt_str write_piece(struct pt_units *u, int *node, struct pt_str old, const struct pt_size_ref *s)
+static struct pt_str write_piece(struct pt_units *u, int *node, const struct pt_axes *shape, const struct pt_size_ref *s)
 {
-    struct pt_str value = pt_units_add_integers(u, old, pt_units_value(u, old)->shape->dtype, 1, &s->value, 1);
+    struct pt_str value = pt_units_add_integers(u, shape->name, shape->shape->dtype, 1, &s->value, 1);
     if (!value.p || !s->rest.len)
         return value;
-    struct pt_onnx_node *product = put_before(u, node, "Mul", old, 2);
+    struct pt_onnx_node *product = put_before(u, node, "Mul", shape->name, 2);
     if (!product)
         return (struct pt_str){0};
     product->inputs[0] = s->rest;
@@ -319,27 +322,45 @@ static struct pt_str write_piece(struct pt_units *u, int *node, struct pt_str ol
     return product->outputs[0];
 }
 
-/* A Concat like the one there is, which others may read, with the changed integers in it. All that is asked of the edit's index is asked before the
- * first node is added. */
+/* Integer k as it was. */
+static struct pt_str old_piece(struct pt_units *u, int *node, const struct written *w, int64_t k)
+{
+    if (w->concat)
+        return w->concat->inputs[k];
+    struct pt_str at = pt_units_add_integers(u, w->operand->name, PT_INT64, 1, &k, 1);
+    struct pt_onnx_node *n = at.p ? put_before(u, node, "Gather", w->operand->name, 2) : NULL;
+    if (!n)
+        return (struct pt_str){0};
+    n->inputs[0] = w->operand->name;
+    n->inputs[1] = at;
+    return n->outputs[0];
+}
+
+/* A Concat of the changed integers and of the others as they were; what there is stays, others may read it. All that is asked of the edit's index is
+ * asked before the first node is added. */
 static int write_concat(struct pt_units *u, int node, size_t i, const struct pt_axes *y, const struct written *w)
 {
-    struct pt_onnx_node c = *w->concat;
+    const struct pt_onnx_node copy = w->concat ? *w->concat : (struct pt_onnx_node){.input_count = 0};
+    struct written now = *w;
     struct pt_size_ref is[PT_MAX_RANK];
     struct pt_str pieces[PT_MAX_RANK];
     bool changes[PT_MAX_RANK], changed = false;
-    for (size_t k = 0; k < c.input_count; k++) {
-        changes[k] = must_change(u, w, (int64_t)k, y, &is[k]);
+    now.concat = w->concat ? &copy : NULL;
+    for (int64_t k = 0; k < w->count; k++) {
+        changes[k] = must_change(u, w, k, y, &is[k]);
         changed = changed || changes[k];
     }
-    for (size_t k = 0; changed && k < c.input_count; k++) {
-        pieces[k] = changes[k] ? write_piece(u, &node, c.inputs[k], &is[k]) : c.inputs[k];
+    if (!changed)
+        return PT_OK;
+    for (int64_t k = 0; k < w->count; k++) {
+        pieces[k] = changes[k] ? write_piece(u, &node, w->operand, &is[k]) : old_piece(u, &node, &now, k);
         if (!pieces[k].p)
             return u->err->code;
     }
-    struct pt_onnx_node *made = changed ? put_before(u, &node, "Concat", c.outputs[0], c.input_count) : NULL;
+    struct pt_onnx_node *made = put_before(u, &node, "Concat", w->operand->name, (size_t)w->count);
     if (!made || pt_edit_set_int(u->e, made, "axis", 0, u->err) < 0)
-        return changed ? u->err->code : PT_OK;
-    memcpy(made->inputs, pieces, c.input_count * sizeof *pieces);
+        return u->err->code;
+    memcpy(made->inputs, pieces, (size_t)w->count * sizeof *pieces);
     u->e->model.graph.nodes[node].inputs[i] = made->outputs[0];
     pt_edit_changed(u->e);
     return PT_OK;
@@ -352,5 +373,7 @@ int pt_units_fix_shape(struct pt_units *u, int node, size_t i)
     if (!y || i >= n->input_count || n->inputs[i].len == 0 || !pt_units_in(u, n, i))
         return PT_OK;
     struct written w = written_in(u, n, i, y);
-    return w.concat ? write_concat(u, node, i, y, &w) : w.numbers ? write_constant(u, node, i, y, &w) : PT_OK; /* else it follows by itself */
+    if (w.count > PT_MAX_RANK)
+        return PT_OK;
+    return w.numbers && !w.concat ? write_constant(u, node, i, y, &w) : write_concat(u, node, i, y, &w);
 }

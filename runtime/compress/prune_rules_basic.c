@@ -286,7 +286,6 @@ const struct pt_unit_rule pt_unit_rules_basic[] = {
     ELEMENTWISE("Max"),
     ELEMENTWISE("Mean"),
     ELEMENTWISE("Min"),
-    ELEMENTWISE("Mod"),
     ELEMENTWISE("Or"),
     ELEMENTWISE("PRelu"),
     ELEMENTWISE("Pow"),

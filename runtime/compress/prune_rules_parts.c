@@ -68,6 +68,7 @@ static void split(struct pt_units *u, const struct pt_onnx_node *n)
     struct pt_axes *x = pt_units_in(u, n, 0);
     int axis = x ? split_axis(n, x->shape->rank) : 0;
     int64_t at = 0;
+    pt_units_want_all(u, x);
     for (size_t k = 0; x && k < n->output_count; k++) {
         struct pt_axes *y = pt_units_out(u, n, k);
         if (!y) {
