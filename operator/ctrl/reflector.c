@@ -434,11 +434,8 @@ static void watch_done(void *arg, const struct pt_api_result *res)
         r->backoff_ms = 0;
     r->down &= !r->events && res->err.code != PT_OK;
     bool is_short = !r->events && pt_now_ms(r->o.sched) - r->watch_started_ms < SHORT_WATCH_MS;
-    if (r->expired || res->err.code == PT_EGONE) {
-        if (is_short && !r->expired) /* a server that answers 410 to each watch must not make us list in a loop */
-            back_off(r, res, "watch: version expired, listing again", begin_now);
-        else
-            pt_timer_start(r->o.sched, &r->timer, 0, begin_now);
+    if (r->expired) {
+        pt_timer_start(r->o.sched, &r->timer, 0, begin_now);
     } else if (res->err.code == PT_OK && !is_short) {
         pt_timer_start(r->o.sched, &r->timer, 0, watch_now);
     } else if (res->err.code == PT_OK) {
