@@ -11,7 +11,6 @@
 #define KEY_MAX 320
 #define STOP_MS 30000
 #define DRAIN_SETTLE_MS 1000 /* as long as kube-proxy waits at most by default */
-#define MAY_NOT_MS 1000
 
 static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
                                  1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60};
@@ -309,10 +308,6 @@ static void reconcile(void *arg, const char *key)
     int64_t now = pt_now_ms(op->o.sched);
     snprintf(ns, sizeof ns, "%.*s", (int)(slash - key), key);
     const struct pt_md *md = (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], ns, slash + 1);
-    if (!pt_fence_open(&op->fence)) { /* perhaps another leads already: see what comes of it */
-        pt_operator_ran(op, key, false, MAY_NOT_MS, now);
-        return;
-    }
     pt_metric_set(op->m_active, pt_workqueue_active(op->queue));
     if (!md) {
         struct pt_deployment *old = pt_map_remove(&op->deployments, pt_str(key));

@@ -26,7 +26,7 @@ struct pt_operator_options {
     int64_t drain_settle_ms;     /* how long proxies may need to follow an EndpointSlice; 0 = 1,000 */
     unsigned workers;            /* reconciles under way at once; 0 = 16 */
     bool standby;                /* watches, and does nothing until pt_operator_lead() */
-    bool (*may_write)(void *arg); /* asked before each reconcile and each write; NULL: always */
+    bool (*may_write)(void *arg); /* asked before each write; NULL: always */
     void *may_write_arg;
 };
 /* Strings are copied. */
