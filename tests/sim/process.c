@@ -211,7 +211,7 @@ void process_disturb(struct world *w, bool stop, bool apart)
         goes_on(p);
         return;
     }
-    for (p = w->process; p < w->process + SIM_PROCESSES && !w->disturbed; p++)
+    for (p = w->process; (stop || apart) && p < w->process + SIM_PROCESSES && !w->disturbed; p++)
         if (p->op && p->leads) {
             p->stopped = stop;
             p->apart = apart;

@@ -24,6 +24,8 @@ static const struct scenario {
 } scenarios[] = {
     {"T1 the operator dies at each write", EACH_WRITE, 90, {{.error = 0}, BASE "delete a; wait 30; create a 2 1; wait 60; "}},
     {"T2 dies between a revision and its pods, a pod and the status", EACH_WRITE, 8, {{.error = 0.1}, "create a 2 1; wait 90; model a 2; wait 90; "}},
+    {"T2 dies, and what it asked for last arrives late", SEEDS, 30,
+     {{.late = 0.25}, "create a 3 1; rolling a 0 1; wait 90; model a 2; wait 9; crash; model a 1; wait 120; model a 2; wait 14; crash; model a 1; wait 120; model a 3; wait 20; crash; model a 1; wait 120; model a 2; wait 30; crash; model a 1; wait 120; "}},
     {"T3 an old view of a name that was made again", SEEDS, 40, {{.other_lag_ms = 20000, .pod_lag_ms = 3000}, "create a 3; wait 60; replace a 2; wait 1; replace a 3 2; wait 90; "}},
     {"T4 watch events are lost with their stream", SEEDS, 60, {{.cut = 0.2}, BASE}},
     {"T5 pods are seen late", SEEDS, 40, {{.pod_lag_ms = 15000}, BASE}},

@@ -327,7 +327,8 @@ static void disturb(struct world *w, const struct pt_api_request *req, bool watc
 {
     f->lose_request |= w->asking && w->asking->apart;
     f->carried_out = f->http && w->p.carried_out;
-    if (w->faults && w->p.late > 0 && is_write(req) && req->resource != &pt_res_leases && by_operator(req) && chance(&w->luck, w->p.late))
+    bool status = req->subresource && req->resource == &pt_res_modeldeployments; /* a late one tells of what was, which nobody can help */
+    if (w->faults && w->p.late > 0 && is_write(req) && req->resource != &pt_res_leases && !status && by_operator(req) && chance(&w->luck, w->p.late))
         f->delay_ms = between(&w->luck, 31000, 40000);
     if (w->faults && w->p.slow_list_ms && req->verb == PT_VERB_LIST && !watch)
         f->reply_delay_ms = between(&w->luck, 1, w->p.slow_list_ms);

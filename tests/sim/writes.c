@@ -51,7 +51,7 @@ static void check_once(struct world *w, const struct pt_api_request *req, const 
     struct pt_str version = text_of(req, "\"resourceVersion\":\"");
     const char *rv_text = deletion ? req->resource_version : version.p;
     uint64_t rv = rv_text ? strtoull(rv_text, NULL, 10) : 0;
-    if (!p || (f->http && !f->carried_out) || !w->asking || (deletion && strcmp(req->uid, p->uid) != 0))
+    if (!p || (f->http && !f->carried_out) || !w->asking || (deletion && (!req->uid || strcmp(req->uid, p->uid) != 0)))
         return;
     int i = deletion ? DELETION : REMOVAL;
     if (p->asked[i].term == w->asking->term && p->asked[i].rv == rv && w->clock.now - p->asked[i].ms < REPEAT_MS)
