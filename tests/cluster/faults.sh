@@ -172,7 +172,9 @@ END
 crowd() {
   local count=$((rounds * 2 > 8 ? rounds * 2 : 8)) begin=$EPOCHREALTIME
   namespace crowd $count
-  eventually 900 all_ready crowd $count
+  k -n crowd wait --for condition=Ready mdep --all --timeout 1800s >/dev/null # one process that watches: the machine has enough to do
+  all_ready crowd $count
+  k -n $operator get pods -l app.kubernetes.io/component=operator -o json | jq -e 'all(.items[]; .status.containerStatuses[0].restartCount == 0)'
   echo "$count ModelDeployments at once: all Ready after $(since "$begin") s" | tee "$work/note"
   k delete namespace crowd --wait=false
   [ -z "$soak" ] || eventually 600 gone crowd
