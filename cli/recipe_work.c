@@ -122,21 +122,28 @@ char *pt_recipe_work_path(const struct pt_recipe_work *w, const struct pt_recipe
     return pt_asprintf("%s/%zu-%s.%s", w->folder, stage + 1, r->stages[stage].stage->name, ending);
 }
 
-static bool is_ours(const char *name)
+/* A file that a run makes. half: one that was being written (pt_path_write_atomic(): NAME.XXXXXX) when its run was killed. */
+static bool is_ours(const char *name, bool *half)
 {
-    const char *dot = strrchr(name, '.');
-    if (strcmp(name, "digest") == 0)
-        return true;
-    return *name >= '1' && *name <= '9' && strchr(name, '-') && dot &&
-           (strcmp(dot, ".onnx") == 0 || strcmp(dot, ".json") == 0 || strcmp(dot, ".checkpoint") == 0);
+    static const char *const endings[] = {".onnx", ".json", ".checkpoint"};
+    const char *last = strrchr(name, '.');
+    *half = last && strlen(last) == 7;
+    size_t len = *half ? (size_t)(last - name) : strlen(name);
+    bool known = len == 6 && strncmp(name, "digest", 6) == 0;
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t n = strlen(endings[i]);
+        known |= *name >= '1' && *name <= '9' && memchr(name, '-', len) && len > n && strncmp(name + len - n, endings[i], n) == 0;
+    }
+    return known;
 }
 
 /* Only files that a run makes: the folder may be one with other things in it. */
-static void empty(const char *folder)
+static void empty(const char *folder, bool half_only)
 {
     DIR *d = opendir(folder);
     for (struct dirent *e; d && (e = readdir(d));) {
-        pt_auto_free char *path = is_ours(e->d_name) ? pt_asprintf("%s/%s", folder, e->d_name) : NULL;
+        bool half;
+        pt_auto_free char *path = is_ours(e->d_name, &half) && (half || !half_only) ? pt_asprintf("%s/%s", folder, e->d_name) : NULL;
         if (path)
             unlink(path);
     }
@@ -177,9 +184,10 @@ int pt_recipe_work_open(struct pt_recipe_work *w, const struct pt_recipe *r, con
     pt_auto_free char *path = pt_asprintf("%s/digest", w->folder);
     if (!path)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    if (pt_buf_read_file(&old, path, NULL) == PT_OK && strcmp(pt_buf_cstr(&old), w->digest) == 0)
+    bool ours = pt_buf_read_file(&old, path, NULL) == PT_OK && strcmp(pt_buf_cstr(&old), w->digest) == 0;
+    empty(w->folder, ours); /* a run that is killed again and again must not fill the disk */
+    if (ours)
         return PT_OK;
-    empty(w->folder);
     rc = w->copy ? w->copy->load(w->copy->arg, w->folder, w->digest, err) : PT_OK;
     return rc < 0 ? rc : pt_path_write_atomic(path, w->digest, strlen(w->digest), 0644, err);
 }
@@ -188,7 +196,7 @@ void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, b
 {
     (void)r;
     if (w->folder && (remove || w->temporary)) {
-        empty(w->folder);
+        empty(w->folder, false);
         rmdir(w->folder);
     }
     if (w->folder && w->lock >= 0)
@@ -199,7 +207,7 @@ void pt_recipe_work_close(struct pt_recipe_work *w, const struct pt_recipe *r, b
 
 void pt_recipe_discard(const char *work)
 {
-    empty(work);
+    empty(work, false);
     rmdir(work);
 }
 
