@@ -3,7 +3,6 @@
  * buf.c: growable byte buffers. Doubling growth, one byte of slack for the terminator, the first failure sticks.
  */
 #include "base/buf.h"
-#include "base/json.h"
 
 #include "base/mem.h"
 #include "base/num.h"
@@ -227,70 +226,4 @@ int pt_buf_read_file(struct pt_buf *b, const char *path, struct pt_err *err)
     rc = read_all(b, fd, path, err);
     close(fd);
     return rc;
-}
-
-/* Up to the first byte that needs more than a backslash; to has room for twice as many bytes. Returns what was read; *to goes on. */
-static size_t put_plain(struct pt_str s, char **to)
-{
-    size_t i = 0;
-    char *out = *to;
-    while (i < s.len) {
-        size_t n = pt_json_plain(s.p + i, s.len - i);
-        memcpy(out, s.p + i, n);
-        out += n, i += n;
-        if (i == s.len || (s.p[i] != '"' && s.p[i] != '\\'))
-            break;
-        *out++ = '\\';
-        *out++ = s.p[i++];
-    }
-    *to = out;
-    return i;
-}
-
-bool pt_buf_json_string(struct pt_buf *b, struct pt_str s)
-{
-    if (pt_json_plain(s.p, s.len) == s.len) { /* most are */
-        char *to = pt_buf_reserve(b, s.len + 2);
-        if (!to)
-            return false;
-        *to = '"';
-        if (s.len)
-            memcpy(to + 1, s.p, s.len);
-        to[s.len + 1] = '"';
-        b->len += s.len + 2;
-        return true;
-    }
-    pt_buf_putc(b, '"');
-    while (s.len) {
-        struct pt_str part = {s.p, s.len < 4096 ? s.len : 4096};
-        char *to = b->cap && b->len + 2 * part.len > b->cap ? NULL : pt_buf_reserve(b, 2 * part.len);
-        size_t plain = 0;
-        if (to) {
-            plain = put_plain(part, &to);
-            b->len = (size_t)(to - b->data);
-        }
-        s.p += plain, s.len -= plain;
-        if (plain == part.len)
-            continue;
-        if (b->failed)
-            return false;
-        size_t used = 1;
-        char c = s.p[0];
-        if ((unsigned char)c >= ' ' && (unsigned char)c < 0x80) { /* close to the cap: byte by byte */
-            if (c == '"' || c == '\\')
-                pt_buf_putc(b, '\\');
-            pt_buf_putc(b, c);
-        } else if (c == '\n' || c == '\r' || c == '\t')
-            pt_buf_append(b, (char[]){'\\', c == '\n' ? 'n' : c == '\r' ? 'r' : 't'}, 2);
-        else if ((unsigned char)c < ' ')
-            pt_buf_printf(b, "\\u%04x", (unsigned)(unsigned char)c);
-        else if ((used = pt_utf8_sequence(s)) > 0)
-            pt_buf_append(b, s.p, used);
-        else {
-            pt_buf_puts(b, "\xef\xbf\xbd");
-            used = 1;
-        }
-        s.p += used, s.len -= used;
-    }
-    return pt_buf_putc(b, '"');
 }

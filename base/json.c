@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * json.c: the pull reader of json.h. One position, one bit pair per open level; every read leaves the position behind what it read.
+ * json.c: the pull reader of json.h. One position, one bit pair per open level; every read leaves the position behind what it read. And the strings of
+ * pt_buf_json_string(), which are looked at by the same means.
  */
 #include "base/json.h"
+#include "base/num.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
 #endif
-
-#include "base/num.h"
 
 /* j->first[level]: */
 #define FIRST 1  /* no element of this level was read yet */
@@ -523,4 +523,99 @@ int pt_json_end(struct pt_json *j, struct pt_err *err)
 {
     skip_blanks(j);
     return j->p == j->end ? PT_OK : fail_at(j, err, "nothing more is expected");
+}
+
+/* --- writing ------------------------------------------------------------------------------------------------------------- */
+
+/* Copies len bytes as long as they are plain; the last ones together with some before them. false: not all are. */
+static inline bool copy_plain(char *to, const char *p, size_t len)
+{
+    size_t i = 0;
+    for (; len - i >= 8; i += 8) {
+        uint64_t v = load8(p + i);
+        if (special(v))
+            return false;
+        memcpy(to + i, &v, 8);
+    }
+    if (i == len)
+        return true;
+    if (len >= 8) {
+        uint64_t v = load8(p + len - 8);
+        memcpy(to + len - 8, &v, 8);
+        return !special(v);
+    }
+    if (len >= 4) {
+        uint32_t first, last;
+        memcpy(&first, p, 4);
+        memcpy(&last, p + len - 4, 4);
+        memcpy(to, &first, 4);
+        memcpy(to + len - 4, &last, 4);
+        return !special(first | (uint64_t)last << 32);
+    }
+    for (; i < len && p[i] >= ' ' && (signed char)p[i] >= 0 && p[i] != '"' && p[i] != '\\'; i++)
+        to[i] = p[i];
+    return i == len;
+}
+
+/* Up to the first byte that needs more than a backslash; to has room for twice as many bytes. Returns what was read; *to goes on. */
+static size_t put_plain(struct pt_str s, char **to)
+{
+    size_t i = 0;
+    char *out = *to;
+    while (i < s.len) {
+        size_t n = pt_json_plain(s.p + i, s.len - i);
+        memcpy(out, s.p + i, n);
+        out += n, i += n;
+        if (i == s.len || (s.p[i] != '"' && s.p[i] != '\\'))
+            break;
+        *out++ = '\\';
+        *out++ = s.p[i++];
+    }
+    *to = out;
+    return i;
+}
+
+bool pt_buf_json_string(struct pt_buf *b, struct pt_str s)
+{
+    char *fits = pt_buf_reserve(b, s.len + 2);
+    if (!fits)
+        return false;
+    if (copy_plain(fits + 1, s.p, s.len)) { /* most are */
+        fits[0] = fits[s.len + 1] = '"';
+        b->len += s.len + 2;
+        return true;
+    }
+    pt_buf_putc(b, '"');
+    while (s.len) {
+        struct pt_str part = {s.p, s.len < 4096 ? s.len : 4096};
+        char *to = b->cap && b->len + 2 * part.len > b->cap ? NULL : pt_buf_reserve(b, 2 * part.len);
+        size_t plain = 0;
+        if (to) {
+            plain = put_plain(part, &to);
+            b->len = (size_t)(to - b->data);
+        }
+        s.p += plain, s.len -= plain;
+        if (plain == part.len)
+            continue;
+        if (b->failed)
+            return false;
+        size_t used = 1;
+        char c = s.p[0];
+        if ((unsigned char)c >= ' ' && (unsigned char)c < 0x80) { /* close to the cap: byte by byte */
+            if (c == '"' || c == '\\')
+                pt_buf_putc(b, '\\');
+            pt_buf_putc(b, c);
+        } else if (c == '\n' || c == '\r' || c == '\t')
+            pt_buf_append(b, (char[]){'\\', c == '\n' ? 'n' : c == '\r' ? 'r' : 't'}, 2);
+        else if ((unsigned char)c < ' ')
+            pt_buf_printf(b, "\\u%04x", (unsigned)(unsigned char)c);
+        else if ((used = pt_utf8_sequence(s)) > 0)
+            pt_buf_append(b, s.p, used);
+        else {
+            pt_buf_puts(b, "\xef\xbf\xbd");
+            used = 1;
+        }
+        s.p += used, s.len -= used;
+    }
+    return pt_buf_putc(b, '"');
 }
