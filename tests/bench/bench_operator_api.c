@@ -166,6 +166,7 @@ static void start_backlog(struct api *a)
     a->edited_ns = 0;
     a->edit_at = a->number / 4 + 1;
     a->silent = true; /* whoever measures ends the operator next */
+    a->beats = false; /* and waits until it is quiet */
 }
 
 /* --- what nodes and sidecars do ----------------------------------------------------------------------------------------------- */
