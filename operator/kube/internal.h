@@ -26,8 +26,8 @@ enum {
     IDLE_MS = 30000,
     ANSWER_MS = 15000,
     MAX_CONNECT_MS = 30000,
-    BUFFER_BYTES = 4096,  /* libcurl has both for each call under way; and it reads up to a hundred of the first before we see any of it */
-    UPLOAD_BYTES = 16384, /* the least it takes */
+    UPLOAD_BYTES = 16384, /* the least that libcurl takes, for each call under way; what it reads into is left alone: 7.88 crashed when that was made
+                             smaller on handles that are used again */
 };
 
 struct pt_api_call {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -54,7 +55,10 @@ func newManager(healthAddress, namespace string) manager.Manager {
 	config.QPS = -1                         // the server's own limits hold, as for Pintle
 	config.ContentType = "application/json" // what the server in this bench speaks
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{managedBy: operatorName})}
+	lease, renew := 60*time.Second, 40*time.Second // a machine that has other work is no reason to end
 	mgr, err := ctrl.NewManager(config, manager.Options{
+		LeaseDuration:                 &lease,
+		RenewDeadline:                 &renew,
 		Scheme:                        scheme,
 		LeaderElection:                true,
 		LeaderElectionID:              "operator-peer",
