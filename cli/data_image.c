@@ -191,6 +191,8 @@ static int list_folder(const char *dir, struct names *n, struct pt_err *err)
     DIR *d = opendir(dir);
     size_t room = 0;
     int rc = PT_OK;
+    if (!d && errno == ENOTDIR)
+        return pt_fail(err, PT_EINVAL, "%s: is no folder; a class is one, with its images in it", dir);
     if (!d)
         return pt_fail(err, pt_err_from_errno(errno), "%s: %s", dir, strerror(errno));
     for (struct dirent *e; rc == PT_OK && (e = readdir(d));) {

@@ -279,6 +279,11 @@ static void images(void **state)
     assert_fails(pt_data_set_read(&s, &o, &model, 1, &err), PT_EINVAL, "the model has no class \"dog\"");
     pt_data_set_finish(&s);
     rmdir(path);
+    temp_write("images/zebra.txt", "x", 1);
+    make_model("3x2x2"); /* without names of classes */
+    assert_fails(pt_data_set_read(&s, &o, &model, 1, &err), PT_EINVAL, "images/zebra.txt: is no folder");
+    pt_data_set_finish(&s);
+    unlink(temp_path("images/zebra.txt"));
     snprintf(path, sizeof path, "%s/images/cow/2.png", temp_dir());
     temp_write("images/cow/2.png", "\x89PNG\r\n\x1a\n rest", 13);
     assert_fails(pt_data_set_read(&s, &o, &model, 1, &err), PT_EPARSE, "cow/2.png: png: ");
