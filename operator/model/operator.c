@@ -358,7 +358,7 @@ void pt_operator_ran(struct pt_operator *op, const char *key, bool failed, int64
 
 static void begin_work(struct pt_operator *op)
 {
-    if (op->synced == PT_STORE_COUNT && op->leading && !op->stopping)
+    if (op->synced == PT_STORE_COUNT && !op->stopping) /* where nobody leads nothing is queued */
         pt_workqueue_start(op->queue);
 }
 
