@@ -20,6 +20,7 @@
 #define SLOTS 8
 #define FRESH_MS 2600 /* how old a report may be to count: two intervals and a half */
 #define BLIND_MS 4000 /* seconds in which a pod was silent are no ground to take one away by for so long after */
+#define LOOK_MS 2000  /* so often the operator looks at least */
 #define CALM_MS 300000
 
 static const char *const targets[PT_METRIC_COUNT] = {"4", "40", "\"50ms\"", "\"300ms\""};
@@ -88,16 +89,20 @@ bool load_fill(struct kubelet_pod *p, struct pt_report *r)
     return true;
 }
 
-/* While this one was silent: when nobody tells anything nothing is seen, which is another matter. */
-static bool others_told(const struct kubelet_pod *p)
+/* This one has told. Others that are silent are missed from now on: while nobody tells anything nothing is seen, which is another matter. */
+static void note_told(struct kubelet_pod *p)
 {
+    int64_t now = p->w->clock.now;
     void *v;
     for (size_t i = 0; pt_map_next(&p->w->pods, &i, NULL, &v);) {
-        const struct kubelet_pod *q = v;
-        if (q != p && !strcmp(q->owner_uid, p->owner_uid) && q->told_ms > p->told_ms + FRESH_MS)
-            return true;
+        struct kubelet_pod *q = v;
+        if (q != p && !q->missed_ms && q->told_ms && now - q->told_ms > FRESH_MS && !strcmp(q->owner_uid, p->owner_uid))
+            q->missed_ms = now;
     }
-    return false;
+    if (p->missed_ms && now - p->missed_ms > LOOK_MS)
+        p->heard_again_ms = now;
+    p->missed_ms = 0;
+    p->told_ms = now;
 }
 
 /* The leader hears of it: perhaps, perhaps twice, perhaps when newer ones have come. The interval that it wishes. */
@@ -112,9 +117,7 @@ int64_t load_send(struct kubelet_pod *p, const struct pt_report *r)
         return -1;
     if (pt_operator_report(leader, r, &next, &err) < 0)
         return -1;
-    if (p->told_ms && w->clock.now - p->told_ms > FRESH_MS + 1000 && others_told(p))
-        p->heard_again_ms = w->clock.now;
-    p->told_ms = w->clock.now;
+    note_told(p);
     if (!w->autoscales || !w->faults || !chance(&w->luck, 0.1))
         return next;
     (void)pt_operator_report(leader, chance(&w->luck, 0.3) ? r : &w->late_report, &next, &err); /* twice; or one from long ago, perhaps of a pod that is gone */

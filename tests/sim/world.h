@@ -46,7 +46,8 @@ struct kubelet_pod {
     bool revenant; /* of a create that was given up and arrived after the next try's pod had come and gone: nobody can know of it */
     int64_t told_ms, load_ms, ready_from_ms; /* last report that was taken; the counters are as of; ready since */
     bool silent;             /* its reports are lost */
-    int64_t heard_again_ms;  /* after a silence; 0: there was none */
+    int64_t missed_ms;       /* since then others have told and this one has not; 0: it has */
+    int64_t heard_again_ms;  /* after a silence in which others told; 0: there was none */
     struct {                 /* an operator's request that it go, not refused: its deletion, or that it be taken out of service */
         unsigned term;
         uint64_t rv;

@@ -65,6 +65,21 @@ static void never_down_on_partial_data(void **state)
     }
 }
 
+/* A load that nobody told of for a while may have been any: one calm second after it proves nothing. */
+static void never_down_right_after_silence(void **state)
+{
+    (void)state;
+    pt_auto_free struct pt_autoscale *a = pt_autoscale_create(&config);
+    int pods = 5;
+    hold(a, 1, 10, 40, true, &pods);
+    assert_true(pods >= 5);
+    int before = pods;
+    hold(a, 70, 99, 0, true, &pods);
+    assert_int_equal(pods, before);
+    hold(a, 99, 110, 0, true, &pods);
+    assert_int_equal(pods, 1);
+}
+
 static void bounds(void **state)
 {
     (void)state;
@@ -260,6 +275,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(up_and_down),
                                        cmocka_unit_test(never_down_on_partial_data),
+                                       cmocka_unit_test(never_down_right_after_silence),
                                        cmocka_unit_test(bounds),
                                        cmocka_unit_test(panic_holds),
                                        cmocka_unit_test(a_slow_start_is_anticipated),
