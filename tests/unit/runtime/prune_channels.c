@@ -546,10 +546,14 @@ static void multihead(struct net *n, bool thirds, bool folds)
     if (thirds)
         pt_buf_puts(&n->text, "ps = Shape(packed)\nall = Gather(ps,last)\nm0 = Add(all,two)\nt1 = Div(m0,three)\nt2 = Mul(t1,two)\nt3 = "
                               "Mul(t1,three)\nqi = Slice(packed,a0,t1,last)\nki = Slice(packed,t1,t2,last)\nvi = Slice(packed,t2,t3,last)\n");
+    else if (folds) /* the shape is a part of another, and more */
+        pt_buf_puts(&n->text, "ps = Shape(packed)\nmod = Mod(two,three)\nfront = Slice(ps,a0,mod)\nback2 = Concat(three,wu) axis=0\ncut = "
+                              "Concat(front,back2) axis=0\n");
     else
-        pt_buf_puts(&n->text,
-                    "cut = Concat(lu,bu,three,wu) axis=0\nc0 = Reshape(packed,cut)\nc1 = Unsqueeze(c0,a0)\nc2 = Transpose(c1) "
-                    "perm=[3,1,2,0,4]\nconst a3 i64[1]:3\nc3 = Squeeze(c2,a3)\nqi = Gather(c3,i0)\nki = Gather(c3,i1)\nvi = Gather(c3,i2)\n");
+        pt_buf_puts(&n->text, "cut = Concat(lu,bu,three,wu) axis=0\n");
+    if (!thirds)
+        pt_buf_puts(&n->text, "c0 = Reshape(packed,cut)\nc1 = Unsqueeze(c0,a0)\nc2 = Transpose(c1) perm=[3,1,2,0,4]\nconst a3 i64[1]:3\nc3 = "
+                              "Squeeze(c2,a3)\nqi = Gather(c3,i0)\nki = Gather(c3,i1)\nvi = Gather(c3,i2)\n");
     pt_buf_puts(&n->text, "fold = Concat(lu,bhu,du) axis=0\nopen = Concat(bu,hu,lu,du) axis=0\n");
     for (const char *c = "qkv"; *c; c++) {
         pt_buf_printf(&n->text, "%c1 = Reshape(%ci,fold)\n%c2 = Transpose(%c1) perm=[1,0,2]\n", *c, *c, *c, *c);
@@ -564,9 +568,30 @@ static void multihead(struct net *n, bool thirds, bool folds)
         folds ? "1,0,2" : "2,0,1,3", out, bias);
 }
 
+/* The same between two inputs: its matrix is cut by a Split. */
+static void attention_of_two(struct net *n)
+{
+    int w = WEIGHTS(n, 0.5, 0, 24, 8), out = WEIGHTS(n, 0.5, 0, 8, 8);
+    pt_buf_printf(&n->text, "const thirds i64[3]:8,8,8\nwq,wk,wv = Split(w%d,thirds) axis=0\nconst s i64[4]:0,0,4,2\nconst f i64[3]:0,0,8\n", w);
+    for (const char *c = "qkv"; *c; c++)
+        pt_buf_printf(&n->text, "t%c = Transpose(w%c) perm=[1,0]\n%c0 = MatMul(%c,t%c)\n%c1 = Reshape(%c0,s)\n%c = Transpose(%c1) perm=[0,2,%s]\n",
+                      *c, *c, *c, *c == 'q' ? 'x' : 'z', *c, *c, *c, *c, *c, *c == 'k' ? "3,1" : "1,3");
+    pt_buf_printf(&n->text,
+                  "a = MatMul(q,k)\np = Softmax(a) axis=-1\no = MatMul(p,v)\not = Transpose(o) perm=[0,2,1,3]\nof = Reshape(ot,f)\ny = "
+                  "MatMul(of,w%d)\n",
+                  out);
+}
+
 static void torch_heads(void **state)
 {
     (void)state;
+    struct net two = {0};
+    pt_rand_init(&two.r, 29);
+    pt_buf_puts(&two.text, "opset 17\nin x f32[-1,3,8]\nin z f32[-1,5,8]\n");
+    attention_of_two(&two);
+    pt_buf_puts(&two.text, "out y\n");
+    assert_true(exact(pt_buf_cstr(&two.text), (struct pt_prune_options){.kind = PT_PRUNE_HEADS, .amount = 0.5}) < 0.6);
+    pt_buf_finish(&two.text);
     for (int form = 0; form < 4; form++) {
         struct net n = {0};
         pt_rand_init(&n.r, 30 + (uint64_t)form);
