@@ -42,6 +42,7 @@ struct pt_reflector {
     struct pt_outage outage;
     uint64_t events;       /* of this stream */
     bool expired;          /* the stream said so in an ERROR event */
+    bool fresh;            /* nothing has come since the last list */
     bool told;             /* synced() was called */
     struct pt_metric *m_lists, *m_watches, *m_short, *m_objects;
 };
@@ -249,6 +250,7 @@ static int finish_list(struct pt_reflector *r, struct pt_err *err)
     size_t count = r->count;
     r->count = 0;
     int rc = pt_store_replace(r->o.store, r->page, count, r->list_rv, err);
+    r->fresh = true;
     pt_free(pt_steal(r->page)); /* needed again only after a lost watch */
     r->room = 0;
     pt_metric_set(r->m_objects, (double)pt_store_count(r->o.store));
@@ -396,6 +398,7 @@ static void take_event(void *arg, const struct pt_watch_event *e)
         take_initial(r, e);
         return;
     }
+    r->fresh = false;
     if (take_identity(r, e))
         return;
     if (!decode(r, e->object, &o))
@@ -430,11 +433,13 @@ static void watch_done(void *arg, const struct pt_api_result *res)
             pt_timer_start(r->o.sched, &r->timer, 0, list_now);
         return;
     }
-    if (r->events) /* it worked: what comes now is a new trouble */
+    bool soon = pt_now_ms(r->o.sched) - r->watch_started_ms < SHORT_WATCH_MS, is_short = !r->events && soon, in_vain = r->expired && r->fresh && soon;
+    if (r->events && !in_vain) /* it worked: what comes now is a new trouble */
         r->backoff_ms = 0;
     r->down &= !r->events && res->err.code != PT_OK;
-    bool is_short = !r->events && pt_now_ms(r->o.sched) - r->watch_started_ms < SHORT_WATCH_MS;
-    if (r->expired) {
+    if (in_vain) { /* a server that takes each watch back must not make us list in a loop */
+        back_off(r, res, "watch: version expired right after its list", begin_now);
+    } else if (r->expired) {
         pt_timer_start(r->o.sched, &r->timer, 0, begin_now);
     } else if (res->err.code == PT_OK && !is_short) {
         pt_timer_start(r->o.sched, &r->timer, 0, watch_now);

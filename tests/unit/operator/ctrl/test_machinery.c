@@ -561,6 +561,32 @@ static void reflector_survives(void **state)
     survives(PT_WATCHLIST_REFUSED);
 }
 
+/* Each stream ends at once, with the word that its version is too old. */
+static void reflector_lists_in_no_loop(void **state)
+{
+    (void)state;
+    struct rig g;
+    start_rig(&g, 8, PT_WATCHLIST);
+    put_pod(&g, "a", true);
+    pt_reflector_start(g.r);
+    advance(&g, 100);
+    int requests = g.requests;
+    for (int i = 0; i < 60000; i++) {
+        pt_memapi_cut_watches(g.api, NULL, true);
+        advance(&g, 1);
+    }
+    assert_in_range(g.requests - requests, 4, 20);
+    advance(&g, 61000);
+    put_pod(&g, "b", true);
+    advance(&g, 10);
+    assert_non_null(pt_store_get(&g.store, "ns", "b"));
+    requests = g.requests;
+    pt_memapi_cut_watches(g.api, NULL, true); /* once, after news, is no reason to wait */
+    advance(&g, 100);
+    assert_in_range(g.requests - requests, 1, 3);
+    stop_rig(&g);
+}
+
 /* --- events -------------------------------------------------------------------------------------------------------------- */
 
 static int events_stored, count_sum, combined;
@@ -660,6 +686,7 @@ int main(void)
         cmocka_unit_test_setup(reflector_lists_again, reset),
         cmocka_unit_test(reflector_lists_and_watches),
         cmocka_unit_test(reflector_survives),
+        cmocka_unit_test(reflector_lists_in_no_loop),
         cmocka_unit_test(events_aggregate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
