@@ -466,7 +466,7 @@ static void put_monitoring(struct pt_view *v, struct pt_buf *b, bool patch)
             pt_buf_puts(b, "\"monitoring\":null,");
         return;
     }
-    bool good = d && d->health == PT_HEALTH_GOOD && v->complete && !strcmp(d->revision, v->update);
+    bool good = d && d->proven && v->complete && !strcmp(d->revision, v->update);
     bool came = pt_retreat_trace(md, v->update, other, NULL) == PT_TRACE_CAME;
     const char *healthy = good ? v->update : md->healthy;
     pt_buf_puts(b, "\"monitoring\":{");

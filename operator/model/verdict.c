@@ -55,17 +55,22 @@ static double value_of(const struct pt_figures *f, enum pt_figure figure)
 struct look {
     const struct pt_threshold *broken, *worst; /* the first that does not hold; of those that rollback.when names */
     uint64_t out;                              /* figures of those that do not hold */
+    bool missing;                              /* one that rollback.when names has too few samples, and had some before */
     int judged;
 };
 _Static_assert(PT_FIGURE_COUNT <= 64, "figures are bits");
 
-static struct look look_at(const struct pt_monitoring *m, const struct pt_figures *f)
+static struct look look_at(const struct pt_monitoring *m, const struct pt_figures *f, uint64_t *seen)
 {
     struct look l = {.judged = 0};
     for (const struct pt_threshold *t = m->thresholds; t < m->thresholds + m->count; t++) {
         double weight = f->of[t->figure].weight;
-        if (weight < m->min_samples || weight <= 0)
+        if (weight > 0)
+            *seen |= UINT64_C(1) << t->figure;
+        if (weight < m->min_samples || weight <= 0) {
+            l.missing |= t->retreat && *seen >> t->figure & 1;
             continue;
+        }
         l.judged++;
         if (!outside(t, value_of(f, t->figure)))
             continue;
@@ -120,6 +125,7 @@ static void decide(struct pt_verdict *v, const struct pt_monitoring *m, const st
 {
     v->bad = l->broken ? v->bad + 1 : l->judged ? 0 : v->bad;
     v->good = l->broken ? 0 : l->judged ? v->good + 1 : v->good;
+    v->sound = l->broken || l->missing ? 0 : l->judged ? v->sound + 1 : v->sound;
     v->worse = l->worst ? v->worse + 1 : l->judged ? 0 : v->worse;
     v->alike = !l->judged ? v->alike : l->out == v->out ? v->alike + 1 : 1;
     v->out = l->judged ? l->out : v->out;
@@ -140,6 +146,7 @@ static void decide(struct pt_verdict *v, const struct pt_monitoring *m, const st
     } else if (v->health == PT_HEALTH_UNKNOWN) {
         tell_unknown(v, m, f);
     }
+    v->proven = v->health == PT_HEALTH_GOOD && (v->proven || v->sound >= m->periods);
 }
 
 /* The same for the same rules. */
@@ -159,16 +166,16 @@ bool pt_verdict_look(struct pt_verdict *v, const struct pt_monitoring *m, const 
     uint64_t rules = rules_of(m);
     bool another = v->rules != rules || strcmp(v->revision, revision) != 0;
     if (another) {
-        *v = (struct pt_verdict){.rules = rules, .judged_ms = now_ms};
+        *v = (struct pt_verdict){.rules = rules, .judged_ms = now_ms, .seen = v->seen};
         snprintf(v->revision, sizeof v->revision, "%s", revision);
         tell_unknown(v, m, f);
     }
     if (v->began && now_ms - v->judged_ms < m->period_ms)
         return another;
     struct pt_verdict was = *v;
-    struct look l = look_at(m, f);
+    struct look l = look_at(m, f, &v->seen);
     v->began = true;
     v->judged_ms = now_ms;
     decide(v, m, &l, f);
-    return another || was.health != v->health || was.retreat != v->retreat || was.told != v->told || strcmp(was.reason, v->reason) != 0;
+    return another || was.health != v->health || was.proven != v->proven || was.retreat != v->retreat || was.told != v->told || strcmp(was.reason, v->reason) != 0;
 }

@@ -46,7 +46,10 @@ struct pt_verdict {
     uint64_t rules;    /* that it went by; others begin anew */
     enum pt_health health;
     bool retreat;         /* bad enough to go back to another revision */
+    bool proven;          /* healthy, and good enough to go back to: by all that rollback.when names, as far as there ever were samples of it */
     int good, bad, worse; /* periods in a row; worse: of figures that rollback.when names */
+    int sound;            /* the same, good with none of those missing */
+    uint64_t seen;        /* figures that had samples, of whatever revision */
     uint64_t out, told;   /* figures outside at the last look, a bit each; those that the message names */
     int alike;            /* looks in a row with the same ones outside */
     bool began;

@@ -105,6 +105,32 @@ static void only_what_is_named_goes_back(void **state)
     assert_string_equal(v.reason, "QualityLow");
 }
 
+static void to_go_back_to(void **state)
+{
+    (void)state;
+    struct pt_verdict v = {.judged_ms = 5000};
+    for (int i = 0; i < 2; i++)
+        (void)look(&v, "r1", 0, NAN, 0.1); /* nobody sends labels: what there is has to do */
+    assert_true(v.proven);
+    for (int i = 0; i < 2; i++)
+        (void)look(&v, "r2", 100, 0.95, 0.1);
+    assert_true(v.proven);
+    for (int i = 0; i < 4; i++)
+        (void)look(&v, "r3", 0, NAN, 0.1);
+    assert_int_equal(v.health, PT_HEALTH_GOOD);
+    assert_false(v.proven); /* its labels are late */
+    (void)look(&v, "r3", 49, 0.95, 0.1);
+    (void)look(&v, "r3", 100, 0.95, 0.1);
+    assert_false(v.proven);
+    assert_true(look(&v, "r3", 100, 0.95, 0.1)); /* is shown */
+    assert_true(v.proven);
+    (void)look(&v, "r3", 0, NAN, 0.1);
+    assert_true(v.proven);
+    for (int i = 0; i < 2; i++)
+        (void)look(&v, "r3", 100, 0.5, 0.1);
+    assert_false(v.proven);
+}
+
 /* What is outside is named, all of it, once it has been so for as long as anything has to be. */
 static void all_are_named(void **state)
 {
@@ -204,7 +230,7 @@ static void pods_add_up(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(in_a_row), cmocka_unit_test(not_enough), cmocka_unit_test(only_what_is_named_goes_back), cmocka_unit_test(all_are_named), cmocka_unit_test(other_rules_begin_anew), cmocka_unit_test(flapping), cmocka_unit_test(period),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(in_a_row), cmocka_unit_test(not_enough), cmocka_unit_test(only_what_is_named_goes_back), cmocka_unit_test(to_go_back_to), cmocka_unit_test(all_are_named), cmocka_unit_test(other_rules_begin_anew), cmocka_unit_test(flapping), cmocka_unit_test(period),
                                        cmocka_unit_test(pods_add_up)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
