@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TREND_S = 16, LEAST_S = 2, BLIND_MS = 10000 /* without an observation: as if it had just begun */ };
+enum { TREND_S = 16, LEAST_S = 2, BLIND_MS = 3000 /* without an observation: as if it had just begun; shorter than what else keeps a pod for having been silent */ };
 /* Of delays: DELAY_S and EACH_S how long a moment counts: that a pod has too much shows before the mean of what it has; SETTLE_MS before what was done can show; FORGET so many times the calm after which what was missed is tried
  * again; the target of a pod begins at FIRST_SHARE of what is configured at least, and shrinks to LEAST_SHARE of it; more than MISS_MOST goals is as bad. */
 enum { DELAY_S = 5, EACH_S = 15, SETTLE_MS = 8000, FORGET = 10, FIRST_SHARE = 4, LEAST_SHARE = 32, MISS_MOST = 4 };

@@ -371,7 +371,8 @@ static void look_at_all(struct pt_timer *t)
         memcpy(ns, key.p, n);
         ns[n] = 0;
         bool news = d->verdict && judge(op, d, ns, slash + 1);
-        if (news || (d->autoscale && !d->run && is_news(op, d, ns, slash + 1)))
+        bool scales = d->autoscale && is_news(op, d, ns, slash + 1); /* also looks, whatever is under way */
+        if (news || (scales && !d->run))
             pt_operator_enqueue(op, ns, slash + 1, PT_URGENCY_NEWS);
     }
     if (any && !op->stopping)

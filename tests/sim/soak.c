@@ -29,6 +29,7 @@ static const struct {
     {100206903, "a create that was given up had arrived, and the watch lagged by more than was waited for: a pod too many, and Ready"},
     {100031376, "the owner was gone, the watch did not say so yet, and a Service was made and collected again and again without end"},
     {100548388, "nobody had told anything for 50 s, and one calm second took a pod away"},
+    {100770743, "the same after 7 s"},
     {5000858, "replicas asked for on top of a version that a user had just changed, which the server refuses: a fault of the check"},
 };
 
