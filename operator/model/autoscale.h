@@ -46,7 +46,8 @@ struct pt_autoscale_config {
 };
 
 struct pt_autoscale {
-    int64_t first_ms, last_ms; /* observation, since nothing was seen for long; -1: none yet */
+    int64_t first_ms; /* observation, the first behind the last silence; -1: none yet */
+    int64_t last_ms;  /* observation, once there is a first one */
     int64_t panic_ms; /* when it was last seen; -1: never */
     int64_t start_ms; /* how long a pod takes to become ready, moving average; 0: not known */
     /* of a delay */

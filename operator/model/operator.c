@@ -29,16 +29,23 @@ static const struct pt_metric_family
 
 /* --- news from the stores ------------------------------------------------------------------------------------------------ */
 
-void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, enum pt_urgency urgency)
+static bool put_key(char key[KEY_MAX], const char *ns, const char *name)
 {
-    char key[KEY_MAX];
     size_t n = strlen(ns), m = strlen(name);
-    if (!op->leading || n + m + 2 > sizeof key) /* who begins to lead looks at all of them; no server has such names */
-        return;
+    if (n + m + 2 > KEY_MAX) /* no server has such names */
+        return false;
     memcpy(key, ns, n);
     key[n] = '/';
     memcpy(key + n + 1, name, m + 1);
-    pt_workqueue_add(op->queue, key, urgency);
+    return true;
+}
+
+/* Whoever begins to lead looks at all of them. */
+void pt_operator_enqueue(struct pt_operator *op, const char *ns, const char *name, enum pt_urgency urgency)
+{
+    char key[KEY_MAX];
+    if (op->leading && put_key(key, ns, name))
+        pt_workqueue_add(op->queue, key, urgency);
 }
 
 static void md_changed(void *arg, enum pt_change change, struct pt_object *was, struct pt_object *is, bool initial)
@@ -51,8 +58,7 @@ static void md_changed(void *arg, enum pt_change change, struct pt_object *was, 
 static void note_loss(struct pt_operator *op, const struct pt_object *was)
 {
     char key[KEY_MAX];
-    snprintf(key, sizeof key, "%s/%s", was->ns, was->owner_name);
-    struct pt_deployment *d = was->owner_uid ? pt_map_get(&op->deployments, pt_str(key)) : NULL;
+    struct pt_deployment *d = was->owner_uid && put_key(key, was->ns, was->owner_name) ? pt_map_get(&op->deployments, pt_str(key)) : NULL;
     if (d && !strcmp(d->uid, was->owner_uid))
         d->bereaved = true;
 }

@@ -32,7 +32,7 @@ struct pt_carry_out {
     struct op *ops;
     unsigned in_flight, creating, batch, batch_left;
     bool revision_pending, failed, no_pods, created, pumping; /* no_pods: one was refused, or the revision is not there */
-    bool goes_on; /* the answer that is being looked at led to another request for the same effect */
+    bool goes_on; /* a request for the effect at hand has just been started, the first one or another behind an answer */
     int64_t requeue_ms, started_ms;
 };
 
@@ -379,24 +379,22 @@ static void owner_told(struct pt_carry_out *run, const struct pt_effect *e, cons
 {
     struct pt_object *o = NULL;
     struct pt_err err;
-    if (res->err.code == PT_ENOTFOUND) {
-        run->next = run->plan.count;
-        return;
-    }
-    if (res->err.code != PT_OK)
+    bool gone = res->err.code == PT_ENOTFOUND;
+    if (res->err.code != PT_OK && !gone)
         note_refusal(run, e, res);
-    if (res->err.code != PT_OK || pt_store_decode(&run->op->stores[PT_STORE_MD], res->body, &o, &err) < 0) {
+    if (!gone && (res->err.code != PT_OK || pt_store_decode(&run->op->stores[PT_STORE_MD], res->body, &o, &err) < 0)) {
         fail(run, e, res->err.code != PT_OK ? &res->err : &err);
         return;
     }
-    bool alive = !strcmp(o->uid, run->uid) && !((struct pt_md *)o)->deleting;
-    run->op->stores[PT_STORE_MD].type->free(o);
-    if (!alive) {
-        run->next = run->plan.count;
-        return;
+    bool alive = !gone && !strcmp(o->uid, run->uid) && !((struct pt_md *)o)->deleting;
+    if (o)
+        run->op->stores[PT_STORE_MD].type->free(o);
+    if (alive) {
+        run->d->bereaved = false;
+        start(run, e, ACTING);
+    } else {
+        run->next = run->plan.count; /* nothing of this plan is wanted any more */
     }
-    run->d->bereaved = false;
-    start(run, e, ACTING);
 }
 
 /* Of those whose number counts while they are under way. */

@@ -223,16 +223,11 @@ void process_disturb(struct world *w, bool stop, bool apart)
 
 /* --- its interface ------------------------------------------------------------------------------------------------------- */
 
-static bool is_write(const struct pt_api_request *req)
-{
-    return req->verb != PT_VERB_GET && req->verb != PT_VERB_LIST;
-}
-
 static void check_leads(const struct process *p, const struct pt_api_request *req)
 {
     struct world *w = p->w;
     bool ours = !w->p.elected || (!strcmp(w->holder, p->identity) && w->clock.now - w->held_ms <= LEASE_MS);
-    if (is_write(req) && req->resource != &pt_res_leases && !(p->leads && ours))
+    if (world_is_write(req) && req->resource != &pt_res_leases && !(p->leads && ours))
         world_break(w, "operator %d writes %s/%s, and the Lease is %s's since %lld ms", (int)(p - w->process), req->resource->plural,
                     req->name ? req->name : "", *w->holder ? w->holder : "nobody", (long long)(w->clock.now - w->held_ms));
 }

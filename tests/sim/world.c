@@ -63,7 +63,7 @@ int world_do(struct world *w, struct pt_api_request req, const char *who, bool m
 
 static void start_process(struct process *p);
 
-static bool is_write(const struct pt_api_request *req)
+bool world_is_write(const struct pt_api_request *req)
 {
     return req->verb != PT_VERB_GET && req->verb != PT_VERB_LIST;
 }
@@ -223,7 +223,7 @@ static void an_error(struct world *w, const struct pt_api_request *req, struct p
         int http;
         const char *reason;
     } errors[] = {{500, "InternalError"}, {503, "ServiceUnavailable"}, {429, "TooManyRequests"}, {504, "Timeout"}, {409, "Conflict"}, {403, "Forbidden"}};
-    size_t n = req->verb == PT_VERB_CREATE ? 6 : is_write(req) ? 5 : 4;
+    size_t n = req->verb == PT_VERB_CREATE ? 6 : world_is_write(req) ? 5 : 4;
     size_t i = pt_rand_below(&w->luck, (uint32_t)n);
     for (size_t k = 0; w->p.http && k < n; k++)
         if (errors[k].http == w->p.http)
@@ -328,7 +328,7 @@ static void disturb(struct world *w, const struct pt_api_request *req, bool watc
     f->lose_request |= w->asking && w->asking->apart;
     f->carried_out = f->http && w->p.carried_out;
     bool status = req->subresource && req->resource == &pt_res_modeldeployments; /* a late one tells of what was, which nobody can help */
-    if (w->faults && w->p.late > 0 && is_write(req) && req->resource != &pt_res_leases && !status && by_operator(req) && chance(&w->luck, w->p.late))
+    if (w->faults && w->p.late > 0 && world_is_write(req) && req->resource != &pt_res_leases && !status && by_operator(req) && chance(&w->luck, w->p.late))
         f->delay_ms = between(&w->luck, 31000, 40000);
     if (w->faults && w->p.slow_list_ms && req->verb == PT_VERB_LIST && !watch)
         f->reply_delay_ms = between(&w->luck, 1, w->p.slow_list_ms);
@@ -360,9 +360,9 @@ static void on_request(void *arg, const struct pt_api_request *req, bool watch, 
     if (w->faults && chance(&w->luck, w->p.delay))
         f->reply_delay_ms = between(&w->luck, 1, 3000);
     disturb(w, req, watch, f);
-    if (is_write(req) && req->resource == &pt_res_leases)
+    if (world_is_write(req) && req->resource == &pt_res_leases)
         return;
-    if (is_write(req) && req->resource != &pt_res_events && by_operator(req)) {
+    if (world_is_write(req) && req->resource != &pt_res_events && by_operator(req)) {
         if (w->p.crash_at && ++w->op_writes == w->p.crash_at) {
             f->lose_request |= w->p.crash_before;
             pt_timer_start(&w->clock.sched, &w->crash, f->delay_ms, crash_now);

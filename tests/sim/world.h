@@ -227,6 +227,7 @@ void world_crash(struct world *w);                 /* the one that leads */
 void world_starve(struct world *w, bool starves);  /* the one that leads cannot renew its Lease; false: whoever could not can again */
 void world_upgrade(struct world *w);               /* all operators end and others of the next release begin */
 void world_print_uses(FILE *out); /* "VERB GROUP/RESOURCE[/SUBRESOURCE]" a line: whatever operators have asked for so far */
+bool world_is_write(const struct pt_api_request *req);
 const char *world_right(int i); /* "patch services"; NULL: no such one */
 const cJSON *world_stored(struct world *w, const struct wish *m); /* the ModelDeployment, until the next write; NULL: it is gone */
 int world_do(struct world *w, struct pt_api_request req, const char *who, bool may_fail);
