@@ -417,11 +417,11 @@ static int start(struct program *p, struct pt_err *err)
     }
     if (rc == PT_OK && p->o.leader_elect)
         rc = connect_to(p, &p->lease_kube, err);
-    if (rc == PT_OK)
-        pt_kube_client_limit(p->kube, (double)qps, (double)burst);
+    if (rc < 0)
+        return rc;
+    pt_kube_client_limit(p->kube, (double)qps, (double)burst);
     struct pt_http_server_options health = {.address = p->o.health_address, .max_body_bytes = 4096, .max_connections = 64, .handler = handle_health, .arg = p};
-    if (rc == PT_OK)
-        rc = pt_http_server_start(p->loop, &health, &p->health, err);
+    rc = pt_http_server_start(p->loop, &health, &p->health, err);
     if (rc == PT_OK)
         rc = pt_loop_on_signal(p->loop, SIGTERM, on_signal, p, err);
     if (rc == PT_OK)

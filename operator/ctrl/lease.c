@@ -16,7 +16,7 @@
 #define JITTER 1.2
 
 struct record { /* the Lease as we saw it last */
-    char holder[128], version[24], acquired[40];
+    char holder[128], version[48], acquired[40];
     int64_t duration_ms, transitions;
     int64_t seen_ms; /* when it last changed */
 };
@@ -177,6 +177,8 @@ static int note(struct pt_lease *l, struct pt_str body, struct pt_err *err)
     const cJSON *spec = pt_obj_get(o, "spec");
     const char *version = pt_obj_text(o, "metadata.resourceVersion");
     int64_t seconds = pt_obj_int(spec, "leaseDurationSeconds", 0);
+    if (!*version || strlen(version) >= sizeof l->seen.version) /* without one nothing would keep two from writing */
+        return pt_fail(err, PT_EPARSE, "lease %s: no usable resourceVersion", l->name);
     if (strcmp(version, l->seen.version) != 0)
         l->seen.seen_ms = pt_now_ms(l->o.sched);
     keep(l->seen.holder, sizeof l->seen.holder, pt_obj_text(spec, "holderIdentity"));

@@ -13,6 +13,7 @@
  * Bounds: an answer may have MAX_BODY bytes, a watch line MAX_LINE; calls end by their deadline; a watch ends by the server's timeout plus
  * a grace. TCP keep-alive with TCP_USER_TIMEOUT notices a dead peer; as libcurl sends no HTTP/2 PING beside streams, a watchdog asks for /livez over
  * the same connection when all watches are silent, and cuts the connections when that is not answered.
+ * A call that ended by its deadline with nothing heard meanwhile is a reason to doubt as well: a lone one leaves the connection, else /livez is asked for.
  */
 #include "operator/kube/internal.h"
 
@@ -145,6 +146,7 @@ static int add_to_multi(struct pt_api_call *call, struct pt_err *err)
 static void fail_launch(struct pt_api_call *call, const struct pt_err *err)
 {
     pt_kube_give_handle_back(call);
+    pt_timer_stop(pt_loop_sched(call->client->loop), &call->wait);
     call->failure = *err;
     call->finished = true;
     pt_kube_make_ready(call);
@@ -156,6 +158,15 @@ static void launch(struct pt_timer *t);
 void pt_kube_launch_after(struct pt_api_call *call, int64_t delay_ms)
 {
     pt_timer_start(pt_loop_sched(call->client->loop), &call->wait, delay_ms, launch);
+}
+
+static void credentials_late(struct pt_timer *t)
+{
+    struct pt_api_call *call = (struct pt_api_call *)(void *)((char *)t - offsetof(struct pt_api_call, wait));
+    struct pt_err err;
+    pt_fail(&err, PT_ETIMEDOUT, "%s: no credentials in time from plugin %s", call->what, call->client->config.exec->command);
+    call->waiting_for_credentials = false;
+    fail_launch(call, &err);
 }
 
 /* Those who waited for credentials go on, or fail as they did. */
@@ -201,7 +212,9 @@ static void launch(struct pt_timer *t)
     struct pt_kube_client *c = call->client;
     struct pt_err err;
     if (needs_plugin(c) && !call->has_fresh) {
+        int64_t left = call->deadline_ms - pt_now_ms(pt_loop_sched(c->loop));
         call->waiting_for_credentials = true;
+        pt_timer_start(pt_loop_sched(c->loop), &call->wait, left > 0 ? left : 0, credentials_late);
         if (!c->plugin && pt_kube_exec_start(c->loop, &c->config, have_credentials, c, &c->plugin, &err) < 0)
             have_credentials(c, NULL, &err);
         return;
@@ -229,6 +242,7 @@ bool pt_kube_renew_credentials(struct pt_api_call *call)
 static void enlist(struct pt_api_call *call, int64_t timeout_ms)
 {
     struct pt_kube_client *c = call->client;
+    char ms[24];
     int64_t now = pt_now_ms(pt_loop_sched(c->loop)), wait = call == c->probe ? 0 : pt_limiter_take(&c->limiter, now);
     call->next = c->calls;
     call->link = &c->calls;
@@ -236,6 +250,8 @@ static void enlist(struct pt_api_call *call, int64_t timeout_ms)
         c->calls->link = &call->next;
     c->calls = call;
     call->deadline_ms = now + wait + timeout_ms;
+    if (wait > LONG_WAIT_MS)
+        pt_log(PT_LOG_DEBUG, "request waits for the client's own rate limit", "request", call->what, "wait_ms", pt_log_int(ms, wait), NULL);
     if (wait && c->metrics)
         pt_metric_observe(pt_metrics_series(c->metrics, &limiter_family, call->verb, c->host, NULL), (double)wait / 1000.0);
     pt_kube_launch_after(call, wait);
@@ -331,6 +347,18 @@ static void start_probe(struct pt_kube_client *c)
     enlist(call, c->answer_ms);
 }
 
+/* A stream that is given up leaves its connection to the next one, dead or not. Where others are on it somebody asks whether it lives; else it is left. */
+void pt_kube_doubt_connections(struct pt_kube_client *c)
+{
+    bool used = false;
+    for (struct pt_api_call *call = c->calls; call; call = call->next)
+        used |= call->easy != NULL;
+    if (!used)
+        (void)pt_kube_transport_renew(c);
+    else if (!c->probe)
+        start_probe(c);
+}
+
 static void watch_over(struct pt_timer *t)
 {
     struct pt_kube_client *c = PT_KUBE_CLIENT_OF(t, watchdog);
@@ -405,6 +433,8 @@ int pt_kube_client_create(struct pt_loop *loop, struct pt_kube_config *config, s
     *config = (struct pt_kube_config){0};
     c->ready_tail = &c->ready;
     c->stale = c->config.exec != NULL;
+    const char *disable = getenv("DISABLE_HTTP2"); /* client-go's: streams of one connection all go to one API server */
+    c->http1 = disable && *disable;
     pt_rand_init(&c->rand, (uint64_t)pt_clock_mono_ns());
     pt_timer_start(pt_loop_sched(loop), &c->refresh, REFRESH_MS, on_refresh);
     pt_kube_client_watchdog(c, 0, 0);

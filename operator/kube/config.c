@@ -13,8 +13,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#define SERVICE_ACCOUNT "/var/run/secrets/kubernetes.io/serviceaccount/"
-
 enum kind { TEXT, FLAG, BASE64, FILE_PATH, HEADERS, PLUGIN, IGNORED, REFUSED };
 
 struct row {
@@ -30,7 +28,7 @@ static const struct row cluster_rows[] = {
     {"certificate-authority", FILE_PATH, FIELD(ca_file)},
     {"certificate-authority-data", BASE64, FIELD(ca_pem)},
     {"proxy-url", TEXT, FIELD(proxy_url)},
-    {"disable-compression", IGNORED, 0}, /* we never ask for compression */
+    {"disable-compression", FLAG, FIELD(uncompressed)},
     {"extensions", IGNORED, 0},
     {NULL, 0, 0},
 };
@@ -90,6 +88,17 @@ static char *resolve_path(const char *text, const char *config_path)
     return pt_asprintf("%.*s/%s", (int)(slash - config_path), config_path, text);
 }
 
+/* An object that may be left out. */
+static int check_map(const struct loader *l, const char *what, const cJSON *value, struct pt_err *err)
+{
+    return !value || cJSON_IsNull(value) || cJSON_IsObject(value) ? PT_OK : pt_fail(err, PT_EINVAL, "%s: %s must be a map", l->path, what);
+}
+
+static int check_list(const struct loader *l, const char *what, const cJSON *value, struct pt_err *err)
+{
+    return !value || cJSON_IsNull(value) || cJSON_IsArray(value) ? PT_OK : pt_fail(err, PT_EINVAL, "%s: user.%s must be a list", l->path, what);
+}
+
 static const char *text_of(const cJSON *object, const char *name)
 {
     const cJSON *v = cJSON_GetObjectItemCaseSensitive(object, name);
@@ -114,28 +123,39 @@ static int add_header(const struct loader *l, const char *name, const char *key,
 static int add_list(const struct loader *l, const char *name, const char *key, const cJSON *list, struct pt_err *err)
 {
     const cJSON *e;
-    int rc = PT_OK;
+    int rc = check_list(l, *key ? "as-user-extra's value" : "as-groups", list, err);
     cJSON_ArrayForEach(e, list) if (rc == PT_OK) rc = add_header(l, name, key, e, err);
     return rc;
+}
+
+/* Keys may be like example.org/reason: what a header's name cannot have is %-encoded there, and decoded by the server. */
+static int add_extra(const struct loader *l, const char *key, const cJSON *list, struct pt_err *err)
+{
+    pt_auto_buf name = PT_BUF_INIT(1024);
+    for (const char *p = key; *p; p++) {
+        if (strchr("!#$&'*+-.^_`|~", *p) || (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z'))
+            pt_buf_putc(&name, *p);
+        else
+            pt_buf_printf(&name, "%%%02x", (unsigned char)*p);
+    }
+    if (!*key)
+        return pt_fail(err, PT_EINVAL, "%s: user.as-user-extra: a name is empty", l->path);
+    int rc = pt_buf_check(&name, "user.as-user-extra", err);
+    return rc == PT_OK ? add_list(l, "Impersonate-Extra-", pt_buf_cstr(&name), list, err) : rc;
 }
 
 static int add_impersonation(const struct loader *l, const char *member, const cJSON *value, struct pt_err *err)
 {
     const cJSON *extra;
-    int rc = PT_OK;
     if (!strcmp(member, "as"))
         return add_header(l, "Impersonate-User", "", value, err);
     if (!strcmp(member, "as-uid"))
         return add_header(l, "Impersonate-Uid", "", value, err);
     if (!strcmp(member, "as-groups"))
         return add_list(l, "Impersonate-Group", "", value, err);
-    cJSON_ArrayForEach(extra, value)
-    {
-        if (rc == PT_OK && strpbrk(extra->string, "\r\n: "))
-            rc = pt_fail(err, PT_EINVAL, "%s: user.as-user-extra: \"%s\" is not a name", l->path, extra->string);
-        if (rc == PT_OK)
-            rc = add_list(l, "Impersonate-Extra-", extra->string, extra, err);
-    }
+    int rc = check_map(l, "user.as-user-extra", value, err);
+    if (rc == PT_OK)
+        cJSON_ArrayForEach(extra, value) if (rc == PT_OK) rc = add_extra(l, extra->string, extra, err);
     return rc;
 }
 
@@ -165,6 +185,9 @@ static int copy_texts(const struct loader *l, const cJSON *list, bool pairs, cha
 {
     size_t n = 0;
     const cJSON *e;
+    int rc = check_list(l, pairs ? "exec.env" : "exec.args", list, err);
+    if (rc < 0)
+        return rc;
     *out = pt_calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof **out);
     if (!*out)
         return pt_fail(err, PT_ENOMEM, "%s: out of memory", l->path);
@@ -240,8 +263,8 @@ static int set_field(const struct loader *l, const struct row *row, const cJSON 
     return PT_OK;
 }
 
-/* The object `section` of the first entry of that name in the list `list`; l->path becomes the file that has it. NULL: in none. */
-static const cJSON *find_section(struct loader *l, const char *list, const char *section, const char *name)
+/* The first entry of that name in the list `list`; l->path becomes the file that has it. NULL: in none. */
+static const cJSON *find_entry(struct loader *l, const char *list, const char *name)
 {
     const cJSON *entry;
     for (size_t i = 0; i < l->count; i++)
@@ -251,16 +274,18 @@ static const cJSON *find_section(struct loader *l, const char *list, const char 
             if (!entry_name || strcmp(entry_name, name) != 0)
                 continue;
             l->path = l->files[i].path;
-            return cJSON_GetObjectItemCaseSensitive(entry, section);
+            return entry;
         }
     return NULL;
 }
 
 static int load_section(struct loader *l, const char *list, const char *section, const char *name, const struct row *rows, struct pt_err *err)
 {
-    const cJSON *object = find_section(l, list, section, name), *member;
-    if (!object)
+    const cJSON *entry = find_entry(l, list, name), *object = cJSON_GetObjectItemCaseSensitive(entry, section), *member;
+    if (!entry)
         return pt_fail(err, PT_ENOTFOUND, "%s: no entry \"%s\" in %s", l->path, name, list);
+    if (check_map(l, section, object, err) < 0)
+        return err ? err->code : PT_EINVAL;
     cJSON_ArrayForEach(member, object)
     {
         const struct row *row = rows;
@@ -282,7 +307,7 @@ static int load_context(struct loader *l, struct pt_err *err)
         wanted = text_of(l->files[i].config, "current-context");
     if (!wanted)
         return pt_fail(err, PT_EINVAL, "%s: current-context is not set", l->path);
-    const cJSON *context = find_section(l, "contexts", "context", wanted);
+    const cJSON *context = cJSON_GetObjectItemCaseSensitive(find_entry(l, "contexts", wanted), "context");
     const char *cluster = text_of(context, "cluster"), *user = text_of(context, "user"), *ns = text_of(context, "namespace");
     if (!cluster)
         return pt_fail(err, PT_ENOTFOUND, "%s: context \"%s\" does not exist or names no cluster", l->path, wanted);
@@ -308,12 +333,13 @@ static void drop_file(char **file, const char *inline_text)
 static int load_document(void *arg, struct pt_str json, size_t line, struct pt_err *err)
 {
     struct loader *l = arg;
-    (void)line;
     cJSON *config = cJSON_ParseWithLength(json.p, json.len);
     if (!config)
         return pt_fail(err, PT_EPARSE, "%s: malformed", l->path);
-    if (l->files[l->count].config)
-        cJSON_Delete(l->files[l->count].config);
+    if (l->files[l->count].config) {
+        cJSON_Delete(config);
+        return pt_fail(err, PT_EINVAL, "%s: line %zu: a second document", l->path, line);
+    }
     l->files[l->count].config = config;
     return PT_OK;
 }
@@ -374,8 +400,10 @@ int pt_kube_config_load(const char *path, const char *context, struct pt_kube_co
     drop_file(&out->cert_file, out->cert_pem);
     drop_file(&out->key_file, out->key_pem);
     bool changed;
-    if (rc == PT_OK)
-        rc = pt_kube_config_refresh(out, &changed, err);
+    if (rc == PT_OK && (rc = pt_kube_config_check(out, err)) < 0)
+        pt_wrap(err, "%s", path);
+    if (rc == PT_OK && (rc = pt_kube_config_refresh(out, &changed, err)) < 0 && rc != PT_ENOMEM && !pt_kube_config_lacks(out))
+        rc = PT_OK; /* a token beside a tokenFile that is not there (yet) */
     if (rc == PT_OK && (out->cert_pem != NULL) != (out->key_pem != NULL))
         rc = pt_fail(err, PT_EINVAL, "%s: client certificate and key must be given together", path);
     if (rc == PT_OK && out->exec && (out->token || out->cert_pem || out->username))
@@ -385,66 +413,6 @@ int pt_kube_config_load(const char *path, const char *context, struct pt_kube_co
         return pt_wrap(err, "kubeconfig");
     }
     trim_slash(out->server);
-    return PT_OK;
-}
-
-static char *read_trimmed(const char *path, struct pt_err *err)
-{
-    pt_auto_buf b = PT_BUF_INIT(1 << 20);
-    if (pt_buf_read_file(&b, path, err) < 0)
-        return NULL;
-    struct pt_str s = pt_str_trim((struct pt_str){b.data, b.len});
-    char *text = pt_strndup(s.p ? s.p : "", s.len);
-    if (!text)
-        pt_fail(err, PT_ENOMEM, "%s: out of memory", path);
-    return text;
-}
-
-int pt_kube_config_in_cluster(struct pt_kube_config *out, struct pt_err *err)
-{
-    *out = (struct pt_kube_config){0};
-    const char *host = getenv("KUBERNETES_SERVICE_HOST"), *port = getenv("KUBERNETES_SERVICE_PORT");
-    if (!host || !port || !*host || !*port)
-        return pt_fail(err, PT_ENOTFOUND, "not in a cluster (KUBERNETES_SERVICE_HOST is not set): pass --kubeconfig FILE");
-    bool v6 = strchr(host, ':') != NULL, changed;
-    out->server = pt_asprintf("https://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "", port);
-    out->token_file = pt_strdup(SERVICE_ACCOUNT "token");
-    out->ca_file = pt_strdup(SERVICE_ACCOUNT "ca.crt");
-    out->ns = read_trimmed(SERVICE_ACCOUNT "namespace", err);
-    int rc = out->ns ? PT_OK : err ? err->code : PT_EIO;
-    if (rc == PT_OK && (!out->server || !out->token_file || !out->ca_file))
-        rc = pt_fail(err, PT_ENOMEM, "out of memory");
-    if (rc == PT_OK)
-        rc = pt_kube_config_refresh(out, &changed, err);
-    if (rc < 0) {
-        pt_kube_config_finish(out);
-        return pt_wrap(err, "in-cluster configuration");
-    }
-    return PT_OK;
-}
-
-int pt_kube_config_refresh(struct pt_kube_config *c, bool *changed, struct pt_err *err)
-{
-    /* what is given as data wins over a file, as in client-go; a token file wins over a token */
-    const struct {
-        char *file, **text;
-        bool tls;
-    } files[] = {{c->ca_file, &c->ca_pem, true}, {c->cert_file, &c->cert_pem, true}, {c->key_file, &c->key_pem, true}, {c->token_file, &c->token, false}};
-    *changed = false;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        if (!files[i].file)
-            continue;
-        char *text = read_trimmed(files[i].file, err);
-        if (!text)
-            return err ? err->code : PT_EIO;
-        if (!*files[i].text || strcmp(text, *files[i].text) != 0) {
-            *changed |= files[i].tls;
-            char *old = *files[i].text;
-            *files[i].text = text;
-            text = old;
-        }
-        pt_free(text);
-    }
     return PT_OK;
 }
 

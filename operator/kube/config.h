@@ -20,6 +20,7 @@ struct pt_kube_config {
     char *token, *token_file;
     char *username, *password;
     char *proxy_url;
+    bool uncompressed;     /* disable-compression */
     char *impersonate;     /* headers, one a line: "Impersonate-User: x\n" ... */
     struct pt_kube_exec *exec; /* a program that gives credentials; NULL: none */
     char *ns;              /* default namespace of the context or service account; "default" */
@@ -39,8 +40,11 @@ struct pt_kube_exec {
 int pt_kube_config_load(const char *path, const char *context, struct pt_kube_config *out, struct pt_err *err);
 /* KUBERNETES_SERVICE_HOST/PORT and the mounted service account; PT_ENOTFOUND outside a cluster. */
 int pt_kube_config_in_cluster(struct pt_kube_config *out, struct pt_err *err);
-/* Reads rotating files again. On failure the old values stay and err says why. *changed: CA or client certificate differ. */
+/* Reads rotating files again. What cannot be read stays as it was, and err says why (of the first); the rest is taken. *changed: CA or client certificate differ. */
 int pt_kube_config_refresh(struct pt_kube_config *c, bool *changed, struct pt_err *err);
+/* Completes what is short for something, and refuses what cannot be meant: for who has filled it in. */
+int pt_kube_config_check(struct pt_kube_config *c, struct pt_err *err);
+bool pt_kube_config_lacks(const struct pt_kube_config *c); /* the text of a file has never been read */
 void pt_kube_config_finish(struct pt_kube_config *c);
 
 #endif

@@ -107,6 +107,20 @@ static int curl_code(CURLcode rc)
                                           : PT_EIO;
 }
 
+/* Which of the server's queues was full: what a cluster's administrator needs to know. */
+static void name_queue(struct pt_api_call *call, struct pt_err *err)
+{
+    static const struct {
+        const char *header, *what;
+    } rows[] = {{"X-Kubernetes-PF-FlowSchema-UID", "flow schema"}, {"X-Kubernetes-PF-PriorityLevel-UID", "priority level"}};
+    struct curl_header *h;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        size_t n = strlen(err->msg);
+        if (curl_easy_header(call->easy, rows[i].header, 0, CURLH_HEADER, -1, &h) == CURLHE_OK)
+            snprintf(err->msg + n, sizeof err->msg - n, ", %s %.40s", rows[i].what, h->value);
+    }
+}
+
 static void fill_result(struct pt_api_call *call, struct pt_api_result *r)
 {
     long http = 0;
@@ -129,6 +143,8 @@ static void fill_result(struct pt_api_call *call, struct pt_api_result *r)
         pt_fail(&r->err, curl_code(call->result), "%s: stream broke off: %s", call->what, curl_easy_strerror(call->result));
     } else {
         pt_kube_decode_status(r, call->what);
+        if (http == 429)
+            name_queue(call, &r->err);
     }
 }
 
@@ -173,8 +189,10 @@ static bool try_again(struct pt_api_call *call, const struct pt_api_result *r)
 /* false: the call goes on. */
 static bool finish_call(struct pt_api_call *call, const struct pt_err *bad_line)
 {
+    struct pt_kube_client *c = call->client;
     struct pt_api_result r = {.retry_after_ms = -1};
     fill_result(call, &r);
+    c->mute |= call->result == CURLE_OPERATION_TIMEDOUT && call != c->probe && c->heard_ms <= call->launched_ms;
     if (bad_line)
         r.err = *bad_line;
     count_request(call, r.http);
@@ -221,4 +239,7 @@ void pt_kube_deliver_ready(struct pt_kube_client *c)
         call->on_ready = false;
         deliver(call);
     }
+    if (c->mute)
+        pt_kube_doubt_connections(c);
+    c->mute = false;
 }

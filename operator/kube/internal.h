@@ -26,6 +26,7 @@ enum {
     IDLE_MS = 30000,
     ANSWER_MS = 15000,
     MAX_CONNECT_MS = 30000,
+    LONG_WAIT_MS = 50, /* of the rate limit: said */
     UPLOAD_BYTES = 16384, /* the least that libcurl takes, for each call under way; what it reads into is left alone: 7.88 crashed when that was made
                              smaller on handles that are used again */
 };
@@ -62,6 +63,8 @@ struct pt_kube_client {
     struct pt_limiter limiter;
     struct pt_exec_run *plugin; /* fetching credentials */
     int64_t expires_ms;         /* of the plugin's credential, wall clock; 0: does not say */
+    bool http1;                 /* no HTTP/2 */
+    bool mute;                  /* a call has just ended by its deadline, and nothing at all was heard meanwhile */
     bool stale;                 /* the plugin must be asked (again) before the next call */
     unsigned credential;        /* number of the credential in use */
     int64_t heard_ms, idle_ms, answer_ms;
@@ -88,6 +91,8 @@ struct socket_watch {
 void pt_kube_launch_after(struct pt_api_call *call, int64_t delay_ms);
 bool pt_kube_renew_credentials(struct pt_api_call *call); /* after a 401: true when there are, or will be, others to try with */
 
+void pt_kube_doubt_connections(struct pt_kube_client *c); /* one of them may be dead */
+
 /* delivery.c */
 void pt_kube_make_ready(struct pt_api_call *call);
 void pt_kube_give_handle_back(struct pt_api_call *call);
@@ -97,6 +102,7 @@ void pt_kube_deliver_ready(struct pt_kube_client *c); /* everything libcurl left
 /* transport.c */
 int pt_kube_transport_init(struct pt_kube_client *c); /* c->multi; PT_ENOMEM */
 void pt_kube_transport_finish(struct pt_kube_client *c);
+int pt_kube_transport_renew(struct pt_kube_client *c);  /* no call is in libcurl: connections are left, the next ones go over others; PT_ENOMEM: they are not */
 void pt_kube_set_up(struct pt_api_call *call, long timeout_ms); /* call->easy, for this call */
 void pt_kube_wake(struct pt_kube_client *c);                    /* what is ready is delivered on the next turn */
 

@@ -4,6 +4,8 @@
  */
 #include "operator/kube/internal.h"
 
+#include "base/contract.h"
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -142,7 +144,10 @@ void pt_kube_set_up(struct pt_api_call *call, long timeout_ms)
     curl_easy_setopt(easy, CURLOPT_PRIVATE, call);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_write);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, PT_MANAGER "/" PT_VERSION);
+    if (!call->watch && !call->client->config.uncompressed) /* events come one at a time */
+        curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "gzip");
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(call->client->http1 ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS));
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BYTES);
@@ -165,6 +170,17 @@ void pt_kube_set_up(struct pt_api_call *call, long timeout_ms)
 void pt_kube_wake(struct pt_kube_client *c)
 {
     pt_timer_start(pt_loop_sched(c->loop), &c->timer, 0, on_timer);
+}
+
+int pt_kube_transport_renew(struct pt_kube_client *c)
+{
+    CURLM *old = c->multi;
+    if (pt_kube_transport_init(c) < 0) {
+        c->multi = old;
+        return PT_ENOMEM;
+    }
+    curl_multi_cleanup(old);
+    return PT_OK;
 }
 
 int pt_kube_transport_init(struct pt_kube_client *c)

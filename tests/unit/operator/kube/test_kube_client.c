@@ -2,6 +2,7 @@
  *
  * The client against a server of ours on loopback that behaves as the script of each case says.
  */
+#include "base/contract.h"
 #include "base/mem.h"
 #include "base/path.h"
 #include "net/http_server.h"
@@ -34,9 +35,12 @@ struct fixture {
     bool deaf;                       /* not even to /livez */
     int fail_first;                  /* so many answers are `status`, then 200 */
     const char *retry_after;
+    const struct pt_http_header *more; /* headers of the answer; NULL: none */
+    size_t more_count, body_len;       /* of a body that is no text; 0: it is */
     const char *token;               /* 401 for any other */
     int requests, probes;
-    char impersonated[64], peer[64];
+    char impersonated[64], peer[64], agent[64], accepts[64];
+    bool http2;
     struct pt_http_request *streaming;
     char seen[4096];                 /* what the server saw of the last request */
     /* what the client told */
@@ -88,6 +92,10 @@ static void handle(void *arg, struct pt_http_request *req)
              PT_STR_ARG(c), PT_STR_ARG(a), PT_STR_ARG(b));
     f->requests++;
     pt_http_peer(req, f->peer);
+    f->http2 = pt_http_is_http2(req);
+    struct pt_str agent = pt_http_header(req, "User-Agent"), accepts = pt_http_header(req, "Accept-Encoding");
+    snprintf(f->agent, sizeof f->agent, PT_STR_FMT, PT_STR_ARG(agent));
+    snprintf(f->accepts, sizeof f->accepts, PT_STR_FMT, PT_STR_ARG(accepts));
     struct pt_str who = pt_http_header(req, "Impersonate-User"), group = pt_http_header(req, "Impersonate-Group");
     snprintf(f->impersonated, sizeof f->impersonated, PT_STR_FMT "/" PT_STR_FMT, PT_STR_ARG(who), PT_STR_ARG(group));
     if (pt_str_eq(p, PT_STR("/livez"))) {
@@ -103,6 +111,10 @@ static void handle(void *arg, struct pt_http_request *req)
     if (f->hold && !f->pieces)
         return;
     if (!f->pieces) {
+        if (f->more) {
+            pt_http_reply(req, f->status, "application/json", f->more, f->more_count, f->body_len ? (struct pt_str){f->body, f->body_len} : pt_str(f->body));
+            return;
+        }
         struct pt_http_header retry = {PT_STR("Retry-After"), pt_str(f->retry_after)};
         int status = f->fail_first < 0 || f->requests <= f->fail_first ? f->status : 200;
         pt_http_reply(req, status, "application/json", &retry, f->retry_after != NULL && status != 200, pt_str(f->body));
@@ -328,6 +340,49 @@ static void use(struct pt_kube_config *config)
     f->api = pt_kube_client_api(f->client);
 }
 
+/* Lists may come compressed; events never do. */
+static void test_compressed_answers(void **state)
+{
+    static const char pod[] = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xab\x56\xca\xce\xcc\x4b\x51\xb2\x52\x0a\xc8\x4f\x51\xaa\x05\x00\xc8\xb0\x9c\x7b\x0e\x00\x00\x00";
+    static const struct pt_http_header gzip = {{"Content-Encoding", 16}, {"gzip", 4}};
+    (void)state;
+    f->body = pod;
+    f->body_len = sizeof pod - 1;
+    f->more = &gzip;
+    f->more_count = 1;
+    start(&get_pod);
+    assert_string_equal(f->accepts, "gzip");
+    assert_string_equal(f->agent, PT_MANAGER "/" PT_VERSION);
+    assert_int_equal(f->code, PT_OK);
+    assert_string_equal(f->events, "{\"kind\":\"Pod\"}");
+    f->body = "no gzip at all";
+    f->body_len = 0;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_EIO);
+    f->more = NULL;
+    watch((const char *const[]){NULL});
+    assert_string_equal(f->accepts, "");
+    f->pieces = NULL;
+    struct pt_kube_config config = {.uncompressed = true};
+    use(&config);
+    start(&get_pod);
+    assert_string_equal(f->accepts, "");
+}
+
+/* Who is refused for too many requests learns in which of the server's queues. */
+static void test_names_the_queue(void **state)
+{
+    static const struct pt_http_header uids[] = {{{"X-Kubernetes-PF-FlowSchema-UID", 30}, {"f-1", 3}}, {{"X-Kubernetes-PF-PriorityLevel-UID", 33}, {"p-2", 3}}};
+    (void)state;
+    f->status = 429;
+    f->more = uids;
+    f->more_count = 2;
+    start(&get_pod);
+    assert_int_equal(f->code, PT_EBUSY);
+    if (!strstr(f->message,  ", flow schema f-1, priority level p-2"))
+        fail_msg("%s", f->message);
+}
+
 static void test_impersonates(void **state)
 {
     (void)state;
@@ -442,6 +497,21 @@ static void test_plugin_fails(void **state)
             fail_msg("row %zu: %d %s", i, f->code, f->message);
         assert_int_equal(f->requests, 0);
     }
+}
+
+/* A call ends by its deadline, whatever the program does. */
+static void test_plugin_hangs(void **state)
+{
+    struct pt_api_request req = get_pod;
+    (void)state;
+    struct pt_kube_config config = {.exec = plugin(put_file("plugin", "#!/bin/sh\nexec sleep 60\n", 0700))};
+    use(&config);
+    req.timeout_ms = 100;
+    start(&req);
+    assert_int_equal(f->done, 1);
+    assert_int_equal(f->code, PT_ETIMEDOUT);
+    assert_non_null(strstr(f->message, "no credentials in time from plugin"));
+    assert_int_equal(f->requests, 0);
 }
 
 static void test_limit(void **state)
@@ -567,7 +637,7 @@ static void serve_tls(const struct pt_buf *ca_cert, const struct pt_buf *ca_key,
     assert_int_equal(pt_ca_issue(ca_cert->data, ca_key->data, names, 1, &cert, &key, &err), PT_OK);
     assert_int_equal(pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&key), tls, &err), PT_OK);
     pt_http_server_destroy(f->server);
-    struct pt_http_server_options o = {.address = "127.0.0.1:0", .tls = *tls, .handler = handle, .ended = ended};
+    struct pt_http_server_options o = {.address = "127.0.0.1:0", .tls = *tls, .http2 = true, .handler = handle, .ended = ended};
     assert_int_equal(pt_http_server_start(f->loop, &o, &f->server, &err), PT_OK);
 }
 
@@ -591,6 +661,14 @@ static void test_tls_server_name_and_new_authority(void **state)
     start(&get_pod);
     if (f->code != PT_OK)
         fail_msg("%s", f->message);
+    assert_true(f->http2);
+    setenv("DISABLE_HTTP2", "1", 1);
+    config = (struct pt_kube_config){.server = pt_asprintf("https://127.0.0.1:%d", pt_http_server_port(f->server)), .ca_pem = text_of(&ca), .tls_server_name = pt_strdup("api.internal")};
+    use(&config);
+    start(&get_pod);
+    unsetenv("DISABLE_HTTP2");
+    assert_int_equal(f->code, PT_OK);
+    assert_false(f->http2);
     pt_tls_destroy(tls);
 
     serve_tls(&ca2, &key2, "127.0.0.1", &tls);
@@ -607,7 +685,7 @@ static void test_tls_server_name_and_new_authority(void **state)
     pt_tls_destroy(tls);
 }
 
-/* A server that says nothing any more: what is asked next goes over another connection (libcurl sees to that), or a Lease would be lost over a dead one. */
+/* A server that says nothing any more: what is asked next goes over another connection, with HTTP/2 too, or a Lease would be lost over a dead one. */
 static void test_a_dead_connection_is_left(void **state)
 {
     struct pt_err err;
@@ -662,6 +740,7 @@ int main(void)
         CASE(test_verbs_on_the_wire),       CASE(test_failures_carry_the_status), CASE(test_deadline),      CASE(test_nobody_listens),         CASE(test_watch_lines_are_cut_anywhere),
         CASE(test_watch_with_garbage_ends), CASE(test_watch_refused),             CASE(test_cancel_inside_an_event), CASE(test_destroy_cancels),
         CASE(test_tries_again_when_told),   CASE(test_impersonates),              CASE(test_rotated_token),   CASE(test_plugin),                 CASE(test_plugin_expires),
+        CASE(test_compressed_answers),      CASE(test_names_the_queue),           CASE(test_plugin_hangs),
         CASE(test_plugin_fails),            CASE(test_limit),                     CASE(test_watchdog),
         CASE(test_what_is_cut_never_arrives),
         CASE(test_a_dead_connection_is_left),
