@@ -19,6 +19,9 @@ k8s_version=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$here/kube/go.mod")
 programs=(etcd kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl coredns)
 bin=$cache/k8s/$k8s_version
 
+kube_router_version=v2.1.0 prometheus_operator_version=v0.85.0
+kube_router=$cache/tools/kube-router-$kube_router_version/kube-router monitoring_crds=$cache/k8s/prometheus-operator-$prometheus_operator_version
+
 node=pintle-node
 node_ip=10.100.0.1 pod_cidr=10.244.0.0/24 pod_gateway=10.244.0.1 service_cidr=10.96.0.0/16 service_api=10.96.0.1
 containerd_socket=/run/containerd/containerd.sock
