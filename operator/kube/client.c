@@ -7,8 +7,10 @@
  * delivered, with libcurl left. A call that is cancelled from inside its own delivery is freed when that returns.
  *
  * A call is launched when the rate limit allows it and credentials are there. An answer of 429 or 5xx that says when to come again is followed, up
- * to 10 times and within the call's deadline; a 401 fetches credentials anew, once. Credentials from files are read again once a minute,
- * those of a program when they expire. Connections are not told apart by us: libcurl opens another when the CA or the client certificate differ.
+ * to 10 times and within the call's deadline; a 401 fetches credentials anew, once. Credentials from files are read again every ten
+ * seconds, those of a program when they expire. libcurl opens another connection when the CA or the client certificate differ; those made with the
+ * files before are cut, so that a withdrawn CA vouches for nobody from then on. A server that is not believed may have its certificate of a CA that
+ * our file names by now: it is read at once.
  *
  * Bounds: an answer may have MAX_BODY bytes, a watch line MAX_LINE; calls end by their deadline; a watch ends by the server's timeout plus
  * a grace. TCP keep-alive with TCP_USER_TIMEOUT notices a dead peer; as libcurl sends no HTTP/2 PING beside streams, a watchdog asks for /livez over
@@ -135,6 +137,7 @@ static int add_to_multi(struct pt_api_call *call, struct pt_err *err)
         return pt_fail(err, PT_ENOMEM, "%s: out of memory", call->what);
     pt_kube_set_up(call, left > 1 ? (long)left : 1);
     call->credential = c->credential;
+    call->files = c->files;
     CURLMcode rc = curl_multi_add_handle(c->multi, call->easy);
     if (rc != CURLM_OK)
         return pt_fail(err, PT_EINTERNAL, "%s: %s", call->what, curl_multi_strerror(rc));
@@ -221,6 +224,12 @@ static void launch(struct pt_timer *t)
     }
     if (add_to_multi(call, &err) < 0)
         fail_launch(call, &err);
+}
+
+bool pt_kube_renew_trust(struct pt_api_call *call)
+{
+    pt_kube_client_refresh(call->client);
+    return call->files != call->client->files;
 }
 
 /* After a 401: true when there are, or will be, others to try with. */
@@ -325,9 +334,9 @@ static void probed(void *arg, const struct pt_api_result *r)
 void pt_kube_client_cut(struct pt_kube_client *c)
 {
     struct sockaddr nowhere = {.sa_family = AF_UNSPEC};
-    for (struct socket_watch *w = c->sockets; w; w = w->next)
-        if (connect(w->fd, &nowhere, sizeof nowhere) != 0)
-            shutdown(w->fd, SHUT_RDWR);
+    for (struct connection *k = c->connections; k; k = k->next)
+        if (connect(k->fd, &nowhere, sizeof nowhere) != 0)
+            shutdown(k->fd, SHUT_RDWR);
 }
 
 static void start_probe(struct pt_kube_client *c)
@@ -390,6 +399,11 @@ void pt_kube_client_refresh(struct pt_kube_client *c)
     bool changed = false;
     if (pt_kube_config_refresh(&c->config, &changed, &err) < 0)
         pt_log(PT_LOG_WARN, "credentials could not be read again, the old ones stay", "error", err.msg, NULL);
+    if (!changed)
+        return;
+    c->files++;
+    pt_log(PT_LOG_INFO, "another certificate authority or client certificate, connections made with those before are cut", NULL);
+    pt_kube_client_cut(c);
 }
 
 static void on_refresh(struct pt_timer *t)

@@ -20,7 +20,8 @@ void pt_kube_client_destroy(struct pt_kube_client *c);
 struct pt_api *pt_kube_client_api(struct pt_kube_client *c);
 /* At most qps calls a second, after a burst; 0: no limit, which is how it begins. */
 void pt_kube_client_limit(struct pt_kube_client *c, double qps, double burst);
-/* Reads credentials from files again now; it happens by itself once a minute and after a 401. */
+/* Reads credentials from files again now; it happens by itself every ten seconds, after a 401 and when a server's certificate is not believed. Cuts
+ * every connection when the CA or the client certificate are others. */
 void pt_kube_client_refresh(struct pt_kube_client *c);
 /* Cuts every connection, and what has not left by now never leaves: neither what we hold nor what the kernel does. Calls under way fail; cancel first those
  * that are not to be tried again. */

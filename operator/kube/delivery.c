@@ -171,7 +171,11 @@ static bool try_again(struct pt_api_call *call, const struct pt_api_result *r)
     int64_t delay = r->retry_after_ms >= 0 ? r->retry_after_ms : 0;
     bool told = (r->http == 429 || r->http >= 500) && r->retry_after_ms >= 0 && ++call->tries <= MAX_TRIES;
     bool in_time = pt_now_ms(pt_loop_sched(c->loop)) + delay < call->deadline_ms;
-    if (call == c->probe || !((told && in_time && !call->watch) || (r->http == 401 && pt_kube_renew_credentials(call))))
+    bool untrusted = call->result == CURLE_PEER_FAILED_VERIFICATION || call->result == CURLE_SSL_CACERT_BADFILE;
+    if (call == c->probe)
+        return false;
+    bool renewed = (r->http == 401 && pt_kube_renew_credentials(call)) || (untrusted && pt_kube_renew_trust(call));
+    if (!renewed && !(told && in_time && !call->watch))
         return false;
     if (c->metrics) {
         char code[24];

@@ -18,7 +18,7 @@
 enum {
     MAX_BODY = 256 << 20,
     MAX_LINE = 8 << 20,
-    REFRESH_MS = 60000,
+    REFRESH_MS = 10000,
     WATCH_GRACE_MS = 30000,
     MAX_SECONDS_WATCH = 600,
     MAX_HANDLES_KEPT = 16,
@@ -42,7 +42,7 @@ struct pt_api_call {
     const char *verb;
     bool watch, on_ready, finished, delivering, cancelled, overflow;
     bool waiting_for_credentials, reauthenticated, has_fresh;
-    unsigned tries, credential; /* the number of the one it went with */
+    unsigned tries, credential, files; /* the numbers of those it went with */
     int64_t deadline_ms, launched_ms;
     struct pt_timer wait;  /* until it is launched */
     struct pt_err failure; /* why it could not be launched */
@@ -66,16 +66,22 @@ struct pt_kube_client {
     bool http1;                 /* no HTTP/2 */
     bool mute;                  /* a call has just ended by its deadline, and nothing at all was heard meanwhile */
     bool stale;                 /* the plugin must be asked (again) before the next call */
-    unsigned credential;        /* number of the credential in use */
+    unsigned credential, files; /* numbers of the credential, and of the certificates from files, in use */
     int64_t heard_ms, idle_ms, answer_ms;
     struct pt_api_call *probe;
     struct curl_slist *connect_to; /* the real address behind a tls-server-name */
     char *base;                    /* what URLs begin with */
     struct pt_api_call *calls, *ready, **ready_tail;
     struct socket_watch *sockets;
+    struct connection *connections;
     CURL *spare[MAX_HANDLES_KEPT];
     size_t spare_count;
     struct pt_rand rand;
+};
+
+struct connection {
+    struct connection *next;
+    curl_socket_t fd;
 };
 
 struct socket_watch {
@@ -90,6 +96,7 @@ struct socket_watch {
 /* client.c */
 void pt_kube_launch_after(struct pt_api_call *call, int64_t delay_ms);
 bool pt_kube_renew_credentials(struct pt_api_call *call); /* after a 401: true when there are, or will be, others to try with */
+bool pt_kube_renew_trust(struct pt_api_call *call);       /* the same after a server's certificate was not believed */
 
 void pt_kube_doubt_connections(struct pt_kube_client *c); /* one of them may be dead */
 

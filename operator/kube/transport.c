@@ -9,6 +9,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static void pump(struct pt_kube_client *c, curl_socket_t fd, int events)
 {
@@ -92,13 +93,32 @@ static int on_timeout(CURLM *multi, long ms, void *arg)
     return 0;
 }
 
+/* Connections are kept account of, as libcurl shows a socket to on_socket only while a call is on it. */
 static int on_sockopt(void *arg, curl_socket_t fd, curlsocktype purpose)
 {
+    struct pt_kube_client *c = arg;
     unsigned ms = IDLE_MS + ANSWER_MS;
-    (void)arg;
+    struct connection *k = pt_calloc(1, sizeof *k);
     (void)purpose;
+    if (!k)
+        return CURL_SOCKOPT_ERROR;
+    *k = (struct connection){.next = c->connections, .fd = fd};
+    c->connections = k;
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
     return CURL_SOCKOPT_OK;
+}
+
+static int on_close_socket(void *arg, curl_socket_t fd)
+{
+    struct pt_kube_client *c = arg;
+    struct connection **link = &c->connections, *k;
+    while (*link && (*link)->fd != fd)
+        link = &(*link)->next;
+    if ((k = *link)) {
+        *link = k->next;
+        pt_free(k);
+    }
+    return close(fd);
 }
 
 /* --- what a call asks of libcurl --------------------------------------------------------------------------------------------- */
@@ -159,6 +179,9 @@ void pt_kube_set_up(struct pt_api_call *call, long timeout_ms)
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, 30L);
     curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, 10L);
     curl_easy_setopt(easy, CURLOPT_SOCKOPTFUNCTION, on_sockopt);
+    curl_easy_setopt(easy, CURLOPT_SOCKOPTDATA, call->client);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close_socket);
+    curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, call->client);
     if (call->body.len) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body.data);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);

@@ -99,6 +99,54 @@ two_freezes() {
 }
 freezes() { under_load "leaders frozen past their Lease, each followed by a rollout" 1 two_freezes; }
 
+# Another authority for the cluster, by the book (rotate-ca). Operators go on in the same processes with what they find mounted, without a call that did not
+# believe the API server, and keep no connection from before the old authority was withdrawn.
+mounted() { echo "/proc/$1/root/var/run/secrets/kubernetes.io/serviceaccount/ca.crt"; } # PROCESS
+handed_out() { # to every operator, what the cluster trusts by now
+  local p
+  for p in $(node pgrep -x pintle-operator); do node cmp -s "$state/pki/ca.crt" "$(mounted "$p")" || return 1; done
+}
+rotate() { # STAGE: and hand it out, sooner than the kubelet would by itself: it looks when a pod changes
+  "$here/rotate-ca" "$1"
+  eventually 60 published
+  k -n $operator annotate pods -l app.kubernetes.io/component=operator --overwrite pintle-test/look="$1-$RANDOM"
+  eventually 90 handed_out
+}
+published() { k -n $operator get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}' | cmp -s - "$state/pki/ca.crt"; }
+operators() { k -n $operator get pods -l app.kubernetes.io/component=operator -o json | jq -c '[.items[] | {uid: .metadata.uid, restarts: .status.containerStatuses[0].restartCount}] | sort'; }
+connections() { # of every operator to the API server: PROCESS LOCAL-ADDRESS
+  local p
+  for p in $(node pgrep -x pintle-operator); do node nsenter -t "$p" -n ss -tnH state established dst $service_api | awk -v p="$p" '{ print p, $3 }'; done | sort
+}
+all_new() { [ -s "$work/connections" ] && connections >"$work/connections.now" && [ -s "$work/connections.now" ] && ! grep -qxF -f "$work/connections" "$work/connections.now"; }
+lease_time() { k -n $operator get lease pintle-operator -o jsonpath='{.spec.renewTime}'; }
+lease_renewed() { [ "$(lease_time)" != "$1" ]; }
+works_on() { # NAME: of a ModelDeployment that is new, in a namespace of its own
+  local at; at=$(lease_time)
+  jq -c ".metadata.name = \"$1\"" "$work/model.json" | k -n rotated create -f -
+  k -n rotated wait --for condition=Ready "mdep/$1" --timeout 60s
+  eventually 20 lease_renewed "$at"
+}
+one_ca_rotation() {
+  local before since; before=$(operators) since=$(date -u +%FT%TZ)
+  namespace rotated 0
+  cp "$state/pki/admin.crt" "$state/pki/admin.key" "$work"
+  rotate trust
+  works_on both
+  rotate sign
+  works_on signed
+  connections >"$work/connections"
+  rotate withdraw
+  eventually 20 all_new
+  works_on withdrawn
+  eventually 70 withdrawn
+  [ "$(operators)" = "$before" ]
+  if k -n $operator logs -l app.kubernetes.io/component=operator --since-time "$since" --tail 1000 --prefix | grep -i 'certificate.* not OK'; then return 1; fi
+  k delete namespace rotated --timeout 60s
+}
+withdrawn() { [ "$(node curl -sk -m 5 -o "$work/answer.json" -w '%{http_code}' --cert "$work/admin.crt" --key "$work/admin.key" https://127.0.0.1:6443/api/v1/nodes)" = 401 ]; }
+ca_rotations() { under_load "rotations of the cluster's certificate authority" "$(some 20)" one_ca_rotation; }
+
 one_upgrade() {
   local uids; uids=$(pods | jq -c '[.items[].metadata.uid] | sort')
   node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set-string podAnnotations.round="$1" --wait --timeout 90s
@@ -203,6 +251,7 @@ fault_steps() {
     step "HorizontalPodAutoscaler by latency: up and down" hpa_by_latency
     step "two replicas again" two_replicas
   fi
+  step "the cluster's certificate authority is rotated under load" ca_rotations
   step "pods deleted under load" kills
   step "node drained under load" drains
   step "namespace deleted in the middle of rollouts" namespace_deleted

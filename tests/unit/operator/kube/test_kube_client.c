@@ -677,12 +677,73 @@ static void test_tls_server_name_and_new_authority(void **state)
     use(&config);
     start(&get_pod);
     assert_true(f->code != PT_OK);
-    pt_free(put_file("ca.pem", ca2.data, 0600)); /* rotated; read again once a minute, or when asked */
-    pt_kube_client_refresh(f->client);
+    pt_free(put_file("ca.pem", ca2.data, 0600)); /* rotated: who is not believed makes the client look, at once */
     start(&get_pod);
     if (f->code != PT_OK)
         fail_msg("%s", f->message);
     pt_tls_destroy(tls);
+}
+
+static void turn_for(int64_t ms)
+{
+    pt_timer_start(pt_loop_sched(f->loop), &f->deadline, ms, give_up);
+    pt_loop_run(f->loop);
+}
+
+/* A cluster's rotation, by the book: both authorities in the file, another certificate for the server, only the new authority. Nothing fails before the old
+ * one is withdrawn; then every connection that it vouched for ends, those at rest too. */
+static void test_withdrawn_authority(void **state)
+{
+    static const char *const pieces[] = {"{\"type\":\"ADDED\",\"object\":{}}\n", NULL};
+    struct pt_err err;
+    struct pt_tls *tls, *tls2 = NULL;
+    bool changed;
+    pt_auto_buf ca = PT_BUF_INIT(0), key = PT_BUF_INIT(0), ca2 = PT_BUF_INIT(0), key2 = PT_BUF_INIT(0), cert = PT_BUF_INIT(0), cert_key = PT_BUF_INIT(0), both = PT_BUF_INIT(0);
+    (void)state;
+    assert_int_equal(pt_ca_create("one", 1, &ca, &key, &err), PT_OK); /* as the other's: kubeadm calls each of them "kubernetes" */
+    assert_int_equal(pt_ca_create("one", 1, &ca2, &key2, &err), PT_OK);
+    pt_buf_printf(&both, "%s%s", pt_buf_cstr(&ca2), pt_buf_cstr(&ca));
+    pt_buf_cstr(&key), pt_buf_cstr(&key2);
+    serve_tls(&ca, &key, "127.0.0.1", &tls);
+    struct pt_kube_config config = {.server = pt_asprintf("https://127.0.0.1:%d", pt_http_server_port(f->server)), .ca_file = put_file("ca.pem", ca.data, 0600)};
+    assert_int_equal(pt_kube_config_refresh(&config, &changed, &err), PT_OK);
+    use(&config);
+    start(&get_pod);
+    assert_int_equal(f->code, PT_OK);
+    pt_kube_client_refresh(f->client);
+    turn_for(50);
+    assert_int_equal(pt_http_server_connections(f->server), 1); /* the same authority: left alone */
+
+    pt_free(put_file("ca.pem", pt_buf_cstr(&both), 0600));
+    pt_kube_client_refresh(f->client);
+    turn_for(50);
+    assert_int_equal(pt_http_server_connections(f->server), 0); /* it was at rest */
+    f->hold = true;
+    f->pieces = pieces;
+    f->done = 0;
+    assert_int_equal(pt_api_watch(f->api, &(struct pt_api_request){.verb = PT_VERB_LIST, .resource = &pt_res_pods}, on_event, on_done, NULL, &f->call, &err), PT_OK);
+    turn_for(200);
+    assert_int_equal(f->event_count, 1);
+    assert_int_equal(pt_http_server_connections(f->server), 1);
+    assert_int_equal(pt_ca_issue(ca2.data, key2.data, "127.0.0.1", 1, &cert, &cert_key, &err), PT_OK);
+    assert_int_equal(pt_tls_server_create(pt_buf_cstr(&cert), pt_buf_cstr(&cert_key), &tls2, &err), PT_OK);
+    pt_http_server_set_tls(f->server, tls2); /* for connections from now on: the watch goes on over the one that it has */
+
+    pt_free(put_file("ca.pem", ca2.data, 0600));
+    pt_kube_client_refresh(f->client);
+    run();
+    assert_int_equal(f->done, 1);
+    assert_true(f->code == PT_EIO || f->code == PT_EUNAVAILABLE);
+    turn_for(50);
+    assert_int_equal(pt_http_server_connections(f->server), 0);
+    f->hold = false;
+    f->pieces = NULL;
+    f->event_count = 0;
+    start(&get_pod);
+    if (f->code != PT_OK)
+        fail_msg("%s", f->message);
+    pt_tls_destroy(tls);
+    pt_tls_destroy(tls2);
 }
 
 /* A server that says nothing any more: what is asked next goes over another connection, with HTTP/2 too, or a Lease would be lost over a dead one. */
@@ -744,7 +805,7 @@ int main(void)
         CASE(test_plugin_fails),            CASE(test_limit),                     CASE(test_watchdog),
         CASE(test_what_is_cut_never_arrives),
         CASE(test_a_dead_connection_is_left),
-        CASE(test_a_cut_is_no_end),        CASE(test_tls_server_name_and_new_authority),
+        CASE(test_a_cut_is_no_end),        CASE(test_tls_server_name_and_new_authority), CASE(test_withdrawn_authority),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);
 }
