@@ -37,7 +37,7 @@ char *pt_buf_reserve_more(struct pt_buf *b, size_t len)
     }
     size_t need = b->len + len + 1;
     if (need > b->room) {
-        size_t room = b->room ? b->room : 64;
+        size_t room = b->room ? b->room : 256;
         while (room < need)
             room *= 2;
         char *data = pt_realloc(b->data, room);

@@ -202,26 +202,38 @@ static void date_of(int64_t days, int *year, int *month, int *day)
     *year = y + (int)(all / DAYS_OF_400_YEARS) * 400 + (*month < 3);
 }
 
+static void put_pair(char *out, unsigned value, char after)
+{
+    out[0] = (char)('0' + value / 10);
+    out[1] = (char)('0' + value % 10);
+    out[2] = after;
+}
+
 void pt_format_time(int64_t wall_ms, char out[24])
 {
     const int64_t first = -62135596800, last = 253402300799; /* years 1 to 9999: what RFC 3339 can say */
     int64_t s = wall_ms / 1000 - (wall_ms % 1000 < 0);
     s = s < first ? first : s > last ? last : s;
     int64_t days = s / 86400 - (s % 86400 < 0);
-    int of_day = (int)(s - days * 86400), year, month, day;
-    date_of(days, &year, &month, &day);
-    const struct {
-        unsigned value;
-        char after;
-    } pairs[] = {{(unsigned)year / 100, 0},      {(unsigned)year % 100, '-'},       {(unsigned)month, '-'},      {(unsigned)day, 'T'},
-                 {(unsigned)of_day / 3600, ':'}, {(unsigned)of_day / 60 % 60, ':'}, {(unsigned)of_day % 60, 'Z'}};
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        *out++ = (char)('0' + pairs[i].value / 10);
-        *out++ = (char)('0' + pairs[i].value % 10);
-        *out = pairs[i].after;
-        out += i > 0;
+    unsigned of_day = (unsigned)(s - days * 86400);
+    static _Thread_local struct {
+        int64_t days;
+        char date[12];
+    } known = {INT64_MIN, ""}; /* times are most often of the same day */
+    if (days != known.days) {
+        int year, month, day;
+        date_of(days, &year, &month, &day);
+        put_pair(known.date, (unsigned)year / 100, 0);
+        put_pair(known.date + 2, (unsigned)year % 100, '-');
+        put_pair(known.date + 5, (unsigned)month, '-');
+        put_pair(known.date + 8, (unsigned)day, 'T');
+        known.days = days;
     }
-    *out = 0;
+    memcpy(out, known.date, 11);
+    put_pair(out + 11, of_day / 3600, ':');
+    put_pair(out + 14, of_day / 60 % 60, ':');
+    put_pair(out + 17, of_day % 60, 'Z');
+    out[20] = 0;
 }
 
 /* `count` digits and then `after` (0 = nothing) at the front of *s. */
@@ -392,9 +404,17 @@ int pt_base64_decode(struct pt_str s, uint8_t *out, size_t cap, size_t *out_len,
 
 uint64_t pt_hash64(const void *p, size_t len, uint64_t seed)
 {
+    const uint64_t prime = 1099511628211u;
+    const uint8_t *b = p;
     uint64_t h = 14695981039346656037u ^ seed;
-    for (const uint8_t *b = p; len > 0; b++, len--)
-        h = (h ^ *b) * 1099511628211u;
+    for (; len >= 4; b += 4, len -= 4) {
+        h = (h ^ b[0]) * prime;
+        h = (h ^ b[1]) * prime;
+        h = (h ^ b[2]) * prime;
+        h = (h ^ b[3]) * prime;
+    }
+    for (; len > 0; b++, len--)
+        h = (h ^ *b) * prime;
     return h;
 }
 

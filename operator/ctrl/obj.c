@@ -40,13 +40,8 @@ static void put_number(const cJSON *o, struct pt_buf *out)
 
 static void put(const cJSON *o, struct pt_buf *out, bool canonical);
 
-static void put_member(const cJSON *c, struct pt_buf *out, bool canonical, bool *first)
+void pt_obj_print_name(const cJSON *c, struct pt_buf *out)
 {
-    if (canonical && (c->type & 0xff) == cJSON_NULL)
-        return;
-    if (!*first)
-        pt_buf_putc(out, ',');
-    *first = false;
     size_t n = strlen(c->string);
     char *to = c->type & cJSON_StringIsConst ? pt_buf_reserve(out, n + 3) : NULL;
     if (to) { /* a known name: nothing in it needs an escape */
@@ -58,6 +53,16 @@ static void put_member(const cJSON *c, struct pt_buf *out, bool canonical, bool 
         pt_buf_json_string(out, (struct pt_str){c->string, n});
         pt_buf_putc(out, ':');
     }
+}
+
+static void put_member(const cJSON *c, struct pt_buf *out, bool canonical, bool *first)
+{
+    if (canonical && (c->type & 0xff) == cJSON_NULL)
+        return;
+    if (!*first)
+        pt_buf_putc(out, ',');
+    *first = false;
+    pt_obj_print_name(c, out);
     put(c, out, canonical);
 }
 
@@ -247,12 +252,14 @@ static inline size_t part_len(const char *path)
 
 cJSON *pt_obj_mut(cJSON *o, const char *path)
 {
-    while (o && *path) {
+    while (o && pt_obj_own(o)) {
+        if (!*path)
+            return o;
         size_t n = part_len(path);
         o = member(o, path, n);
         path += n + (path[n] == '.');
     }
-    return o;
+    return NULL;
 }
 
 const cJSON *pt_obj_get(const cJSON *o, const char *path)
@@ -289,7 +296,7 @@ bool pt_obj_true(const cJSON *o, const char *path)
 
 int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err)
 {
-    if (value && o) {
+    if (value && o && pt_obj_own(o)) {
         size_t n = strlen(name);
         cJSON *old = member(o, name, n);
         const char *known = pt_name_known(name, n);
@@ -310,7 +317,9 @@ int pt_obj_set(cJSON *o, const char *name, cJSON *value, struct pt_err *err)
 
 cJSON *pt_obj_ensure(cJSON *o, const char *path)
 {
-    while (o && *path) {
+    while (o && pt_obj_own(o)) {
+        if (!*path)
+            return o;
         size_t n = part_len(path);
         cJSON *next = member(o, path, n);
         if (!cJSON_IsObject(next)) {
@@ -323,7 +332,7 @@ cJSON *pt_obj_ensure(cJSON *o, const char *path)
         o = next;
         path += n + (path[n] == '.');
     }
-    return o;
+    return NULL;
 }
 
 /* Two objects most often have their members in the same order: then this is one walk. */
@@ -333,10 +342,12 @@ bool pt_obj_equal(const cJSON *a, const cJSON *b)
     if (!a || !b || type != (b->type & 0xff))
         return a == b;
     if (type == cJSON_String)
-        return !strcmp(a->valuestring, b->valuestring);
+        return a->valuestring == b->valuestring || !strcmp(a->valuestring, b->valuestring);
     if (type == cJSON_Number)
         return !(a->valuedouble < b->valuedouble) && !(a->valuedouble > b->valuedouble);
     const cJSON *x = a->child, *y = b->child;
+    if (x == y) /* shared, or both are empty */
+        return true;
     for (; x && y; x = x->next, y = y->next) {
         const cJSON *other = type != cJSON_Object || x->string == y->string || !strcmp(x->string, y->string) ? y : member(b, x->string, strlen(x->string));
         if (!other || !pt_obj_equal(x, other))
@@ -366,8 +377,25 @@ static void put_in_place(cJSON *o)
     at->prev = last;
 }
 
+typedef int merge_fn(cJSON *target, const cJSON *patch, struct pt_err *err);
+typedef cJSON *value_fn(const cJSON *p);
+
+/* The value of p, which nobody looks at again. */
+static cJSON *take_value(const cJSON *p)
+{
+    cJSON *from = (cJSON *)(uintptr_t)p, *value = cJSON_CreateNull();
+    if (!value)
+        return NULL;
+    value->type = from->type & ~cJSON_StringIsConst;
+    value->child = pt_steal(from->child);
+    value->valuestring = pt_steal(from->valuestring);
+    value->valueint = from->valueint;
+    value->valuedouble = from->valuedouble;
+    return value;
+}
+
 /* Replaces or adds member p of the target; a new object is merged into an empty one so that its null members go. */
-static int merge_member(cJSON *target, const cJSON *p, int (*merge)(cJSON *, const cJSON *, struct pt_err *), struct pt_err *err)
+static int merge_member(cJSON *target, const cJSON *p, merge_fn *merge, value_fn *value_of, struct pt_err *err)
 {
     cJSON *t = member(target, p->string, strlen(p->string));
     if (cJSON_IsNull(p)) {
@@ -376,7 +404,7 @@ static int merge_member(cJSON *target, const cJSON *p, int (*merge)(cJSON *, con
         return PT_OK;
     }
     bool added = !t;
-    cJSON *value = cJSON_IsObject(p) ? cJSON_IsObject(t) ? NULL : cJSON_CreateObject() : pt_obj_copy(p);
+    cJSON *value = cJSON_IsObject(p) ? cJSON_IsObject(t) ? NULL : cJSON_CreateObject() : value_of(p);
     if ((value || !cJSON_IsObject(p) || !cJSON_IsObject(t)) && pt_obj_set(target, p->string, value, err) < 0)
         return err ? err->code : PT_ENOMEM;
     if (added)
@@ -387,12 +415,27 @@ static int merge_member(cJSON *target, const cJSON *p, int (*merge)(cJSON *, con
     return merge(t, p, err);
 }
 
+static int merge_members(cJSON *target, const cJSON *patch, merge_fn *merge, value_fn *value_of, struct pt_err *err)
+{
+    int rc = pt_obj_own(target) ? PT_OK : pt_fail(err, PT_ENOMEM, "merge: out of memory");
+    for (const cJSON *p = patch->child; p && rc == PT_OK; p = p->next)
+        rc = merge_member(target, p, merge, value_of, err);
+    return rc;
+}
+
 int pt_obj_merge(cJSON *target, const cJSON *patch, struct pt_err *err)
 {
-    int rc = PT_OK;
-    for (const cJSON *p = patch->child; p && rc == PT_OK; p = p->next)
-        rc = merge_member(target, p, pt_obj_merge, err);
-    return rc;
+    return merge_members(target, patch, pt_obj_merge, pt_obj_copy, err);
+}
+
+static int merge_away(cJSON *target, const cJSON *patch, struct pt_err *err)
+{
+    return merge_members(target, patch, merge_away, take_value, err);
+}
+
+int pt_obj_merge_away(cJSON *target, cJSON *patch, struct pt_err *err)
+{
+    return merge_away(target, patch, err);
 }
 
 /* What names an element of a list; whole: an element that is there is replaced, not merged (a volume has one source). */
@@ -488,7 +531,7 @@ static int merge_list(cJSON *target, const cJSON *p, const struct list_key *k, s
         if (pt_obj_set(target, p->string, t, err) < 0)
             return PT_ENOMEM;
     }
-    int rc = PT_OK;
+    int rc = pt_obj_own(t) ? PT_OK : pt_fail(err, PT_ENOMEM, "merge: out of memory");
     for (const cJSON *e = p->child; e && rc == PT_OK; e = e->next)
         rc = cJSON_IsObject(e) ? merge_element(t, k, e, err) : pt_fail(err, PT_EINVAL, "%s: an element is not an object", k->list);
     return rc;
@@ -496,8 +539,10 @@ static int merge_list(cJSON *target, const cJSON *p, const struct list_key *k, s
 
 int pt_obj_strategic(cJSON *target, const cJSON *patch, struct pt_err *err)
 {
-    int rc = PT_OK;
+    int rc = pt_obj_own(target) ? PT_OK : pt_fail(err, PT_ENOMEM, "merge: out of memory");
     const char *d = directive(patch);
+    if (rc < 0)
+        return rc;
     if (!strcmp(d, "replace") || !strcmp(d, "delete"))
         while (target->child)
             pt_obj_free(cJSON_DetachItemViaPointer(target, target->child));
@@ -511,7 +556,7 @@ int pt_obj_strategic(cJSON *target, const cJSON *patch, struct pt_err *err)
         if (p->string[0] == '$')
             return pt_fail(err, PT_EUNSUPPORTED, "strategic merge: %s is not supported", p->string);
         const struct list_key *k = cJSON_IsArray(p) ? key_of(p->string) : NULL;
-        rc = k ? merge_list(target, p, k, err) : merge_member(target, p, pt_obj_strategic, err);
+        rc = k ? merge_list(target, p, k, err) : merge_member(target, p, pt_obj_strategic, pt_obj_copy, err);
     }
     return rc;
 }

@@ -110,7 +110,7 @@ static bool copy_chars(const char *text, char **out)
 
 static bool copy_node(const cJSON *o, cJSON *copy)
 {
-    *copy = (cJSON){.type = o->type & ~cJSON_IsReference, .valueint = o->valueint, .valuedouble = o->valuedouble};
+    *copy = (cJSON){.type = o->type & ~cJSON_IsReference, .valueint = o->valueint, .valuedouble = o->valuedouble}; /* what share.c keeps there means nothing then */
     if (o->valuestring && !copy_chars(o->valuestring, &copy->valuestring))
         return false;
     if (o->type & cJSON_StringIsConst)
@@ -256,10 +256,12 @@ static int build_members(struct pt_json *j, cJSON *parent, struct pt_err *err)
             return more;
         const char *known = pt_name_known(key.p, key.len);
         rc = known ? PT_OK : decode_text(j, key, &name, err);
-        int kind = rc == PT_OK ? pt_json_kind(j, err) : PT_JSON_NULL;
+        const char *at = j->p;
         if (rc == PT_OK)
             rc = build(j, &child, err);
         if (rc < 0) {
+            struct pt_json value = {.start = at, .p = at, .end = j->end};
+            int kind = pt_json_kind(&value, NULL);
             if ((known || name) && kind >= 0 && kind < PT_JSON_ARRAY)
                 pt_wrap(err, "%s", known ? known : name);
             release(name);

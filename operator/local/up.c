@@ -48,25 +48,21 @@ struct up {
 };
 
 /* Where a CRD would validate: memapi asks here before it stores a ModelDeployment. */
-static int admit(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err)
+static int admit(void *arg, const struct pt_resource *res, cJSON *object, const cJSON *old, struct pt_err *err)
 {
     (void)arg;
     (void)old;
-    if (res == &pt_res_modeldeployments) {
-        struct pt_spec spec;
-        int rc = pt_spec_decode(object, &spec, err);
-        bool own = rc == PT_OK && spec.own_containers, claim = rc == PT_OK && strstr(spec.user_json, "\"uri\":\"" PT_SCHEME_PVC) != NULL;
-        pt_spec_finish(&spec);
-        if (claim)
-            return pt_fail(err, PT_EINVAL,
-                           "spec.model.uri and spec.compression.output.uri: " PT_SCHEME_PVC " needs a cluster; without one use file:///PATH");
-        if (own)
-            return pt_fail(err, PT_EINVAL,
-                           "spec.template.spec: containers of your own need a cluster; without one only the sidecar runs, as a process");
-        return rc < 0 ? rc : pt_spec_admit(object, out, err);
-    }
-    pt_buf_append(out, object.p, object.len);
-    return pt_buf_check(out, "object", err);
+    if (res != &pt_res_modeldeployments)
+        return PT_OK;
+    struct pt_spec spec;
+    int rc = pt_spec_read(object, &spec, err);
+    bool own = rc == PT_OK && spec.own_containers, claim = rc == PT_OK && strstr(spec.user_json, "\"uri\":\"" PT_SCHEME_PVC) != NULL;
+    pt_spec_finish(&spec);
+    if (claim)
+        return pt_fail(err, PT_EINVAL, "spec.model.uri and spec.compression.output.uri: " PT_SCHEME_PVC " needs a cluster; without one use file:///PATH");
+    if (own)
+        return pt_fail(err, PT_EINVAL, "spec.template.spec: containers of your own need a cluster; without one only the sidecar runs, as a process");
+    return rc < 0 ? rc : pt_spec_admit(object, err);
 }
 
 static int on_report(void *arg, const struct pt_report *report, int64_t *next_ms, struct pt_err *err)

@@ -20,8 +20,8 @@ struct pt_mem_version {
     const char *ns, *name, *uid;
     const char *labels; /* "key=value\n" ... */
     const char *owners; /* "uid\n" ... */
-    struct pt_str text, spec; /* spec: that member's value inside text; empty: none */
-    cJSON *tree; /* the same, while it is among those that were written last; NULL: parse */
+    struct pt_str text;
+    cJSON *tree; /* the same, printed by pt_obj_store(), while it is among those that were written last; NULL: parse */
     char data[];
 };
 struct pt_mem_object {
@@ -81,10 +81,9 @@ void pt_mem_version_release(struct pt_mem_version *v);
 /* The object as a tree: to read, until the next write (NULL: out of memory); or the caller's own. */
 const cJSON *pt_mem_read(struct pt_memapi *m, struct pt_mem_version *v, struct pt_err *err);
 int pt_mem_tree(const struct pt_mem_version *v, cJSON **out, struct pt_err *err);
-/* Stores *tree as the next version of (new or existing) o and tells the watches; sets metadata.resourceVersion in it. It is taken (and NULL). */
+/* Stores *tree, which may share with that of the version before, as the next version of (new or existing) o, and tells the watches; sets
+ * metadata.resourceVersion in it. It is taken (and NULL). */
 int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err);
-/* The same of a tree without spec: that of the version before stays. Status is what is written most, and most of an object is its spec. */
-int pt_mem_commit_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err);
 /* Removes o, with tree as its last state. */
 int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err);
 void pt_mem_time(struct pt_memapi *m, int64_t plus_ms, char out[24]);
@@ -98,10 +97,10 @@ void pt_mem_fail(struct pt_mem_answer *a, int http, const char *reason, const ch
 void pt_mem_details(struct pt_mem_answer *a, const char *details); /* after that: its details, JSON */
 int pt_mem_list(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, struct pt_mem_answer *a);
 
-/* patch.c: the object after this update, patch or apply; *out is the caller's. http status of a failure in *a. was NULL: apply creates. */
+/* patch.c: the object after this update, patch or apply; *out is the caller's, and shares with was. http status of a failure in *a. was NULL: apply creates. */
 int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, const cJSON *was, char **applied, cJSON **out,
                 struct pt_mem_answer *a);
-int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const cJSON *was, struct pt_mem_answer *a);
+int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree, const cJSON *was, struct pt_mem_answer *a);
 void pt_mem_defaults(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree);
 int pt_mem_scale(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const struct pt_api_request *req, struct pt_mem_answer *a);
 

@@ -46,8 +46,8 @@ struct pt_memapi_options {
     int64_t latency_ms;  /* of every call */
     bool managed_fields;
     int64_t bookmark_ms; /* between the bookmarks of a watch; 0 = a minute */
-    /* Validation and defaulting of ModelDeployments before they are stored; NULL for none. PT_EINVAL becomes 422 Invalid. */
-    int (*admit)(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err);
+    /* Validation and defaulting of ModelDeployments before they are stored; NULL for none. old is NULL for a new one. PT_EINVAL becomes 422 Invalid. */
+    int (*admit)(void *arg, const struct pt_resource *res, cJSON *object, const cJSON *old, struct pt_err *err);
     void *admit_arg;
     struct pt_memapi_hooks hooks;
     enum pt_memapi_watchlist {

@@ -31,9 +31,11 @@ static int check_preconditions(const struct pt_api_request *req, const cJSON *bo
 }
 
 /* Removes from target what `before` has and `after` has not. Lists count as one value. */
-static void remove_dropped(cJSON *target, const cJSON *before, const cJSON *after)
+static int remove_dropped(cJSON *target, const cJSON *before, const cJSON *after, struct pt_err *err)
 {
     const cJSON *b;
+    if (!pt_obj_own(target))
+        return pt_fail(err, PT_ENOMEM, "apply: out of memory");
     cJSON_ArrayForEach(b, before)
     {
         cJSON *t = cJSON_GetObjectItemCaseSensitive(target, b->string);
@@ -42,9 +44,10 @@ static void remove_dropped(cJSON *target, const cJSON *before, const cJSON *afte
             continue;
         if (!n)
             pt_obj_free(cJSON_DetachItemViaPointer(target, t));
-        else if (cJSON_IsObject(t) && cJSON_IsObject(b) && cJSON_IsObject(n))
-            remove_dropped(t, b, n);
+        else if (cJSON_IsObject(t) && cJSON_IsObject(b) && cJSON_IsObject(n) && remove_dropped(t, b, n, err) < 0)
+            return PT_ENOMEM;
     }
+    return PT_OK;
 }
 
 /* Apply: what this manager applied before and now leaves out goes; the rest is merged in. *applied is replaced. */
@@ -56,8 +59,7 @@ static int apply(const struct pt_api_request *req, cJSON *next, const cJSON *bod
         return err->code;
     if (!all && !(all = cJSON_CreateObject()))
         return pt_fail(err, PT_ENOMEM, "apply: out of memory");
-    remove_dropped(next, cJSON_GetObjectItemCaseSensitive(all, manager), body);
-    if (pt_obj_merge(next, body, err) < 0 || pt_obj_set(all, manager, pt_obj_copy(body), err) < 0)
+    if (remove_dropped(next, cJSON_GetObjectItemCaseSensitive(all, manager), body, err) < 0 || pt_obj_merge(next, body, err) < 0 || pt_obj_set(all, manager, pt_obj_copy(body), err) < 0)
         return err->code;
     pt_auto_buf text = PT_BUF_INIT(0);
     if (pt_obj_print(all, &text, err) < 0)
@@ -126,19 +128,10 @@ static void keep_only(cJSON *o, const char *name)
     }
 }
 
-/* A copy to change. A status has no business with the spec, which stays where it is (pt_mem_commit_status). */
-static cJSON *copy_of(const cJSON *was, bool without_spec)
+/* A tree to change. Apply with managed fields goes its own ways through all of it (fieldset.c). */
+static cJSON *changeable(const struct pt_memapi *m, const struct pt_api_request *req, const cJSON *was)
 {
-    if (!without_spec)
-        return pt_obj_copy(was);
-    cJSON *copy = cJSON_CreateObject();
-    const cJSON *c;
-    cJSON_ArrayForEach(c, was) if (copy && strcmp(c->string, "spec") != 0 && pt_obj_set(copy, c->string, pt_obj_copy(c), NULL) < 0)
-    {
-        pt_obj_free(copy);
-        return NULL;
-    }
-    return copy;
+    return m->o.managed_fields && req->verb == PT_VERB_APPLY ? pt_obj_copy(was) : pt_obj_share(was);
 }
 
 /* The object after a JSON patch. A test that fails, or a path that is not there, is 422 as on a server. */
@@ -160,6 +153,26 @@ static int json_patched(struct pt_str text, const cJSON *was, cJSON **out, struc
     }
     *out = pt_steal(next);
     return PT_OK;
+}
+
+/* A client may have written them in another order, or left the kind to us, which then came last: with its status an object gets the order that servers have. */
+static void put_spec_before_status(cJSON *o)
+{
+    cJSON *status = cJSON_GetObjectItemCaseSensitive(o, "status"), *spec = cJSON_GetObjectItemCaseSensitive(o, "spec");
+    if (!spec || (status ? spec->next == status : !spec->next))
+        return;
+    cJSON_DetachItemViaPointer(o, spec);
+    if (!status) {
+        cJSON_AddItemToArray(o, spec);
+        return;
+    }
+    spec->next = status;
+    spec->prev = status->prev; /* the first one's prev is the last one */
+    if (status == o->child)
+        o->child = spec;
+    else
+        status->prev->next = spec;
+    status->prev = spec;
 }
 
 /* The body is of the object of the URL; and of some kinds a PUT must say which version it replaces. */
@@ -192,12 +205,12 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
     if (status)
         keep_only(body, "status"); /* only that counts */
     bool whole = req->verb == PT_VERB_UPDATE || req->verb == PT_VERB_JSON_PATCH; /* body is all of the object */
-    pt_auto_obj *next = copy_of(whole && !status ? body : was, status);
+    pt_auto_obj *next = whole && !status ? pt_steal(body) : changeable(m, req, was);
     int rc = next ? PT_OK : pt_fail(&err, PT_ENOMEM, "update: out of memory");
     if (rc == PT_OK && req->verb == PT_VERB_STRATEGIC)
         rc = pt_obj_strategic(next, body, &err);
     else if (rc == PT_OK && req->verb == PT_VERB_MERGE_PATCH)
-        rc = pt_obj_merge(next, body, &err);
+        rc = pt_obj_merge_away(next, body, &err);
     else if (rc == PT_OK && req->verb == PT_VERB_APPLY)
         rc = m->o.managed_fields ? pt_mem_apply(m, t, req, next, body, a, &err) : apply(req, next, body, applied, &err);
     else if (rc == PT_OK && status)
@@ -205,6 +218,8 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
     if (rc == PT_OK && (!status || m->o.managed_fields)) /* of a status nothing else was touched */
         rc = keep_system_fields(m, t, req, next, was, &err);
     drop_empty_collections(pt_obj_mut(next, "metadata"));
+    if (rc == PT_OK && status)
+        put_spec_before_status(next);
     if (rc < 0)
         return a->err.code ? a->err.code : bad(a, &err);
     *out = pt_steal(next);
@@ -226,66 +241,59 @@ static void fail_invalid(struct pt_mem_answer *a, const struct pt_mem_type *t, c
     pt_mem_details(a, pt_buf_cstr(&b));
 }
 
-int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON **tree, const cJSON *was, struct pt_mem_answer *a)
+int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree, const cJSON *was, struct pt_mem_answer *a)
 {
     struct pt_err err = {0};
-    pt_auto_buf text = PT_BUF_INIT(0), old = PT_BUF_INIT(0), out = PT_BUF_INIT(0);
-    if (!m->o.admit || t->res != &pt_res_modeldeployments)
+    if (!m->o.admit || t->res != &pt_res_modeldeployments || m->o.admit(m->o.admit_arg, t->res, tree, was, &err) == PT_OK)
         return PT_OK;
-    if (pt_obj_print(*tree, &text, &err) < 0 || (was && pt_obj_print(was, &old, &err) < 0))
+    const char *name = pt_obj_text(tree, "metadata.name");
+    if (err.code == PT_ENOMEM)
         return bad(a, &err);
-    if (m->o.admit(m->o.admit_arg, t->res, (struct pt_str){text.data, text.len}, (struct pt_str){old.data, old.len}, &out, &err) < 0) {
-        const char *name = pt_obj_str(*tree, "metadata.name");
-        if (err.code == PT_ENOMEM)
-            return bad(a, &err);
-        if (err.code == PT_EDENIED)
-            pt_mem_fail(a, 403, "Forbidden", "%s \"%s\" is forbidden: %s", t->res->plural, name ? name : "", err.msg);
-        else
-            fail_invalid(a, t, name ? name : "", err.msg);
-        return a->err.code;
-    }
-    if (!out.len)
-        return PT_OK;
-    cJSON *admitted = NULL;
-    if (pt_obj_parse((struct pt_str){out.data, out.len}, "admitted object", &admitted, &err) < 0)
-        return bad(a, &err);
-    pt_obj_free(*tree);
-    *tree = admitted;
-    return PT_OK;
+    if (err.code == PT_EDENIED)
+        pt_mem_fail(a, 403, "Forbidden", "%s \"%s\" is forbidden: %s", t->res->plural, name, err.msg);
+    else
+        fail_invalid(a, t, name, err.msg);
+    return a->err.code;
 }
 
 /* --- defaults ------------------------------------------------------------------------------------------------------------ */
 
-static void set_default(cJSON *o, const char *name, cJSON *value)
+/* Members that are missing in o.NAME, which is made where it is missing too. */
+static void set_text(cJSON *o, const char *in, const char *name, const char *value)
 {
-    if (o && !cJSON_HasObjectItem(o, name))
-        (void)pt_obj_set(o, name, value, NULL);
-    else
-        pt_obj_free(value);
+    if (!cJSON_HasObjectItem(pt_obj_get(o, in), name))
+        (void)pt_obj_set(pt_obj_ensure(o, in), name, cJSON_CreateString(value), NULL);
+}
+
+static void set_number(cJSON *o, const char *in, const char *name, int64_t value)
+{
+    if (!cJSON_HasObjectItem(pt_obj_get(o, in), name))
+        (void)pt_obj_set(pt_obj_ensure(o, in), name, cJSON_CreateNumber((double)value), NULL);
 }
 
 static void pod_defaults(cJSON *tree)
 {
-    cJSON *spec = pt_obj_ensure(tree, "spec"), *status = pt_obj_ensure(tree, "status");
-    set_default(spec, "restartPolicy", cJSON_CreateString("Always"));
-    set_default(spec, "dnsPolicy", cJSON_CreateString("ClusterFirst"));
-    set_default(spec, "terminationGracePeriodSeconds", cJSON_CreateNumber(30));
-    set_default(status, "phase", cJSON_CreateString("Pending"));
+    set_text(tree, "spec", "restartPolicy", "Always");
+    set_text(tree, "spec", "dnsPolicy", "ClusterFirst");
+    set_number(tree, "spec", "terminationGracePeriodSeconds", 30);
+    set_text(tree, "status", "phase", "Pending");
 }
 
 static void service_defaults(struct pt_memapi *m, cJSON *tree)
 {
     char ip[32];
     snprintf(ip, sizeof ip, "10.96.%u.%u", pt_rand_below(&m->rand, 256), 1 + pt_rand_below(&m->rand, 254));
-    cJSON *spec = pt_obj_ensure(tree, "spec"), *port;
-    set_default(pt_obj_ensure(tree, "status"), "loadBalancer", cJSON_CreateObject());
-    set_default(spec, "type", cJSON_CreateString("ClusterIP"));
-    set_default(spec, "clusterIP", cJSON_CreateString(ip));
-    set_default(spec, "sessionAffinity", cJSON_CreateString("None"));
-    cJSON_ArrayForEach(port, cJSON_GetObjectItemCaseSensitive(spec, "ports"))
+    (void)pt_obj_ensure(tree, "spec");
+    if (!cJSON_HasObjectItem(pt_obj_get(tree, "status"), "loadBalancer"))
+        (void)pt_obj_ensure(tree, "status.loadBalancer");
+    set_text(tree, "spec", "type", "ClusterIP");
+    set_text(tree, "spec", "clusterIP", ip);
+    set_text(tree, "spec", "sessionAffinity", "None");
+    cJSON *ports = pt_obj_mut(tree, "spec.ports"), *port;
+    cJSON_ArrayForEach(port, ports)
     {
-        set_default(port, "protocol", cJSON_CreateString("TCP"));
-        set_default(port, "targetPort", cJSON_CreateNumber((double)pt_obj_int(port, "port", 0)));
+        set_text(port, "", "protocol", "TCP");
+        set_number(port, "", "targetPort", pt_obj_int(port, "port", 0));
     }
 }
 
@@ -296,5 +304,5 @@ void pt_mem_defaults(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree)
     else if (t->res == &pt_res_services)
         service_defaults(m, tree);
     else if (pt_mem_is_namespace(t))
-        set_default(pt_obj_ensure(tree, "status"), "phase", cJSON_CreateString("Active"));
+        set_text(tree, "status", "phase", "Active");
 }

@@ -5,6 +5,7 @@
 #include "operator/memapi/internal.h"
 #include "base/num.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,9 +61,13 @@ static void keep_tree(struct pt_memapi *m, struct pt_mem_version *v, cJSON *tree
 
 const cJSON *pt_mem_read(struct pt_memapi *m, struct pt_mem_version *v, struct pt_err *err)
 {
-    cJSON *tree;
-    if (!v->tree && pt_obj_parse(v->text, "stored object", &tree, err) == PT_OK)
-        keep_tree(m, v, tree);
+    cJSON *tree = NULL;
+    pt_auto_buf text = PT_BUF_INIT(0); /* the same again: so that the tree knows where in it is what */
+    if (v->tree)
+        return v->tree;
+    if (pt_obj_parse(v->text, "stored object", &tree, err) == PT_OK && pt_obj_store(tree, PT_STR(""), &text, err) == PT_OK)
+        keep_tree(m, v, pt_steal(tree));
+    pt_obj_free(tree);
     return v->tree;
 }
 
@@ -79,41 +84,17 @@ static void keep_tree(struct pt_memapi *m, struct pt_mem_version *v, cJSON *tree
     *place = v;
 }
 
-/* The object's text; *spec <- where its spec is in out. A tree without one takes over that of `before`. */
-static int print_object(const cJSON *tree, const struct pt_mem_version *before, struct pt_buf *out, struct pt_str *spec, struct pt_err *err)
+/* Is this what printing the tree anew gives? */
+__attribute__((unused)) static bool is_printed(struct pt_str text, const cJSON *tree)
 {
-    const cJSON *c;
-    size_t at = 0, len = 0;
-    const char *sep = "{";
-    cJSON_ArrayForEach(c, tree)
-    {
-        bool is_spec = !strcmp(c->string, "spec"), is_status = !strcmp(c->string, "status");
-        if (is_status && !len && before && before->spec.len) {
-            pt_buf_cat(out, sep, "\"spec\":", NULL);
-            at = out->len, len = before->spec.len;
-            pt_buf_append(out, before->spec.p, len);
-            sep = ",";
-        }
-        pt_buf_puts(out, sep);
-        pt_buf_json_string(out, pt_str(c->string));
-        pt_buf_putc(out, ':');
-        size_t value = out->len;
-        if (pt_obj_print(c, out, err) < 0)
-            return err->code;
-        if (is_spec)
-            at = value, len = out->len - value;
-        sep = ",";
-    }
-    pt_buf_puts(out, *sep == '{' ? "{}" : "}");
-    *spec = (struct pt_str){out->data + at, len};
-    return pt_buf_check(out, "store object", err);
+    pt_auto_buf again = PT_BUF_INIT(0);
+    return pt_obj_print(tree, &again, NULL) < 0 || pt_str_eq(text, (struct pt_str){again.data, again.len});
 }
 
 /* Packs the text and the fields that selectors and garbage collection look at into one allocation. */
-static struct pt_mem_version *version_of(const cJSON *tree, const struct pt_mem_version *before, uint64_t rv, struct pt_err *err)
+static struct pt_mem_version *version_of(cJSON *tree, const struct pt_mem_version *before, uint64_t rv, struct pt_err *err)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
-    struct pt_str spec = {NULL, 0};
     (void)pt_buf_reserve(&b, 4000); /* most fit */
     const cJSON *meta = pt_obj_get(tree, "metadata"), *e;
     size_t at[6];
@@ -128,8 +109,9 @@ static struct pt_mem_version *version_of(const cJSON *tree, const struct pt_mem_
     cJSON_ArrayForEach(e, pt_obj_get(meta, "ownerReferences")) pt_buf_puts(&b, pt_obj_text(e, "uid")), pt_buf_putc(&b, '\n');
     pt_buf_putc(&b, 0);
     at[5] = b.len;
-    if (print_object(tree, before, &b, &spec, err) < 0)
+    if (pt_obj_store(tree, before ? before->text : PT_STR(""), &b, err) < 0)
         return NULL;
+    assert(is_printed((struct pt_str){b.data + at[5], b.len - at[5]}, tree));
     struct pt_mem_version *v = pt_malloc(sizeof *v + b.len);
     if (!v) {
         pt_fail(err, PT_ENOMEM, "store object: out of memory");
@@ -143,8 +125,7 @@ static struct pt_mem_version *version_of(const cJSON *tree, const struct pt_mem_
                                  .uid = v->data + at[2],
                                  .labels = v->data + at[3],
                                  .owners = v->data + at[4],
-                                 .text = {v->data + at[5], b.len - at[5]},
-                                 .spec = {v->data + (spec.p - b.data), spec.len}};
+                                 .text = {v->data + at[5], b.len - at[5]}};
     return v;
 }
 
@@ -152,8 +133,7 @@ static struct pt_mem_version *next_version(struct pt_memapi *m, cJSON *tree, con
 {
     char rv[PT_NUM_MAX + 1];
     rv[pt_num_put_u64(rv, m->rv + 1)] = 0;
-    cJSON *meta = pt_obj_mut(tree, "metadata");
-    if (!meta || pt_obj_set(meta, "resourceVersion", cJSON_CreateString(rv), err) < 0)
+    if (pt_obj_set(pt_obj_mut(tree, "metadata"), "resourceVersion", cJSON_CreateString(rv), err) < 0)
         return NULL;
     struct pt_mem_version *v = version_of(tree, before, m->rv + 1, err);
     if (v) {
@@ -179,35 +159,10 @@ static void record(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_ver
     pt_mem_watch_wake(t);
 }
 
-static void insert_before(cJSON *parent, cJSON *at, cJSON *item)
-{
-    item->next = at;
-    item->prev = at->prev; /* the first one's prev is the last one */
-    if (at == parent->child)
-        parent->child = item;
-    else
-        at->prev->next = item;
-    at->prev = item;
-}
-
-/* The spec moves over from the tree of the version before, which is given up. Where it is not at hand, the new tree is not kept either. */
-static void take_spec(cJSON **tree, struct pt_mem_version *before)
-{
-    cJSON *old = pt_steal(before->tree), *status = cJSON_GetObjectItemCaseSensitive(*tree, "status");
-    cJSON *spec = cJSON_DetachItemFromObjectCaseSensitive(old, "spec");
-    if (spec && status)
-        insert_before(*tree, status, spec);
-    else if (spec)
-        cJSON_AddItemToArray(*tree, spec);
-    else if (before->spec.len)
-        pt_obj_free(pt_steal(*tree));
-    pt_obj_free(old);
-}
-
-static int commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, bool keep_spec, struct pt_err *err)
+int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err)
 {
     char key[KEY_MAX];
-    struct pt_mem_version *was = o->now, *v = next_version(m, *tree, keep_spec ? was : NULL, err);
+    struct pt_mem_version *was = o->now, *v = next_version(m, *tree, was, err);
     if (!v)
         return err ? err->code : PT_ENOMEM;
     if (!was) {
@@ -224,29 +179,19 @@ static int commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_obje
     }
     o->now = v;
     pt_mem_count_owners(m, was, v);
-    if (keep_spec)
-        take_spec(tree, was);
+    pt_obj_take_over(*tree);
+    if (was)
+        pt_obj_free(pt_steal(was->tree));
     record(m, t, was, v, false);
     pt_mem_version_release(was);
-    if (*tree)
-        keep_tree(m, v, pt_steal(*tree));
+    keep_tree(m, v, pt_steal(*tree));
     return PT_OK;
-}
-
-int pt_mem_commit(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err)
-{
-    return commit(m, t, o, tree, false, err);
-}
-
-int pt_mem_commit_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON **tree, struct pt_err *err)
-{
-    return commit(m, t, o, tree, true, err);
 }
 
 int pt_mem_remove(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, cJSON *tree, struct pt_err *err)
 {
     char key[KEY_MAX];
-    struct pt_mem_version *v = next_version(m, tree, NULL, err);
+    struct pt_mem_version *v = next_version(m, tree, o->now, err);
     if (!v)
         return err ? err->code : PT_ENOMEM;
     pt_map_remove(&t->objects, key_of(key, v->ns, v->name));
@@ -287,10 +232,12 @@ static bool next_part(struct pt_str *rest, struct pt_str *part)
 {
     size_t n = 0;
     int depth = 0;
-    for (; n < rest->len && (depth || rest->p[n] != ','); n++)
-        depth += rest->p[n] == '(' ? 1 : rest->p[n] == ')' && depth ? -1 : 0;
     if (!rest->len)
         return false;
+    if (!memchr(rest->p, '(', rest->len))
+        return pt_str_split(rest, ',', part);
+    for (; n < rest->len && (depth || rest->p[n] != ','); n++)
+        depth += rest->p[n] == '(' ? 1 : rest->p[n] == ')' && depth ? -1 : 0;
     *part = (struct pt_str){rest->p, n};
     n += n < rest->len;
     *rest = (struct pt_str){rest->p + n, rest->len - n};

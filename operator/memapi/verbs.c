@@ -143,12 +143,25 @@ static bool counts_generations(const struct pt_mem_type *t)
     return t->res == &pt_res_modeldeployments || t->res == &pt_res_pods || t->res == &pt_res_poddisruptionbudgets;
 }
 
+/* So many digits, and what comes after them. */
+static void put_hex(char *out, uint32_t value, int digits, char after)
+{
+    for (int i = digits; i-- > 0; value >>= 4)
+        out[i] = "0123456789abcdef"[value & 15];
+    out[digits] = after;
+}
+
 static int stamp_new(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree, cJSON *meta, struct pt_err *err)
 {
     static const char *const not_yours[] = {"deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink"};
     char uid[40], now[24];
     uint32_t r[4] = {pt_rand_u32(&m->rand), pt_rand_u32(&m->rand), pt_rand_u32(&m->rand), pt_rand_u32(&m->rand)};
-    snprintf(uid, sizeof uid, "%08x-%04x-4%03x-%04x-%04x%08x", r[0], r[1] >> 16, r[1] & 0xfff, 0x8000 | (r[2] >> 16 & 0x3fff), r[2] & 0xffff, r[3]);
+    put_hex(uid, r[0], 8, '-');
+    put_hex(uid + 9, r[1] >> 16, 4, '-');
+    put_hex(uid + 14, 0x4000 | (r[1] & 0xfff), 4, '-');
+    put_hex(uid + 19, 0x8000 | (r[2] >> 16 & 0x3fff), 4, '-');
+    put_hex(uid + 24, r[2] & 0xffff, 4, 0);
+    put_hex(uid + 28, r[3], 8, 0);
     pt_mem_time(m, 0, now);
     for (size_t i = 0; i < sizeof not_yours / sizeof *not_yours; i++)
         cJSON_DeleteItemFromObjectCaseSensitive(meta, not_yours[i]);
@@ -215,7 +228,7 @@ static void create(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     }
     if (t->res->namespaced && !req->dry_run && pt_mem_enter_namespace(m, req->ns, a) < 0)
         return;
-    if (pt_mem_admit(m, t, &tree, NULL, a) < 0)
+    if (pt_mem_admit(m, t, tree, NULL, a) < 0)
         return;
     pt_mem_defaults(m, t, tree);
     if (manage_new(m, t, req, tree, &err) < 0) {
@@ -260,28 +273,6 @@ static bool no_finalizers(const cJSON *tree)
 {
     const cJSON *f = pt_obj_get(tree, "metadata.finalizers");
     return !f || !f->child;
-}
-
-/* A dry run of a status: the spec, which it was spared, belongs into the answer. */
-static void answer_status(struct pt_mem_answer *a, const cJSON *was, cJSON *next)
-{
-    const cJSON *spec = cJSON_GetObjectItemCaseSensitive(was, "spec");
-    if (spec && pt_obj_set(next, "spec", pt_obj_copy(spec), NULL) < 0)
-        pt_mem_fail(a, 500, "InternalError", "update: out of memory");
-    else
-        answer_tree(a, 200, next);
-}
-
-static void store_status(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next, bool dry_run,
-                         struct pt_mem_answer *a)
-{
-    struct pt_err err = {0};
-    if (dry_run)
-        answer_status(a, was, *next);
-    else if (!same_but(was, *next, "spec", NULL) && pt_mem_commit_status(m, t, o, next, &err) < 0)
-        fail_err(a, &err);
-    else
-        answer_object(a, 200, o->now);
 }
 
 static void store_next(struct pt_memapi *m, struct pt_mem_type *t, struct pt_mem_object *o, const cJSON *was, cJSON **next_tree, bool dry_run,
@@ -355,7 +346,7 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
         fail_err(a, &err);
         return;
     }
-    if (pt_mem_next(m, t, req, was, &applied, &next, a) < 0 || (!req->subresource && pt_mem_admit(m, t, &next, was, a) < 0))
+    if (pt_mem_next(m, t, req, was, &applied, &next, a) < 0 || (!req->subresource && pt_mem_admit(m, t, next, was, a) < 0))
         return;
     if (t->res == &pt_res_controllerrevisions && !pt_obj_equal(pt_obj_get(was, "data"), pt_obj_get(next, "data"))) {
         pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: data: field is immutable", t->res->kind, shown(req));
@@ -370,10 +361,6 @@ static void update(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
         pt_mem_defaults(m, t, next);
     if (pt_mem_manage(m, t, req, was, next, &err) < 0) {
         fail_err(a, &err);
-        return;
-    }
-    if (req->subresource) {
-        store_status(m, t, o, was, &next, req->dry_run, a);
         return;
     }
     struct pt_mem_version *before = o->now;

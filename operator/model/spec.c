@@ -33,7 +33,7 @@ static int copy_user_input(const cJSON *from, const struct pt_field *fields, cJS
         const cJSON *v = cJSON_GetObjectItemCaseSensitive(from, f->name);
         if (!v || cJSON_IsNull(v) || is_default(v, f) || ((cJSON_IsObject(v) || cJSON_IsArray(v)) && !v->child))
             continue;
-        cJSON *copy = f->kind == PT_FIELD_OBJECT ? cJSON_CreateObject() : cJSON_Duplicate(v, 1);
+        cJSON *copy = f->kind == PT_FIELD_OBJECT ? cJSON_CreateObject() : pt_obj_copy(v);
         if (copy && f->kind == PT_FIELD_OBJECT && copy_user_input(v, f->members, copy, err) < 0) {
             cJSON_Delete(copy);
             return err->code;
@@ -244,20 +244,12 @@ int pt_spec_copy(const struct pt_spec *s, struct pt_spec *out, struct pt_err *er
     return fine ? PT_OK : pt_fail(err, PT_ENOMEM, "spec: out of memory");
 }
 
-int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err)
+int pt_spec_admit(cJSON *object, struct pt_err *err)
 {
-    struct pt_err local;
     struct pt_spec s = {0};
-    pt_auto_obj *o = NULL;
-    err = err ? err : &local;
-    int rc = pt_obj_parse(object, "ModelDeployment", &o, err);
-    if (rc == PT_OK)
-        rc = pt_spec_read(o, &s, err);
-    cJSON *spec = rc == PT_OK ? pt_obj_mut(o, "spec") : NULL;
-    if (rc == PT_OK && !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(spec, "replicas")))
-        rc = pt_obj_set(spec, "replicas", cJSON_CreateNumber(1), err); /* the scale subresource needs it */
-    if (rc == PT_OK)
-        rc = pt_obj_print(o, out, err);
+    int rc = pt_spec_read(object, &s, err);
+    if (rc == PT_OK && !cJSON_IsNumber(pt_obj_get(object, "spec.replicas")))
+        rc = pt_obj_set(pt_obj_mut(object, "spec"), "replicas", cJSON_CreateNumber(1), err); /* the scale subresource needs it */
     pt_spec_finish(&s);
     return rc;
 }

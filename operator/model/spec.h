@@ -58,7 +58,7 @@ struct cJSON;
 int pt_spec_read(const struct cJSON *object, struct pt_spec *out, struct pt_err *err); /* the same of a parsed object */
 void pt_spec_finish(struct pt_spec *s);
 int pt_spec_copy(const struct pt_spec *s, struct pt_spec *out, struct pt_err *err);
-/* Admission, where no CRD does it: checks the object (also apiVersion, kind, metadata.name) and appends it to out with spec.replicas filled in. */
-int pt_spec_admit(struct pt_str object, struct pt_buf *out, struct pt_err *err);
+/* Admission, where no CRD does it: checks the object (also apiVersion, kind, metadata.name) and fills in spec.replicas. */
+int pt_spec_admit(struct cJSON *object, struct pt_err *err);
 
 #endif

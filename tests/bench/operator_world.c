@@ -19,11 +19,11 @@ void world_fail(const char *what)
     exit(1);
 }
 
-static int admit(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err)
+static int admit(void *arg, const struct pt_resource *res, cJSON *object, const cJSON *old, struct pt_err *err)
 {
     (void)arg;
     (void)old;
-    return res == &pt_res_modeldeployments ? pt_spec_admit(object, out, err) : PT_OK;
+    return res == &pt_res_modeldeployments ? pt_spec_admit(object, err) : PT_OK;
 }
 
 void world_create(struct world *w, int replicas, struct pt_memapi_options *o)

@@ -5,6 +5,7 @@
  */
 #include "base/json.h"
 #include "base/mem.h"
+#include "operator/ctrl/obj.h"
 #include "operator/kube/exec.h"
 #include "operator/model/compress.h"
 #include "operator/model/objects.h"
@@ -34,11 +35,12 @@ static void admit(struct pt_str text)
     pt_auto_buf once = PT_BUF_INIT(0), twice = PT_BUF_INIT(0);
     struct pt_err err = {0};
     struct pt_spec spec;
-    if (pt_spec_admit(text, &once, &err) < 0) {
+    pt_auto_obj *object = NULL;
+    if (pt_obj_parse(text, "ModelDeployment", &object, &err) < 0 || pt_spec_admit(object, &err) < 0) {
         check(err.msg[0]);
         return;
     }
-    check(pt_spec_admit((struct pt_str){once.data, once.len}, &twice, &err) == PT_OK);
+    check(pt_obj_print(object, &once, &err) == PT_OK && pt_spec_admit(object, &err) == PT_OK && pt_obj_print(object, &twice, &err) == PT_OK);
     check(pt_str_eq((struct pt_str){once.data, once.len}, (struct pt_str){twice.data, twice.len}));
     check(pt_spec_decode((struct pt_str){once.data, once.len}, &spec, &err) == PT_OK);
     pt_spec_finish(&spec);

@@ -165,6 +165,11 @@ static struct kubelet_pod *new_pod(struct world *w, const char *name, const cJSO
     if (pt_map_set(&w->names, pt_str(name), w, NULL, &err) < 0)
         world_break(w, "kubelet: out of memory");
     p->w = w;
+    p->link = &w->all;
+    p->next = w->all;
+    if (p->next)
+        p->next->link = &p->next;
+    w->all = p;
     snprintf(p->name, sizeof p->name, "%s", name);
     snprintf(p->uid, sizeof p->uid, "%s", pt_obj_text(tree, "metadata.uid"));
     read_config(p, tree);
@@ -175,6 +180,9 @@ static struct kubelet_pod *new_pod(struct world *w, const char *name, const cJSO
 
 static void free_pod(struct kubelet_pod *p)
 {
+    *p->link = p->next;
+    if (p->next)
+        p->next->link = p->link;
     pt_timer_stop(sched(p), &p->life);
     pt_timer_stop(sched(p), &p->sync);
     pt_timer_stop(sched(p), &p->report);

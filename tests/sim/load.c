@@ -47,9 +47,8 @@ static struct wish *wish_of(struct world *w, const char *owner_uid)
 static int serving(struct world *w, const struct wish *m)
 {
     int n = 0;
-    void *v;
-    for (size_t i = 0; pt_map_next(&w->pods, &i, NULL, &v);)
-        n += ((struct kubelet_pod *)v)->shown_ready && !strcmp(((struct kubelet_pod *)v)->owner_uid, m->uid);
+    for (const struct kubelet_pod *p = w->all; p; p = p->next)
+        n += p->shown_ready && !strcmp(p->owner_uid, m->uid);
     return n;
 }
 
@@ -93,12 +92,9 @@ bool load_fill(struct kubelet_pod *p, struct pt_report *r)
 static void note_told(struct kubelet_pod *p)
 {
     int64_t now = p->w->clock.now;
-    void *v;
-    for (size_t i = 0; pt_map_next(&p->w->pods, &i, NULL, &v);) {
-        struct kubelet_pod *q = v;
+    for (struct kubelet_pod *q = p->w->all; q; q = q->next)
         if (q != p && !q->missed_ms && q->told_ms && now - q->told_ms > FRESH_MS && !strcmp(q->owner_uid, p->owner_uid))
             q->missed_ms = now;
-    }
     if (p->missed_ms && now - p->missed_ms > LOOK_MS)
         p->heard_again_ms = now;
     p->missed_ms = 0;

@@ -136,14 +136,17 @@ static const struct scenario {
 };
 enum { COUNT = sizeof scenarios / sizeof *scenarios };
 
-static bool one(const struct scenario *s, uint64_t seed, int64_t crash_at, bool before)
+/* *digest: NULL, or what takes in that of this schedule. */
+static bool one(const struct scenario *s, uint64_t seed, int64_t crash_at, bool before, uint64_t *digest)
 {
     struct script script = s->script;
     struct world w;
     script.profile.crash_at = crash_at;
     script.profile.crash_before = before;
-    struct sim_run run = {.seed = seed, .script = script.actions ? &script : NULL};
+    struct sim_run run = {.seed = seed, .script = script.actions ? &script : NULL, .digest = digest != NULL};
     bool good = world_run(&w, &run);
+    if (digest)
+        *digest = pt_hash64(&w.digest, sizeof w.digest, *digest);
     world_finish(&w);
     if (good)
         return true;
@@ -155,7 +158,7 @@ static bool one(const struct scenario *s, uint64_t seed, int64_t crash_at, bool 
     return false;
 }
 
-int sim_scenarios(const char *which, int share, int *count, int *runs)
+int sim_scenarios(const char *which, int share, bool digests, int *count, int *runs)
 {
     int failed = 0;
     *count = *runs = 0;
@@ -164,12 +167,15 @@ int sim_scenarios(const char *which, int share, int *count, int *runs)
         if (which && strncmp(s->name, which, strlen(which)) != 0)
             continue;
         bool good = true;
+        uint64_t sum = 0, *digest = digests ? &sum : NULL;
         ++*count;
         for (int k = 1; good && k <= s->count; k += share) {
-            good = s->how == EACH_WRITE ? one(s, 7, k, true) && one(s, 7, k, false) : one(s, (uint64_t)k, 0, false);
+            good = s->how == EACH_WRITE ? one(s, 7, k, true, digest) && one(s, 7, k, false, digest) : one(s, (uint64_t)k, 0, false, digest);
             *runs += s->how == EACH_WRITE ? 2 : 1;
         }
         failed += !good;
+        if (digests)
+            printf("%016llx %s\n", (unsigned long long)sum, s->name);
     }
     return failed;
 }

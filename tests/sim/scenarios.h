@@ -9,6 +9,6 @@
 
 /* Runs those whose name begins with `which` (NULL: all), every share-th schedule of each; prints each that fails with its timeline. How many failed; *runs: schedules
  * run. */
-int sim_scenarios(const char *which, int share, int *count, int *runs);
+int sim_scenarios(const char *which, int share, bool digests, int *count, int *runs);
 
 #endif

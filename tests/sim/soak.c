@@ -2,7 +2,7 @@
  *
  * soak.c: runs schedules from seeds. soak --seeds N [--start S]; soak --seed S prints the whole timeline of one; soak --scenarios [NAME] [--share N]
  * runs those with names, or every Nth schedule of them. --uses prints at last what operators have asked of the API, --digests one number for all that was
- * asked and what was there in the end, of each seed: a change that should change nothing leaves them as they are.
+ * asked and what was there in the end, of each seed and each scenario: a change that should change nothing leaves them as they are.
  *
  * Without --start the seeds are fresh (from the clock), and the first one is printed, so that any run can be repeated. A schedule that breaks an
  * invariant is run again and again with one action or one kind of fault less, as long as it still breaks; what is left is printed. With SIM_LOG=1 in
@@ -175,7 +175,7 @@ int main(int argc, char **argv)
     int failed = 0;
     if (scenarios) {
         int count, runs;
-        failed = sim_scenarios(which, (int)share, &count, &runs);
+        failed = sim_scenarios(which, (int)share, digests, &count, &runs);
         printf("%d scenarios in %d schedules, %d broken\n", count, runs, failed);
     }
     int64_t broken = !seeds ? 0 : run_known() + run_seeds(start >= 0 ? start : pt_clock_wall_ms() * 1000, seeds, digests);

@@ -388,11 +388,11 @@ static int64_t on_event(void *arg, const struct pt_resource *res)
     return chance(&w->luck, w->p.delay) ? between(&w->luck, 1, 2000) : 0;
 }
 
-static int admit(void *arg, const struct pt_resource *res, struct pt_str object, struct pt_str old, struct pt_buf *out, struct pt_err *err)
+static int admit(void *arg, const struct pt_resource *res, cJSON *object, const cJSON *old, struct pt_err *err)
 {
     (void)arg;
     (void)old;
-    return res == &pt_res_modeldeployments ? pt_spec_admit(object, out, err) : PT_OK;
+    return res == &pt_res_modeldeployments ? pt_spec_admit(object, err) : PT_OK;
 }
 
 static void draw_profile(struct world *w)

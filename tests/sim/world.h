@@ -27,6 +27,7 @@ struct world;
 
 struct kubelet_pod {
     struct world *w;
+    struct kubelet_pod *next, **link; /* of w->all */
     char name[80], uid[64], owner_uid[64], revision[64];
     const char *seen; /* the stored text as seen last: its memory is not used again before the history has moved on */
     unsigned epoch;
@@ -176,6 +177,7 @@ struct world {
     unsigned losses;       /* of the Lease */
     int actions_left;
     struct pt_map pods; /* name -> kubelet_pod */
+    struct kubelet_pod *all; /* the same, where their order does not matter */
     struct pt_map names; /* of all pods that ever were */
     unsigned epoch;
     struct ghost ghosts[SIM_GHOSTS];

@@ -21,6 +21,13 @@ static cJSON *parse(const char *text)
 
 typedef int merge_fn(cJSON *, const cJSON *, struct pt_err *);
 
+/* What goes into the target is taken out of a copy of the patch: the others want it whole. */
+static int merge_away(cJSON *target, const cJSON *patch, struct pt_err *err)
+{
+    pt_auto_obj *copy = pt_obj_copy(patch);
+    return copy ? pt_obj_merge_away(target, copy, err) : pt_fail(err, PT_ENOMEM, "copy");
+}
+
 static void check_merge(merge_fn *merge, const char *target, const char *patch, const char *wanted)
 {
     pt_auto_obj *t = parse(target), *p = parse(patch), *w = parse(wanted);
@@ -81,6 +88,7 @@ static void merge_patch(void **state)
     check_merge(pt_obj_merge, "{\"a\":1,\"b\":{\"c\":2,\"d\":3}}", "{\"a\":null,\"b\":{\"c\":4},\"e\":{\"f\":null,\"g\":1}}", "{\"b\":{\"c\":4,\"d\":3},\"e\":{\"g\":1}}");
     check_merge(pt_obj_merge, "{\"a\":[1,2]}", "{\"a\":[3]}", "{\"a\":[3]}");
     check_merge(pt_obj_merge, "{\"a\":\"s\"}", "{\"a\":{\"b\":1}}", "{\"a\":{\"b\":1}}");
+    check_merge(merge_away, "{\"a\":1,\"b\":{\"c\":2,\"d\":3}}", "{\"a\":null,\"b\":{\"c\":[4]},\"e\":{\"f\":null,\"g\":\"h\"}}", "{\"b\":{\"c\":[4],\"d\":3},\"e\":{\"g\":\"h\"}}");
 }
 
 static void strategic_merge(void **state)
@@ -155,9 +163,91 @@ static void out_of_memory(void **state)
     }
 }
 
+/* A change of an object as a store makes it: what is shared, printed and taken over is as if all had been copied. */
+static int change(cJSON **tree, struct pt_buf *text, merge_fn *merge, const cJSON *patch, struct pt_err *err)
+{
+    pt_auto_obj *next = pt_obj_share(*tree);
+    pt_auto_buf fresh = PT_BUF_INIT(0);
+    if (!next)
+        return pt_fail(err, PT_ENOMEM, "share");
+    if (merge(next, patch, err) < 0 || pt_obj_store(next, (struct pt_str){text->data, text->len}, &fresh, err) < 0)
+        return err->code;
+    pt_obj_take_over(next);
+    pt_obj_free(*tree);
+    *tree = pt_steal(next);
+    struct pt_buf before = *text;
+    *text = fresh;
+    fresh = before;
+    return PT_OK;
+}
+
+static const struct {
+    merge_fn *merge;
+    const char *patch;
+} changes[] = {
+    {pt_obj_merge, "{}"},
+    {merge_away, "{\"metadata\":{\"name\":\"b\",\"new\":{\"z\":[{\"a\":null}],\"b\":null,\"a\":\"long enough to be no short text\"}}}"},
+    {pt_obj_merge, "{\"metadata\":{\"resourceVersion\":\"10001\"}}"},
+    {pt_obj_strategic, "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"True\"},{\"type\":\"New\"}]}}"},
+    {pt_obj_merge, "{\"metadata\":{\"annotations\":{\"one more\":\"\\\"\"},\"resourceVersion\":\"2\"}}"},
+    {pt_obj_strategic, "{\"spec\":{\"containers\":[{\"name\":\"b\",\"$patch\":\"delete\"}]}}"},
+    {pt_obj_merge, "{\"status\":null,\"spec\":{\"n\":[1,2.5,{}]}}"},
+    {pt_obj_strategic, "{\"spec\":{\"$patch\":\"replace\",\"a\":\"b\"}}"},
+    {pt_obj_merge, "{\"status\":{\"a\":[]},\"metadata\":{\"annotations\":null}}"},
+};
+static const char changed[] = "{\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\",\"annotations\":{\"an odd \\\"name\":\"{\\\"x\\\":1}\"},\"resourceVersion\":\"1\"},"
+                              "\"spec\":{\"containers\":[{\"name\":\"a\",\"env\":[]},{\"name\":\"b\"}],\"n\":1e300},"
+                              "\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"False\"},{\"type\":\"Old\",\"ok\":true}]}}";
+
+static void sharing(void **state)
+{
+    (void)state;
+    pt_auto_obj *tree = parse(changed), *copied = parse(changed);
+    pt_auto_buf text = PT_BUF_INIT(0);
+    struct pt_err err = {0};
+    assert_int_equal(pt_obj_store(tree, PT_STR(""), &text, &err), PT_OK);
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        pt_auto_obj *patch = parse(changes[i].patch), *unused = pt_obj_share(tree);
+        pt_auto_buf wanted = PT_BUF_INIT(0), is = PT_BUF_INIT(0), was = PT_BUF_INIT(0);
+        assert_int_equal(changes[i].merge(unused, patch, &err), PT_OK);
+        assert_int_equal(pt_obj_print(tree, &was, &err), PT_OK); /* what others share with stays */
+        assert_string_equal(pt_buf_cstr(&was), pt_buf_cstr(&text));
+        assert_int_equal(changes[i].merge(copied, patch, &err), PT_OK);
+        assert_int_equal(pt_obj_print(copied, &wanted, &err), PT_OK);
+        pt_obj_free(pt_steal(unused));
+        assert_int_equal(change(&tree, &text, changes[i].merge, patch, &err), PT_OK);
+        assert_int_equal(pt_obj_print(tree, &is, &err), PT_OK);
+        assert_string_equal(pt_buf_cstr(&is), pt_buf_cstr(&wanted));
+        assert_string_equal(pt_buf_cstr(&text), pt_buf_cstr(&wanted));
+        assert_true(pt_obj_equal(tree, copied));
+    }
+}
+
+static void sharing_without_memory(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        pt_auto_obj *tree = parse(changed), *patch = parse(changes[i].patch);
+        pt_auto_buf text = PT_BUF_INIT(0);
+        struct pt_err err = {0};
+        assert_int_equal(pt_obj_store(tree, PT_STR(""), &text, &err), PT_OK);
+        for (int64_t n = 1, rc = PT_ENOMEM; rc < 0; n++) {
+            pt_mem_fail_at(n, 1);
+            rc = change(&tree, &text, changes[i].merge, patch, &err);
+            pt_mem_fail_at(0, 0);
+            pt_auto_buf is = PT_BUF_INIT(0);
+            assert_true(rc == PT_OK || rc == PT_ENOMEM);
+            assert_int_equal(pt_obj_print(tree, &is, &err), PT_OK);
+            assert_string_equal(pt_buf_cstr(&is), pt_buf_cstr(&text));
+            assert_true(n < 1000);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(parsing),         cmocka_unit_test(paths),         cmocka_unit_test(canonical), cmocka_unit_test(merge_patch),
-                                       cmocka_unit_test(strategic_merge), cmocka_unit_test(canonical_text), cmocka_unit_test(order_of_members), cmocka_unit_test(out_of_memory)};
+                                       cmocka_unit_test(strategic_merge), cmocka_unit_test(canonical_text), cmocka_unit_test(order_of_members), cmocka_unit_test(out_of_memory),
+                                       cmocka_unit_test(sharing),         cmocka_unit_test(sharing_without_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
