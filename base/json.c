@@ -151,19 +151,26 @@ static inline uint64_t load8(const char *p)
     return v;
 }
 
+#ifdef __SSE2__
+/* The same of sixteen, a bit for each, and only for those that have. */
+static inline __attribute__((always_inline)) unsigned odd_bits(const char *p)
+{
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'))),
+                               _mm_cmplt_epi8(v, _mm_set1_epi8(' '))); /* signed: from 0x80 on as well */
+    return (unsigned)_mm_movemask_epi8(odd);
+}
+#endif
+
 /* The beginning of a text that goes on behind its string. */
 static inline __attribute__((always_inline)) size_t plain(const char *p, size_t len)
 {
     size_t i = 0;
 #ifdef __SSE2__
-    const __m128i quote = _mm_set1_epi8('"'), slash = _mm_set1_epi8('\\'), blank = _mm_set1_epi8(' ');
     for (; len - i >= 16; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i odd = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash)),
-                                   _mm_cmplt_epi8(v, blank)); /* signed: from 0x80 on as well */
-        int mask = _mm_movemask_epi8(odd);
-        if (mask)
-            return i + (size_t)__builtin_ctz((unsigned)mask);
+        unsigned odd = odd_bits(p + i);
+        if (odd)
+            return i + (size_t)__builtin_ctz(odd);
     }
 #endif
     while (len - i >= 8 && !special(load8(p + i)))
@@ -210,9 +217,24 @@ static int32_t escape(const char *p, const char *end, const char **end_of_it)
     return low >= 0xdc00 && low < 0xe000 ? 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00) : -1;
 }
 
+/* Behind the usual escapes at p, as JSON inside a string is full of, and the plain text after each. */
+static inline const char *pass_usual_escapes(const char *p, const char *end)
+{
+#ifdef __SSE2__
+    while (end - p >= 18 && *p == '\\' && (p[1] == '"' || p[1] == '\\' || p[1] == 'n')) {
+        unsigned odd = odd_bits(p + 2);
+        p += 2 + (odd ? __builtin_ctz(odd) : 16);
+    }
+#else
+    (void)end;
+#endif
+    return p;
+}
+
 /* What a string has that is not plain, up to its closing quote: escapes, UTF-8; no control characters. */
 __attribute__((noinline)) static int check_string(struct pt_json *j, struct pt_err *err)
 {
+    j->p = pass_usual_escapes(j->p, j->end);
     for (; j->p < j->end && *j->p != '"'; j->p += plain(j->p, (size_t)(j->end - j->p))) {
         unsigned char c = (unsigned char)*j->p;
         size_t n = 1;
@@ -234,8 +256,7 @@ __attribute__((noinline)) static int check_string(struct pt_json *j, struct pt_e
     return j->p < j->end ? PT_OK : fail_at(j, err, "inside a string");
 }
 
-/* Cuts the string at j->p into what is between the quotes, checked. */
-static inline int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+__attribute__((noinline)) static int cut_any_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
 {
     skip_blanks(j);
     *raw = (struct pt_str){j->p, 0};
@@ -248,6 +269,23 @@ static inline int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_er
         return PT_EPARSE;
     *raw = (struct pt_str){start, (size_t)(j->p++ - start)};
     return PT_OK;
+}
+
+/* Cuts the string at j->p into what is between the quotes, checked. Most are short and plain. */
+static inline int cut_string(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
+{
+#ifdef __SSE2__
+    const char *p = j->p;
+    unsigned odd = j->end - p > 16 && *p == '"' ? odd_bits(p + 1) : 0;
+    size_t n = odd ? (size_t)__builtin_ctz(odd) : 0;
+    if (odd && p[1 + n] == '"') {
+        *raw = (struct pt_str){p + 1, n};
+        j->p = p + n + 2;
+        j->plain = true;
+        return PT_OK;
+    }
+#endif
+    return cut_any_string(j, raw, err);
 }
 
 int pt_json_text(struct pt_json *j, struct pt_str *raw, struct pt_err *err)
@@ -531,6 +569,13 @@ int pt_json_end(struct pt_json *j, struct pt_err *err)
 static inline bool copy_plain(char *to, const char *p, size_t len)
 {
     size_t i = 0;
+#ifdef __SSE2__
+    for (; len - i >= 16; i += 16) {
+        if (odd_bits(p + i))
+            return false;
+        memcpy(to + i, p + i, 16);
+    }
+#endif
     for (; len - i >= 8; i += 8) {
         uint64_t v = load8(p + i);
         if (special(v))

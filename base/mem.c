@@ -158,7 +158,7 @@ static struct pt_arena_chunk *add_chunk(struct pt_arena *a, size_t size)
     return c;
 }
 
-void *pt_arena_alloc(struct pt_arena *a, size_t size)
+static void *take(struct pt_arena *a, size_t size)
 {
     if (size > SIZE_MAX / 2)
         return NULL;
@@ -173,13 +173,22 @@ void *pt_arena_alloc(struct pt_arena *a, size_t size)
     void *p = c->data + c->used;
     c->used += size;
     a->used_bytes += size;
-    return memset(p, 0, size);
+    return p;
+}
+
+void *pt_arena_alloc(struct pt_arena *a, size_t size)
+{
+    void *p = take(a, size);
+    return p ? memset(p, 0, size) : NULL;
 }
 
 char *pt_arena_strndup(struct pt_arena *a, const char *s, size_t len)
 {
-    char *copy = len < SIZE_MAX ? pt_arena_alloc(a, len + 1) : NULL;
-    if (copy && len)
-        memcpy(copy, s, len);
+    char *copy = len < SIZE_MAX ? take(a, len + 1) : NULL;
+    if (copy) {
+        if (len)
+            memcpy(copy, s, len);
+        copy[len] = '\0';
+    }
     return copy;
 }

@@ -21,19 +21,23 @@ static void place(struct pt_timers *h, size_t i, struct pt_timer *t)
     t->slot = i + 1;
 }
 
-/* Moves t, which belongs at i or on the way from there to the root or the leaves, to its place. */
-static void sift(struct pt_timers *h, size_t i, struct pt_timer *t)
+/* Puts t where it belongs on the way from i to the root. */
+static void sift_up(struct pt_timers *h, size_t i, struct pt_timer *t)
 {
     for (; i > 0 && is_before(t, h->heap[(i - 1) / 2]); i = (i - 1) / 2)
         place(h, i, h->heap[(i - 1) / 2]);
+    place(h, i, t);
+}
+
+/* Closes the gap at i with t, which was the last one. It belongs near the leaves most often: so the gap goes down there, and t comes up from it. */
+static void fill(struct pt_timers *h, size_t i, struct pt_timer *t)
+{
     for (size_t child; (child = 2 * i + 1) < h->count; i = child) {
         if (child + 1 < h->count && is_before(h->heap[child + 1], h->heap[child]))
             child++;
-        if (!is_before(h->heap[child], t))
-            break;
         place(h, i, h->heap[child]);
     }
-    place(h, i, t);
+    sift_up(h, i, t);
 }
 
 static void take_out(struct pt_timers *h, struct pt_timer *t)
@@ -42,7 +46,7 @@ static void take_out(struct pt_timers *h, struct pt_timer *t)
     struct pt_timer *last = h->heap[--h->count];
     t->slot = 0;
     if (last != t)
-        sift(h, i, last);
+        fill(h, i, last);
 }
 
 int pt_sched_reserve(struct pt_sched *s, size_t timers, struct pt_err *err)
@@ -78,7 +82,7 @@ void pt_timer_start(struct pt_sched *s, struct pt_timer *t, int64_t delay_ms, pt
         t->due_ms = INT64_MAX;
     t->fn = fn;
     t->seq = h->seq++;
-    sift(h, h->count++, t);
+    sift_up(h, h->count++, t);
     if (s->rearm && (t->slot == 1 || first_of(s) != first))
         s->rearm(s);
 }

@@ -244,10 +244,7 @@ static cJSON *member(const cJSON *o, const char *name, size_t n)
 /* Of the first part of a path. */
 static inline size_t part_len(const char *path)
 {
-    size_t n = 0;
-    while (path[n] && path[n] != '.')
-        n++;
-    return n;
+    return (size_t)(strchrnul(path, '.') - path);
 }
 
 cJSON *pt_obj_mut(cJSON *o, const char *path)

@@ -292,18 +292,12 @@ static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct con
             continue;
         bool same = md->conds[i].since_ms && md->conds[i].truth == c[i].truth;
         pt_format_time(same ? md->conds[i].since_ms : v->s->wall_ms, since);
-        pt_buf_puts(b, i ? ",{" : "{"); /* the first one is always there */
-        put_text(b, "lastTransitionTime", since);
-        pt_buf_putc(b, ',');
+        pt_buf_cat(b, i ? "," : "", "{\"lastTransitionTime\":\"", since, "\",", NULL); /* the first one is always there */
         put_text(b, "message", c[i].message);
         pt_buf_putc(b, ',');
         put_count(b, "observedGeneration", md->generation);
         put_text(b, "reason", c[i].reason);
-        pt_buf_putc(b, ',');
-        put_text(b, "status", truths[c[i].truth]);
-        pt_buf_putc(b, ',');
-        put_text(b, "type", cond_types[i]);
-        pt_buf_putc(b, '}');
+        pt_buf_cat(b, ",\"status\":\"", truths[c[i].truth], "\",\"type\":\"", cond_types[i], "\"}", NULL);
     }
 }
 
