@@ -581,10 +581,12 @@ helm3_life() {
   k -n $models wait --for=condition=Ready modeldeployments.pintle.dev/digits --timeout 60s
   [ "$(k get crd modeldeployments.pintle.dev -o json | jq -c '.spec.names.shortNames')" = null ]
   local uids; uids=$(pods | jq -c '[.items[].metadata.uid]')
-  node helm3 upgrade pintle charts/pintle --namespace $operator --wait --timeout 90s
+  node helm3 upgrade pintle charts/pintle --namespace $operator --set watchNamespace=$models --wait --timeout 90s
   [ "$(k get crd modeldeployments.pintle.dev -o json | jq -c '.spec.names.shortNames')" = '["mdep"]' ]
   node helm3 test pintle --namespace $operator --timeout 60s
   pods_are "[.items[].metadata.uid] == $uids"
+  confined
+  uids=$(pods | jq -c '[.items[].metadata.uid]')
   node helm3 rollback pintle 1 --namespace $operator --wait --timeout 90s
   pods_are "[.items[].metadata.uid] == $uids"
   node helm3 uninstall pintle --namespace $operator --wait
@@ -595,6 +597,26 @@ helm3_life() {
   k delete crd modeldeployments.pintle.dev --timeout 60s
   k delete namespace $operator --timeout 60s
 }
+
+# With watchNamespace: rights where it watches, and not elsewhere; they are enough to lead, to be reported to and to roll out.
+confined() {
+  eventually 30 leads
+  k -n $models patch modeldeployments.pintle.dev digits --type merge -p '{"spec": {"template": {"metadata": {"labels": {"round": "confined"}}}}}'
+  eventually 60 serving_label round confined
+  eventually 20 mdep_is '.status.model.state == "Loaded" and .status.model.loadedReplicas == 1'
+  local logs account=system:serviceaccount:$operator:pintle-operator verb; logs=$(k -n $operator logs -l app.kubernetes.io/component=operator --tail -1)
+  if grep -i forbidden <<<"$logs"; then return 1; fi
+  k auth can-i create pods -n $models --as $account
+  for verb in "create pods -n default" "list pods -A" "list modeldeployments.pintle.dev -A" "create pods -n $operator" "delete services -n $operator"; do
+    # shellcheck disable=SC2086
+    if k auth can-i $verb --as $account; then echo "it may $verb"; return 1; fi
+  done
+  patch '{"spec": {"template": {"metadata": null}}}'
+  eventually 60 pods_are "[.items[].metadata.labels.round] == [null]"
+  eventually 60 serving 1
+}
+leads() { [ -n "$(k -n $operator get pods -l pintle.dev/role=leader -o name)" ]; }
+serving_label() { serving 1 && pods_are ".items[0].metadata.labels[\"$1\"] == \"$2\""; }
 
 # Those that alerts ask for of a monitored model only.
 monitored_metrics() { printf '%s\n' pintle_model_healthy pintle_model_rollbacks_total pintle_monitor_drifted_columns_share; }
