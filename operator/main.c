@@ -199,7 +199,12 @@ static bool reply_health(struct program *p, struct pt_http_request *req)
 static void handle_health(void *arg, struct pt_http_request *req)
 {
     struct program *p = arg;
-    struct pt_str path = pt_http_path(req);
+    struct pt_str path = pt_http_path(req), method = pt_http_method(req);
+    if (!pt_str_eq(method, PT_STR("GET")) && !pt_str_eq(method, PT_STR("HEAD"))) {
+        struct pt_http_header allow = {PT_STR("Allow"), PT_STR("GET, HEAD")};
+        pt_http_reply(req, 405, "text/plain; charset=utf-8", &allow, 1, PT_STR("405 method not allowed\n"));
+        return;
+    }
     if (reply_health(p, req))
         return;
     if (pt_str_eq(path, PT_STR("/metrics"))) {

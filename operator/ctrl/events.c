@@ -304,6 +304,11 @@ static void send_first(struct pt_events *e)
         pt_timer_start(e->sched, &e->retry, RETRY_MS, retry_now);
 }
 
+bool pt_events_idle(const struct pt_events *e)
+{
+    return !e->first || pt_timer_running(&e->retry);
+}
+
 /* Finds or names the Event this one counts in. */
 static struct memory *series_of(struct pt_events *e, const struct pt_event *ev, bool combined)
 {

@@ -27,6 +27,8 @@ int pt_events_create(struct pt_api *api, struct pt_sched *sched, struct pt_metri
 void pt_events_destroy(struct pt_events *e);
 /* What has not been written by now is not to be; a write under way may still arrive. */
 void pt_events_drop(struct pt_events *e);
+/* Nothing is to be written, or not soon: the server has just refused it. */
+bool pt_events_idle(const struct pt_events *e);
 void pt_events_emit(struct pt_events *e, const struct pt_event *ev);
 
 #endif

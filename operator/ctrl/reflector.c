@@ -2,7 +2,8 @@
  *
  * reflector.c: see reflector.h. Two states, listing and watching, and one timer for the waits between; every end of a call goes
  * through list_done() or watch_done(), which decide what is next. With WatchList the list is the first part of the watch: what comes before its end
- * is collected as pages are, and taken in at once. Whatever goes wrong with that, the same attempt goes on with a list; a server that refuses is not asked again.
+ * is collected as pages are, and taken in at once. Whatever goes wrong with that, the same attempt goes on with a list; a server that refuses is not
+ * asked again.
  *
  * Lists are consistent reads (resourceVersion unset) and a list older than what was seen is refused, so the store never goes back in time even
  * when the API server behind the address changes to one that lags.
@@ -22,7 +23,8 @@
 #define WATCH_MIN_MS 300000 /* timeout of a stream: random in [5 min, 10 min) */
 #define GUARD_MS 10000      /* past its timeout a silent stream is dead */
 #define SHORT_WATCH_MS 1000
-#define INITIAL_MS 60000    /* for all of what there is to come */
+#define IN_VAIN_MS 30000 /* a watch of a new list lasts longer than that before its version expires */
+#define INITIAL_MS 60000 /* for all of what there is to come */
 
 struct pt_reflector {
     struct pt_reflector_options o;
@@ -30,28 +32,34 @@ struct pt_reflector {
     struct pt_rand rand;
     struct pt_timer timer; /* until the next list or watch; while watching: the guard */
     struct pt_api_call *call;
-    bool initial;          /* this stream begins with a list, which has not ended yet */
-    bool no_watchlist;     /* the server does not know that */
-    bool unpaged;          /* the server forgot our place in a list: ask for all at once */
+    bool initial;      /* this stream begins with a list, which has not ended yet */
+    bool no_watchlist; /* the server does not know that */
+    bool unpaged;      /* the server forgot our place in a list: ask for all at once */
     struct pt_object **page;
     size_t count, room;
-    char *token;           /* of the next page */
+    char *token, *page_of; /* of the next page; of the one that is being read */
     uint64_t list_rv;
     int64_t watch_started_ms, guard_ms, failed_ms, backoff_ms;
     bool down; /* more than one try has failed */
     struct pt_outage outage;
-    uint64_t events;       /* of this stream */
-    bool expired;          /* the stream said so in an ERROR event */
-    bool fresh;            /* nothing has come since the last list */
-    bool told;             /* synced() was called */
+    uint64_t events;   /* of this stream */
+    uint64_t start_rv; /* what this stream began at */
+    bool expired;      /* the stream said so in an ERROR event */
+    int error;         /* or the code of another one; 0: none */
+    bool fresh;        /* nothing has come since the last list */
+    bool told;         /* synced() was called */
     struct pt_metric *m_lists, *m_watches, *m_short, *m_objects;
 };
 
-static const struct pt_metric_family
-    f_lists = {"reflector_lists_total", "Lists made by the reflectors", PT_COUNTER, "name", NULL, 0},
-    f_watches = {"reflector_watches_total", "Watches started by the reflectors", PT_COUNTER, "name", NULL, 0},
-    f_short = {"reflector_short_watches_total", "Watches that ended at once without an event", PT_COUNTER, "name", NULL, 0},
-    f_objects = {"pintle_cache_objects", "Objects in the local store", PT_GAUGE, "name", NULL, 0};
+static const struct pt_metric_family f_lists = {"reflector_lists_total", "Lists made by the reflectors", PT_COUNTER, "name", NULL, 0},
+                                     f_watches = {"reflector_watches_total", "Watches started by the reflectors", PT_COUNTER, "name", NULL, 0},
+                                     f_short = {"reflector_short_watches_total",
+                                                "Watches that ended at once without an event",
+                                                PT_COUNTER,
+                                                "name",
+                                                NULL,
+                                                0},
+                                     f_objects = {"pintle_cache_objects", "Objects in the local store", PT_GAUGE, "name", NULL, 0};
 
 static void list(struct pt_reflector *r);
 static void watch(struct pt_reflector *r, bool initial);
@@ -91,7 +99,7 @@ int pt_reflector_create(const struct pt_reflector_options *o, struct pt_reflecto
         (o->field_selector && !(r->fields = pt_strdup(o->field_selector))))
         goto no_memory;
     if (o->metrics) {
-        const char *name = o->resource->plural;
+        const char *name = o->store->type->name; /* two may be of one resource */
         r->m_lists = pt_metrics_series(o->metrics, &f_lists, name, NULL);
         r->m_watches = pt_metrics_series(o->metrics, &f_watches, name, NULL);
         r->m_short = pt_metrics_series(o->metrics, &f_short, name, NULL);
@@ -110,6 +118,7 @@ static void drop_pages(struct pt_reflector *r)
         r->o.store->type->free(r->page[i]);
     r->count = 0;
     pt_free(pt_steal(r->token));
+    pt_free(pt_steal(r->page_of));
 }
 
 void pt_reflector_destroy(struct pt_reflector *r)
@@ -161,8 +170,8 @@ static void back_off(struct pt_reflector *r, const struct pt_api_result *res, co
 
 static struct pt_api_request request(const struct pt_reflector *r, enum pt_verb verb)
 {
-    return (struct pt_api_request){.verb = verb, .resource = r->o.resource, .ns = r->ns, .label_selector = r->labels,
-                                   .field_selector = r->fields, .grace_seconds = -1};
+    return (struct pt_api_request){
+        .verb = verb, .resource = r->o.resource, .ns = r->ns, .label_selector = r->labels, .field_selector = r->fields, .grace_seconds = -1};
 }
 
 /* --- list -------------------------------------------------------------------------------------------------------------- */
@@ -205,6 +214,8 @@ static int take_meta(struct pt_reflector *r, struct pt_str json, struct pt_err *
     if (!rv || pt_parse_i64(pt_str(rv), 0, INT64_MAX, "resourceVersion", &n, err) < 0)
         return pt_fail(err, PT_EPARSE, "list: no usable resourceVersion");
     r->list_rv = (uint64_t)n;
+    if (token && *token && r->page_of && !strcmp(token, r->page_of))
+        return pt_fail(err, PT_EPARSE, "list: a page says that it is itself the next one");
     if (token && *token && !(r->token = pt_strdup(token)))
         return pt_fail(err, PT_ENOMEM, "list: out of memory");
     return PT_OK;
@@ -216,7 +227,8 @@ static int take_page(struct pt_reflector *r, struct pt_str body, struct pt_err *
     struct pt_str key, raw;
     bool has_meta = false;
     int more, rc;
-    pt_free(pt_steal(r->token));
+    pt_free(r->page_of);
+    r->page_of = pt_steal(r->token);
     pt_json_init(&j, body.p, body.len);
     if ((rc = pt_json_object(&j, err)) < 0)
         return rc;
@@ -339,7 +351,9 @@ static void take_note(struct pt_reflector *r, const struct pt_watch_event *e)
         return;
     }
     const char *message = pt_obj_str(o, "message");
-    r->expired = pt_obj_int(o, "code", 0) == 410;
+    int64_t code = pt_obj_int(o, "code", 500);
+    r->expired |= code == 410;
+    r->error = code > 0 && code < 1000 ? (int)code : 500;
     pt_log(PT_LOG_WARN, "watch: the server sent an error", "resource", r->o.resource->plural, "error", message ? message : "", NULL);
 }
 
@@ -433,19 +447,24 @@ static void watch_done(void *arg, const struct pt_api_result *res)
             pt_timer_start(r->o.sched, &r->timer, 0, list_now);
         return;
     }
-    bool soon = pt_now_ms(r->o.sched) - r->watch_started_ms < SHORT_WATCH_MS, is_short = !r->events && soon, in_vain = r->expired && r->fresh && soon;
-    if (r->events && !in_vain) /* it worked: what comes now is a new trouble */
+    /* Whatever a stream brings that takes us nowhere, a bookmark of where we are, say, must not make us come again in a loop. */
+    int64_t lasted_ms = pt_now_ms(r->o.sched) - r->watch_started_ms;
+    bool progress = r->o.store->rv > r->start_rv, is_short = !progress && lasted_ms < SHORT_WATCH_MS;
+    bool in_vain = r->expired && r->fresh && lasted_ms < IN_VAIN_MS;
+    if (progress && !in_vain) /* it worked: what comes now is a new trouble */
         r->backoff_ms = 0;
     r->down &= !r->events && res->err.code != PT_OK;
     if (in_vain) { /* a server that takes each watch back must not make us list in a loop */
         back_off(r, res, "watch: version expired right after its list", begin_now);
     } else if (r->expired) {
         pt_timer_start(r->o.sched, &r->timer, 0, begin_now);
+    } else if (r->error) {
+        back_off(r, res, "watch ended by an error", r->error == 500 && progress ? watch_now : begin_now);
     } else if (res->err.code == PT_OK && !is_short) {
         pt_timer_start(r->o.sched, &r->timer, 0, watch_now);
     } else if (res->err.code == PT_OK) {
         pt_metric_add(r->m_short, 1);
-        back_off(r, res, "very short watch without an event", watch_now);
+        back_off(r, res, "very short watch without news", watch_now);
     } else {
         back_off(r, res, "watch failed", only_connection(res->err.code) ? watch_now : begin_now);
     }
@@ -454,7 +473,8 @@ static void watch_done(void *arg, const struct pt_api_result *res)
 static void guard(struct pt_timer *t)
 {
     struct pt_reflector *r = of_timer(t);
-    pt_log(PT_LOG_WARN, "watch cut", "resource", r->o.resource->plural, "reason", r->expired ? "its list was not taken" : "it outlived its timeout", NULL);
+    pt_log(PT_LOG_WARN, "watch cut", "resource", r->o.resource->plural, "reason", r->expired ? "its list was not taken" : "it outlived its timeout",
+           NULL);
     pt_api_cancel(r->o.api, pt_steal(r->call));
     if (r->expired) {
         struct pt_api_result res = {.retry_after_ms = -1};
@@ -509,6 +529,8 @@ static void watch(struct pt_reflector *r, bool initial)
     struct pt_api_result res = {.retry_after_ms = -1};
     r->events = 0;
     r->expired = false;
+    r->error = 0;
+    r->start_rv = r->o.store->rv;
     r->watch_started_ms = pt_now_ms(r->o.sched);
     if (r->down)
         r->outage = (struct pt_outage){r->outage.since_ms, r->watch_started_ms, false}; /* as far as we know yet */

@@ -34,27 +34,32 @@ struct pt_workqueue {
     struct pt_timer pump;
     bool running;
     unsigned active;
-    size_t depth;
-    struct pt_metric *m_depth, *m_adds, *m_retries, *m_queue_s, *m_work_s, *m_unfinished, *m_longest;
+    size_t depth, depths[PT_URGENCY_COUNT]; /* in all; of each ring */
+    struct pt_metric *m_depth[PT_URGENCY_COUNT], *m_adds, *m_retries, *m_queue_s, *m_work_s, *m_unfinished, *m_longest;
 };
 
-static const double seconds[] = {1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000};
+/* Names, labels, buckets and words are controller-runtime's, so that its dashboards fit; the controller's name is the queue's. */
+static const double seconds[] = {1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000};
+#define SECONDS seconds, sizeof seconds / sizeof *seconds
+static const char *const priorities[PT_URGENCY_COUNT] = {[PT_URGENCY_BACKLOG] = "-100", [PT_URGENCY_NEWS] = "0", [PT_URGENCY_EDIT] = "100"};
 static const struct pt_metric_family
-    f_depth = {"workqueue_depth", "Current depth of workqueue", PT_GAUGE, "name", NULL, 0},
-    f_adds = {"workqueue_adds_total", "Total number of adds handled by workqueue", PT_COUNTER, "name", NULL, 0},
-    f_retries = {"workqueue_retries_total", "Total number of retries handled by workqueue", PT_COUNTER, "name", NULL, 0},
-    f_queue_s = {"workqueue_queue_duration_seconds", "How long an item stays in workqueue before being requested", PT_HISTOGRAM, "name", seconds, 10},
-    f_work_s = {"workqueue_work_duration_seconds", "How long processing an item from workqueue takes", PT_HISTOGRAM, "name", seconds, 10},
+    f_depth = {"workqueue_depth", "Current depth of workqueue by workqueue and priority", PT_GAUGE, "name,controller,priority", NULL, 0},
+    f_adds = {"workqueue_adds_total", "Total number of adds handled by workqueue", PT_COUNTER, "name,controller", NULL, 0},
+    f_retries = {"workqueue_retries_total", "Total number of retries handled by workqueue", PT_COUNTER, "name,controller", NULL, 0},
+    f_queue_s = {"workqueue_queue_duration_seconds", "How long in seconds an item stays in workqueue before being requested", PT_HISTOGRAM,
+                 "name,controller", SECONDS},
+    f_work_s = {"workqueue_work_duration_seconds", "How long in seconds processing an item from workqueue takes.", PT_HISTOGRAM, "name,controller",
+                SECONDS},
     f_unfinished = {"workqueue_unfinished_work_seconds",
-                    "How many seconds of work is in progress and hasn't been observed by work_duration",
+                    "How many seconds of work is in progress and has not been observed by work_duration yet.",
                     PT_GAUGE,
-                    "name",
+                    "name,controller",
                     NULL,
                     0},
     f_longest = {"workqueue_longest_running_processor_seconds",
-                 "How many seconds has the longest running processor for workqueue been running",
+                 "How many seconds has the longest running processor for workqueue been running.",
                  PT_GAUGE,
-                 "name",
+                 "name,controller",
                  NULL,
                  0};
 
@@ -100,13 +105,14 @@ int pt_workqueue_create(const struct pt_workqueue_options *o, struct pt_workqueu
     for (int i = 0; i < PT_URGENCY_COUNT; i++)
         ring_init(&q->rings[i]);
     if (o->metrics) {
-        q->m_depth = pt_metrics_series(o->metrics, &f_depth, o->name, NULL);
-        q->m_adds = pt_metrics_series(o->metrics, &f_adds, o->name, NULL);
-        q->m_retries = pt_metrics_series(o->metrics, &f_retries, o->name, NULL);
-        q->m_queue_s = pt_metrics_series(o->metrics, &f_queue_s, o->name, NULL);
-        q->m_work_s = pt_metrics_series(o->metrics, &f_work_s, o->name, NULL);
-        q->m_unfinished = pt_metrics_series(o->metrics, &f_unfinished, o->name, NULL);
-        q->m_longest = pt_metrics_series(o->metrics, &f_longest, o->name, NULL);
+        for (int i = 0; i < PT_URGENCY_COUNT; i++)
+            q->m_depth[i] = pt_metrics_series(o->metrics, &f_depth, o->name, o->name, priorities[i], NULL);
+        q->m_adds = pt_metrics_series(o->metrics, &f_adds, o->name, o->name, NULL);
+        q->m_retries = pt_metrics_series(o->metrics, &f_retries, o->name, o->name, NULL);
+        q->m_queue_s = pt_metrics_series(o->metrics, &f_queue_s, o->name, o->name, NULL);
+        q->m_work_s = pt_metrics_series(o->metrics, &f_work_s, o->name, o->name, NULL);
+        q->m_unfinished = pt_metrics_series(o->metrics, &f_unfinished, o->name, o->name, NULL);
+        q->m_longest = pt_metrics_series(o->metrics, &f_longest, o->name, o->name, NULL);
         pt_metrics_on_collect(o->metrics, collect, q);
     }
     *out = q;
@@ -133,10 +139,12 @@ void pt_workqueue_destroy(struct pt_workqueue *q)
     pt_free(q);
 }
 
-static void set_depth(struct pt_workqueue *q, size_t depth)
+/* It has gone into the ring of its urgency, or out of it. */
+static void count_depth(struct pt_workqueue *q, enum pt_urgency urgency, bool in)
 {
-    q->depth = depth;
-    pt_metric_set(q->m_depth, (double)depth);
+    q->depth += in ? 1 : (size_t)-1;
+    q->depths[urgency] += in ? 1 : (size_t)-1;
+    pt_metric_set(q->m_depth[urgency], (double)q->depths[urgency]);
 }
 
 static void observe_since(struct pt_workqueue *q, struct pt_metric *m, struct item *it)
@@ -174,7 +182,7 @@ static void hand_out(struct pt_timer *t)
     for (int turn = 0; turn < TURN_MAX && q->running && q->active < q->o.workers && q->depth > 0; turn++) {
         struct item *it = next_item(q);
         ring_remove(it);
-        set_depth(q, q->depth - 1);
+        count_depth(q, it->urgency, false);
         it->queued = false;
         it->active = true;
         q->active++;
@@ -227,14 +235,14 @@ static void enqueue(struct pt_workqueue *q, struct item *it, enum pt_urgency urg
         if (urgency <= it->urgency)
             return;
         ring_remove(it); /* it goes ahead */
-        q->depth--;
+        count_depth(q, it->urgency, false);
     } else {
         it->since_ms = pt_now_ms(q->o.sched);
     }
     it->queued = true;
     it->urgency = urgency;
     ring_push(&q->rings[urgency], it);
-    set_depth(q, q->depth + 1);
+    count_depth(q, urgency, true);
     pump(q);
 }
 
@@ -307,10 +315,13 @@ void pt_workqueue_reset(struct pt_workqueue *q)
 {
     pt_workqueue_stop(q);
     forget_all(q);
-    for (int i = 0; i < PT_URGENCY_COUNT; i++)
+    for (int i = 0; i < PT_URGENCY_COUNT; i++) {
         ring_init(&q->rings[i]);
+        q->depths[i] = 0;
+        pt_metric_set(q->m_depth[i], 0);
+    }
     q->active = 0;
-    set_depth(q, 0);
+    q->depth = 0;
 }
 
 unsigned pt_workqueue_active(const struct pt_workqueue *q)

@@ -55,7 +55,7 @@ struct pt_operator {
     bool stopping, leading, loads_asked;
     int64_t led_ms; /* leads since */
     struct pt_timer stop_timer, load_timer;
-    int64_t stop_by_ms;
+    int64_t stop_by_ms, told_by_ms; /* the second: of events */
     void (*stopped)(void *arg);
     void *stopped_arg;
     uint64_t reconciles, failures, writes;

@@ -9,7 +9,8 @@
 #include <stdio.h>
 
 #define KEY_MAX 320
-#define STOP_MS 30000
+#define STOP_MS 20000 /* the Lease is to be given back as well before a pod's 30 s are over */
+#define STOP_EVENTS_MS 3000
 #define DRAIN_SETTLE_MS 1000 /* as long as kube-proxy waits at most by default */
 
 static const double seconds[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0,
@@ -500,7 +501,11 @@ void pt_operator_start(struct pt_operator *op)
 static void check_stopped(struct pt_timer *t)
 {
     struct pt_operator *op = (struct pt_operator *)((char *)t - offsetof(struct pt_operator, stop_timer));
-    if (pt_workqueue_active(op->queue) == 0 || pt_now_ms(op->o.sched) >= op->stop_by_ms)
+    int64_t now = pt_now_ms(op->o.sched);
+    bool working = pt_workqueue_active(op->queue) > 0;
+    if (working)
+        op->told_by_ms = now + STOP_EVENTS_MS;
+    if ((!working && (pt_events_idle(op->events) || now >= op->told_by_ms)) || now >= op->stop_by_ms)
         op->stopped(op->stopped_arg);
     else
         pt_timer_start(op->o.sched, t, 20, check_stopped);
@@ -512,6 +517,7 @@ void pt_operator_stop(struct pt_operator *op, void (*done)(void *arg), void *arg
     op->stopped = done;
     op->stopped_arg = arg;
     op->stop_by_ms = pt_now_ms(op->o.sched) + STOP_MS;
+    op->told_by_ms = pt_now_ms(op->o.sched) + STOP_EVENTS_MS;
     pt_workqueue_stop(op->queue);
     pt_timer_start(op->o.sched, &op->stop_timer, 0, check_stopped);
 }

@@ -20,12 +20,13 @@ struct pt_ca {
     struct pt_timer timer;
     struct pt_api_call *call;
     int64_t give_up_ms, told_ms;
+    bool wrote; /* just now, and it is not read back yet */
 };
 
 /* The Secret as it was read. */
 struct found {
     bool exists, usable;
-    char rv[32];
+    char rv[48];
     struct pt_buf cert, key;
 };
 
@@ -65,8 +66,9 @@ static void on_written(void *arg, const struct pt_api_result *r)
 {
     struct pt_ca *ca = arg;
     ca->call = NULL;
-    if (r->err.code == PT_OK || r->err.code == PT_EEXIST || r->err.code == PT_ECONFLICT)
-        pt_timer_start(ca->o.sched, &ca->timer, 0, start_round); /* read back what is there now */
+    ca->wrote = r->err.code == PT_OK;
+    if (r->err.code == PT_OK || r->err.code == PT_EEXIST || r->err.code == PT_ECONFLICT) /* read back what is there now */
+        pt_timer_start(ca->o.sched, &ca->timer, r->err.code == PT_ECONFLICT ? RETRY_MS : 0, start_round);
     else
         try_again(ca, &r->err);
 }
@@ -137,16 +139,23 @@ static bool decode_member(const cJSON *data, const char *name, struct pt_buf *ou
     return true;
 }
 
-static void read_secret(struct found *f, struct pt_str body)
+/* What is no Secret, a page of a proxy say, is not taken for one without a certificate: that would be written anew. */
+static int read_secret(struct found *f, struct pt_str body, struct pt_err *err)
 {
-    cJSON *secret = cJSON_ParseWithLength(body.p, body.len);
+    cJSON *secret = cJSON_ParseWithLength(body.p ? body.p : "", body.len);
     const cJSON *data = cJSON_GetObjectItemCaseSensitive(secret, "data"), *meta = cJSON_GetObjectItemCaseSensitive(secret, "metadata");
     const char *rv = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, "resourceVersion"));
+    const char *name = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(meta, "name"));
+    if (!rv || !*rv || strlen(rv) >= sizeof f->rv || !name || strcmp(name, PT_CA_SECRET) != 0) {
+        cJSON_Delete(secret);
+        return pt_fail(err, PT_EPARSE, "the answer is not the Secret %s", PT_CA_SECRET);
+    }
     snprintf(f->rv, sizeof f->rv, "%s", rv ? rv : "");
     f->exists = true;
     f->usable =
         decode_member(data, "tls.crt", &f->cert) && decode_member(data, "tls.key", &f->key) && pt_cert_seconds_left(pt_buf_cstr(&f->cert), NULL) > 0;
     cJSON_Delete(secret);
+    return PT_OK;
 }
 
 static void decide(struct pt_ca *ca, struct found *f)
@@ -156,12 +165,15 @@ static void decide(struct pt_ca *ca, struct found *f)
     int64_t left_s = f->usable ? pt_cert_seconds_left(pt_buf_cstr(&f->cert), NULL) : 0;
     int64_t age_ms = pt_now_ms(ca->o.sched) - ca->told_ms;
     int rc = PT_OK;
-    if (!f->usable)
+    if (!f->usable && ca->wrote)
+        rc = pt_fail(&err, PT_EINTERNAL, "Secret %s has no valid certificate and key, though they were written just now", PT_CA_SECRET);
+    else if (!f->usable)
         rc = make_new(ca, f, &err);
     else if (left_s < ca->o.ca_s / 3 && works)
         rc = renew(ca, f, &err);
     else if (!ca->known || strcmp(ca->known, pt_buf_cstr(&f->cert)) != 0 || age_ms >= ca->o.cert_s * 1000 / 6)
         tell(ca, pt_buf_cstr(&f->cert), pt_buf_cstr(&f->key));
+    ca->wrote = false;
     if (rc < 0)
         try_again(ca, &err);
     else if (!ca->call)
@@ -177,9 +189,11 @@ static void on_read(void *arg, const struct pt_api_result *r)
         try_again(ca, &r->err);
         return;
     }
-    if (r->err.code == PT_OK)
-        read_secret(&f, r->body);
-    decide(ca, &f);
+    struct pt_err err;
+    if (r->err.code == PT_OK && read_secret(&f, r->body, &err) < 0)
+        try_again(ca, &err);
+    else
+        decide(ca, &f);
     pt_buf_finish(&f.cert);
     pt_buf_finish(&f.key);
 }

@@ -587,6 +587,139 @@ static void reflector_lists_in_no_loop(void **state)
     stop_rig(&g);
 }
 
+/* A server that says the same each time: what it says to a watch, or to a list, and that is the end of it. */
+struct parrot {
+    struct pt_api api; /* first member */
+    struct pt_vsched clock;
+    const char *events[4], *page;
+    struct pt_timer answer;
+    pt_watch_event_fn event;
+    pt_api_done_fn done;
+    void *arg;
+    int requests;
+};
+
+static void parrot_answers(struct pt_timer *t)
+{
+    struct parrot *p = (struct parrot *)(void *)((char *)t - offsetof(struct parrot, answer));
+    struct pt_api_result r = {.http = 200, .retry_after_ms = -1, .body = pt_str(p->page)};
+    static const char initial_end[] = "{\"metadata\":{\"resourceVersion\":\"5\",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}}}";
+    for (int i = 0; p->event && i < 4 && p->events[i]; i++) {
+        bool bookmark = !*p->events[i];
+        p->event(p->arg, &(struct pt_watch_event){bookmark ? PT_WATCH_BOOKMARK : PT_WATCH_ERROR, pt_str(bookmark ? initial_end : p->events[i])});
+    }
+    if (p->event && p->page) {
+        r.http = 400;
+        pt_fail(&r.err, PT_EINVAL, "no watch");
+    }
+    p->done(p->arg, &r);
+}
+
+static int parrot_watch(struct pt_api *api, const struct pt_api_request *req, pt_watch_event_fn event, pt_api_done_fn done, void *arg,
+                        struct pt_api_call **out, struct pt_err *err)
+{
+    struct parrot *p = (struct parrot *)(void *)api;
+    (void)req, (void)err;
+    p->event = event;
+    p->done = done;
+    p->arg = arg;
+    p->requests++;
+    *out = (struct pt_api_call *)(void *)p;
+    pt_timer_start(&p->clock.sched, &p->answer, 1, parrot_answers);
+    return PT_OK;
+}
+
+static int parrot_start(struct pt_api *api, const struct pt_api_request *req, pt_api_done_fn done, void *arg, struct pt_api_call **out, struct pt_err *err)
+{
+    return parrot_watch(api, req, NULL, done, arg, out, err);
+}
+
+static void parrot_cancel(struct pt_api *api, struct pt_api_call *call)
+{
+    (void)call;
+    pt_timer_stop(&((struct parrot *)(void *)api)->clock.sched, &((struct parrot *)(void *)api)->answer);
+}
+
+static void reflector_meets_a_parrot(void **state)
+{
+    static const struct pt_api_ops ops = {parrot_start, parrot_watch, parrot_cancel};
+    static const struct {
+        const char *events[4], *page;
+    } rows[] = {
+        {{"", ""}, NULL}, /* bookmarks of where we are */
+        {{"", "{\"code\":500,\"message\":\"x\"}"}, NULL},
+        {{"", "{\"code\":410}"}, NULL},
+        {{"", "null"}, NULL},
+        {{NULL}, "{\"metadata\":{\"resourceVersion\":\"5\",\"continue\":\"again\"},\"items\":[]}"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct parrot p = {.api = {&ops}, .page = rows[i].page};
+        struct pt_store store;
+        struct pt_reflector *r;
+        struct pt_err err;
+        memcpy(p.events, rows[i].events, sizeof p.events);
+        pt_log_setup("test", PT_LOG_OFF, PT_LOG_TEXT);
+        pt_vsched_init(&p.clock, 1700000000000);
+        pt_store_init(&store, &things, NULL);
+        struct pt_reflector_options o = {.api = &p.api, .sched = &p.clock.sched, .seed = 1, .resource = &pt_res_pods, .store = &store};
+        assert_int_equal(pt_reflector_create(&o, &r, &err), PT_OK);
+        pt_reflector_start(r);
+        int64_t end = p.clock.now + 120000;
+        while (pt_vsched_step(&p.clock, end))
+            ;
+        if (p.requests < 4 || p.requests > 40)
+            fail_msg("row %zu: %d requests in two minutes", i, p.requests);
+        pt_reflector_destroy(r);
+        pt_store_finish(&store);
+        pt_sched_finish(&p.clock.sched);
+    }
+}
+
+/* Names and labels are controller-runtime's. */
+static void no_work(void *arg, const char *key)
+{
+    (void)arg, (void)key;
+}
+
+static void queue_has_metrics(void **state)
+{
+    static const char *const lines[] = {
+        "workqueue_depth{name=\"q\",controller=\"q\",priority=\"-100\"} 2\n",
+        "workqueue_depth{name=\"q\",controller=\"q\",priority=\"0\"} 0\n",
+        "workqueue_depth{name=\"q\",controller=\"q\",priority=\"100\"} 1\n",
+        "workqueue_adds_total{name=\"q\",controller=\"q\"} 4\n",
+        "workqueue_retries_total{name=\"q\",controller=\"q\"} 0\n",
+        "workqueue_queue_duration_seconds_count{name=\"q\",controller=\"q\"} 0\n",
+        "workqueue_longest_running_processor_seconds{name=\"q\",controller=\"q\"} 0\n",
+    };
+    struct pt_vsched clock;
+    struct pt_workqueue *q;
+    struct pt_err err;
+    struct pt_metrics *m = pt_metrics_create();
+    pt_auto_buf text = PT_BUF_INIT(0);
+    (void)state;
+    pt_vsched_init(&clock, 1700000000000);
+    struct pt_workqueue_options o = {.name = "q", .sched = &clock.sched, .metrics = m, .workers = 1, .work = no_work};
+    assert_int_equal(pt_workqueue_create(&o, &q, &err), PT_OK);
+    pt_workqueue_add(q, "a", PT_URGENCY_BACKLOG);
+    pt_workqueue_add(q, "b", PT_URGENCY_BACKLOG);
+    pt_workqueue_add(q, "c", PT_URGENCY_BACKLOG);
+    pt_workqueue_add(q, "b", PT_URGENCY_EDIT); /* goes ahead */
+    pt_metrics_write(m, PT_METRICS_TEXT, &text);
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        if (!strstr(pt_buf_cstr(&text), lines[i]))
+            fail_msg("no %s in %s", lines[i], pt_buf_cstr(&text));
+    pt_workqueue_reset(q);
+    text.len = 0;
+    pt_metrics_write(m, PT_METRICS_TEXT, &text);
+    assert_non_null(strstr(pt_buf_cstr(&text), "priority=\"-100\"} 0\n"));
+    assert_int_equal(pt_workqueue_depth(q), 0);
+    pt_metrics_destroy(m);
+    pt_workqueue_destroy(q);
+    pt_sched_finish(&clock.sched);
+}
+
 /* --- events -------------------------------------------------------------------------------------------------------------- */
 
 static int events_stored, count_sum, combined;
@@ -622,7 +755,9 @@ static void events_aggregate(void **state)
         .resource = &pt_res_modeldeployments, .ns = "ns", .name = "m", .uid = "uid-1", .warning = true, .reason = "Bad", .message = "it \"failed\""};
     for (int i = 0; i < 5; i++)
         pt_events_emit(e, &ev);
+    assert_false(pt_events_idle(e));
     advance(&g, 100);
+    assert_true(pt_events_idle(e));
     tally_events(&g);
     assert_int_equal(events_stored, 1);
     assert_int_equal(count_sum, 5);
@@ -687,6 +822,8 @@ int main(void)
         cmocka_unit_test(reflector_lists_and_watches),
         cmocka_unit_test(reflector_survives),
         cmocka_unit_test(reflector_lists_in_no_loop),
+        cmocka_unit_test(reflector_meets_a_parrot),
+        cmocka_unit_test(queue_has_metrics),
         cmocka_unit_test(events_aggregate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
