@@ -556,6 +556,32 @@ reports() {
   eventually 60 serving 1
 }
 
+# The operators' own authority has grown old: it is renewed with the same key, and the sidecar that knows it by the certificate before believes an operator whose
+# certificate the new one signs. Needs --cert-lifetime=30s (custom_metrics), or nobody looks within the hour.
+own_authority() {
+  local first pod old; pod=$(pods | jq -r '.items[0].metadata.name')
+  node helm get values pintle --namespace $operator | grep cert-lifetime ||
+    node helm upgrade pintle charts/pintle --namespace $operator --reuse-values --set 'extraArgs={--cert-lifetime=30s}' --wait --timeout 90s
+  of_secret() { k -n $operator get secret pintle-ca -o jsonpath="{.data.tls\\.$1}" | base64 -d; }
+  renewed() { of_secret crt >"$work/now.crt"; ! cmp -s "$work/before.crt" "$work/now.crt" && openssl x509 -in "$work/now.crt" -noout -checkend $((86400 * 365)); }
+  heard() { # by who leads now
+    local address; address=$(k -n $operator get pods -l pintle.dev/role=leader -o jsonpath='{.items[0].status.podIP}')
+    node curl -sS -m 10 "http://$address:8081/metrics" | awk '/^pintle_operator_reports_total{code="200"}/ && $2 > 2 { found = 1 } END { exit !found }'
+  }
+  of_secret crt >"$work/before.crt"; of_secret key >"$work/ca.key"
+  old=$(openssl x509 -in "$work/before.crt" -signkey "$work/ca.key" -days 1 | base64 -w0)
+  k -n $operator patch secret pintle-ca --type merge -p '{"data": {"tls.crt": "'"$old"'"}}'
+  eventually 30 renewed
+  cmp <(openssl x509 -in "$work/now.crt" -noout -pubkey) <(openssl x509 -in "$work/before.crt" -noout -pubkey)
+  first=$(leader)
+  k -n $operator delete pod "$first" --wait=false           # so that sidecars connect anew
+  eventually 30 other_leads "$first"
+  eventually 30 heard
+  [ "$(pods | jq -r '.items[0].metadata.name')" = "$pod" ]
+  serving 1
+  k -n $operator rollout status deployment/pintle-operator --timeout 60s
+}
+
 helm_uninstall() {
   node helm uninstall pintle --namespace $operator --wait
   eventually 60 nothing_but_crd
@@ -755,6 +781,7 @@ run_steps() {
       fault_steps
       step "back to one replica" one_replica
       step "reports are believed only of the pod whose token they bring" reports
+      step "the operators' own authority is renewed: sidecars made before go on reporting" own_authority
       step "NetworkPolicies, enforced: what they say goes through, nothing else does" policies
       step "leader hand-over" hand_over
       step "operator killed: pods keep serving, no request lost" operator_restart
