@@ -459,7 +459,7 @@ static int mark_deleted(struct pt_memapi *m, struct pt_mem_type *t, struct pt_me
 
 static bool add_finalizer(cJSON *tree, const char *name)
 {
-    cJSON *meta = pt_obj_mut(tree, "metadata"), *list = cJSON_GetObjectItemCaseSensitive(meta, "finalizers"), *e;
+    cJSON *meta = pt_obj_mut(tree, "metadata"), *list = pt_obj_mut(meta, "finalizers"), *e;
     if (!list) {
         list = cJSON_CreateArray();
         if (pt_obj_set(meta, "finalizers", list, NULL) < 0)
@@ -496,24 +496,21 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
         answer_object(a, 200, o->now);
         return;
     }
-    pt_auto_obj *tree = NULL;
-    pt_auto_free char *uid = pt_strdup(o->now->uid);
-    if (!uid || pt_mem_tree(o->now, &tree, &err) < 0) {
-        pt_mem_fail(a, 500, "InternalError", "delete: out of memory");
-        return;
-    }
-    if (req->propagation && !strcmp(req->propagation, "Orphan"))
-        pt_mem_orphan(m, uid);
-    if (req->propagation && !strcmp(req->propagation, "Foreground") && pt_mem_delete_dependents(m, uid) &&
-        !add_finalizer(tree, "foregroundDeletion")) {
-        pt_mem_fail(a, 500, "InternalError", "delete: out of memory");
-        return;
-    }
     if (pt_mem_is_namespace(t) && !strcmp(shown(req), "default")) {
         pt_mem_fail(a, 403, "Forbidden", "namespaces \"default\" is forbidden: this namespace may not be deleted");
         return;
     }
+    pt_auto_free char *uid = pt_strdup(o->now->uid);
+    if (uid && req->propagation && !strcmp(req->propagation, "Orphan"))
+        pt_mem_orphan(m, uid);
+    bool foreground = uid && req->propagation && !strcmp(req->propagation, "Foreground") && pt_mem_delete_dependents(m, uid);
     bool waits = pt_mem_is_namespace(t) && pt_mem_empty_namespace(m, shown(req));
+    const cJSON *was = pt_mem_read(m, o->now, &err); /* last: what is deleted with it is read, too */
+    pt_auto_obj *tree = was ? pt_obj_share(was) : NULL;
+    if (!uid || !tree || (foreground && !add_finalizer(tree, "foregroundDeletion"))) {
+        pt_mem_fail(a, 500, "InternalError", "delete: out of memory");
+        return;
+    }
     int64_t grace = grace_of(t, req, tree);
     int rc = PT_OK;
     if (waits && pt_obj_set(pt_obj_ensure(tree, "status"), "phase", cJSON_CreateString("Terminating"), &err) < 0) {
@@ -525,10 +522,8 @@ static void delete_object(struct pt_memapi *m, struct pt_mem_type *t, const stru
         if (rc == PT_OK)
             answer_object(a, 200, o->now);
     } else {
-        a->http = 200;
-        rc = pt_obj_print(tree, &a->body, &err);
-        if (rc == PT_OK)
-            rc = pt_mem_remove(m, t, o, tree, &err);
+        answer_object(a, 200, o->now);
+        rc = a->err.code == PT_OK ? pt_mem_remove(m, t, o, tree, &err) : PT_OK;
     }
     if (rc < 0)
         fail_err(a, &err);
