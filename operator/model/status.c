@@ -292,12 +292,18 @@ static void put_conditions(struct pt_view *v, struct pt_buf *b, const struct con
             continue;
         bool same = md->conds[i].since_ms && md->conds[i].truth == c[i].truth;
         pt_format_time(same ? md->conds[i].since_ms : v->s->wall_ms, since);
-        pt_buf_cat(b, i ? "," : "", "{\"lastTransitionTime\":\"", since, "\",", NULL); /* the first one is always there */
+        pt_buf_puts(b, i ? ",{\"lastTransitionTime\":\"" : "{\"lastTransitionTime\":\""); /* the first one is always there */
+        pt_buf_puts(b, since);
+        pt_buf_puts(b, "\",");
         put_text(b, "message", c[i].message);
         pt_buf_putc(b, ',');
         put_count(b, "observedGeneration", md->generation);
         put_text(b, "reason", c[i].reason);
-        pt_buf_cat(b, ",\"status\":\"", truths[c[i].truth], "\",\"type\":\"", cond_types[i], "\"}", NULL);
+        pt_buf_puts(b, ",\"status\":\"");
+        pt_buf_puts(b, truths[c[i].truth]);
+        pt_buf_puts(b, "\",\"type\":\"");
+        pt_buf_puts(b, cond_types[i]);
+        pt_buf_puts(b, "\"}");
     }
 }
 
