@@ -152,28 +152,59 @@ static int print_one(const cJSON **all, size_t n, const char *number, struct pt_
     return pt_fail(err, PT_ENOTFOUND, "unable to find the specified revision %lld", (long long)wanted);
 }
 
-static int history(const struct pt_cli_options *o, const struct pt_cli_kind *k, const char *name, struct pt_err *err)
+struct revisions {
+    cJSON *list;
+    const cJSON **all; /* by number */
+    size_t count;
+};
+
+static void finish_revisions(struct revisions *r)
 {
-    pt_auto_obj *object = NULL, *list = NULL;
+    pt_obj_free(r->list);
+    pt_free(r->all);
+}
+
+static int read_revisions(const struct pt_cli_options *o, const struct pt_cli_kind *k, const char *name, struct revisions *out, struct pt_err *err)
+{
+    pt_auto_obj *object = NULL;
     int rc = get(o, k, name, &object, err);
     if (rc == PT_OK)
-        rc = get(o, pt_cli_kind_find("controllerrevisions"), NULL, &list, err);
+        rc = get(o, pt_cli_kind_find("controllerrevisions"), NULL, &out->list, err);
     if (rc < 0)
         return rc;
-    const cJSON *items = pt_obj_get(list, "items"), *r;
-    size_t n = 0;
-    pt_auto_free const cJSON **all = pt_calloc((size_t)cJSON_GetArraySize(items) + 1, sizeof *all);
-    if (!all)
+    const cJSON *items = pt_obj_get(out->list, "items"), *r;
+    out->all = pt_calloc((size_t)cJSON_GetArraySize(items) + 1, sizeof *out->all);
+    if (!out->all)
         return pt_fail(err, PT_ENOMEM, "out of memory");
-    cJSON_ArrayForEach(r, items) if (is_owned(r, pt_obj_text(object, "metadata.uid"))) all[n++] = r;
-    qsort(all, n, sizeof *all, by_number);
-    if (o->revision)
-        return print_one(all, n, o->revision, err);
-    print_history(all, n);
+    cJSON_ArrayForEach(r, items) if (is_owned(r, pt_obj_text(object, "metadata.uid"))) out->all[out->count++] = r;
+    qsort(out->all, out->count, sizeof *out->all, by_number);
     return PT_OK;
 }
 
+static int history(const struct pt_cli_options *o, const struct pt_cli_kind *k, const char *name, struct pt_err *err)
+{
+    struct revisions r = {0};
+    int rc = read_revisions(o, k, name, &r, err);
+    if (rc == PT_OK && o->revision)
+        rc = print_one(r.all, r.count, o->revision, err);
+    else if (rc == PT_OK)
+        print_history(r.all, r.count);
+    finish_revisions(&r);
+    return rc;
+}
+
 /* --- changes ------------------------------------------------------------------------------------------------------------- */
+
+/* The operator says so too, later and as an event: whoever types the command should see it. 0: the revision before. */
+static int check_target(const struct revisions *r, const char *name, int64_t number, struct pt_err *err)
+{
+    if (number == 0 && r->count < 2)
+        return pt_fail(err, PT_ENOTFOUND, "%s \"%s\" has no revision before this one to go back to", PT_KIND, name);
+    for (size_t i = 0; i < r->count; i++)
+        if (number == 0 || pt_obj_int(r->all[i], "revision", 0) == number)
+            return PT_OK;
+    return pt_fail(err, PT_ENOTFOUND, "unable to find the specified revision %lld", (long long)number);
+}
 
 static int undo(const struct pt_cli_options *o, const struct pt_cli_kind *k, const char *name, struct pt_err *err)
 {
@@ -182,7 +213,13 @@ static int undo(const struct pt_cli_options *o, const struct pt_cli_kind *k, con
     if (o->to_revision && pt_parse_i64(pt_str(o->to_revision), 0, INT64_MAX, "--to-revision", &number, err) < 0)
         return err->code;
     snprintf(body, sizeof body, "{\"metadata\":{\"annotations\":{\"" PT_ANNOTATION_ROLLBACK "\":\"%lld\"}}}", (long long)number);
-    int rc = patch(o, k, name, body, err);
+    struct revisions r = {0};
+    int rc = read_revisions(o, k, name, &r, err);
+    if (rc == PT_OK)
+        rc = check_target(&r, name, number, err);
+    finish_revisions(&r);
+    if (rc == PT_OK)
+        rc = patch(o, k, name, body, err);
     if (rc == PT_OK)
         say(k, name, "rolled back");
     return rc;

@@ -95,6 +95,7 @@ void pt_mem_execute(struct pt_memapi *m, const struct pt_api_request *req, struc
 /* Writes a Status into a->body and fills the rest. */
 void pt_mem_fail(struct pt_mem_answer *a, int http, const char *reason, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 void pt_mem_details(struct pt_mem_answer *a, const char *details); /* after that: its details, JSON */
+void pt_mem_fail_invalid(struct pt_mem_answer *a, const struct pt_mem_type *t, const char *name, const char *why); /* 422; why begins with the path of the field */
 int pt_mem_list(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_request *req, struct pt_mem_answer *a);
 
 /* patch.c: the object after this update, patch or apply; *out is the caller's, and shares with was. http status of a failure in *a. was NULL: apply creates. */

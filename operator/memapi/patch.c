@@ -227,13 +227,15 @@ int pt_mem_next(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_api_
 }
 
 /* A message begins with the path of the field. */
-static void fail_invalid(struct pt_mem_answer *a, const struct pt_mem_type *t, const char *name, const char *why)
+void pt_mem_fail_invalid(struct pt_mem_answer *a, const struct pt_mem_type *t, const char *name, const char *why)
 {
     pt_auto_buf b = PT_BUF_INIT(0);
     size_t n = strcspn(why, ":");
     const char *rest = why[n] ? why + n + 1 : why;
     pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: %s", t->res->kind, name, why);
-    pt_buf_printf(&b, "{\"name\":\"%s\",\"group\":\"%s\",\"kind\":\"%s\",\"causes\":[{\"reason\":\"FieldValueInvalid\",\"message\":", name, t->res->group, t->res->kind);
+    pt_buf_puts(&b, "{\"name\":");
+    pt_buf_json_string(&b, pt_str(name));
+    pt_buf_printf(&b, ",\"group\":\"%s\",\"kind\":\"%s\",\"causes\":[{\"reason\":\"FieldValueInvalid\",\"message\":", t->res->group, t->res->kind);
     pt_buf_json_string(&b, pt_str_trim(pt_str(rest)));
     pt_buf_puts(&b, ",\"field\":");
     pt_buf_json_string(&b, (struct pt_str){why, why[n] ? n : 0});
@@ -252,7 +254,7 @@ int pt_mem_admit(struct pt_memapi *m, struct pt_mem_type *t, cJSON *tree, const 
     if (err.code == PT_EDENIED)
         pt_mem_fail(a, 403, "Forbidden", "%s \"%s\" is forbidden: %s", t->res->plural, name, err.msg);
     else
-        fail_invalid(a, t, name, err.msg);
+        pt_mem_fail_invalid(a, t, name, err.msg);
     return a->err.code;
 }
 

@@ -215,7 +215,8 @@ static void create(struct pt_memapi *m, struct pt_mem_type *t, const struct pt_a
     }
     const char *name = pt_obj_text(tree, "metadata.name");
     if (!pt_is_dns_subdomain(pt_str(name))) {
-        pt_mem_fail(a, 422, "Invalid", "%s \"%s\" is invalid: metadata.name: \"%s\" is not a lower-case RFC 1123 name", t->res->kind, name, name);
+        pt_fail(&err, PT_EINVAL, "metadata.name: Invalid value: \"%s\": is not a lower-case RFC 1123 name", name);
+        pt_mem_fail_invalid(a, t, name, err.msg);
         return;
     }
     if (pt_mem_find(t, req->ns, name)) {

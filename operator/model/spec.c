@@ -159,7 +159,8 @@ static int read_rest(const cJSON *spec, struct pt_spec *s, struct pt_err *err)
     s->has_budget = budget && !cJSON_IsNull(budget);
     if (s->has_budget && pt_spec_read_amount(budget, "spec.disruption.maxUnavailable", &s->budget, err) < 0)
         return PT_EINVAL;
-    if (pt_spec_check_all_names(spec, &s->own_containers, err) < 0)
+    const int ports[] = {s->port, s->grpc_port, s->metrics_port};
+    if (pt_spec_check_all_names(spec, &s->own_containers, err) < 0 || pt_spec_check_ports(spec, ports, err) < 0)
         return PT_EINVAL;
     if (surge && !cJSON_IsNull(surge) && pt_spec_read_amount(surge, "spec.strategy.rollingUpdate.maxSurge", &s->max_surge, err) < 0)
         return PT_EINVAL;
@@ -247,6 +248,8 @@ int pt_spec_copy(const struct pt_spec *s, struct pt_spec *out, struct pt_err *er
 int pt_spec_admit(cJSON *object, struct pt_err *err)
 {
     struct pt_spec s = {0};
+    pt_spec_drop_nulls(pt_obj_mut(object, "spec"), pt_spec_user_fields);
+    pt_spec_drop_nulls(pt_obj_mut(object, "spec"), pt_spec_other_fields);
     int rc = pt_spec_read(object, &s, err);
     if (rc == PT_OK && !cJSON_IsNumber(pt_obj_get(object, "spec.replicas")))
         rc = pt_obj_set(pt_obj_mut(object, "spec"), "replicas", cJSON_CreateNumber(1), err); /* the scale subresource needs it */

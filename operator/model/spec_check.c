@@ -59,9 +59,19 @@ static bool is_texts(const cJSON *v, int64_t max)
     return all;
 }
 
+/* Bounds of texts count what a reader counts, as those of the CRD do. */
+int64_t pt_spec_characters(const char *text)
+{
+    int64_t n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
 static bool is_whole(const cJSON *v, const struct pt_field *f)
 {
-    return cJSON_IsNumber(v) && v->valuedouble >= (double)f->min && v->valuedouble <= (double)f->max && v->valuedouble == (double)(int64_t)v->valuedouble;
+    return cJSON_IsNumber(v) && v->valuedouble >= (double)f->min && v->valuedouble <= (double)f->max &&
+           v->valuedouble == (double)(int64_t)v->valuedouble;
 }
 
 static int check_value(const cJSON *v, const struct pt_field *f, const char *path, struct pt_err *err)
@@ -87,8 +97,8 @@ static int check_value(const cJSON *v, const struct pt_field *f, const char *pat
             return pt_spec_bad(v, path, "must be true or false", err);
         break;
     case PT_FIELD_TEXT:
-        if (!cJSON_IsString(v) || strlen(v->valuestring) < (size_t)f->min || strlen(v->valuestring) > (size_t)f->max) {
-            snprintf(why, sizeof why, "must be text of %lld to %lld bytes", (long long)f->min, (long long)f->max);
+        if (!cJSON_IsString(v) || pt_spec_characters(v->valuestring) < f->min || pt_spec_characters(v->valuestring) > f->max) {
+            snprintf(why, sizeof why, "must be text of %lld to %lld characters", (long long)f->min, (long long)f->max);
             return pt_spec_bad(v, path, why, err);
         }
         break;
@@ -100,7 +110,8 @@ static int check_value(const cJSON *v, const struct pt_field *f, const char *pat
         break;
     case PT_FIELD_TARGET:
         if (cJSON_IsString(v) ? pt_parse_duration_ms(pt_str(v->valuestring), path, &n, NULL) < 0 || n < 1 || n > 3600000 : !is_whole(v, f)) {
-            snprintf(why, sizeof why, "must be a whole number from %lld to %lld, or a duration like \"50ms\", up to 1h", (long long)f->min, (long long)f->max);
+            snprintf(why, sizeof why, "must be a whole number from %lld to %lld, or a duration like \"50ms\", up to 1h", (long long)f->min,
+                     (long long)f->max);
             return pt_spec_bad(v, path, why, err);
         }
         break;
@@ -171,40 +182,28 @@ static bool is_sidecar(const cJSON *container)
     return name && !strcmp(name, PT_CONTAINER);
 }
 
-/* Names that the Service and the pod's parts go by must not be used twice. */
 static int check_own_container(const cJSON *c, const char *path, bool init, struct pt_err *err)
 {
-    static const char *const ports[] = {"http", "grpc", "metrics"};
     const char *name = pt_obj_str(c, "name"), *restart = pt_obj_str(c, "restartPolicy");
-    const cJSON *p;
-    char at[256];
     if (pt_spec_check_object(c, pt_spec_container_fields, NULL, path, err) < 0)
         return PT_EINVAL;
     if (!pt_is_dns_label(pt_str(name)))
         return pt_spec_bad(c, path, "name must be a lower-case RFC 1123 label", err);
     if (restart && (!init || strcmp(restart, "Always") != 0))
         return pt_spec_bad(c, path, "restartPolicy: only Always, and only of an init container", err);
-    snprintf(at, sizeof at, "%.230s.ports", path);
-    cJSON_ArrayForEach(p, pt_obj_get(c, "ports"))
-    {
-        for (size_t i = 0; i < sizeof ports / sizeof *ports; i++)
-            if (!strcmp(pt_obj_text(p, "name"), ports[i]))
-                return pt_spec_bad(p, at, "http, grpc and metrics are names of the sidecar's ports", err);
-    }
-    snprintf(at, sizeof at, "%.230s.volumeMounts", path);
-    cJSON_ArrayForEach(p, pt_obj_get(c, "volumeMounts")) if (!strncmp(pt_obj_text(p, "name"), "pintle-", 7)) return pt_spec_bad(
-        p, at, "volumes whose names begin with pintle- are the operator's own", err);
     return PT_OK;
 }
 
-static int check_names(const cJSON *list, const char *path, struct pt_err *err)
+int pt_spec_check_once(const cJSON *list, const char *key, const char *path, struct pt_err *err)
 {
     const cJSON *a, *b;
+    char why[64];
+    snprintf(why, sizeof why, "two have this %s", key);
     cJSON_ArrayForEach(a, list) for (b = a->next; b; b = b->next)
     {
-        const char *x = pt_obj_str(a, "name"), *y = pt_obj_str(b, "name");
+        const char *x = pt_obj_str(a, key), *y = pt_obj_str(b, key);
         if (x && y && !strcmp(x, y))
-            return pt_spec_bad(b, path, "two containers have this name", err);
+            return pt_spec_bad(b, path, why, err);
     }
     return PT_OK;
 }
@@ -221,7 +220,7 @@ int pt_spec_check_containers(const cJSON *list, const char *path, struct pt_err 
         if (rc < 0)
             return rc;
     }
-    return check_names(list, path, err);
+    return pt_spec_check_once(list, "name", path, err);
 }
 
 int pt_spec_check_init_containers(const cJSON *list, const char *path, struct pt_err *err)
@@ -237,7 +236,7 @@ int pt_spec_check_init_containers(const cJSON *list, const char *path, struct pt
         if (check_own_container(c, at, true, err) < 0)
             return PT_EINVAL;
     }
-    return check_names(list, path, err);
+    return pt_spec_check_once(list, "name", path, err);
 }
 
 /* A name of an init container must not be that of a container either. */
@@ -257,4 +256,55 @@ int pt_spec_check_all_names(const cJSON *spec, bool *own, struct pt_err *err)
                                                                                                                    err);
     }
     return PT_OK;
+}
+
+/* All containers share an address. */
+int pt_spec_check_ports(const cJSON *spec, const int ours[3], struct pt_err *err)
+{
+    static const char *const lists[] = {"template.spec.containers", "template.spec.initContainers"};
+    const cJSON *c, *p;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        cJSON_ArrayForEach(c, pt_obj_get(spec, lists[i])) cJSON_ArrayForEach(p, pt_obj_get(c, "ports"))
+        {
+            const char *protocol = pt_obj_str(p, "protocol");
+            int64_t port = pt_obj_int(p, "containerPort", 0);
+            if ((port == ours[0] || port == ours[1] || port == ours[2]) && (!protocol || !strcmp(protocol, "TCP")))
+                return pt_fail(err, PT_EINVAL, "spec.%s: container \"%s\": port %lld is the sidecar's (spec.serving)", lists[i],
+                               pt_obj_text(c, "name"), (long long)port);
+        }
+    return PT_OK;
+}
+
+/* --- null ---------------------------------------------------------------------------------------------------------------- */
+
+static void drop_nulls(cJSON *o)
+{
+    for (cJSON *c = o ? o->child : NULL, *next; c; c = next) {
+        next = c->next;
+        if (cJSON_IsNull(c))
+            pt_obj_free(cJSON_DetachItemViaPointer(o, c));
+        else if (cJSON_IsObject(c))
+            drop_nulls(c);
+    }
+}
+
+static const struct pt_field *members_of(const struct pt_field *f)
+{
+    bool containers = f->check == pt_spec_check_containers || f->check == pt_spec_check_init_containers;
+    return containers ? pt_spec_container_fields : f->members;
+}
+
+void pt_spec_drop_nulls(cJSON *o, const struct pt_field *fields)
+{
+    for (const struct pt_field *f = fields; f && f->name; f++) {
+        cJSON *v = cJSON_GetObjectItemCaseSensitive(o, f->name), *e;
+        if (cJSON_IsNull(v) && pt_obj_own(o)) /* deeper, what o shares was admitted before, and has none */
+            cJSON_DeleteItemFromObjectCaseSensitive(o, f->name);
+        else if (f->kind == PT_FIELD_MAP || f->check == pt_spec_check_resources)
+            drop_nulls(v);
+        else if (cJSON_IsArray(v))
+            cJSON_ArrayForEach(e, v) pt_spec_drop_nulls(e, members_of(f));
+        else if (cJSON_IsObject(v))
+            pt_spec_drop_nulls(v, members_of(f));
+    }
 }

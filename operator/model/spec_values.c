@@ -7,6 +7,7 @@
 #include "base/contract.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The value as a user would recognise it, short. */
 static const char *shown(const cJSON *v, char text[96])
@@ -76,20 +77,21 @@ int pt_spec_check_recipe(const cJSON *v, const char *path, struct pt_err *err)
         if (member)
             return pt_spec_bad(member, at, "is the operator's own: the model is spec.model, the output spec.compression.output", err);
     }
-    const cJSON *stages = cJSON_GetObjectItemCaseSensitive(v, "stages");
+    const cJSON *stages = cJSON_GetObjectItemCaseSensitive(v, "stages"), *stage;
     if (!cJSON_IsArray(stages) || !stages->child || cJSON_GetArraySize(stages) > 64)
         return pt_spec_bad(v, path, "needs stages, a list of 1 to 64", err);
+    cJSON_ArrayForEach(stage, stages) if (!cJSON_IsObject(stage)) return pt_spec_bad(stage, path, "a stage must be an object", err);
     if (pt_obj_print(v, &text, err) < 0 || pt_buf_check(&text, path, err) < 0)
         return pt_fail(err, PT_EINVAL, "%s: must have at most %d bytes as JSON", path, RECIPE_MAX);
     return PT_OK;
 }
 
-int pt_spec_check_own_mounts(const cJSON *v, const char *path, struct pt_err *err)
+int pt_spec_check_mounts(const cJSON *v, const char *path, struct pt_err *err)
 {
     const cJSON *e;
     cJSON_ArrayForEach(e, v) if (!strncmp(pt_obj_text(e, "name"), "pintle-", 7)) return pt_spec_bad(
         e, path, "volumes whose names begin with pintle- are the operator's own", err);
-    return PT_OK;
+    return pt_spec_check_once(v, "mountPath", path, err);
 }
 
 int pt_spec_check_subdomain(const cJSON *v, const char *path, struct pt_err *err)
@@ -166,7 +168,7 @@ static bool is_quantity(const cJSON *v)
 {
     static const char *const suffixes[] = {"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "n", "u", "m", "k", "K", "M", "G", "T", "P", "E"};
     if (!cJSON_IsString(v))
-        return cJSON_IsNumber(v) && v->valuedouble >= 0;
+        return cJSON_IsNumber(v) && v->valuedouble >= 0 && v->valuedouble <= 9e15 && v->valuedouble == (double)(int64_t)v->valuedouble;
     const char *s = v->valuestring;
     size_t whole = strspn(s, "0123456789"), fraction = s[whole] == '.' ? strspn(s + whole + 1, "0123456789") : 0;
     if (whole + fraction == 0 || strlen(s) > 32)
@@ -177,6 +179,38 @@ static bool is_quantity(const cJSON *v)
             return true;
     size_t sign = 1 + (s[1] == '+' || s[1] == '-');
     return (*s == 'e' || *s == 'E') && s[sign] && strspn(s + sign, "0123456789") == strlen(s + sign);
+}
+
+/* Of one that is_quantity; close enough to tell which of two is greater. */
+static double quantity(const cJSON *v)
+{
+    static const struct {
+        const char *suffix;
+        double factor;
+    } units[] = {{"Ki", 0x1p10}, {"Mi", 0x1p20}, {"Gi", 0x1p30}, {"Ti", 0x1p40}, {"Pi", 0x1p50}, {"Ei", 0x1p60}, {"n", 1e-9}, {"u", 1e-6}, {"m", 1e-3},
+                 {"k", 1e3},     {"M", 1e6},      {"G", 1e9},      {"T", 1e12},     {"P", 1e15},     {"E", 1e18}};
+    if (cJSON_IsNumber(v))
+        return v->valuedouble;
+    char *end;
+    double n = strtod(v->valuestring, &end); /* exponents too; "1E" ends before its letter */
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].suffix))
+            return n * units[i].factor;
+    return n;
+}
+
+static int check_limits(const cJSON *resources, const char *path, struct pt_err *err)
+{
+    const cJSON *q, *limits = cJSON_GetObjectItemCaseSensitive(resources, "limits");
+    char at[256];
+    cJSON_ArrayForEach(q, cJSON_GetObjectItemCaseSensitive(resources, "requests"))
+    {
+        const cJSON *limit = cJSON_GetObjectItemCaseSensitive(limits, q->string);
+        snprintf(at, sizeof at, "%s.requests.%s", path, q->string);
+        if (limit && quantity(q) > quantity(limit) * (1 + 1e-12))
+            return pt_spec_bad(q, at, "is more than the limit of the same name", err);
+    }
+    return PT_OK;
 }
 
 int pt_spec_check_resources(const cJSON *v, const char *path, struct pt_err *err)
@@ -197,21 +231,51 @@ int pt_spec_check_resources(const cJSON *v, const char *path, struct pt_err *err
                 return pt_spec_bad(q, at, "must be a quantity like \"500m\" or \"1Gi\"", err);
         }
     }
-    return PT_OK;
+    return check_limits(v, path, err);
 }
 
-static int check_keys(const cJSON *v, const char *path, const char *const *ours, size_t count, struct pt_err *err)
+/* Letters, digits, and between them '-', '_' and '.', at most 63. */
+static bool is_label_text(const char *s)
+{
+    size_t n = strlen(s);
+    for (size_t i = 0; i < n; i++)
+        if (!alphanumeric(s[i]) && (i == 0 || i == n - 1 || !strchr("._-", s[i])))
+            return false;
+    return n <= 63;
+}
+
+/* [PREFIX/]NAME, as labels and annotations have them. */
+static bool is_key(const char *s)
+{
+    const char *slash = strchr(s, '/');
+    const char *name = slash ? slash + 1 : s;
+    return *name && is_label_text(name) && (!slash || pt_is_dns_subdomain((struct pt_str){s, (size_t)(slash - s)}));
+}
+
+struct map_rule {
+    const char *const *ours; /* keys; besides those of our group */
+    size_t count;
+    bool may_be_ours, label; /* label: values are those of labels */
+};
+
+static int check_pairs(const cJSON *v, const struct map_rule *rule, const char *path, struct pt_err *err)
 {
     const cJSON *e;
     char at[384];
     cJSON_ArrayForEach(e, v)
     {
-        bool refused = !strncmp(e->string, PT_GROUP "/", sizeof PT_GROUP);
-        for (size_t i = 0; i < count; i++)
-            refused |= !strcmp(e->string, ours[i]);
+        bool refused = !rule->may_be_ours && !strncmp(e->string, PT_GROUP "/", sizeof PT_GROUP);
+        for (size_t i = 0; i < rule->count; i++)
+            refused |= !strcmp(e->string, rule->ours[i]);
         snprintf(at, sizeof at, "%.150s[%.200s]", path, e->string);
         if (refused)
             return pt_spec_bad(e, at, "is the operator's own", err);
+        if (!is_key(e->string))
+            return pt_spec_bad(e, at, "the key must be [PREFIX/]NAME: a DNS name; letters, digits, '-', '_' and '.', at most 63", err);
+        if (rule->label && !is_label_text(e->valuestring))
+            return pt_spec_bad(e, at, "the value must be letters, digits, and between them '-', '_' and '.', at most 63", err);
+        if (pt_spec_characters(e->valuestring) > 16384)
+            return pt_spec_bad(e, at, "the value must have at most 16384 characters", err);
     }
     return PT_OK;
 }
@@ -219,18 +283,44 @@ static int check_keys(const cJSON *v, const char *path, const char *const *ours,
 int pt_spec_check_labels(const cJSON *v, const char *path, struct pt_err *err)
 {
     static const char *const ours[] = {PT_LABEL_MANAGED_BY, PT_LABEL_INSTANCE, PT_LABEL_REVISION};
-    return check_keys(v, path, ours, sizeof ours / sizeof *ours, err);
+    return check_pairs(v, &(struct map_rule){.ours = ours, .count = sizeof ours / sizeof *ours, .label = true}, path, err);
 }
 
 int pt_spec_check_annotations(const cJSON *v, const char *path, struct pt_err *err)
 {
-    return check_keys(v, path, NULL, 0, err);
+    return check_pairs(v, &(struct map_rule){.label = false}, path, err);
+}
+
+int pt_spec_check_node_selector(const cJSON *v, const char *path, struct pt_err *err)
+{
+    return check_pairs(v, &(struct map_rule){.may_be_ours = true, .label = true}, path, err);
 }
 
 int pt_spec_check_env(const cJSON *v, const char *path, struct pt_err *err)
 {
     return strncmp(v->valuestring, "PINTLE_", 7) ? PT_OK
                                                  : pt_spec_bad(v, path, "environment variables that begin with PINTLE_ are the operator's own", err);
+}
+
+int pt_spec_check_envs(const cJSON *v, const char *path, struct pt_err *err)
+{
+    return pt_spec_check_once(v, "name", path, err);
+}
+
+int pt_spec_check_port_name(const cJSON *v, const char *path, struct pt_err *err)
+{
+    const char *name = v->valuestring; /* the Service goes by these names */
+    bool ours = !strcmp(name, "http") || !strcmp(name, "grpc") || !strcmp(name, "metrics");
+    return ours ? pt_spec_bad(v, path, "http, grpc and metrics are names of the sidecar's ports", err) : PT_OK;
+}
+
+int pt_spec_check_dns_policy(const cJSON *v, const char *path, struct pt_err *err)
+{
+    static const char *const known[] = {"ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(v->valuestring, known[i]))
+            return PT_OK;
+    return pt_spec_bad(v, path, "must be ClusterFirst, ClusterFirstWithHostNet, Default or None", err);
 }
 
 int pt_spec_check_pull_policy(const cJSON *v, const char *path, struct pt_err *err)
@@ -241,10 +331,18 @@ int pt_spec_check_pull_policy(const cJSON *v, const char *path, struct pt_err *e
 
 int pt_spec_check_mount(const cJSON *v, const char *path, struct pt_err *err)
 {
-    static const char *const ours[] = {"/", PT_PATH_CONFIG_DIR, PT_PATH_TOKEN_DIR, PT_PATH_CACHE, PT_PATH_CREDENTIALS, PT_PATH_MODEL, PT_PATH_OUTPUT, PT_PATH_OUTPUT_CREDENTIALS};
+    static const char *const ours[] = {"", PT_PATH_CONFIG_DIR, PT_PATH_TOKEN_DIR, PT_PATH_CACHE, PT_PATH_CREDENTIALS, PT_PATH_MODEL, PT_PATH_OUTPUT, PT_PATH_OUTPUT_CREDENTIALS};
+    char plain[1025]; /* without slashes that say nothing; the operator's paths are shorter */
+    size_t n = 0;
+    for (const char *p = v->valuestring; *p && n < sizeof plain - 1; p++)
+        if (*p != '/' || (p[1] && p[1] != '/'))
+            plain[n++] = *p;
+    plain[n] = 0;
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
-        if (!strcmp(v->valuestring, ours[i]))
+        if (!strcmp(plain, ours[i]))
             return pt_spec_bad(v, path, "this path is the operator's own", err);
+    if (strchr(v->valuestring, ':'))
+        return pt_spec_bad(v, path, "must not contain ':'", err);
     return PT_OK;
 }
 
@@ -259,7 +357,7 @@ int pt_spec_check_volume(const cJSON *v, const char *path, struct pt_err *err)
         if (!strncmp(name, "pintle-", 7))
             return pt_spec_bad(e, path, "names of volumes that begin with pintle- are the operator's own", err);
     }
-    return PT_OK;
+    return pt_spec_check_once(v, "name", path, err);
 }
 
 int pt_spec_read_amount(const cJSON *v, const char *path, struct pt_amount *out, struct pt_err *err)
@@ -270,10 +368,10 @@ int pt_spec_read_amount(const cJSON *v, const char *path, struct pt_amount *out,
         return PT_OK;
     }
     struct pt_str s = pt_str(cJSON_GetStringValue(v));
-    if (s.len > 1 && s.p[s.len - 1] == '%')
+    if (s.len > 1 && s.p[s.len - 1] == '%' && (s.p[0] != '0' || s.len == 2))
         (void)pt_parse_i64((struct pt_str){s.p, s.len - 1}, 0, 100, path, &n, NULL);
     if (n < 0)
-        return pt_spec_bad(v, path, "must be a whole number or a percentage from \"0%\" to \"100%\"", err);
+        return pt_spec_bad(v, path, "must be a whole number up to 1000 or a percentage from \"0%\" to \"100%\"", err);
     *out = (struct pt_amount){(int)n, true};
     return PT_OK;
 }

@@ -119,7 +119,26 @@ static void refused(void **state)
         {POD("\"containers\":[{\"name\":\"mine\",\"image\":\"i\",\"volumeMounts\":[{\"name\":\"pintle-token\",\"mountPath\":\"/t\"}]}]"),
          "volumeMounts", "operator's own"},
         {POD("\"containers\":[{\"name\":\"a\",\"image\":\"i\"},{\"name\":\"a\",\"image\":\"j\"}]"), "spec.template.spec.containers",
-         "two containers"},
+         "two have this name"},
+        {POD("\"containers\":[{\"name\":\"a\",\"image\":\"i\",\"ports\":[{\"containerPort\":8081}]}]"), "container \"a\"", "port 8081 is the sidecar's"},
+        {POD("\"initContainers\":[{\"name\":\"a\",\"image\":\"i\",\"ports\":[{\"containerPort\":8082,\"protocol\":\"TCP\"}]}]"), "container \"a\"", "8082 is the sidecar's"},
+        {POD("\"containers\":[{\"name\":\"a\",\"image\":\"i\",\"ports\":[{\"containerPort\":70000}]}]"), "ports[0].containerPort: 70000", "1 to 65535"},
+        {POD("\"containers\":[{\"name\":\"a\",\"image\":\"i\",\"env\":[{\"value\":\"x\"}]}]"), "env[0].name", "required"},
+        {POD("\"containers\":[{\"name\":\"sidecar\",\"env\":[{\"name\":\"A\"},{\"name\":\"A\"}]}]"), "env", "two have this name"},
+        {POD("\"containers\":[{\"name\":\"sidecar\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"//etc/pintle/\"}]}]"), "mountPath", "operator's own"},
+        {POD("\"containers\":[{\"name\":\"sidecar\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"///\"}]}]"), "mountPath", "operator's own"},
+        {POD("\"containers\":[{\"name\":\"sidecar\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/a:b\"}]}]"), "mountPath", "must not contain"},
+        {POD("\"containers\":[{\"name\":\"sidecar\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/a\"},{\"name\":\"w\",\"mountPath\":\"/a\"}]}]"), "volumeMounts", "two have this mountPath"},
+        {POD("\"volumes\":[{\"name\":\"v\"},{\"name\":\"v\"}]"), "volumes", "two have this name"},
+        {POD("\"dnsPolicy\":\"Nonsense\""), "dnsPolicy", "must be ClusterFirst"},
+        {POD("\"nodeSelector\":{\"a b\":\"c\"}"), "nodeSelector[a b]", "the key must be"},
+        {POD("\"nodeSelector\":{\"a\":\"c d\"}"), "nodeSelector[a]", "the value must be"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"metadata\":{\"labels\":{\"a/b/c\":\"y\"}}}}", "labels[a/b/c]", "the key must be"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"metadata\":{\"annotations\":{\"\":\"y\"}}}}", "annotations[]", "the key must be"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"strategy\":{\"rollingUpdate\":{\"maxSurge\":\"07%\"}}}", "maxSurge: \"07%\"", "percentage"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"requests\":{\"cpu\":2},\"limits\":{\"cpu\":\"1500m\"}}}", "spec.resources.requests.cpu", "more than the limit"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"requests\":{\"memory\":\"1Gi\"},\"limits\":{\"memory\":\"1G\"}}}", "spec.resources.requests.memory", "more than the limit"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"resources\":{\"limits\":{\"cpu\":1.5}}}", "spec.resources.limits.cpu", "must be a quantity"},
         {POD("\"initContainers\":[{\"name\":\"sidecar\",\"image\":\"i\"}]"), "spec.template.spec.initContainers[0]", "below containers"},
         {POD("\"initContainers\":[{\"name\":\"a\",\"image\":\"i\"}],\"containers\":[{\"name\":\"a\",\"image\":\"i\"}]"),
          "spec.template.spec.containers", "init container"},
@@ -521,9 +540,44 @@ static void out_of_memory(void **state)
     }
 }
 
+/* As an API server: null is no value where the schema knows the field, and lengths are of characters. */
+static void admitted(void **state)
+{
+    static const struct {
+        const char *spec, *wanted;
+    } cases[] = {
+        {"{\"model\":{\"uri\":\"https://h/p\",\"digest\":null},\"replicas\":null,\"strategy\":null}", "\"spec\":{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":1}"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":2,\"template\":{\"metadata\":{\"labels\":{\"a\":null,\"b\":\"\"}},\"spec\":{\"containers\":[{\"name\":\"sidecar\",\"securityContext\":null}]}}}",
+         "\"template\":{\"metadata\":{\"labels\":{\"b\":\"\"}},\"spec\":{\"containers\":[{\"name\":\"sidecar\"}]}}"},
+        {"{\"model\":{\"uri\":\"https://h/p\"},\"replicas\":2,\"resources\":{\"limits\":{\"cpu\":null}}}", "\"resources\":{\"limits\":{}}"},
+        {POD("\"securityContext\":{\"runAsUser\":null}"), "\"securityContext\":{\"runAsUser\":null}"}, /* the schema knows nothing of what is inside */
+        {POD("\"containers\":[{\"name\":\"a\",\"image\":\"i\",\"workingDir\":\"/é\",\"ports\":[{\"containerPort\":8080,\"protocol\":\"UDP\"}]}]"), "8080"},
+    };
+    char text[4096];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pt_err err = {0};
+        pt_auto_buf out = PT_BUF_INIT(0);
+        pt_auto_obj *o = NULL;
+        assert_int_equal(pt_obj_parse(object(text, cases[i].spec), "object", &o, &err), PT_OK);
+        if (pt_spec_admit(o, &err) < 0 || pt_obj_print(o, &out, &err) < 0 || !strstr(pt_buf_cstr(&out), cases[i].wanted))
+            fail_msg("%s: %s %s", cases[i].spec, err.msg, pt_buf_cstr(&out));
+    }
+    pt_auto_buf classes = PT_BUF_INIT(0);
+    pt_auto_obj *o = NULL;
+    struct pt_err err = {0};
+    pt_buf_puts(&classes, "{\"model\":{\"uri\":\"https://h/p\"},\"template\":{\"spec\":{\"priorityClassName\":\"");
+    for (int i = 0; i < 253; i++)
+        pt_buf_puts(&classes, "é");
+    pt_buf_puts(&classes, "\"}}}");
+    assert_int_equal(pt_obj_parse(object(text, pt_buf_cstr(&classes)), "object", &o, &err), PT_OK);
+    if (pt_spec_admit(o, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(refused),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(refused), cmocka_unit_test(admitted),
                                        cmocka_unit_test(defaults),
                                        cmocka_unit_test(stable_revision), cmocka_unit_test(monitoring),
                                        cmocka_unit_test(pods), cmocka_unit_test(monitored_pods),
