@@ -262,6 +262,32 @@ static void wrong_times_of_others_do_not_matter(void **state)
     pt_lease_destroy(a.lease);
 }
 
+/* Whatever somebody has written into it, one leads after as long as a Lease is respected, and what is stored then is right. */
+static void odd_records_are_taken_over(void **state)
+{
+    static const char *const specs[] = {
+        "null", "[]", "{}", "{\"holderIdentity\":\"\",\"leaseDurationSeconds\":1}", "{\"holderIdentity\":\"gone\",\"leaseDurationSeconds\":-5,\"renewTime\":\"1970-01-01T00:00:00Z\"}",
+        "{\"holderIdentity\":\"gone\",\"leaseDurationSeconds\":1e300,\"leaseTransitions\":\"x\"}", "{\"holderIdentity\":5,\"leaseDurationSeconds\":\"a\",\"renewTime\":7,\"acquireTime\":[]}",
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof specs / sizeof *specs; i++) {
+        struct candidate a;
+        char body[300];
+        int n = snprintf(body, sizeof body, "{\"metadata\":{\"name\":\"pintle-operator\"},\"spec\":%s}", specs[i]);
+        struct pt_api_request make = {.verb = PT_VERB_CREATE, .resource = &pt_res_leases, .ns = "pintle-system", .body = {body, (size_t)n}, .grace_seconds = -1};
+        assert_int_equal(pt_memapi_do(api, &make, NULL, NULL), 201);
+        candidate(&a, "a_1", 1);
+        run(20000);
+        assert_int_equal(a.leads, 1);
+        pt_auto_obj *o = stored();
+        assert_string_equal(pt_obj_text(o, "spec.holderIdentity"), "a_1");
+        assert_int_equal(pt_obj_int(o, "spec.leaseDurationSeconds", 0), 15);
+        pt_lease_destroy(a.lease);
+        struct pt_api_request drop = {.verb = PT_VERB_DELETE, .resource = &pt_res_leases, .ns = "pintle-system", .name = "pintle-operator", .grace_seconds = -1};
+        assert_int_equal(pt_memapi_do(api, &drop, NULL, NULL), 200);
+    }
+}
+
 static void make_pod(const char *name, const char *role)
 {
     char body[256];
@@ -335,6 +361,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_sleeper_knows, setup, teardown),
         cmocka_unit_test_setup_teardown(taken_by_force, setup, teardown),
         cmocka_unit_test_setup_teardown(wrong_times_of_others_do_not_matter, setup, teardown),
+        cmocka_unit_test_setup_teardown(odd_records_are_taken_over, setup, teardown),
         cmocka_unit_test_setup_teardown(the_leader_is_labelled, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_options, setup, teardown),
     };

@@ -177,10 +177,74 @@ static void what_is_of_no_use_is_replaced(void **state)
     pt_ca_destroy(a.ca);
 }
 
+/* Something in between that answers everything with a page of its own, or a Secret that never has what was written. */
+struct stranger {
+    struct pt_api api; /* first member */
+    const char *body;
+    struct pt_timer answer;
+    pt_api_done_fn done;
+    void *arg;
+    int reads, writes;
+};
+
+static void stranger_answers(struct pt_timer *t)
+{
+    struct stranger *s = (struct stranger *)(void *)((char *)t - offsetof(struct stranger, answer));
+    struct pt_api_result r = {.http = 200, .retry_after_ms = -1, .body = pt_str(s->body)};
+    s->done(s->arg, &r);
+}
+
+static int stranger_start(struct pt_api *a, const struct pt_api_request *req, pt_api_done_fn done, void *arg, struct pt_api_call **out,
+                          struct pt_err *err)
+{
+    struct stranger *s = (struct stranger *)(void *)a;
+    (void)err;
+    s->done = done;
+    s->arg = arg;
+    s->reads += req->verb == PT_VERB_GET;
+    s->writes += req->verb != PT_VERB_GET;
+    *out = (struct pt_api_call *)(void *)s;
+    pt_timer_start(pt_loop_sched(loop), &s->answer, 1, stranger_answers);
+    return PT_OK;
+}
+
+static void stranger_cancel(struct pt_api *a, struct pt_api_call *call)
+{
+    (void)call;
+    pt_timer_stop(pt_loop_sched(loop), &((struct stranger *)(void *)a)->answer);
+}
+
+static void what_is_no_secret_is_not_written(void **state)
+{
+    static const struct pt_api_ops ops = {.start = stranger_start, .cancel = stranger_cancel};
+    static const struct {
+        const char *body;
+        int writes;
+    } rows[] = {{"<html>log in</html>", 0},
+                {"null", 0},
+                {"{\"metadata\":{\"name\":\"pintle-ca\"}}", 0},
+                {"{\"metadata\":{\"name\":\"other\",\"resourceVersion\":\"1\"}}", 0},
+                {"{\"metadata\":{\"name\":\"pintle-ca\",\"resourceVersion\":\"1\"},\"data\":null}", 2}};
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct stranger s = {.api = {&ops}, .body = rows[i].body};
+        struct holder h = {0};
+        struct pt_err err;
+        struct pt_ca_options o = {
+            .api = &s.api, .sched = pt_loop_sched(loop), .ns = "n", .deadline_ms = 30000, .works = does_work, .fn = on_ca, .arg = &h};
+        assert_int_equal(pt_ca_start(&o, &h.ca, &err), PT_OK);
+        run(800);
+        if (s.writes > rows[i].writes || s.reads < 2 || s.reads > 6 || h.told)
+            fail_msg("row %zu: %d reads, %d writes, told %d times", i, s.reads, s.writes, h.told);
+        pt_ca_destroy(h.ca);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(two_agree, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_secret_is_not_written, setup, teardown),
         cmocka_unit_test_setup_teardown(it_is_renewed_with_its_key, setup, teardown),
         cmocka_unit_test_setup_teardown(servers_are_told_to_sign_anew, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_of_no_use_is_replaced, setup, teardown),
