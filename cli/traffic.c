@@ -26,7 +26,23 @@ static bool number(struct pt_str s, double most, double *v)
     s = pt_str_trim(s);
     snprintf(text, sizeof text, PT_STR_FMT, s.len < sizeof text ? (int)s.len : 0, s.len ? s.p : "");
     *v = strtod(text, &end);
-    return *text && !*end && *v >= 0 && *v <= most;
+    return *text && end == text + s.len && *v >= 0 && *v <= most;
+}
+
+/* Of the first line. A number that is out of bounds is a mistake, not a title. */
+static bool is_title(struct pt_str s)
+{
+    char text[64], *end;
+    s = pt_str_trim(s);
+    snprintf(text, sizeof text, PT_STR_FMT, s.len < sizeof text ? (int)s.len : 0, s.len ? s.p : "");
+    (void)strtod(text, &end);
+    return end == text;
+}
+
+static void skip_byte_order_mark(struct pt_str *text)
+{
+    if (text->len >= 3 && !memcmp(text->p, "\xef\xbb\xbf", 3))
+        *text = (struct pt_str){text->p + 3, text->len - 3};
 }
 
 int pt_traffic_read(struct pt_traffic *t, const char *file, struct pt_str text, struct pt_err *err)
@@ -34,6 +50,8 @@ int pt_traffic_read(struct pt_traffic *t, const char *file, struct pt_str text, 
     struct pt_str line;
     double at, rate, last_rate = 0, last_at = 0;
     size_t n = 0;
+    bool were_timed = false;
+    skip_byte_order_mark(&text);
     for (int k = 1; pt_str_split(&text, '\n', &line); k++) {
         struct pt_str rest = pt_str_trim(line), first = {0};
         if (!rest.len || rest.p[0] == '#')
@@ -41,8 +59,10 @@ int pt_traffic_read(struct pt_traffic *t, const char *file, struct pt_str text, 
         pt_str_split(&rest, ',', &first);
         bool timed = rest.p != NULL,
              good = timed ? number(first, PT_TRAFFIC_MAX_SECONDS - 1, &at) && number(rest, 1e9, &rate) : number(first, 1e9, &rate);
-        if (!good && n == 0 && k == 1) /* a line of titles */
+        if (!good && k == 1 && is_title(first) && is_title(rest))
             continue;
+        good &= n == 0 || timed == were_timed;
+        were_timed = timed;
         at = timed ? at : (double)n;
         if (!good || (n && at <= last_at) || at >= PT_TRAFFIC_MAX_SECONDS)
             return pt_fail(err, PT_EPARSE, "%s: line %d: want SECONDS,RATE with growing seconds up to %d, or a RATE: \"" PT_STR_FMT "\"", file, k,
