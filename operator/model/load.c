@@ -136,21 +136,10 @@ static int take_progress(struct pt_operator *op, const struct pt_report *r, stru
     return PT_OK;
 }
 
-/* Another one than it told before? What is no digest is none. */
-static bool take_digest(struct pt_pod_told *st, const char *digest)
-{
-    uint8_t bytes[32];
-    if (!strcmp(st->digest, digest))
-        return false;
-    if (*digest && pt_parse_digest(pt_str(digest), "digest", bytes, NULL) < 0)
-        digest = "";
-    bool news = strcmp(st->digest, digest) != 0;
-    memmove(st->digest, digest, strlen(digest) + 1);
-    return news;
-}
-
 int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_t *next_ms, struct pt_err *err)
 {
+    uint8_t digest[32] = {0};
+    bool has_digest = *r->digest && pt_parse_digest(pt_str(r->digest), "digest", digest, NULL) == PT_OK;
     *next_ms = next_report_ms(op);
     if (!pt_operator_synced(op))
         return pt_fail(err, PT_EUNAVAILABLE, "report: the operator has just started");
@@ -165,10 +154,12 @@ int pt_operator_report(struct pt_operator *op, const struct pt_report *r, int64_
         return PT_OK;
     if (first && !(st = pod->state.told = pt_calloc(1, sizeof *st)))
         return pt_fail(err, PT_ENOMEM, "report: out of memory");
-    bool news = take_digest(st, r->digest) || first || st->model != r->state || st->reason != r->reason;
+    bool news = first || st->model != r->state || st->reason != r->reason || st->has_digest != has_digest || memcmp(st->digest, digest, 32) != 0;
     bool same_process = !first && st->started_ms == r->started_ms;
     st->model = r->state;
     st->reason = r->reason;
+    st->has_digest = has_digest;
+    memcpy(st->digest, digest, 32);
     st->sequence = r->sequence;
     st->started_ms = r->started_ms;
     take_load(op, pod, r, same_process);

@@ -84,7 +84,8 @@ struct pt_pod_figures {
 struct pt_pod_told {
     enum pt_model_state model;
     enum pt_model_reason reason;
-    char digest[72]; /* "sha256:..."; "": none */
+    bool has_digest;
+    uint8_t digest[32];
     uint64_t sequence;
     int64_t started_ms;
     double in_flight;       /* and queued */

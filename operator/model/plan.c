@@ -152,7 +152,9 @@ static bool wrong_digest(const struct pt_view *v, const struct pt_pod *pod)
 {
     const struct pt_revision *r = pt_view_revision(v, pod->revision);
     uint8_t wanted[32];
-    return r && *r->digest && strcmp(r->digest, pod->state.told->digest) != 0 && pt_parse_digest(pt_str(r->digest), "digest", wanted, NULL) == PT_OK;
+    if (!r || !*r->digest || pt_parse_digest(pt_str(r->digest), "digest", wanted, NULL) < 0)
+        return false;
+    return !pod->state.told->has_digest || memcmp(wanted, pod->state.told->digest, 32) != 0;
 }
 
 struct pt_pod_model pt_view_model(const struct pt_view *v, const struct pt_pod *pod)

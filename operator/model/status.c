@@ -330,21 +330,23 @@ static const char *last_failure(struct pt_view *v, const struct summary *sum, st
     return pt_buf_cstr(b);
 }
 
-static const char *loaded_digest(const struct pt_view *v)
+static const char *loaded_digest(const struct pt_view *v, char text[72])
 {
     for (int i = 0; i < v->fresh.count; i++) {
         const struct pt_pod_told *st = v->fresh.pod[i]->state.told;
-        if (st && *st->digest && st->model == PT_MODEL_READY)
-            return st->digest;
+        if (st && st->has_digest && st->model == PT_MODEL_READY) {
+            pt_format_digest(st->digest, text);
+            return text;
+        }
     }
     return v->update_revision && !strcmp(v->s->md->update_revision, v->update) ? v->s->md->digest : "";
 }
 
 static void put_model(struct pt_view *v, struct pt_buf *b, const struct summary *sum, const char *failure, bool patch)
 {
-    char quoted[80];
+    char digest[72], quoted[80];
     const char *state = sum->failed ? "\"Failed\"" : v->fresh.count && sum->loaded == v->fresh.count ? "\"Loaded\"" : sum->downloading ? "\"Downloading\"" : "\"Loading\"";
-    snprintf(quoted, sizeof quoted, "\"%.71s\"", loaded_digest(v));
+    snprintf(quoted, sizeof quoted, "\"%.71s\"", loaded_digest(v, digest));
     put_optional(b, patch, "digest", quoted[1] != '"' ? quoted : NULL);
     put_count(b, "failedReplicas", sum->failed);
     put_optional(b, patch, "lastFailure", failure);
