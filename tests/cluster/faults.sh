@@ -245,13 +245,13 @@ fault_steps() {
     step "leader hand-overs under load" hand_overs
     step "leaders that stand still past their Lease, under load" freezes
     step "operator upgrades under load" upgrades
+    step "the cluster's certificate authority is rotated under load" ca_rotations
     step "helm upgrade with customMetrics" custom_metrics_on
     step "HorizontalPodAutoscaler: up under load, stays, down without" hpa
     step "HorizontalPodAutoscaler by queue delay: up and down" hpa_by_queue_delay
     step "HorizontalPodAutoscaler by latency: up and down" hpa_by_latency
     step "two replicas again" two_replicas
   fi
-  step "the cluster's certificate authority is rotated under load" ca_rotations
   step "pods deleted under load" kills
   step "node drained under load" drains
   step "namespace deleted in the middle of rollouts" namespace_deleted
