@@ -48,7 +48,7 @@ struct pt_reflector {
     int error;         /* or the code of another one; 0: none */
     bool fresh;        /* nothing has come since the last list */
     bool told;         /* synced() was called */
-    struct pt_metric *m_lists, *m_watches, *m_short, *m_objects;
+    struct pt_metric *m_lists, *m_watches, *m_short, *m_objects, *m_version, *m_heard;
 };
 
 static const struct pt_metric_family f_lists = {"reflector_lists_total", "Lists made by the reflectors", PT_COUNTER, "name", NULL, 0},
@@ -59,7 +59,19 @@ static const struct pt_metric_family f_lists = {"reflector_lists_total", "Lists 
                                                 "name",
                                                 NULL,
                                                 0},
-                                     f_objects = {"pintle_cache_objects", "Objects in the local store", PT_GAUGE, "name", NULL, 0};
+                                     f_objects = {"pintle_cache_objects", "Objects in the local store", PT_GAUGE, "name", NULL, 0},
+                                     f_version = {"pintle_cache_resource_version",
+                                                  "The resourceVersion that the local store has reached",
+                                                  PT_GAUGE,
+                                                  "name",
+                                                  NULL,
+                                                  0},
+                                     f_heard = {"pintle_cache_heard_timestamp_seconds",
+                                                "When the server last told something of these objects; a bookmark, once a minute, is enough",
+                                                PT_GAUGE,
+                                                "name",
+                                                NULL,
+                                                0};
 
 static void list(struct pt_reflector *r);
 static void watch(struct pt_reflector *r, bool initial);
@@ -104,6 +116,8 @@ int pt_reflector_create(const struct pt_reflector_options *o, struct pt_reflecto
         r->m_watches = pt_metrics_series(o->metrics, &f_watches, name, NULL);
         r->m_short = pt_metrics_series(o->metrics, &f_short, name, NULL);
         r->m_objects = pt_metrics_series(o->metrics, &f_objects, name, NULL);
+        r->m_version = pt_metrics_series(o->metrics, &f_version, name, NULL);
+        r->m_heard = pt_metrics_series(o->metrics, &f_heard, name, NULL);
     }
     *out = r;
     return PT_OK;
@@ -254,6 +268,14 @@ static int take_page(struct pt_reflector *r, struct pt_str body, struct pt_err *
     return has_meta ? PT_OK : pt_fail(err, PT_EPARSE, "list: no metadata");
 }
 
+/* What a dashboard sees of the store. */
+static void show(struct pt_reflector *r)
+{
+    pt_metric_set(r->m_objects, (double)pt_store_count(r->o.store));
+    pt_metric_set(r->m_version, (double)r->o.store->rv);
+    pt_metric_set(r->m_heard, (double)pt_wall_ms(r->o.sched) / 1000);
+}
+
 static int finish_list(struct pt_reflector *r, struct pt_err *err)
 {
     if (r->list_rv < r->o.store->rv)
@@ -265,7 +287,7 @@ static int finish_list(struct pt_reflector *r, struct pt_err *err)
     r->fresh = true;
     pt_free(pt_steal(r->page)); /* needed again only after a lost watch */
     r->room = 0;
-    pt_metric_set(r->m_objects, (double)pt_store_count(r->o.store));
+    show(r);
     return rc;
 }
 
@@ -386,7 +408,6 @@ static bool take_identity(struct pt_reflector *r, const struct pt_watch_event *e
         return false;
     if (e->type == PT_WATCH_DELETED) {
         pt_store_delete(r->o.store, id.ns, id.name, id.rv);
-        pt_metric_set(r->m_objects, (double)pt_store_count(r->o.store));
         return true;
     }
     const struct pt_object *o = pt_store_get(r->o.store, id.ns, id.name);
@@ -397,9 +418,8 @@ static bool take_identity(struct pt_reflector *r, const struct pt_watch_event *e
     return true;
 }
 
-static void take_event(void *arg, const struct pt_watch_event *e)
+static void take_event(struct pt_reflector *r, const struct pt_watch_event *e)
 {
-    struct pt_reflector *r = arg;
     struct pt_object *o;
     struct pt_err err;
     if (e->type == PT_WATCH_BOOKMARK || e->type == PT_WATCH_ERROR) {
@@ -424,7 +444,12 @@ static void take_event(void *arg, const struct pt_watch_event *e)
         pt_log(PT_LOG_ERROR, "object lost until the next list", "resource", r->o.resource->plural, "error", err.msg, NULL);
         r->expired = true;
     }
-    pt_metric_set(r->m_objects, (double)pt_store_count(r->o.store));
+}
+
+static void on_event(void *arg, const struct pt_watch_event *e)
+{
+    take_event(arg, e);
+    show(arg);
 }
 
 static bool only_connection(int code)
@@ -535,7 +560,7 @@ static void watch(struct pt_reflector *r, bool initial)
     if (r->down)
         r->outage = (struct pt_outage){r->outage.since_ms, r->watch_started_ms, false}; /* as far as we know yet */
     pt_metric_add(r->m_watches, 1);
-    if (pt_api_watch(r->o.api, &req, take_event, watch_done, r, &r->call, &res.err) < 0)
+    if (pt_api_watch(r->o.api, &req, on_event, watch_done, r, &r->call, &res.err) < 0)
         back_off(r, &res, "watch failed", initial ? begin_now : watch_now);
     else if (initial)
         pt_timer_start(r->o.sched, &r->timer, INITIAL_MS, initial_late);

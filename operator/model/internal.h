@@ -58,7 +58,7 @@ struct pt_operator {
     int64_t stop_by_ms, told_by_ms; /* the second: of events */
     void (*stopped)(void *arg);
     void *stopped_arg;
-    uint64_t reconciles, failures, writes;
+    uint64_t begun, reconciles, failures, writes; /* begun: of reconciles, the ID of the newest */
     struct pt_metric *m_success, *m_error, *m_requeue, *m_errors, *m_seconds, *m_active, *m_reports;
 };
 

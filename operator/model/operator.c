@@ -316,6 +316,7 @@ static void reconcile(void *arg, const char *key)
     snprintf(ns, sizeof ns, "%.*s", (int)(slash - key), key);
     const struct pt_md *md = (const struct pt_md *)pt_store_get(&op->stores[PT_STORE_MD], ns, slash + 1);
     pt_metric_set(op->m_active, pt_workqueue_active(op->queue));
+    op->begun++;
     if (!md) {
         struct pt_deployment *old = pt_map_remove(&op->deployments, pt_str(key));
         if (old)
@@ -341,7 +342,9 @@ static void reconcile(void *arg, const char *key)
         await_refusals(op, d, &plan);
     }
     if (rc < 0) {
-        pt_log(PT_LOG_ERROR, "reconcile failed", "deployment", key, "error", err.msg, NULL);
+        char id[24], generation[24];
+        pt_log(PT_LOG_ERROR, "reconcile failed", "deployment", key, "generation", pt_log_int(generation, md->generation), "reconcileID",
+               pt_log_int(id, (int64_t)op->begun), "error", err.msg, NULL);
         pt_plan_finish(&plan);
         pt_operator_ran(op, key, true, -1, now);
         return;

@@ -33,7 +33,7 @@ struct pt_carry_out {
     unsigned in_flight, creating, batch, batch_left;
     bool revision_pending, failed, no_pods, created, pumping; /* no_pods: one was refused, or the revision is not there */
     bool goes_on; /* a request for the effect at hand has just been started, the first one or another behind an answer */
-    int64_t requeue_ms, started_ms;
+    int64_t requeue_ms, started_ms, id, generation; /* id: of the reconcile, for logs */
 };
 
 static const struct kind {
@@ -191,8 +191,9 @@ static void fail(struct pt_carry_out *run, const struct pt_effect *e, const stru
     const struct kind *k = &kinds[e->kind];
     run->failed = true;
     run->no_pods |= e->kind == PT_EFFECT_CREATE_POD || e->kind == PT_EFFECT_CREATE_REVISION || e->kind == PT_EFFECT_NUMBER_REVISION;
-    pt_log(err->code == PT_ECONFLICT ? PT_LOG_DEBUG : PT_LOG_WARN, "write failed", "deployment", run->key, "resource", k->resource->plural, "object",
-           e->name, "error", err->msg, NULL);
+    char id[24], generation[24];
+    pt_log(err->code == PT_ECONFLICT ? PT_LOG_DEBUG : PT_LOG_WARN, "write failed", "deployment", run->key, "generation", pt_log_int(generation, run->generation),
+           "reconcileID", pt_log_int(id, run->id), "resource", k->resource->plural, "object", e->name, "error", err->msg, NULL);
 }
 
 /* Is remembered until it succeeds, so that the status can say it and others need not wait for it. */
@@ -557,6 +558,8 @@ void pt_carry_out_start(struct pt_operator *op, struct pt_deployment *d, const c
     struct pt_carry_out *run = pt_calloc(1, sizeof *run);
     if (run) {
         *run = (struct pt_carry_out){.op = op, .d = d, .plan = *plan, .requeue_ms = plan->requeue_ms, .started_ms = pt_now_ms(op->o.sched)};
+        run->id = (int64_t)op->begun;
+        run->generation = md->generation;
         run->key = pt_strdup(key);
         run->ns = pt_strdup(md->o.ns);
         run->name = pt_strdup(md->o.name);

@@ -363,6 +363,7 @@ struct rig {
     struct pt_store store;
     struct pt_reflector *r;
     int synced, fail_http, requests, watches, initial, cut_next;
+    struct pt_metrics *metrics;
 };
 
 static void on_request(void *arg, const struct pt_api_request *req, bool watch, struct pt_memapi_fault *f)
@@ -417,6 +418,7 @@ static void start_rig(struct rig *g, unsigned history, enum pt_memapi_watchlist 
                                      .resource = &pt_res_pods,
                                      .label_selector = "app=x",
                                      .store = &g->store,
+                                     .metrics = g->metrics = pt_metrics_create(),
                                      .synced = on_synced,
                                      .arg = g};
     assert_int_equal(pt_reflector_create(&r, &g->r, &err), PT_OK);
@@ -424,6 +426,7 @@ static void start_rig(struct rig *g, unsigned history, enum pt_memapi_watchlist 
 static void stop_rig(struct rig *g)
 {
     pt_reflector_destroy(g->r);
+    pt_metrics_destroy(g->metrics);
     pt_store_finish(&g->store);
     pt_memapi_destroy(g->api);
     pt_sched_finish(&g->clock.sched);
@@ -559,6 +562,37 @@ static void reflector_survives(void **state)
     (void)state;
     survives(PT_WATCHLIST);
     survives(PT_WATCHLIST_REFUSED);
+}
+
+static double shown(struct rig *g, const char *series)
+{
+    pt_auto_buf text = PT_BUF_INIT(0);
+    pt_metrics_write(g->metrics, PT_METRICS_TEXT, &text);
+    const char *at = strstr(pt_buf_cstr(&text), series);
+    assert_non_null(at);
+    return strtod(at + strlen(series), NULL);
+}
+
+/* What the store holds, how far it is, and when something was heard last: also while nothing happens, by bookmarks. */
+static void reflector_shows_its_place(void **state)
+{
+    struct rig g;
+    (void)state;
+    start_rig(&g, 1000, PT_WATCHLIST);
+    assert_true(shown(&g, "pintle_cache_heard_timestamp_seconds{name=\"things\"} ") < 1); /* never */
+    put_pod(&g, "a", true);
+    pt_reflector_start(g.r);
+    advance(&g, 1000);
+    put_pod(&g, "b", true);
+    advance(&g, 1000);
+    assert_int_equal(shown(&g, "pintle_cache_objects{name=\"things\"} "), 2);
+    assert_int_equal(shown(&g, "pintle_cache_resource_version{name=\"things\"} "), g.store.rv);
+    remove_pod(&g, "a");
+    advance(&g, 600000);
+    assert_int_equal(shown(&g, "pintle_cache_objects{name=\"things\"} "), 1);
+    double ago = (double)pt_wall_ms(&g.clock.sched) / 1000 - shown(&g, "pintle_cache_heard_timestamp_seconds{name=\"things\"} ");
+    assert_true(ago >= 0 && ago < 120);
+    stop_rig(&g);
 }
 
 /* Each stream ends at once, with the word that its version is too old. */
@@ -821,6 +855,7 @@ int main(void)
         cmocka_unit_test_setup(reflector_lists_again, reset),
         cmocka_unit_test(reflector_lists_and_watches),
         cmocka_unit_test(reflector_survives),
+        cmocka_unit_test(reflector_shows_its_place),
         cmocka_unit_test(reflector_lists_in_no_loop),
         cmocka_unit_test(reflector_meets_a_parrot),
         cmocka_unit_test(queue_has_metrics),
