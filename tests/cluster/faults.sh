@@ -114,11 +114,11 @@ rotate() { # STAGE: and hand it out, sooner than the kubelet would by itself: it
 }
 published() { k -n $operator get configmap kube-root-ca.crt -o jsonpath='{.data.ca\.crt}' | cmp -s - "$state/pki/ca.crt"; }
 operators() { k -n $operator get pods -l app.kubernetes.io/component=operator -o json | jq -c '[.items[] | {uid: .metadata.uid, restarts: .status.containerStatuses[0].restartCount}] | sort'; }
-connections() { # of every operator to the API server: PROCESS LOCAL-ADDRESS
+held_open() { # connections of every operator to the API server: PROCESS LOCAL-ADDRESS
   local p
   for p in $(node pgrep -x pintle-operator); do node nsenter -t "$p" -n ss -tnH state established dst $service_api | awk -v p="$p" '{ print p, $3 }'; done | sort
 }
-all_new() { [ -s "$work/connections" ] && connections >"$work/connections.now" && [ -s "$work/connections.now" ] && ! grep -qxF -f "$work/connections" "$work/connections.now"; }
+all_new() { [ -s "$work/held" ] && held_open >"$work/held.now" && [ -s "$work/held.now" ] && ! grep -qxF -f "$work/held" "$work/held.now"; }
 lease_time() { k -n $operator get lease pintle-operator -o jsonpath='{.spec.renewTime}'; }
 lease_renewed() { [ "$(lease_time)" != "$1" ]; }
 works_on() { # NAME: of a ModelDeployment that is new, in a namespace of its own
@@ -135,7 +135,7 @@ one_ca_rotation() {
   works_on both
   rotate sign
   works_on signed
-  connections >"$work/connections"
+  held_open >"$work/held"
   rotate withdraw
   eventually 20 all_new
   works_on withdrawn
