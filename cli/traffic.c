@@ -20,23 +20,26 @@ static int put_rate(struct pt_traffic *t, size_t upto, double rate, struct pt_er
     return PT_OK;
 }
 
-static bool number(struct pt_str s, double most, double *v)
+/* How many bytes of s are a number, *v. */
+static size_t leading_number(struct pt_str s, double *v)
 {
     char text[64], *end;
-    s = pt_str_trim(s);
     snprintf(text, sizeof text, PT_STR_FMT, s.len < sizeof text ? (int)s.len : 0, s.len ? s.p : "");
     *v = strtod(text, &end);
-    return *text && end == text + s.len && *v >= 0 && *v <= most;
+    return (size_t)(end - text);
+}
+
+static bool number(struct pt_str s, double most, double *v)
+{
+    s = pt_str_trim(s);
+    return leading_number(s, v) == s.len && s.len && *v >= 0 && *v <= most;
 }
 
 /* Of the first line. A number that is out of bounds is a mistake, not a title. */
 static bool is_title(struct pt_str s)
 {
-    char text[64], *end;
-    s = pt_str_trim(s);
-    snprintf(text, sizeof text, PT_STR_FMT, s.len < sizeof text ? (int)s.len : 0, s.len ? s.p : "");
-    (void)strtod(text, &end);
-    return end == text;
+    double v;
+    return leading_number(pt_str_trim(s), &v) == 0;
 }
 
 static void skip_byte_order_mark(struct pt_str *text)

@@ -51,27 +51,15 @@ struct pt_reflector {
     struct pt_metric *m_lists, *m_watches, *m_short, *m_objects, *m_version, *m_heard;
 };
 
-static const struct pt_metric_family f_lists = {"reflector_lists_total", "Lists made by the reflectors", PT_COUNTER, "name", NULL, 0},
-                                     f_watches = {"reflector_watches_total", "Watches started by the reflectors", PT_COUNTER, "name", NULL, 0},
-                                     f_short = {"reflector_short_watches_total",
-                                                "Watches that ended at once without an event",
-                                                PT_COUNTER,
-                                                "name",
-                                                NULL,
-                                                0},
-                                     f_objects = {"pintle_cache_objects", "Objects in the local store", PT_GAUGE, "name", NULL, 0},
-                                     f_version = {"pintle_cache_resource_version",
-                                                  "The resourceVersion that the local store has reached",
-                                                  PT_GAUGE,
-                                                  "name",
-                                                  NULL,
-                                                  0},
-                                     f_heard = {"pintle_cache_heard_timestamp_seconds",
-                                                "When the server last told something of these objects; a bookmark, once a minute, is enough",
-                                                PT_GAUGE,
-                                                "name",
-                                                NULL,
-                                                0};
+#define GAUGE PT_GAUGE, "name", NULL, 0
+#define COUNTER PT_COUNTER, "name", NULL, 0
+static const struct pt_metric_family
+    f_lists = {"reflector_lists_total", "Lists made by the reflectors", COUNTER},
+    f_watches = {"reflector_watches_total", "Watches started by the reflectors", COUNTER},
+    f_short = {"reflector_short_watches_total", "Watches that ended at once without an event", COUNTER},
+    f_objects = {"pintle_cache_objects", "Objects in the local store", GAUGE},
+    f_version = {"pintle_cache_resource_version", "The resourceVersion that the local store has reached", GAUGE},
+    f_heard = {"pintle_cache_heard_timestamp_seconds", "When the server last told something of these objects, if only by a bookmark", GAUGE};
 
 static void list(struct pt_reflector *r);
 static void watch(struct pt_reflector *r, bool initial);
